@@ -1,0 +1,74 @@
+"""Everything that this package raises on purpose.
+
+RunnerError                 what a user can act on: shown as one message, no traceback
+├── ConfigError             a key, a value, an option or an environment variable is wrong
+├── DataError               a file, a column or a row is wrong
+│   └── LeakageError        evaluated rows would be seen in shots or in training
+├── PromptError             a template does not render
+├── BudgetError             the run would cost more than it may
+└── ProviderError           a call to a model's server failed
+    ├── FatalProviderError  every further call would fail the same way: wrong key, no such model
+    └── RetryableError      the same call may succeed later: rate limit, timeout, server fault
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RunnerError(Exception):
+    """Base of all errors that carry a message for the user."""
+
+
+class ConfigError(RunnerError):
+    """A config key, value, option or environment variable is wrong; nothing has been paid yet."""
+
+
+class DataError(RunnerError):
+    """A data file, column or row is wrong."""
+
+
+class LeakageError(DataError):
+    """Rows that are evaluated also appear among the shots or the training rows."""
+
+
+class PromptError(RunnerError):
+    """A prompt template cannot be rendered."""
+
+
+class BudgetError(RunnerError):
+    """The run stopped because ``budget_usd`` is used up; what is finished is kept."""
+
+
+class ProviderError(RunnerError):
+    """One call failed for good; the row gets this message in its ``error`` column."""
+
+
+class FatalProviderError(ProviderError):
+    """No further call can succeed (bad key, no such model, no credit): the run stops."""
+
+
+class RetryableError(ProviderError):
+    """The call may succeed later.
+
+    ``retry_after`` is what the server asked to wait, in seconds, or None.
+    ``limited`` is true for a rate limit (429), false for faults.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, limited: bool = False) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+        self.limited = limited
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """The sentence that helps after a typo.
+
+    >>> nearest("acuracy", ["accuracy", "f1"])
+    "; did you mean 'accuracy'? (accuracy, f1)"
+    """
+    known = sorted(choices)
+    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else "; known:"
+    return f"{hint} ({', '.join(known)})" if len(known) <= 40 else hint.removesuffix("; known:")

@@ -1,0 +1,90 @@
+"""The record of a run: a folder that is complete without any tracking server.
+
+<folder>/record.json           what was run and measured (this module's :class:`Record`)
+<folder>/predictions.parquet   one row per evaluated row: inputs, messages, completion, prediction, verdict
+<folder>/.hydra/               the composed config and the overrides, written by Hydra
+<folder>/runner.log            the log
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from runner.types import Score
+
+RECORD = "record.json"
+PREDICTIONS = "predictions.parquet"
+
+
+@dataclass
+class Record:
+    """One run, as written to ``record.json``. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    status: str = "running"
+    """``running``, ``finished``, ``stopped`` (budget, Ctrl-C: partial results kept) or ``failed``."""
+    started: float = 0.0
+    finished: float | None = None
+    sweep: str | None = None
+    """Id of the sweep that this run is a point of."""
+    overrides: list[str] = field(default_factory=list)
+    swept: dict[str, Any] = field(default_factory=dict)
+    """The swept keys of this point and their values."""
+    config: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    """Flattened leaves of the config, and what was resolved: hashes, split sizes, the model that answered."""
+    tags: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
+    """Metrics with intervals; ``<metric>`` is strict, ``<metric>_parsed`` over parsed rows only."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Plain numbers: answered, parse_rate, tokens, cost_usd, seconds."""
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    """Data sets: name, source, digest, split, rows."""
+    reference: list[dict[str, Any]] = field(default_factory=list)
+    """Published against measured: metric, published, measured, low, high, agrees."""
+    models: list[dict[str, Any]] = field(default_factory=list)
+    """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
+    labels: list[str] = field(default_factory=list)
+    """Classes of a classification, in the order of the confusion matrix."""
+    error: str | None = None
+
+    def write(self, folder: Path) -> None:
+        """Write ``record.json`` so that a crash leaves the old one or the new one, never half of one."""
+        partial = folder / f"{RECORD}.{os.getpid()}.partial"
+        partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False, default=str))
+        partial.replace(folder / RECORD)
+
+
+def read(folder: Path) -> Record:
+    """Read a record back from its folder."""
+    data = json.loads((folder / RECORD).read_text())
+    data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
+    data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
+    return Record(**data)
+
+
+def predictions(folder: Path) -> pl.DataFrame:
+    """The per-row frame of a run."""
+    return pl.read_parquet(folder / PREDICTIONS)
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings by dotted key; lists stay whole.
+
+    >>> flatten({"a": {"b": 1}, "c": [1, 2]})
+    {'a.b': 1, 'c': [1, 2]}
+    """
+    if not isinstance(node, dict):
+        return {prefix: node}
+    leaves: dict[str, Any] = {}
+    for key, value in node.items():
+        leaves |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves

@@ -1,0 +1,241 @@
+"""The typed shape of a config: closed groups as dataclasses, so that a mistyped key is an error.
+
+``provider``, ``metric``, ``prompt.parser`` and their twins inside ``judge`` are open: nodes with a ``_target_``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+
+class ShotChoice(StrEnum):
+    """How shots are picked from the train split."""
+
+    first = "first"
+    random = "random"
+    balanced = "balanced"
+    similar = "similar"
+
+
+class ShotPlacement(StrEnum):
+    """Where shots stand: as alternating turns, or rendered by the user template (variable ``shots``)."""
+
+    turns = "turns"
+    user = "user"
+
+
+class ResponseFormat(StrEnum):
+    """What the server is asked to produce."""
+
+    text = "text"
+    json_object = "json_object"
+    json_schema = "json_schema"
+
+
+@dataclass
+class FileConfig:
+    """One source file. ``split`` names the split its rows belong to; ``weight`` is for training."""
+
+    path: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    split: str | None = None
+    weight: float = 1.0
+
+
+@dataclass
+class SplitConfig:
+    """How rows are divided.
+
+    ``fractions`` names the splits and their shares (sum at most 1); without it the ``split`` of the files
+    counts, else all rows are ``evaluate``. ``evaluate`` is the split that is measured, ``train`` the one
+    that shots and training rows come from, ``validation`` the one that training watches.
+    """
+
+    fractions: dict[str, float] = field(default_factory=dict)
+    stratify: str | None = None
+    group: str | None = None
+    seed: int = 0
+    train: str = "train"
+    validation: str | None = "validation"
+    evaluate: str = "test"
+
+
+@dataclass
+class StepConfig:
+    """One step over the rows; exactly one key is set. Steps run in the order they are written.
+
+    explode      list columns that become one row per element, together
+    derive       new column: SQL expression (polars SQL), evaluated in order
+    filter       SQL condition of the rows to keep
+    unique       columns by which later duplicates are dropped
+    labels       {column: {value in the file: label}}; a value without label is an error
+    both_orders  two columns; each row is given twice, the second time with them swapped (column ``order``)
+    join         {path|url|sha256: …, key: column, columns: {…}}: columns of a second file, matched by a key
+    """
+
+    explode: list[str] | None = None
+    derive: dict[str, str] | None = None
+    filter: str | None = None
+    unique: list[str] | None = None
+    labels: dict[str, Any] | None = None
+    both_orders: list[str] | None = None
+    join: dict[str, Any] | None = None
+
+
+@dataclass
+class DatasetConfig:
+    """Where rows come from and what they are called.
+
+    After loading, a frame has ``id`` (text, unique), ``split`` and the mapped columns; ``target`` is by
+    convention the gold value. ``columns`` maps a new name to a source column, to a JSON pointer
+    (``/results/0/text``) or to a list of these (giving a list column). Without ``columns`` all are kept.
+    """
+
+    name: str = "???"
+    path: str | None = None
+    url: str | None = None
+    sha256: str | None = None
+    files: list[FileConfig] = field(default_factory=list)
+    format: str | None = None
+    rows: str | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+    steps: list[StepConfig] = field(default_factory=list)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    limit: int | None = None
+    seed: int | None = None
+    """With a seed, ``limit`` draws rows at random; without, it takes the first."""
+    params: dict[str, Any] = field(default_factory=dict)
+    """Free variables of an option file, for interpolation."""
+
+
+@dataclass
+class ShotsConfig:
+    """How shots are chosen and placed; how many is ``hyperparameter.n_shot``."""
+
+    choice: ShotChoice = ShotChoice.first
+    placement: ShotPlacement = ShotPlacement.turns
+    seed: int = 0
+    column: str | None = None
+    """Column that ``balanced`` balances (default ``target``) or ``similar`` compares (default: the prompt)."""
+
+
+@dataclass
+class PromptConfig:
+    """The turns of a chat, each a template file (``*.jinja``) or the text itself.
+
+    ``assistant`` is the gold turn: what shots show and what training teaches.
+    """
+
+    name: str = "???"
+    system: str | None = None
+    user: str = "???"
+    assistant: str = "{{ target }}"
+    shots: ShotsConfig = field(default_factory=ShotsConfig)
+    response_format: ResponseFormat = ResponseFormat.text
+    json_schema: dict[str, Any] | None = None
+    parser: Any = None
+
+
+@dataclass
+class HyperparameterConfig:
+    """Everything one may want to sweep. None leaves the provider's default in place."""
+
+    n_shot: int = 0
+    temperature: float | None = None
+    top_p: float | None = None
+    max_tokens: int | None = None
+    seed: int | None = None
+    stop: list[str] | None = None
+    logprobs: int | None = None
+    n_epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    learning_rate_multiplier: float | None = None
+    training_steps: int | None = None
+
+
+@dataclass
+class JudgeConfig:
+    """A prompt, a provider and a parser over the completions; the verdict is the column ``verdict``.
+
+    ``both_orders`` names two columns (for example ``completion`` and ``target``) that are judged twice,
+    the second time swapped.
+    """
+
+    name: str = "???"
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    provider: Any = None
+    hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)
+    both_orders: list[str] | None = None
+
+
+@dataclass
+class FinetuneConfig:
+    """How the evaluated model is made. ``name: none`` evaluates the provider's model as it is."""
+
+    name: str = "none"
+
+
+@dataclass
+class TrackingConfig:
+    """Where runs are shown. ``uri`` null means MLflow's own default (``MLFLOW_TRACKING_URI``, ``mlflow.db``)."""
+
+    enabled: bool = True
+    uri: str | None = None
+    experiment_name: str = "runner"
+    traces: Any = "none"
+    """``all``, ``failures``, ``none`` or a number of rows."""
+
+
+@dataclass
+class LedgerConfig:
+    """The database of everything bought: a SQLAlchemy URL, by default SQLite under outputs/."""
+
+    url: str = "sqlite:///outputs/ledger.db"
+
+
+@dataclass
+class ReferenceConfig:
+    """Published figures that a run is compared with.
+
+    ``figures`` maps a metric to its published value, or a value of ``by`` to such a mapping, where ``by``
+    is a config key (``checkpoint``) whose value picks the row of the published table.
+    """
+
+    source: str | None = None
+    table: str | None = None
+    tolerance: float = 0.0
+    by: str | None = None
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class RunnerConfig:
+    """One experiment."""
+
+    name: str = "???"
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    prompt: PromptConfig = field(default_factory=PromptConfig)
+    provider: Any = None
+    hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)
+    metric: dict[str, Any] = field(default_factory=dict)
+    judge: JudgeConfig | None = None
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    checkpoint: Any = None
+    """``base``, a number counted from 1, ``last`` or a model id; null means last if fine-tuned, else base."""
+    objective: str | None = None
+    """The metric a run returns to an optimising sweeper; null means the first one."""
+    budget_usd: float | None = None
+
+
+def register() -> None:
+    """Make the schema known to Hydra under the name that config.yaml starts from."""
+    ConfigStore.instance().store(name="schema", node=RunnerConfig)
