@@ -1,7 +1,7 @@
 """The record of a run: a folder that is complete without any tracking server.
 
 <folder>/record.json           what was run and measured (this module's :class:`Record`)
-<folder>/predictions.parquet   one row per evaluated row: inputs, messages, completion, prediction, verdict
+<folder>/predictions.parquet   per evaluated row: inputs, messages, completion, prediction, verdict
 <folder>/.hydra/               the composed config and the overrides, written by Hydra
 <folder>/runner.log            the log
 """

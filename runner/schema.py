@@ -1,6 +1,7 @@
 """The typed shape of a config: closed groups as dataclasses, so that a mistyped key is an error.
 
-``provider``, ``metric``, ``prompt.parser`` and their twins inside ``judge`` are open: nodes with a ``_target_``.
+``provider``, ``metric``, ``prompt.parser`` and their twins inside ``judge`` are open: nodes with a
+``_target_``.
 """
 
 from __future__ import annotations
@@ -121,7 +122,7 @@ class ShotsConfig:
     placement: ShotPlacement = ShotPlacement.turns
     seed: int = 0
     column: str | None = None
-    """Column that ``balanced`` balances (default ``target``) or ``similar`` compares (default: the prompt)."""
+    """What ``balanced`` balances (default ``target``) or ``similar`` compares (default: the prompt)."""
 
 
 @dataclass
@@ -183,7 +184,7 @@ class FinetuneConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where runs are shown. ``uri`` null means MLflow's own default (``MLFLOW_TRACKING_URI``, ``mlflow.db``)."""
+    """Where runs are shown. ``uri`` null is MLflow's default (``MLFLOW_TRACKING_URI``, else ``mlflow.db``)."""
 
     enabled: bool = True
     uri: str | None = None
