@@ -184,7 +184,7 @@ class FinetuneConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where runs are shown. ``uri`` null is MLflow's default (``MLFLOW_TRACKING_URI``, else ``mlflow.db``)."""
+    """Where runs are shown; ``uri`` null is MLflow's default (``MLFLOW_TRACKING_URI`` or ``mlflow.db``)."""
 
     enabled: bool = True
     uri: str | None = None

@@ -1,0 +1,142 @@
+"""The ledger: what has been bought, by the content that determines it.
+
+One table of (kind, key) to a JSON value, in SQLite by default or in any database that SQLAlchemy reaches, so
+that a second run of the same thing asks nothing and a killed run continues. Keys are digests, so the
+same purchase has the same key on every machine.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+
+from runner.errors import ConfigError, RunnerError
+
+METADATA = sa.MetaData()
+ENTRIES = sa.Table(
+    "entries",
+    METADATA,
+    sa.Column("kind", sa.String(32), primary_key=True),
+    sa.Column("key", sa.String(64), primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+)
+T = TypeVar("T")
+CHUNK = 500  # keys per query: below every database's limit on bound parameters
+
+
+class Ledger:
+    """A keyed store that survives the process; safe for many threads and processes at once."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self._engine = _connect(sa.make_url(url))
+            METADATA.create_all(self._engine)
+        except sa.exc.ArgumentError as error:
+            raise ConfigError(f"ledger.url: {url!r} is not a database URL ({error})") from error
+        except (sa.exc.SQLAlchemyError, ImportError) as error:
+            where = sa.make_url(url).render_as_string(hide_password=True)
+            raise RunnerError(f"ledger.url: cannot open {where}: {_reason(error)}") from error
+
+    def get(self, kind: str, key: str) -> Any | None:
+        """The value under a key, or None."""
+        return self.get_many(kind, [key]).get(key)
+
+    def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
+        """The values of those keys that are there."""
+        found: dict[str, Any] = {}
+        with self._engine.connect() as connection:
+            for chunk in _chunks(list(dict.fromkeys(keys))):
+                query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(
+                    ENTRIES.c.kind == kind, ENTRIES.c.key.in_(chunk)
+                )
+                found.update((key, json.loads(value)) for key, value in connection.execute(query))
+        return found
+
+    def put(self, kind: str, key: str, value: Any) -> None:
+        """Store or replace one value; on return it is in the database."""
+        self.put_many(kind, {key: value})
+
+    def put_many(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Store or replace values in one transaction."""
+        now = time.time()
+        rows = [
+            {"kind": kind, "key": key, "value": json.dumps(value, ensure_ascii=False), "created": now}
+            for key, value in values.items()
+        ]
+        with self._engine.begin() as connection:
+            for chunk in _chunks(rows):
+                _upsert(connection, chunk)
+
+    def add(self, kind: str, key: str, value: Any) -> bool:
+        """Store a value only if the key is free; False if another process was first."""
+        row = {"kind": kind, "key": key, "value": json.dumps(value), "created": time.time()}
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(sa.insert(ENTRIES), row)
+        except sa.exc.IntegrityError:
+            return False
+        return True
+
+    def remove(self, kind: str, key: str) -> None:
+        """Forget one entry; no error if it is not there."""
+        with self._engine.begin() as connection:
+            connection.execute(sa.delete(ENTRIES).where(ENTRIES.c.kind == kind, ENTRIES.c.key == key))
+
+    def items(self, kind: str) -> Iterator[tuple[str, Any]]:
+        """All entries of a kind, oldest first."""
+        query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(ENTRIES.c.kind == kind)
+        with self._engine.connect() as connection:
+            for key, value in connection.execute(query.order_by(ENTRIES.c.created)).all():
+                yield key, json.loads(value)
+
+    def close(self) -> None:
+        """Release the connections."""
+        self._engine.dispose()
+
+
+def _connect(url: sa.URL) -> sa.Engine:
+    if url.get_backend_name() != "sqlite":
+        return sa.create_engine(url, pool_pre_ping=True)
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 60})
+
+    @sa.event.listens_for(engine, "connect")
+    def _pragmas(connection: Any, _: Any) -> None:
+        # A write-ahead log lets readers and one writer work at once; NORMAL survives a killed process.
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    return engine
+
+
+def _upsert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    elif connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    else:
+        raise ConfigError(f"ledger.url: {connection.dialect.name} is not supported; use sqlite or postgresql")
+    statement = insert(ENTRIES)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=[ENTRIES.c.kind, ENTRIES.c.key], set_={"value": statement.excluded.value}
+        ),
+        list(rows),
+    )
+
+
+def _chunks(items: list[T]) -> Iterator[list[T]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error).splitlines()[0]
