@@ -1,0 +1,97 @@
+"""Parsers over whole columns: replies, and the gold values they are compared with."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import polars as pl
+
+from runner.errors import DataError
+from runner.parse.extract import Json, Text
+from runner.types import Parser
+
+log = logging.getLogger(__name__)
+
+
+def apply(parser: Parser, texts: pl.Series) -> pl.Series:
+    """Parse a column of replies: text in, values of the parser's type out, null where there is none.
+
+    Equal replies are read once. An exception in a user's parser makes that reply unparsed, and the first
+    one is logged with their count, so that one odd row never ends a run.
+    """
+    failures: list[str] = []
+    known = {text: _read(parser, text, failures) for text in texts.drop_nulls().unique().to_list()}
+    if failures:
+        log.warning(
+            "parser %s: %d distinct replies raised, such as %s", _name(parser), len(failures), failures[0]
+        )
+    values = [None if text is None else known[text] for text in texts.to_list()]
+    return _series(texts.name, values, getattr(parser, "dtype", None))
+
+
+def _read(parser: Parser, text: str, failures: list[str]) -> Any:
+    try:
+        return parser(text)
+    except Exception as error:
+        failures.append(f"{text!r:.80}: {error!r}")
+        return None
+
+
+def _name(parser: Parser) -> str:
+    return getattr(parser, "__name__", type(parser).__name__)
+
+
+def _series(name: str, values: list[Any], dtype: pl.DataType | None) -> pl.Series:
+    if dtype is not None:
+        return pl.Series(name, values, dtype=dtype)
+    kinds = {type(value) for value in values if value is not None}
+    if kinds <= {int, float} or len(kinds) <= 1:
+        return pl.Series(name, values, dtype=pl.Float64 if kinds == {int, float} else None, strict=False)
+    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+
+
+def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None) -> pl.Series:
+    """The gold column in the type and spelling of the predictions: it goes through the same parser.
+
+    Gold values that are not text are read from their text. A gold value is not a whole reply, so where
+    ``Regex`` or ``Json`` find nothing in it, the parser after them reads it. Null stays null.
+
+    Raises :class:`DataError` naming the rows (by ``ids``, else by number from 0) that do not parse.
+    """
+    if target.dtype != pl.String and getattr(parser, "dtype", None) is None:
+        return target
+    texts = target if target.dtype == pl.String else pl.Series(target.name, _as_text(target), dtype=pl.String)
+    values = apply(_Gold(parser), texts)
+    wrong = (values.is_null() & texts.is_not_null()).arg_true().to_list()
+    if wrong:
+        rows = [str(ids[row] if ids is not None else row) for row in wrong[:5]]
+        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
+        raise DataError(
+            f"column {target.name!r}: {texts[wrong[0]]!r} cannot be read by prompt.parser "
+            f"({_name(parser)}); rows {', '.join(rows)}{more}"
+        )
+    return values
+
+
+def _as_text(target: pl.Series) -> list[str | None]:
+    """Values as a reply would write them, truth values in lower case."""
+    values = target.to_list()
+    return [None if v is None else str(v).lower() if isinstance(v, bool) else str(v) for v in values]
+
+
+class _Gold:
+    """Reads a gold value: the parser itself, else the parsers behind it."""
+
+    def __init__(self, parser: Parser) -> None:
+        self.chain = [parser]
+        while (behind := getattr(self.chain[-1], "then", None)) is not None:
+            self.chain.append(behind)
+        if isinstance(self.chain[-1], Json):
+            self.chain.append(Text())
+        self.__name__ = _name(parser)
+        self.dtype = getattr(parser, "dtype", None)
+
+    def __call__(self, text: str) -> Any:
+        values = (parser(text) for parser in self.chain)
+        return next((value for value in values if value is not None), None)
