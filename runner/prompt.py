@@ -37,24 +37,24 @@ class Prompt:
 
     def gold(self, row: Mapping[str, Any]) -> str:
         """The assistant's turn as it should be: what a shot shows and what training teaches."""
-        return self.assistant.render(row)
+        return self.assistant.render(_names(row))
 
     def messages(self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> list[Message]:
         """The chat for one row, up to the question.
 
         ``shots`` are rows of the train split. Placed as ``turns`` they become question and answer turns;
         placed in the ``user`` turn the template loops over ``shots``, each a row with its gold turn as
-        ``answer``.
+        ``gold``. Templates see each column by name, and the whole row as ``row``.
         """
         turns = self.config.shots.placement == ShotPlacement.turns
         chat: list[Message] = []
         if self.system:
-            chat.append({"role": "system", "content": self.system.render({**row, "shots": []})})
+            chat.append({"role": "system", "content": self.system.render(_names(row))})
         for shot in shots if turns else ():
-            chat.append({"role": "user", "content": self.user.render({**shot, "shots": []})})
+            chat.append({"role": "user", "content": self.user.render(_names(shot))})
             chat.append({"role": "assistant", "content": self.gold(shot)})
-        shown = [] if turns else [{**shot, "answer": self.gold(shot)} for shot in shots]
-        chat.append({"role": "user", "content": self.user.render({**row, "shots": shown})})
+        shown = [] if turns else [{**shot, "gold": self.gold(shot)} for shot in shots]
+        chat.append({"role": "user", "content": self.user.render(_names(row, shown))})
         return chat
 
     def training(self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> list[Message]:
@@ -63,12 +63,12 @@ class Prompt:
 
     def check(self, columns: Sequence[str], key: str = "prompt") -> None:
         """Refuse templates that name columns the rows do not have, before anything is asked."""
-        given = {*columns, "shots"}
+        given = {*columns, "row", "shots"}
         for name in ("system", "user", "assistant"):
             template = getattr(self, name)
             missing = sorted(template.variables - given) if template else []
             if missing:
-                hint = nearest(missing[0], given - {"shots"})
+                hint = nearest(missing[0], columns)
                 raise PromptError(f"{key}.{name}: {template.name} uses {missing[0]!r}, not a column{hint}")
 
 
@@ -88,6 +88,10 @@ class Template:
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
             where = f" (row {values['id']})" if "id" in values else ""
             raise PromptError(f"prompt {self.name}{where}: {error}") from error
+
+
+def _names(row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    return {**row, "row": row, "shots": shots}
 
 
 def compile_prompt(config: PromptConfig, key: str = "prompt") -> Prompt:

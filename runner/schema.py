@@ -204,14 +204,15 @@ class LedgerConfig:
 class ReferenceConfig:
     """Published figures that a run is compared with.
 
-    ``figures`` maps a metric to its published value, or a value of ``by`` to such a mapping, where ``by``
-    is a config key (``checkpoint``) whose value picks the row of the published table.
+    ``figures`` maps a case to {metric: published value}; ``case`` says which case this run is, usually by
+    interpolation (``${finetune.name}``, ``${checkpoint}``). Without ``case`` the figures are one mapping.
+    A figure agrees if it lies in the measured interval or within ``tolerance`` of the measured value.
     """
 
     source: str | None = None
     table: str | None = None
     tolerance: float = 0.0
-    by: str | None = None
+    case: str | None = None
     figures: dict[str, Any] = field(default_factory=dict)
 
 

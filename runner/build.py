@@ -1,0 +1,112 @@
+"""From a config to a plan: everything instantiated and checked before anything is paid."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from hydra.errors import InstantiationException
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from runner.errors import ConfigError, nearest
+from runner.parse import Text
+from runner.prompt import compile_prompt
+from runner.respond import Responder, sampling
+from runner.schema import HyperparameterConfig, PromptConfig, RunnerConfig
+from runner.types import Provider, Score
+from runner.validate import validate
+
+Metric = Callable[[pl.DataFrame], dict[str, Score]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An experiment, ready to run."""
+
+    config: RunnerConfig
+    responder: Responder
+    judge: Responder | None
+    metrics: Mapping[str, Metric]
+
+
+def plan(config: DictConfig) -> Plan:
+    """Check a composed config and build what it names; raises :class:`ConfigError`, never pays."""
+    typed = OmegaConf.to_object(config)
+    assert isinstance(typed, RunnerConfig)
+    validate(typed)
+    return Plan(
+        config=typed,
+        responder=_responder(typed.prompt, typed.provider, typed.hyperparameter, ""),
+        judge=_judge(typed),
+        metrics={
+            name: build(node, f"metric.{name}") for name, node in typed.metric.items() if node is not None
+        },
+    )
+
+
+def _judge(config: RunnerConfig) -> Responder | None:
+    judge = config.judge
+    if judge is None:
+        return None
+    return _responder(judge.prompt, judge.provider or config.provider, judge.hyperparameter, "judge.")
+
+
+def _responder(
+    prompt: PromptConfig, provider_node: Any, hyperparameter: HyperparameterConfig, prefix: str
+) -> Responder:
+    compiled = compile_prompt(prompt, f"{prefix}prompt")
+    parser = build(prompt.parser, f"{prefix}prompt.parser") if prompt.parser else Text()
+    provider = build(provider_node, f"{prefix}provider")
+    if not isinstance(provider, Provider):
+        raise ConfigError(f"{prefix}provider: {type(provider).__name__} has no 'complete' and 'identity'")
+    check = getattr(provider, "check", None)
+    if check:
+        check()
+    return Responder(compiled, provider, parser, sampling(hyperparameter, prompt))
+
+
+def build(node: Any, key: str) -> Any:
+    """Instantiate a ``_target_`` node; ``key`` is where it stands in the config, for messages."""
+    if not isinstance(node, Mapping) or "_target_" not in node:
+        raise ConfigError(f"{key}: a node with a _target_ is wanted, not {node!r}")
+    _check_arguments(dict(node), key)
+    try:
+        return instantiate(dict(node), _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ConfigError):
+            raise ConfigError(f"{key}: {cause}") from error
+        reason = str(cause or error).splitlines()[0]
+        raise ConfigError(f"{key}: cannot make {node['_target_']}: {reason}") from error
+
+
+def _check_arguments(node: dict[str, Any], key: str) -> None:
+    """A mistyped key of an open node gets the same help as one of a closed group."""
+    target = str(node["_target_"])
+    try:
+        parameters = inspect.signature(get_class(target)).parameters
+    except Exception as error:  # Hydra raises bare exceptions of several kinds here
+        raise ConfigError(f"{key}._target_: no class {target!r} ({_first_line(error)})") from error
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    for name in node:
+        if not name.startswith("_") and name not in parameters:
+            raise ConfigError(f"{key}.{name}: no such key{nearest(name, parameters)}")
+    for name, parameter in parameters.items():
+        if parameter.default is parameter.empty and name not in node:
+            raise ConfigError(f"{key}.{name}: a value is required")
+
+
+def _first_line(error: Exception) -> str:
+    return re.split(r"[\n;]", str(error))[0]
+
+
+def resolved(config: RunnerConfig) -> dict[str, Any]:
+    """The config as plain data, for the record."""
+    return dataclasses.asdict(config)

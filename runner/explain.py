@@ -1,0 +1,67 @@
+"""One clear message for whatever stopped a command: the key, the value, the nearest valid choice."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from runner.errors import ConfigError, RunnerError, nearest
+
+TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback."
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """Message and exit code: 2 for what the user can mend before anything runs, else 1."""
+    if isinstance(error, RunnerError):
+        return f"error: {error}", 2 if isinstance(error, ConfigError) else 1
+    config_error = _config_error(error)
+    if config_error is not None or isinstance(error, HydraException):
+        return f"error: {_composition(error, config_error)}", 2
+    return f"internal error: {type(error).__name__}: {error}\n{TRACEBACK}", 1
+
+
+def _config_error(error: BaseException | None) -> OmegaConfBaseException | None:
+    while error is not None:
+        if isinstance(error, OmegaConfBaseException):
+            return error
+        error = error.__cause__
+    return None
+
+
+def _composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing_option(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not an override ({str(error).splitlines()[1]})"
+    if inner is None:
+        return str(error)
+    if isinstance(inner, MissingMandatoryValue):
+        return f"{inner.full_key}: a value is required"
+    key, first = str(inner.full_key), str(inner).splitlines()[0]
+    if (
+        isinstance(inner, ConfigKeyError)
+        or "not in" in first
+        or type(inner).__name__ == "ConfigAttributeError"
+    ):
+        return f"{key}: no such key{nearest(key.split('.')[-1], _fields(inner.object_type))}"
+    return f"{key}: {first}"
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    choices = [str(choice) for choice in error.options or []]
+    if not group:
+        return f"no config named {option!r}"
+    return f"{group}={option}: no such option{nearest(option, choices or _nested(str(error)))}"
+
+
+def _nested(message: str) -> list[str]:
+    return re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
+
+
+def _fields(kind: Any) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []

@@ -1,0 +1,91 @@
+"""Rows to messages to completions to predictions: the middle of every run, and of every judge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from runner import engine, parse
+from runner.ledger import Ledger
+from runner.prompt import Prompt
+from runner.schema import HyperparameterConfig, PromptConfig
+from runner.types import Parser, Provider, Request, Sampling
+
+Advance = Callable[[str, int], Callable[[int], None]]
+"""Given a title and a total, returns what is told how many more are done."""
+
+MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+
+
+@dataclass(frozen=True)
+class Responder:
+    """A prompt, a provider and a parser: what turns rows into predictions."""
+
+    prompt: Prompt
+    provider: Provider
+    parser: Parser
+    sampling: Sampling
+
+
+def sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Sampling:
+    """The part of the hyperparameters that an inference request carries."""
+    return Sampling(
+        temperature=hyperparameter.temperature,
+        top_p=hyperparameter.top_p,
+        max_tokens=hyperparameter.max_tokens,
+        seed=hyperparameter.seed,
+        stop=tuple(hyperparameter.stop) if hyperparameter.stop else None,
+        logprobs=hyperparameter.logprobs,
+        response_format=prompt.response_format.value,
+        json_schema=prompt.json_schema,
+    )
+
+
+def render(
+    frame: pl.DataFrame,
+    prompt: Prompt,
+    shots: Sequence[Sequence[Mapping[str, Any]]] | None = None,
+    column: str = "messages",
+) -> pl.DataFrame:
+    """Add the rendered chats. ``shots`` holds the shot rows of each row; None means no shots."""
+    rows = frame.iter_rows(named=True)
+    chats = [prompt.messages(row, shots[i] if shots else ()) for i, row in enumerate(rows)]
+    return frame.with_columns(pl.Series(column, chats, dtype=MESSAGES))
+
+
+def complete(
+    frame: pl.DataFrame,
+    responder: Responder,
+    ledger: Ledger,
+    advance: Callable[[int], None],
+    prefix: str = "",
+) -> pl.DataFrame:
+    """Add ``completion``, ``error``, token counts, latency and whether the ledger had it (``stored``)."""
+    rows = frame.iter_rows(named=True)
+    requests = [Request(tuple(row[f"{prefix}messages"]), responder.sampling, row) for row in rows]
+    answers = engine.ask(requests, responder.provider, ledger, advance=advance)
+    completions = [answer.completion for answer in answers]
+
+    def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:
+        return pl.Series(f"{prefix}{name}", values, dtype=dtype)
+
+    def field(name: str) -> list[Any]:
+        return [getattr(completion, name) if completion else None for completion in completions]
+
+    return frame.with_columns(
+        column("completion", field("text"), pl.String),
+        column("error", [answer.error for answer in answers], pl.String),
+        column("answered_by", field("model"), pl.String),
+        column("finish_reason", field("finish_reason"), pl.String),
+        *(column(name, field(name), pl.Int64) for name in ("input_tokens", "output_tokens", "cached_tokens")),
+        column("latency_s", field("latency_s"), pl.Float64),
+        column("stored", [answer.stored for answer in answers], pl.Boolean),
+    )
+
+
+def predict(frame: pl.DataFrame, parser: Parser, prefix: str = "", name: str = "prediction") -> pl.DataFrame:
+    """Add what the parser reads in the completions; null where it reads nothing."""
+    return frame.with_columns(parse.apply(parser, frame[f"{prefix}completion"]).alias(name))

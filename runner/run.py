@@ -1,0 +1,111 @@
+"""One experiment, from plan to record. This module is the table of contents of the package.
+
+    rows ─ shots ─ messages ─ completion ─ prediction ─ verdict ─ scores ─ record
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from runner import dataset, judge, parse, reference, respond, shots, usage
+from runner.build import Plan
+from runner.errors import BudgetError, ConfigError, DataError
+from runner.ledger import Ledger
+from runner.record import PREDICTIONS, Record
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The frame that is measured and the frame that shots and training rows come from."""
+
+    evaluated: pl.DataFrame
+    train: pl.DataFrame
+
+
+def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance) -> None:
+    """Carry out a plan. ``record`` and ``folder`` hold the outcome, whatever happens."""
+    with recorded(record, folder), closing(Ledger(plan.config.ledger.url)) as ledger:
+        rows = load(plan, record)
+        frame = ask(plan, rows, record)
+        frame = answer(plan, frame, ledger, advance)
+        frame.write_parquet(folder / PREDICTIONS)
+        frame = judged(plan, frame, ledger, advance)
+        frame.write_parquet(folder / PREDICTIONS)
+        measure(plan, frame, record)
+
+
+@contextmanager
+def recorded(record: Record, folder: Path) -> Iterator[None]:
+    """Keep ``record.json`` true: written at the start, at the end and on every way out."""
+    record.started = time.time()
+    record.write(folder)
+    try:
+        yield
+        record.status = "finished"
+    except BaseException as error:
+        stopped = isinstance(error, BudgetError | KeyboardInterrupt)
+        record.status = "stopped" if stopped else "failed"
+        record.error = str(error) or type(error).__name__
+        raise
+    finally:
+        record.finished = time.time()
+        record.write(folder)
+
+
+def load(plan: Plan, record: Record) -> Rows:
+    """The evaluated split and the train split, with what they are written into the record."""
+    config = plan.config.dataset
+    frame = dataset.load(config)
+    rows = Rows(*(frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train)))
+    if rows.evaluated.is_empty():
+        found = ", ".join(frame["split"].unique().sort())
+        raise DataError(f"dataset.split.evaluate: no row is in {config.split.evaluate!r}; there are: {found}")
+    record.inputs = dataset.describe(config, frame)
+    return rows
+
+
+def ask(plan: Plan, rows: Rows, record: Record) -> pl.DataFrame:
+    """Choose the shots and render the chats; refuse templates and shots that would not hold."""
+    prompt = plan.responder.prompt
+    prompt.check(rows.evaluated.columns)
+    record.params["prompt_digest"] = prompt.digest[:12]
+    chosen = shots.choose(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
+    frame = rows.evaluated.with_columns(shots=shots.ids(rows.train, chosen))
+    return respond.render(frame, prompt, shots.rows(rows.train, chosen))
+
+
+def answer(plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance) -> pl.DataFrame:
+    """Completions and predictions; the gold value goes through the same parser."""
+    responder = plan.responder
+    frame = respond.complete(frame, responder, ledger, advance(responder.provider.model, frame.height))
+    frame = respond.predict(frame, responder.parser)
+    if "target" not in frame.columns:
+        return frame
+    return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"]))
+
+
+def judged(plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance) -> pl.DataFrame:
+    """Verdicts of the judge, if the config has one."""
+    if plan.judge is None:
+        return frame
+    plan.judge.prompt.check([*frame.columns, "first", "second"], "judge.prompt")
+    title = f"judge {plan.judge.provider.model}"
+    return judge.judge(frame, plan.judge, ledger, advance(title, frame.height), plan.config.judge)
+
+
+def measure(plan: Plan, frame: pl.DataFrame, record: Record) -> None:
+    """Scores with intervals, plain figures, and the comparison with published ones."""
+    for name, metric in plan.metrics.items():
+        try:
+            record.scores |= metric(frame)
+        except pl.exceptions.ColumnNotFoundError as error:
+            raise ConfigError(f"metric.{name}: no column {error}") from error
+    record.labels = list(getattr(plan.responder.parser, "labels", []))
+    record.figures |= usage.figures(frame)
+    record.reference = reference.compare(plan.config.reference, record.scores)

@@ -1,0 +1,121 @@
+"""What a person sees: a header, a progress bar, a table with intervals, where to look further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from runner.record import Record
+from runner.types import Score
+
+console = Console(highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class _Rate(ProgressColumn):
+    """Rows a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f} rows/s" if speed else "", style="dim")
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
+    """Bars with rate and time left, on a terminal; silent where the screen is a file."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
+
+        def advance(title: str, total: int) -> Callable[[int], None]:
+            task = bars.add_task(title, total=total)
+            return lambda count: bars.advance(task, count)
+
+        yield advance
+
+
+def header(record: Record, point: str = "") -> None:
+    """The experiment in one line."""
+    tags = record.tags
+    parts = [tags[name] for name in ("dataset", "provider", "model", "stage") if tags.get(name)]
+    console.print(f"[bold]{record.name}[/] {point}[dim]{' · '.join(parts)}[/]")
+
+
+def summary(record: Record, folder: Path, tracked: str | None) -> None:
+    """Scores with intervals, published figures beside them, counts, places."""
+    if record.scores:
+        console.print(scores_table(record))
+    console.print(_counts(record.figures, record.finished or 0, record.started))
+    for line in _failures(record):
+        console.print(line)
+    console.print(f"[dim]record  {folder}[/]")
+    if tracked:
+        console.print(f"[dim]mlflow  {tracked}[/]")
+
+
+def scores_table(record: Record) -> Table:
+    """One line per metric: strict value, interval, over parsed rows; published where there is one."""
+    reference = {row["metric"]: row for row in record.reference}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("metric", "value", "95% interval", "parsed only", "n"):
+        table.add_column(title, justify="left" if title == "metric" else "right")
+    if reference:
+        table.add_column("published", justify="right")
+        table.add_column("agrees")
+    for name, score in record.scores.items():
+        if name.endswith("_parsed") and name.removesuffix("_parsed") in record.scores:
+            continue
+        parsed = record.scores.get(f"{name}_parsed")
+        cells = [name, number(score.value), interval(score), number(parsed.value) if parsed else "", str(score.n)]
+        if reference:
+            cells += _published(reference.get(name))
+        table.add_row(*cells)
+    return table
+
+
+def number(value: float | None) -> str:
+    """Three decimals, or a dash for what is not defined."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def interval(score: Score) -> str:
+    """``0.512 – 0.701``, or nothing where there is no interval."""
+    return "" if score.low is None or score.high is None else f"{score.low:.3f} – {score.high:.3f}"
+
+
+def _published(row: Mapping[str, Any] | None) -> list[str]:
+    if row is None:
+        return ["", ""]
+    return [number(row["published"]), {True: "yes", False: "no", None: "–"}[row["agrees"]]]
+
+
+def _counts(figures: Mapping[str, float], finished: float, started: float) -> str:
+    parts = [
+        f"{figures.get('answered', 0):.0f} of {figures.get('n', 0):.0f} rows answered",
+        f"{figures.get('parsed', 0):.0f} parsed",
+        f"{figures.get('calls', 0) + figures.get('judge_calls', 0):.0f} calls made",
+    ]
+    tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
+    parts += [f"{tokens:,.0f} tokens"] if tokens else []
+    parts += [f"${figures['cost_usd']:.4f}"] if "cost_usd" in figures else []
+    return f"[dim]{' · '.join(parts)} · {finished - started:.1f} s[/]"
+
+
+def _failures(record: Record) -> list[str]:
+    if not record.figures.get("failed"):
+        return []
+    return [f"[yellow]{record.figures['failed']:.0f} rows failed; the first: {record.tags.get('first_error', '')}[/]"]

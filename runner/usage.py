@@ -1,0 +1,29 @@
+"""What a run used: rows answered, tokens, calls made now and calls that the ledger saved."""
+
+from __future__ import annotations
+
+import polars as pl
+
+
+def figures(frame: pl.DataFrame) -> dict[str, float]:
+    """Plain numbers of a frame of predictions.
+
+    ``n`` rows, ``answered`` (a completion came), ``parsed``, ``parse_rate`` (parsed of n), ``calls`` made
+    now, and the tokens of all completions, those from the ledger included.
+    """
+    parsed = int(frame["prediction"].is_not_null().sum())
+    counts = {
+        "n": frame.height,
+        "answered": int(frame["completion"].is_not_null().sum()),
+        "parsed": parsed,
+        "parse_rate": parsed / frame.height,
+        "calls": int((~frame["stored"]).sum()),
+    }
+    if "verdict" in frame.columns:
+        counts["judged"] = int(frame["verdict"].is_not_null().sum())
+        counts["judge_calls"] = int((~frame["judge_stored"].fill_null(True)).sum())
+    for name in ("input_tokens", "output_tokens", "cached_tokens"):
+        for column in (name, f"judge_{name}"):
+            if column in frame.columns:
+                counts[column] = int(frame[column].sum())
+    return counts
