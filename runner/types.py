@@ -55,6 +55,22 @@ class Completion:
     latency_s: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What a server told last about an account's limits; None where it does not say.
+
+    A provider may offer them as the attribute ``latest_limits``.
+    """
+
+    requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests_s: float | None = None
+    """Seconds until all of ``requests`` are allowed again."""
+    tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens_s: float | None = None
+
+
 @runtime_checkable
 class Provider(Protocol):
     """What answers requests; every class in ``runner.providers`` is one, and so may a user's own be.

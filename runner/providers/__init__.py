@@ -1,0 +1,1 @@
+"""What answers requests. One module per service; a service's SDK is imported nowhere else."""
