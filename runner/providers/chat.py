@@ -8,15 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-from yarl import URL
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from runner.errors import ConfigError, ProviderError, RetryableError
 from runner.providers.failures import Origin, failure
 from runner.providers.quota import rate_limits
-from runner.providers.wire import Wire
 from runner.types import Completion, RateLimits, Request, Sampling
+
+if TYPE_CHECKING:
+    from runner.providers.wire import Wire
 
 
 @dataclass(kw_only=True)
@@ -96,9 +97,10 @@ class Chat:
     def key(self) -> str:
         """The API key, from the environment. Raises :class:`ConfigError` if it is required and missing."""
         value = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
-        if not value and (self.key_required or self.api_key_env):
-            variable = self.api_key_env or "null"
-            raise ConfigError(f"provider.api_key_env={variable}: the environment variable is not set")
+        if self.api_key_env and not value:
+            raise ConfigError(f"provider.api_key_env={self.api_key_env}: the environment variable is not set")
+        if self.key_required and not value:
+            raise ConfigError(f"provider.api_key_env=null: provider={self.name} needs a key")
         if not (value.isascii() and value.isprintable()):
             raise ConfigError(f"provider.api_key_env={self.api_key_env}: the value is not a key")
         return value
@@ -130,6 +132,8 @@ class Chat:
         return {name: value for name, value in body.items() if value is not None}
 
     def _open(self) -> Wire:
+        from runner.providers.wire import Wire  # aiohttp takes 0.3 s, wasted where the ledger has all answers
+
         key = self.key()
         origin = Origin(self.name, self.endpoint(), self.model, self.api_key_env, key)
         return Wire(
@@ -215,12 +219,13 @@ def _token(token: Mapping[str, Any]) -> dict[str, Any]:
 
 def _check_url(url: str) -> None:
     try:
-        parts = URL(url)
+        parts = urlsplit(url)
+        right = parts.scheme in {"http", "https"} and bool(parts.hostname)
     except ValueError:
-        parts = URL()
-    if parts.scheme not in {"http", "https"} or not parts.host:
+        right = False
+    if not right:
         raise ConfigError(f"provider.base_url={url}: must start with http:// or https:// and name a host")
-    if parts.user or parts.password or parts.query_string:
+    if "@" in parts.netloc or parts.query:
         raise ConfigError("provider.base_url: must hold no credentials and no query; name a variable instead")
 
 

@@ -1,0 +1,18 @@
+"""Mistral's API (https://docs.mistral.ai/api): the same dialect with a few names of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.providers.chat import Chat
+
+
+@dataclass(kw_only=True)
+class Mistral(Chat):
+    """Chat completions at Mistral."""
+
+    base_url: str | None = "https://api.mistral.ai/v1"
+    api_key_env: str | None = "MISTRAL_API_KEY"
+
+    name = "mistral"
+    seed_field = "random_seed"

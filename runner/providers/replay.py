@@ -1,0 +1,46 @@
+"""Answers recorded earlier, read from a column of the rows: no model, no cost, no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from runner.errors import ConfigError, FatalProviderError, ProviderError, nearest
+from runner.types import Completion, Request, Sampling
+
+
+@dataclass(kw_only=True)
+class Replay:
+    """Answers each row with its own cell of ``column``; ``model`` is a free name for whoever answered."""
+
+    column: str = "recorded"
+    model: str = "recorded"
+
+    name = "replay"
+    stored = False
+    max_concurrency = 1
+
+    def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
+        """Raise :class:`ConfigError` if the column is not among ``columns``, where they are known."""
+        if columns is not None and self.column not in (known := list(columns)):
+            raise ConfigError(f"provider.column={self.column}: no such column{nearest(self.column, known)}")
+
+    def identity(self) -> Mapping[str, Any]:
+        """The column and the name; the answers themselves are part of the rows."""
+        return {"provider": self.name, "column": self.column, "model": self.model}
+
+    async def complete(self, request: Request) -> Completion:
+        """The recorded answer. Text as it is, anything else as JSON."""
+        if self.column not in request.row:
+            choices = nearest(self.column, request.row)
+            raise FatalProviderError(f"provider.column={self.column}: no such column{choices}")
+        value = request.row[self.column]
+        if value is None:
+            raise ProviderError(f"no answer is recorded in column {self.column!r}")
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        return Completion(text=text, model=self.model, finish_reason="stop")
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
