@@ -16,7 +16,6 @@ import hydra
 from omegaconf import DictConfig
 
 from runner import schema
-from runner.errors import RunnerError
 
 PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -73,6 +72,3 @@ def _finish_sweep(code: int) -> int:
     """A sweep ends here and not in Hydra's callback, which a failed point would skip."""
     sweeping = sys.modules.get("runner.sweeping")
     return code if sweeping is None else int(sweeping.finish(code))
-
-
-__all__ = ["COMMANDS", "RunnerError", "main"]

@@ -2,40 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
 from runner.ledger import Ledger
 from runner.respond import Responder, complete, predict, render
+from runner.steps import both_orders
 
 PREFIX = "judge_"
 VERDICT = "verdict"
 
 
 def judge(
-    frame: pl.DataFrame, responder: Responder, ledger: Ledger, advance: Callable[[int], None]
+    frame: pl.DataFrame,
+    responder: Responder,
+    ledger: Ledger,
+    advance: Callable[[int], None],
+    sides: Sequence[str] | None = None,
 ) -> pl.DataFrame:
     """Add ``verdict`` and the judge's own messages, completion and costs, prefixed ``judge_``.
 
     Rows without a completion are not judged: their verdict is null, which counts against the model in
-    strict scores.
+    strict scores. With ``sides``, two columns, each row is judged twice as ``first`` against ``second``,
+    the second time swapped, and the verdict is the better column's name, or ``tie`` where the two orders
+    disagree; the judge then says ``a`` or ``b``.
     """
-    answered = frame.filter(pl.col("completion").is_not_null())
-    judged = render(answered, responder.prompt, column=f"{PREFIX}messages")
-    judged = complete(judged, responder, ledger, advance, PREFIX)
-    judged = predict(judged, responder.parser, PREFIX, VERDICT)
-    added = [name for name in judged.columns if name not in frame.columns]
-    return frame.join(judged.select("id", *added), on="id", how="left", maintain_order="left")
+    asked = frame.filter(pl.col("completion").is_not_null())
+    if sides:
+        asked = asked.with_columns(first=pl.col(sides[0]), second=pl.col(sides[1]), row=pl.col("id"))
+        asked = both_orders(asked, "first", "second").with_columns(id=pl.concat_str("id", "order"))
+    asked = render(asked, responder.prompt, column=f"{PREFIX}messages")
+    asked = complete(asked, responder, ledger, advance, PREFIX)
+    asked = predict(asked, responder.parser, PREFIX, VERDICT)
+    if sides:
+        asked = _winners(asked, sides)
+    added = [name for name in asked.columns if name not in frame.columns]
+    return frame.join(asked.select("id", *added), on="id", how="left", maintain_order="left")
 
 
-def both_orders(frame: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
-    """Every row twice, the second time with two columns swapped.
-
-    Adds ``pair`` (the row's id) and ``order`` (``ab`` as given, ``ba`` swapped); ``id`` stays unique.
-    """
-    given = frame.with_columns(pair=pl.col("id"), order=pl.lit("ab"))
-    swapped = given.with_columns(pl.col(second).alias(first), pl.col(first).alias(second), order=pl.lit("ba"))
-    both = pl.concat([given, swapped]).with_columns(id=pl.concat_str("pair", "order", separator="/"))
-    position = pl.int_range(pl.len()) % frame.height
-    return both.sort(position, maintain_order=True)
+def _winners(asked: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
+    """Two rows per judged row to one; texts of both orders become lists, counts are summed."""
+    said_first = pl.col(VERDICT) == pl.when(pl.col("order") == "ab").then(pl.lit("a")).otherwise(pl.lit("b"))
+    winner = pl.when(said_first).then(pl.lit(sides[0])).otherwise(pl.lit(sides[1]))
+    winner = pl.when(pl.col(VERDICT).is_not_null()).then(winner)
+    agreed = (
+        pl.when(pl.col("_winner").n_unique() == 1).then(pl.col("_winner").first()).otherwise(pl.lit("tie"))
+    )
+    verdict = pl.when(pl.col("_winner").null_count() == 0).then(agreed)
+    texts = [f"{PREFIX}{name}" for name in ("completion", "error")]
+    numbers = [f"{PREFIX}{name}" for name in ("input_tokens", "output_tokens", "cached_tokens", "latency_s")]
+    folded = (
+        asked.with_columns(_winner=winner)
+        .group_by("row", maintain_order=True)
+        .agg(
+            verdict.alias(VERDICT),
+            *(pl.col(name).str.join("\n", ignore_nulls=True) for name in texts),
+            *(pl.col(name).sum() for name in numbers),
+            pl.col(f"{PREFIX}stored").all(),
+        )
+    )
+    return folded.rename({"row": "id"})

@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from runner.errors import BudgetError
 from runner.types import Score
 
 RECORD = "record.json"
@@ -34,6 +38,8 @@ class Record:
     finished: float | None = None
     sweep: str | None = None
     """Id of the sweep that this run is a point of."""
+    job: int | None = None
+    """Its number in that sweep, from 0."""
     overrides: list[str] = field(default_factory=list)
     swept: dict[str, Any] = field(default_factory=dict)
     """The swept keys of this point and their values."""
@@ -61,6 +67,24 @@ class Record:
         partial = folder / f"{RECORD}.{os.getpid()}.partial"
         partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False, default=str))
         partial.replace(folder / RECORD)
+
+
+@contextmanager
+def recorded(record: Record, folder: Path) -> Iterator[None]:
+    """Keep ``record.json`` true: written at the start, at the end and on every way out of the block."""
+    record.started = time.time()
+    record.write(folder)
+    try:
+        yield
+        record.status = "finished"
+    except BaseException as error:
+        stopped = isinstance(error, BudgetError | KeyboardInterrupt)
+        record.status = "stopped" if stopped else "failed"
+        record.error = str(error) or type(error).__name__
+        raise
+    finally:
+        record.finished = time.time()
+        record.write(folder)
 
 
 def read(folder: Path) -> Record:

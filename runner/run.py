@@ -1,21 +1,19 @@
 """One experiment, from plan to record. This module is the table of contents of the package.
 
-    rows ─ shots ─ messages ─ completion ─ prediction ─ verdict ─ scores ─ record
+rows ─ shots ─ messages ─ completion ─ prediction ─ verdict ─ scores ─ record
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
-from runner import dataset, judge, parse, reference, respond, shots, usage
+from runner import dataset, inputs, judge, parse, reference, respond, shots, usage
 from runner.build import Plan
-from runner.errors import BudgetError, ConfigError, DataError
+from runner.errors import ConfigError, DataError
 from runner.ledger import Ledger
 from runner.record import PREDICTIONS, Record
 
@@ -29,8 +27,8 @@ class Rows:
 
 
 def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance) -> None:
-    """Carry out a plan. ``record`` and ``folder`` hold the outcome, whatever happens."""
-    with recorded(record, folder), closing(Ledger(plan.config.ledger.url)) as ledger:
+    """Carry out a plan and write what comes of it into ``record`` and ``folder``."""
+    with closing(Ledger(plan.config.ledger.url)) as ledger:
         rows = load(plan, record)
         frame = ask(plan, rows, record)
         frame = answer(plan, frame, ledger, advance)
@@ -40,33 +38,17 @@ def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance) -> N
         measure(plan, frame, record)
 
 
-@contextmanager
-def recorded(record: Record, folder: Path) -> Iterator[None]:
-    """Keep ``record.json`` true: written at the start, at the end and on every way out."""
-    record.started = time.time()
-    record.write(folder)
-    try:
-        yield
-        record.status = "finished"
-    except BaseException as error:
-        stopped = isinstance(error, BudgetError | KeyboardInterrupt)
-        record.status = "stopped" if stopped else "failed"
-        record.error = str(error) or type(error).__name__
-        raise
-    finally:
-        record.finished = time.time()
-        record.write(folder)
-
-
 def load(plan: Plan, record: Record) -> Rows:
     """The evaluated split and the train split, with what they are written into the record."""
     config = plan.config.dataset
     frame = dataset.load(config)
-    rows = Rows(*(frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train)))
+    rows = Rows(
+        *(frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train))
+    )
     if rows.evaluated.is_empty():
         found = ", ".join(frame["split"].unique().sort())
         raise DataError(f"dataset.split.evaluate: no row is in {config.split.evaluate!r}; there are: {found}")
-    record.inputs = dataset.describe(config, frame)
+    record.inputs = inputs.describe(config, frame)
     return rows
 
 
@@ -87,7 +69,7 @@ def answer(plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Adv
     frame = respond.predict(frame, responder.parser)
     if "target" not in frame.columns:
         return frame
-    return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"]))
+    return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"], frame["id"]))
 
 
 def judged(plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance) -> pl.DataFrame:
@@ -96,7 +78,8 @@ def judged(plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Adv
         return frame
     plan.judge.prompt.check([*frame.columns, "first", "second"], "judge.prompt")
     title = f"judge {plan.judge.provider.model}"
-    return judge.judge(frame, plan.judge, ledger, advance(title, frame.height), plan.config.judge)
+    sides = plan.config.judge.both_orders if plan.config.judge else None
+    return judge.judge(frame, plan.judge, ledger, advance(title, frame.height), sides)
 
 
 def measure(plan: Plan, frame: pl.DataFrame, record: Record) -> None:

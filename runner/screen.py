@@ -7,9 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
-from rich.progress import TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -48,11 +57,12 @@ def progress() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
         yield advance
 
 
-def header(record: Record, point: str = "") -> None:
-    """The experiment in one line."""
-    tags = record.tags
-    parts = [tags[name] for name in ("dataset", "provider", "model", "stage") if tags.get(name)]
-    console.print(f"[bold]{record.name}[/] {point}[dim]{' · '.join(parts)}[/]")
+def header(record: Record) -> None:
+    """The experiment in one line; a point of a sweep starts with its number and swept values."""
+    point = ", ".join(f"{key}={value}" for key, value in record.swept.items())
+    title = f"[{record.job}] {point}" if point else record.name
+    tags = [record.tags[name] for name in ("dataset", "provider", "model", "stage") if record.tags.get(name)]
+    console.print(Text(title, style="bold"), Text(" · ".join(tags), style="dim"))
 
 
 def summary(record: Record, folder: Path, tracked: str | None) -> None:
@@ -80,7 +90,13 @@ def scores_table(record: Record) -> Table:
         if name.endswith("_parsed") and name.removesuffix("_parsed") in record.scores:
             continue
         parsed = record.scores.get(f"{name}_parsed")
-        cells = [name, number(score.value), interval(score), number(parsed.value) if parsed else "", str(score.n)]
+        cells = [
+            name,
+            number(score.value),
+            interval(score),
+            number(parsed.value) if parsed else "",
+            str(score.n),
+        ]
         if reference:
             cells += _published(reference.get(name))
         table.add_row(*cells)
@@ -116,6 +132,32 @@ def _counts(figures: Mapping[str, float], finished: float, started: float) -> st
 
 
 def _failures(record: Record) -> list[str]:
-    if not record.figures.get("failed"):
-        return []
-    return [f"[yellow]{record.figures['failed']:.0f} rows failed; the first: {record.tags.get('first_error', '')}[/]"]
+    failed = record.figures.get("failed", 0)
+    return [f"[yellow]{failed:.0f} rows failed; first: {record.tags.get('first_error')}[/]"] if failed else []
+
+
+def sweep(frame: pl.DataFrame, folder: Path) -> None:
+    """The table of a sweep: a line per point, intervals beside values, reasons of failed points."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    shown = [name for name in frame.columns if _shown(frame, name)]
+    for name in shown:
+        table.add_column(name, justify="left" if frame[name].dtype == pl.String else "right")
+    for row in frame.iter_rows(named=True):
+        table.add_row(*(_cell(row, name) for name in shown))
+    console.print()
+    console.print(table)
+    console.print(f"[dim]sweep   {folder}[/]")
+
+
+def _shown(frame: pl.DataFrame, name: str) -> bool:
+    bound = any(name.endswith(suffix) for suffix in ("_low", "_high", "_parsed"))
+    return not bound and frame[name].count() > 0
+
+
+def _cell(row: Mapping[str, Any], name: str) -> str:
+    value = row[name]
+    if isinstance(value, float):
+        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+        bounds = f" ({low:.3f} – {high:.3f})" if low is not None and high is not None else ""
+        return f"{value:.3f}{bounds}"
+    return "" if value is None else str(value)

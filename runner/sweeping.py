@@ -3,43 +3,73 @@
 from __future__ import annotations
 
 import json
-import logging
+import time
 from pathlib import Path
 from typing import Any
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
-
-log = logging.getLogger(__name__)
+from omegaconf import DictConfig, OmegaConf
 
 SWEEP = "sweep.json"
-_current: list[tuple[Path, DictConfig]] = []
+_opened: list[tuple[Path, DictConfig]] = []
 
 
-class OpenSweep(Callback):  # type: ignore[misc]
-    """Prepares the sweep's folder before the first point starts, in the launching process."""
+class OpenSweep(Callback):
+    """Hydra callback: prepares the sweep in the launching process, before the first point starts."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Write ``sweep.json``; create store, experiment and parent run so that points only add to them."""
-        from runner import commands
-
+        """Create folder, tracking store and parent run, so that points, wherever they run, only add to them."""
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        _current.append((folder, config))
-        commands.open_sweep(folder, config)
+        overrides = [str(override) for override in config.hydra.overrides.task]
+        told = {"fixed": fixed(overrides), "overrides": overrides, "started": time.time()}
+        _write(folder, told | {"parent": _open(folder, config, told["started"])})
+        _opened.append((folder, config))
+
+
+def _open(folder: Path, config: DictConfig, started: float) -> str | None:
+    from runner import tracking
+
+    settings = OmegaConf.to_object(config.tracking)
+    return tracking.open_sweep(str(config.get("name") or "sweep"), folder.name, settings, started=started)
+
+
+def fixed(overrides: list[str]) -> list[str]:
+    """The overrides that all points share.
+
+    >>> fixed(["provider=local", "hyperparameter.n_shot=0,1"])
+    ['provider=local']
+    """
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    return [str(override.input_line) for override in parsed if not override.is_sweep_override()]
+
+
+def swept(overrides: list[str], folder: Path) -> dict[str, Any]:
+    """The keys and values that set one point apart, from its overrides."""
+    shared = read(folder).get("fixed", [])
+    parsed = OverridesParser.create().parse_overrides([line for line in overrides if line not in shared])
+    return {override.get_key_element().lstrip("+~"): override.value() for override in parsed}
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What was noted when the sweep was opened: parent run, overrides, start."""
+    file = folder / SWEEP
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def points(folder: Path) -> list[Path]:
+    """The folders of a sweep's points, in the order of their job numbers."""
+    found = [child for child in folder.iterdir() if child.is_dir() and child.name.isdigit()]
+    return sorted(found, key=lambda child: int(child.name))
 
 
 def finish(code: int) -> int:
-    """Close the sweep that this process launched, if any, and give the exit code."""
+    """Close the sweep that this process launched, if any; 1 if a point failed, else ``code``."""
     from runner import commands
 
-    if not _current:
-        return code
-    folder, config = _current.pop()
-    return commands.close_sweep(folder, config, code)
+    return commands.close_sweep(*_opened.pop(), code) if _opened else code
 
 
-def parent(folder: Path) -> dict[str, Any]:
-    """What ``sweep.json`` in a sweep's folder says: id, parent run."""
-    file = folder / SWEEP
-    return dict(json.loads(file.read_text())) if file.exists() else {}
+def _write(folder: Path, told: dict[str, Any]) -> None:
+    (folder / SWEEP).write_text(json.dumps(told, indent=1, default=str))

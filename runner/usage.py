@@ -17,6 +17,7 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
         "answered": int(frame["completion"].is_not_null().sum()),
         "parsed": parsed,
         "parse_rate": parsed / frame.height,
+        "failed": int(frame["error"].is_not_null().sum()),
         "calls": int((~frame["stored"]).sum()),
     }
     if "verdict" in frame.columns:

@@ -1,0 +1,112 @@
+"""What each command does with a composed config."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from runner import build, screen, sweeping, tracking
+from runner.errors import ConfigError, nearest
+from runner.origin import git_sha
+from runner.record import RECORD, Record, flatten, read, recorded
+from runner.run import run as carry_out
+from runner.schema import RunnerConfig, TrackingConfig
+from runner.sweep import summary
+
+OUTPUTS = Path("outputs")
+
+
+def run(config: DictConfig) -> float | None:
+    """Run one experiment; returns its objective, for optimising sweepers."""
+    folder = Path(HydraConfig.get().runtime.output_dir)
+    record = _new(config)
+    try:
+        with recorded(record, folder), screen.progress() as advance:
+            plan = build.plan(config)
+            describe(record, plan)
+            screen.header(record)
+            carry_out(plan, record, folder, advance)
+    except ConfigError:
+        if record.sweep:  # a failed point belongs in the sweep's table, a typo in no tracking store
+            _track(record, folder, config)
+        raise
+    except BaseException:
+        _track(record, folder, config)
+        raise
+    screen.summary(record, folder, _track(record, folder, config))
+    return _objective(record, plan.config)
+
+
+def _new(config: DictConfig) -> Record:
+    hydra = HydraConfig.get()
+    sweep = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
+    overrides = list(hydra.overrides.task)
+    return Record(
+        id=uuid.uuid4().hex,
+        name=str(config.name),
+        started=time.time(),
+        sweep=sweep,
+        overrides=overrides,
+        job=hydra.job.num if sweep else None,
+        swept=sweeping.swept(overrides, Path(hydra.sweep.dir)) if sweep else {},
+    )
+
+
+def describe(record: Record, plan: build.Plan) -> None:
+    """Params and tags that are known before the first call."""
+    config = plan.config
+    record.config = build.resolved(config)
+    leaves = flatten({key: value for key, value in record.config.items() if key != "reference"})
+    record.params = {
+        key: value
+        for key, value in leaves.items()
+        if value not in (None, {}, []) and not key.startswith("dataset.params.")
+    }
+    record.params |= record.swept
+    record.tags = {
+        "stage": "base",
+        "provider": plan.responder.provider.name,
+        "model": plan.responder.provider.model,
+        "dataset": config.dataset.name,
+        "git_sha": git_sha(),
+    }
+
+
+def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
+    tracked = _tracking(config)
+    if not tracked.enabled:
+        return None
+    parent = sweeping.read(folder.parent).get("parent") if record.sweep else None
+    return tracking.log_run(folder, tracked, parent)
+
+
+def _tracking(config: DictConfig) -> TrackingConfig:
+    typed = OmegaConf.to_object(config.tracking)
+    assert isinstance(typed, TrackingConfig)
+    return typed
+
+
+def _objective(record: Record, config: RunnerConfig) -> float | None:
+    if config.objective is None:
+        return next((score.value for score in record.scores.values()), None)
+    if config.objective not in record.scores:
+        raise ConfigError(
+            f"objective: {config.objective!r} is no metric{nearest(config.objective, record.scores)}"
+        )
+    return record.scores[config.objective].value
+
+
+def close_sweep(folder: Path, config: DictConfig, code: int) -> int:
+    """Show the sweep's table here and on its parent run; 1 if a point failed."""
+    folders = sweeping.points(folder)
+    records = [read(point) for point in folders if (point / RECORD).exists()]
+    if not records:
+        return code
+    screen.sweep(summary(records), folder)
+    tracking.close_sweep(sweeping.read(folder).get("parent"), folders, _tracking(config))
+    return code or int(any(record.status != "finished" for record in records))
