@@ -107,9 +107,9 @@ def _groups(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.DataFrame:
 def _strata(groups: pl.DataFrame) -> list[Any] | None:
     """What groups are stratified by: the value itself where it is one, else the set written out."""
     sets = groups["labels"].to_list()
-    if all(len(labels) == 1 for labels in sets):
-        return None if groups["labels"].explode().n_unique() == 1 else [labels[0] for labels in sets]
-    return [", ".join(map(str, labels)) for labels in sets]
+    single = all(len(labels) == 1 for labels in sets)
+    strata = [labels[0] if single else ", ".join(map(str, labels)) for labels in sets]
+    return strata if len(set(strata)) > 1 else None
 
 
 def _draw(
