@@ -1,0 +1,234 @@
+"""Pictures of a run and of a sweep, drawn without a screen.
+
+Matplotlib is imported when the first one is drawn, and its global state (pyplot) is not used, so figures
+can be drawn in any thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+
+from runner.record import Record
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+INK, QUIET, BLUE, RED = "#222222", "#8a8a8a", "#2566a8", "#b3402f"
+SERIES = (BLUE, RED, "#3a8a4d", "#8a5bb0", "#c98a1b", "#3d9aa6", "#a8577e", "#6b6b6b")
+UNPARSED = "(unparsed)"
+MAX_LABELS = 30
+
+
+def load() -> None:
+    """Import matplotlib, which takes a moment."""
+    import matplotlib.backends.backend_agg
+    import matplotlib.figure  # noqa: F401
+
+
+def of_record(record: Record, rows: pl.DataFrame | None) -> dict[str, Figure]:
+    """The figures that a run's content calls for, by name."""
+    drawn: dict[str, Figure] = {}
+    if rows is not None and {"target", "prediction"} <= set(rows.columns):
+        if 1 < len(record.labels) <= MAX_LABELS:
+            drawn["confusion_matrix"] = confusion_matrix(rows["target"], rows["prediction"], record.labels)
+        if "probability" in rows.columns and rows["probability"].count():
+            right = rows["prediction"].eq_missing(rows["target"])
+            drawn["reliability"] = reliability(rows["probability"], right)
+    if record.curves:
+        steps = [int(model["step"]) for model in record.models if model.get("step") is not None]
+        drawn["training"] = training(record.curves, steps)
+    return drawn
+
+
+def confusion_matrix(target: pl.Series, prediction: pl.Series, labels: Sequence[str]) -> Figure:
+    """Counts of rows by true (down) and predicted (across) label; unparsed answers have their own column."""
+    counts = confusion(target, prediction, labels)
+    columns = [*labels, UNPARSED][: counts.shape[1]]
+    size = 1.8 + 0.75 * len(columns)
+    figure = _figure(max(size + 0.6, 4.2), max(size - 0.4, 3.2))
+    axes = figure.add_subplot()
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(counts):
+        ink = "white" if shares[row, column] > 0.55 else INK
+        axes.text(
+            column, row, f"{count}\n{shares[row, column]:.0%}", ha="center", va="center", color=ink, size=9
+        )
+    axes.set_xticks(range(len(columns)), columns, rotation=30 if max(map(len, columns)) > 10 else 0)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.set(xlabel="predicted", ylabel="true", title=f"Confusion matrix, {counts.sum()} rows")
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def confusion(target: pl.Series, prediction: pl.Series, labels: Sequence[str]) -> NDArray[np.int64]:
+    """Counts, shape (labels, labels) or, where an answer was not parsed or is no label, (labels, labels + 1).
+
+    Rows whose true value is no label are left out.
+    """
+    place = {label: i for i, label in enumerate(labels)}
+    counts = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
+    for true, predicted in zip(target.to_list(), prediction.to_list(), strict=True):
+        if str(true) in place:
+            counts[place[str(true)], place.get(str(predicted), len(labels))] += 1
+    return counts if counts[:, -1].any() else counts[:, :-1]
+
+
+def reliability(probability: pl.Series, right: pl.Series, bins: int = 10) -> Figure:
+    """Share of right answers against the probability that was stated, in bins of equal width.
+
+    On the diagonal a stated 0.8 is right 8 times in 10. ``ECE`` is the expected calibration error: the mean
+    distance from the diagonal, weighted by rows (Guo et al., 2017, On Calibration of Modern Neural Networks).
+    """
+    groups = calibration(probability, right, bins)
+    stated, share, count = (groups[name].to_numpy() for name in ("stated", "share", "count"))
+    error = float(np.sum(count * np.abs(stated - share)) / max(count.sum(), 1))
+    figure = _figure(5.2, 5.2)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    upper.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle="--")
+    upper.plot(stated, share, color=BLUE, marker="o")
+    upper.set(ylabel="share of right answers", title=f"Reliability, ECE {error:.3f}", ylim=(-0.02, 1.02))
+    lower.bar(
+        (np.floor(np.minimum(stated, 1 - 1e-9) * bins) + 0.5) / bins, count, width=0.9 / bins, color=BLUE
+    )
+    lower.set(xlabel="stated probability", ylabel="rows", xlim=(0, 1))
+    for axes in (upper, lower):
+        _plain(axes)
+    return figure
+
+
+def calibration(probability: pl.Series, right: pl.Series, bins: int) -> pl.DataFrame:
+    """Per bin of stated probability that holds rows: mean ``stated``, ``share`` of right ones, ``count``."""
+    frame = pl.DataFrame(
+        {"stated": probability.cast(pl.Float64), "right": right.cast(pl.Float64)}
+    ).drop_nulls()
+    place = (pl.col("stated") * bins).floor().clip(0, bins - 1).alias("bin")
+    grouped = frame.group_by(place).agg(pl.col("stated").mean(), share=pl.col("right").mean(), count=pl.len())
+    return grouped.sort("bin")
+
+
+def training(curves: Mapping[str, Sequence[tuple[int, float]]], checkpoints: Sequence[int] = ()) -> Figure:
+    """Training curves by step, losses apart from the rest; a dotted line at each checkpoint."""
+    losses = {name: points for name, points in curves.items() if "loss" in name}
+    others = {name: points for name, points in curves.items() if "loss" not in name}
+    panels = [panel for panel in (losses, others) if panel]
+    figure = _figure(6.4 * len(panels), 4)
+    for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
+        for color, (name, points) in zip(_colors(len(panel)), panel.items(), strict=True):
+            axes.plot(*zip(*points, strict=True), color=color, label=name, linewidth=1.4)
+        for step in checkpoints:
+            axes.axvline(step, color=QUIET, linewidth=0.8, linestyle=":")
+        axes.set(xlabel="step", title="Training loss" if panel is losses else "Training")
+        axes.legend(frameon=False)
+        _plain(axes)
+    return figure
+
+
+def sweep(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure | None:
+    """One score over a sweep (:func:`runner.sweep.summary`), with its interval and published values.
+
+    A line where a swept key is numeric, one for each setting of the other keys; else a bar for each point.
+    None where no point has the score.
+    """
+    measured = points.filter(pl.col(metric).is_not_null())
+    if measured.is_empty():
+        return None
+    numeric = [key for key in swept if measured[key].dtype.is_numeric() and measured[key].n_unique() > 1]
+    if numeric:
+        axis = max(numeric, key=lambda key: measured[key].n_unique())
+        return _lines(measured.drop_nulls(axis), metric, axis, [key for key in swept if key != axis])
+    return _bars(measured, metric, swept)
+
+
+def _lines(points: pl.DataFrame, metric: str, axis: str, others: Sequence[str]) -> Figure:
+    figure = _figure(7, 4.2)
+    axes = figure.add_subplot()
+    series = points.with_columns(_setting(others).alias("setting")).partition_by(
+        "setting", maintain_order=True
+    )
+    for color, part in zip(_colors(len(series)), series, strict=True):
+        line = part.sort(axis)
+        axes.plot(line[axis], line[metric], color=color, marker="o", label=line["setting"][0] or "_measured")
+        band = line.drop_nulls(f"{metric}_low")
+        axes.fill_between(
+            band[axis], band[f"{metric}_low"], band[f"{metric}_high"], color=color, alpha=0.15, lw=0
+        )
+        _published(axes, line, metric, line[axis].to_list(), color)
+    _scale(axes, points[axis])
+    axes.set(xlabel=axis, ylabel=metric, title=f"{metric} by {axis}")
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(frameon=False, title=", ".join(others) or None)
+    _plain(axes)
+    return figure
+
+
+def _bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
+    figure = _figure(7, 1.4 + 0.42 * points.height)
+    axes = figure.add_subplot()
+    names = points.select(_setting(swept).alias("setting"))["setting"].to_list()
+    places = list(range(points.height))
+    axes.barh(places, points[metric], color=BLUE, alpha=0.85, height=0.62)
+    low, high = (points[f"{metric}_{side}"].fill_null(points[metric]) for side in ("low", "high"))
+    axes.errorbar(
+        points[metric], places, xerr=[points[metric] - low, high - points[metric]],
+        fmt="none", ecolor=INK, elinewidth=1, capsize=3,
+    )  # fmt: skip
+    if f"{metric}_published" in points.columns:
+        axes.scatter(
+            points[f"{metric}_published"], places, marker="D", color=RED, zorder=3, label="published"
+        )
+        axes.legend(frameon=False)
+    axes.set_yticks(places, names)
+    axes.invert_yaxis()
+    axes.set(xlabel=metric, title=f"{metric} by {', '.join(swept)}" if swept else metric)
+    _plain(axes)
+    return figure
+
+
+def _published(axes: Axes, line: pl.DataFrame, metric: str, places: list[Any], color: str) -> None:
+    if f"{metric}_published" in line.columns:
+        axes.plot(
+            places, line[f"{metric}_published"], color=color, marker="D", linestyle=":", label="published"
+        )
+
+
+def _setting(keys: Sequence[str]) -> pl.Expr:
+    """What a point's other keys are set to, as a text."""
+    if not keys:
+        return pl.lit("")
+    return pl.concat_str([pl.col(key).cast(pl.String).fill_null("-") for key in keys], separator=", ")
+
+
+def _scale(axes: Axes, values: pl.Series) -> None:
+    """Ticks at the swept values; a logarithmic axis where they span more than one order of magnitude."""
+    places = values.unique().sort().to_list()
+    if places[0] > 0 and places[-1] / places[0] >= 20:
+        axes.set_xscale("log")
+    if len(places) <= 12:
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
+
+
+def _colors(count: int) -> list[str]:
+    return [SERIES[i % len(SERIES)] for i in range(count)]
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,110 @@
+"""Runs in MLflow: a projection of the local records, which are complete without it.
+
+Nothing here stops a run. A store that cannot be reached costs one warning and, later, ``runner sync``.
+MLflow is imported at the first call, or ahead of it by :func:`warm_up`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from runner.schema import TrackingConfig
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+_warned: set[str] = set()
+
+
+def warm_up() -> None:
+    """Import all that logging needs, which takes a second or more; meant for a thread beside the calls."""
+    from runner import figures
+    from runner.tracking import store
+
+    store.load()
+    figures.load()
+    from runner.tracking import runs, sweeps  # noqa: F401
+
+
+def prepare(config: TrackingConfig) -> bool:
+    """Create store and experiment, also while other processes do; False where the store is unreachable.
+
+    Raises :class:`runner.errors.ConfigError` for an address or an experiment that cannot be used.
+    """
+
+    def work() -> bool:
+        from runner.tracking import store
+
+        store.connect(config)
+        return True
+
+    return config.enabled and bool(_attempt(work, config))
+
+
+def log_run(folder: Path, config: TrackingConfig, parent: str | None = None) -> str | None:
+    """Show the record in ``folder`` as a run below ``parent``; the run id, None if impossible.
+
+    May be repeated: one record is one run.
+    """
+
+    def work() -> str:
+        from runner.tracking import runs, store
+
+        return runs.log(folder, store.connect(config), parent)
+
+    return _attempt(work, config) if config.enabled else None
+
+
+def open_sweep(
+    name: str,
+    sweep_id: str,
+    config: TrackingConfig,
+    tags: Mapping[str, str] | None = None,
+    started: float | None = None,
+) -> str | None:
+    """Create a sweep's parent run, or find it; the run id, None if impossible."""
+
+    def work() -> str:
+        from runner.tracking import store, sweeps
+
+        return sweeps.start(name, sweep_id, store.connect(config), tags, started)
+
+    return _attempt(work, config) if config.enabled else None
+
+
+def close_sweep(parent: str | None, folders: Sequence[Path], config: TrackingConfig) -> None:
+    """Put the summary of the points in ``folders`` on their parent run, and its outcome."""
+
+    def work() -> None:
+        from runner.tracking import store, sweeps
+
+        sweeps.close(str(parent), folders, store.connect(config))
+
+    if config.enabled and parent is not None:
+        _attempt(work, config)
+
+
+def _attempt(work: Callable[[], Result], config: TrackingConfig) -> Result | None:
+    """Do it, or warn once for each store and go on without."""
+    from runner.tracking import store
+
+    store.load()
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return work()
+    except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
+        where = store.label(config)
+        level = logging.DEBUG if where in _warned else logging.WARNING
+        _warned.add(where)
+        reason = str(error).strip().partition("\n")[0]
+        log.log(level, "MLflow at %s cannot be used (%s); `runner sync` logs this run later", where, reason)
+        return None
+
+
+__all__ = ["close_sweep", "log_run", "open_sweep", "prepare", "warm_up"]

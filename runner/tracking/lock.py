@@ -1,0 +1,27 @@
+"""One process at a time, on any system, let go when the process dies."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def alone(what: str, patience_s: float = 120.0) -> Iterator[None]:
+    """Only one process of this user on this machine at a time does ``what``.
+
+    Raises ``sqlite3.OperationalError`` when it is still taken after ``patience_s`` seconds. An open SQLite
+    transaction is the one lock that the standard library has on every system.
+    """
+    user = getattr(os, "getuid", getpass.getuser)()
+    name = hashlib.sha256(f"{user} {what}".encode()).hexdigest()[:16]
+    file = Path(tempfile.gettempdir()) / f"runner-{name}.lock"
+    with closing(sqlite3.connect(file, timeout=patience_s, isolation_level=None)) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        yield

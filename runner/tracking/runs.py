@@ -1,0 +1,167 @@
+"""One finished record becomes one MLflow run, however often it is logged."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import math
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from runner.record import Record, read
+from runner.sweep import short
+from runner.tracking import artifacts, inputs, names, note
+from runner.tracking.lock import alone
+from runner.tracking.store import Store
+
+LOGGED = "mlflow.json"
+STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "running": "KILLED"}
+
+
+def log(folder: Path, store: Store, parent: str | None = None) -> str:
+    """Log the record in ``folder`` below ``parent`` and return the MLflow run id.
+
+    A run that was logged before, whole or in part, is completed and not made twice.
+    """
+    record = read(folder)
+    with alone(f"log {record.id}"):
+        run_id = _run(record, store, parent)
+        _log_values(record, run_id, store)
+        with TemporaryDirectory() as staging:
+            tables = artifacts.stage(record, folder, Path(staging))
+            store.client.log_artifacts(run_id, staging)
+        set_tags(store, run_id, artifacts.table_tag(tables))
+        remember(folder, run_id, store)
+    return run_id
+
+
+def logged(folder: Path, store: Store) -> str | None:
+    """The id of the run that holds this folder's record, if it was logged whole and is still there."""
+    file = folder / LOGGED
+    if not file.exists():
+        return None
+    known = json.loads(file.read_text())
+    if known.get("uri") != store.label:
+        return None
+    try:
+        run = store.client.get_run(known["run_id"])
+    except MlflowException:
+        return None
+    return None if run.info.lifecycle_stage == "deleted" else str(run.info.run_id)
+
+
+def remember(folder: Path, run_id: str, store: Store) -> None:
+    """Note in ``folder`` where its content is shown."""
+    known = {"run_id": run_id, "experiment_id": store.experiment_id, "uri": store.label}
+    (folder / LOGGED).write_text(json.dumps(known, indent=1))
+
+
+def find(store: Store, tag: str, value: str) -> Run | None:
+    """The run that carries this tag."""
+    query = f"tags.{tag} = '{value}'"
+    return next(iter(store.client.search_runs([store.experiment_id], query, max_results=1)), None)
+
+
+def create(store: Store, name: str, tags: dict[str, str], status: str, times: tuple[float, float]) -> str:
+    """A run from ``times[0]`` to ``times[1]`` that is not left RUNNING when the process is killed next."""
+    started, finished = map(milliseconds, times)
+    tags = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "runner"} | tags
+    run = store.client.create_run(store.experiment_id, started, tags, name)
+    store.client.set_terminated(run.info.run_id, status, finished)
+    return str(run.info.run_id)
+
+
+def milliseconds(seconds: float) -> int:
+    """What MLflow counts in."""
+    return int(seconds * 1000)
+
+
+def _run(record: Record, store: Store, parent: str | None) -> str:
+    found = find(store, "record_id", record.id)
+    if found is not None and not _fits(found, record):
+        # params cannot be changed, and a run that shows old ones would be a false statement
+        store.client.delete_run(found.info.run_id)
+        found = None
+    finished = record.finished or time.time()
+    status = STATUS[record.status]
+    if found is not None:
+        store.client.set_terminated(found.info.run_id, status, milliseconds(finished))
+        return str(found.info.run_id)
+    belongs = {} if parent is None else {"mlflow.parentRunId": parent}
+    identity = {"record_id": record.id} | belongs
+    return create(store, run_name(record), identity, status, (record.started, finished))
+
+
+def _fits(run: Run, record: Record) -> bool:
+    wanted = params(record)[0]
+    return all(wanted.get(name) == value for name, value in run.data.params.items())
+
+
+def run_name(record: Record) -> str:
+    """A sweep's point is called by what sets it apart."""
+    swept = ", ".join(f"{short(name)}={names.text(value)}" for name, value in record.swept.items())
+    return swept[: names.KEY_LENGTH] or record.name
+
+
+def params(record: Record) -> tuple[dict[str, str], dict[str, str]]:
+    """Params by accepted name, and the whole text of those that were too long."""
+    given = {name: value for name, value in record.params.items() if value is not None} | record.swept
+    whole = {name: names.text(value) for name, value in names.keys(given).items()}
+    long = {name: value for name, value in whole.items() if len(value) > names.VALUE_LENGTH}
+    short_ones = {name: names.cut(value, where=artifacts.param_file(name)) for name, value in whole.items()}
+    return short_ones, long
+
+
+def metrics(record: Record) -> dict[str, float]:
+    """Scores with their bounds, plain figures and published figures, by accepted name."""
+    values: dict[str, Any] = {}
+    for name, score in record.scores.items():
+        values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
+    values |= record.figures
+    values |= {f"published/{row['metric']}": row.get("published") for row in record.reference}
+    return {name: float(value) for name, value in names.keys(values).items() if _is_number(value)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
+
+
+def _log_values(record: Record, run_id: str, store: Store) -> None:
+    """Everything that can be searched and plotted: inputs, params, metrics, curves, tags."""
+    datasets = inputs.log_datasets(record, run_id, store)
+    model = inputs.log_models(record, run_id, store)
+    when = milliseconds(record.finished or time.time())
+    plain = [
+        Metric(name, value, when, 0, model, *(datasets or (None, None)))
+        for name, value in metrics(record).items()
+    ]
+    stepped = [
+        Metric(name, float(value), when, step)
+        for name, points in names.keys(record.curves).items()
+        for step, value in points
+        if _is_number(value)
+    ]
+    given = [Param(name, value) for name, value in params(record)[0].items()]
+    store.client.log_batch(run_id, metrics=[*plain, *stepped], params=given)
+    set_tags(store, run_id, _tags(record))
+
+
+def _tags(record: Record) -> dict[str, str]:
+    tags = {names.key(name): value for name, value in record.tags.items()}
+    tags |= {"record_id": record.id, "mlflow.note.content": note.of_run(record)}
+    if record.sweep:
+        tags["sweep_id"] = record.sweep
+    if "git_sha" in record.tags:
+        tags["mlflow.source.git.commit"] = record.tags["git_sha"]
+    return tags
+
+
+def set_tags(store: Store, run_id: str, tags: dict[str, str]) -> None:
+    """Tags in one call; a longer value than MLflow takes is cut with a note."""
+    limited = [RunTag(name, names.cut(str(value), names.TAG_LENGTH)) for name, value in tags.items()]
+    store.client.log_batch(run_id, tags=limited)

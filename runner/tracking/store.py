@@ -1,0 +1,126 @@
+"""The connection to MLflow: process settings, reachability, store and experiment."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from runner.errors import ConfigError, nearest
+from runner.schema import TrackingConfig
+from runner.tracking.lock import alone
+from runner.tracking.names import without_credentials
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+PROBE_S = 3.0
+SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    # by default a dead server is asked for about four minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+}
+SERVERS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+KINDS = (*SERVERS, "sqlite", "databricks")
+
+
+@dataclass(frozen=True)
+class Store:
+    """An open connection to one experiment."""
+
+    client: MlflowClient
+    uri: str
+    experiment_id: str
+
+    @property
+    def label(self) -> str:
+        """The address without credentials."""
+        return without_credentials(self.uri)
+
+
+def label(config: TrackingConfig) -> str:
+    """The address in use without credentials, for messages."""
+    return without_credentials(config.uri or os.environ.get("MLFLOW_TRACKING_URI") or "mlflow.db")
+
+
+_open: dict[tuple[str, str], Store] = {}
+
+
+def load() -> None:
+    """Import MLflow with this project's settings, which give way to the user's environment."""
+    for name, value in SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import mlflow  # noqa: F401
+
+
+def address(config: TrackingConfig) -> str:
+    """The tracking URI in use; raises :class:`ConfigError` for one that MLflow cannot keep runs in."""
+    load()
+    import mlflow
+
+    uri = config.uri or mlflow.get_tracking_uri()
+    kind = urlsplit(uri).scheme.split("+")[0]
+    if kind in {"", "file"}:
+        raise ConfigError(
+            f"tracking.uri: {uri!r} is a folder, which MLflow no longer keeps runs in; "
+            "use sqlite:///mlflow.db or the address of a server"
+        )
+    if uri != "databricks" and kind not in KINDS:
+        shown = without_credentials(uri)
+        raise ConfigError(f"tracking.uri: {shown!r} has an unknown kind{nearest(kind, KINDS)}")
+    return uri
+
+
+def connect(config: TrackingConfig) -> Store:
+    """Open the store, creating what is missing; the same store is opened once in a process.
+
+    Raises :class:`ConfigError` for a wrong setting, ``OSError`` or MLflow's own exception where the
+    store cannot be used.
+    """
+    uri = address(config)
+    known = (uri, config.experiment_name)
+    if known not in _open:
+        _probe(uri)
+        # MLflow's migrations fail when two processes run them at once
+        with alone(f"open {uri}"):
+            _open[known] = _create(uri, config.experiment_name)
+    return _open[known]
+
+
+def _create(uri: str, name: str) -> Store:
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None and experiment.lifecycle_stage == "deleted":
+        raise ConfigError(
+            f"tracking.experiment_name: {name!r} was deleted in MLflow; restore it with "
+            f"`mlflow experiments restore -x {experiment.experiment_id}` or choose another name"
+        )
+    found = _new_experiment(client, name) if experiment is None else experiment.experiment_id
+    return Store(client, uri, found)
+
+
+def _new_experiment(client: MlflowClient, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.create_experiment(name)
+    except MlflowException:
+        # another machine, which this one's lock does not hold back, may have been first
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
+            raise
+        return experiment.experiment_id
+
+
+def _probe(uri: str) -> None:
+    """Raise ``OSError`` soon where nobody listens; MLflow itself would ask for minutes."""
+    parts = urlsplit(uri)
+    port = parts.port or SERVERS.get(parts.scheme.split("+")[0])
+    if parts.hostname and port:
+        socket.create_connection((parts.hostname, port), timeout=PROBE_S).close()

@@ -1,0 +1,105 @@
+"""The parent run of a sweep: what its points share, their table, a plot for each score."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import polars as pl
+from mlflow.entities import Metric, Param
+
+from runner import figures
+from runner.record import RECORD, Record, read
+from runner.sweep import common, headline, labels, metrics, summary
+from runner.tracking import artifacts, names, note, runs
+from runner.tracking.lock import alone
+from runner.tracking.store import Store
+
+TABLE = "sweep.json"
+IN_PROGRESS = "SCHEDULED"
+MAX_PLOTS = 8
+
+
+def start(
+    name: str,
+    sweep_id: str,
+    store: Store,
+    tags: Mapping[str, str] | None = None,
+    started: float | None = None,
+) -> str:
+    """The parent run of this sweep: the one that is there, else a new one.
+
+    While points run its status is SCHEDULED, which, unlike RUNNING, promises no living process.
+    """
+    with alone(f"sweep {sweep_id}"):
+        found = runs.find(store, "sweep_parent", sweep_id)
+        if found is not None:
+            return str(found.info.run_id)
+        now = time.time()
+        identity = {"sweep_id": sweep_id, "sweep_parent": sweep_id, "stage": "sweep"}
+        given = {names.key(key): value for key, value in (tags or {}).items()}
+        return runs.create(store, name, given | identity, IN_PROGRESS, (started or now, now))
+
+
+def close(parent: str, folders: Sequence[Path], store: Store) -> None:
+    """Put table, plots, shared params and the outcome on the parent run; may be repeated."""
+    records = [read(folder) for folder in folders if (folder / RECORD).exists()]
+    frame = summary(records)
+    with TemporaryDirectory() as staging:
+        _stage(frame, records, Path(staging))
+        store.client.log_artifacts(parent, staging)
+    _log_values(parent, records, len(folders), store)
+    note_tag = {"mlflow.note.content": _note(frame, records, len(folders))}
+    runs.set_tags(store, parent, artifacts.table_tag([TABLE]) | note_tag)
+    finished = max((record.finished or 0.0 for record in records), default=0.0) or time.time()
+    store.client.set_terminated(parent, outcome(records, len(folders)), runs.milliseconds(finished))
+
+
+def outcome(records: Sequence[Record], wanted: int) -> str:
+    """FAILED if a point failed or left no record, KILLED if one was stopped, else FINISHED."""
+    states = {record.status for record in records}
+    if "failed" in states or len(records) < wanted:
+        return "FAILED"
+    return "KILLED" if states & {"stopped", "running"} else "FINISHED"
+
+
+def _stage(frame: pl.DataFrame, records: Sequence[Record], folder: Path) -> None:
+    frame.write_csv(folder / "sweep.csv")
+    (folder / "sweep.md").write_text(markdown(frame) + "\n")
+    artifacts.write_table(frame, folder / TABLE)
+    swept = list(labels(records).values())
+    plots = {metric: figures.sweep(frame, metric, swept) for metric in headline(records)[:MAX_PLOTS]}
+    artifacts.save({name: plot for name, plot in plots.items() if plot is not None}, folder / "figures")
+
+
+def markdown(frame: pl.DataFrame) -> str:
+    """The summary as a markdown table; columns without any value are left out."""
+    kept = [name for name in frame.columns if frame[name].count()]
+    return note.table(kept, [[note.number(value) for value in row] for row in frame.select(kept).rows()])
+
+
+def _note(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
+    """Without bounds and twins, which the table artifact has, so that it fits on a page."""
+    scores, shown = metrics(records), headline(records)
+    dropped = [f"{name}_{side}" for name in scores for side in ("low", "high")]
+    dropped += [name for name in scores if name not in shown]
+    done = sum(record.status == "finished" for record in records)
+    return f"{done} of {wanted} points finished\n\n{markdown(frame.drop(dropped))}"
+
+
+def _log_values(parent: str, records: Sequence[Record], wanted: int, store: Store) -> None:
+    now = runs.milliseconds(time.time())
+    values: dict[str, Any] = {
+        "points": wanted,
+        "points_finished": sum(record.status == "finished" for record in records),
+        "cost_usd": sum(record.figures.get("cost_usd") or 0.0 for record in records),
+    }
+    given = names.keys(common(records))
+    shared = {name: names.cut(names.text(value)) for name, value in given.items() if value is not None}
+    known = store.client.get_run(parent).data.params
+    new = [Param(name, value) for name, value in shared.items() if name not in known]
+    counted = [Metric(name, float(value), now, 0) for name, value in values.items()]
+    store.client.log_batch(parent, counted, new)
