@@ -1,0 +1,71 @@
+"""Metrics: from a frame of predictions and targets to named scores with intervals.
+
+Any callable ``metric(frame) -> dict[str, Score]`` can be named in the ``metric`` group; subclass
+:class:`Metric` or :class:`RowMetric` to get strict and parsed values and intervals for free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+
+from runner.errors import ConfigError
+from runner.metrics.base import Metric, RowMetric
+from runner.metrics.classification import (
+    F1,
+    Accuracy,
+    BalancedAccuracy,
+    Confusion,
+    Precision,
+    Recall,
+    Share,
+    confusion,
+    majority,
+)
+from runner.metrics.rating import ExactAgreement, MeanAbsoluteError
+from runner.metrics.text import ExactMatch, RougeL, TokenF1
+from runner.types import Score
+
+__all__ = [
+    "F1",
+    "Accuracy",
+    "BalancedAccuracy",
+    "Confusion",
+    "ExactAgreement",
+    "ExactMatch",
+    "MeanAbsoluteError",
+    "Metric",
+    "Precision",
+    "Recall",
+    "RougeL",
+    "RowMetric",
+    "Share",
+    "TokenF1",
+    "confusion",
+    "evaluate",
+    "majority",
+]
+
+
+def evaluate(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> dict[str, Score]:
+    """All scores of a frame. The key in the config replaces the metric's own name at the front of its scores.
+
+    A user's metric may also give a plain number.
+    """
+    scores: dict[str, Score] = {}
+    for key, metric in metrics.items():
+        for name, score in _named(key, metric, frame).items():
+            if name in scores:
+                raise ConfigError(f"two metrics give a score {name!r}; rename metric.{key}")
+            scores[name] = score
+    return scores
+
+
+def _named(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> dict[str, Score]:
+    result = metric(frame)
+    if result is None or isinstance(result, int | float):
+        return {key: Score(None if result is None else float(result), n=frame.height)}
+    own = getattr(metric, "name", key)
+    return {key + name.removeprefix(own) if name.startswith(own) else name: s for name, s in result.items()}

@@ -1,0 +1,255 @@
+"""Metrics over labels. scikit-learn computes the values; the intervals use the same formulas vectorised.
+
+An unparsed prediction belongs to no class: a positive target is then missed, a negative one is neither a
+true negative nor a false positive, and no class counts it as predicted.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from runner.errors import ConfigError, nearest
+from runner.metrics.base import Metric, RowMetric, column, defined
+from runner.metrics.resample import Floats
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Accuracy(RowMetric):
+    """Share of rows whose prediction equals the target (``sklearn.metrics.accuracy_score``)."""
+
+    default_name: ClassVar[str] = "accuracy"
+    proportion: ClassVar[bool] = True
+
+    def scores(self, pairs: pl.DataFrame) -> pl.Series:
+        return pairs["prediction"] == pairs["target"]
+
+
+class Share(Accuracy):
+    """Share of rows whose ``column`` is ``value``, such as verdicts that are "correct"."""
+
+    default_name: ClassVar[str] = "share"
+
+    def __init__(self, column: str, value: Any, **options: Any) -> None:
+        super().__init__(prediction=column, expected=value, **options)
+
+
+@dataclass(frozen=True)
+class ClassCounts:
+    """Per class (last axis): rows of it predicted right, rows of it, rows predicted to be it."""
+
+    hits: Floats
+    gold: Floats
+    predicted: Floats
+
+
+def labels_of(cells: pl.DataFrame) -> list[Any]:
+    """All labels of targets and predictions, sorted."""
+    both = pl.concat([cells["target"], cells["prediction"].rename("target")])
+    return both.drop_nulls().unique().sort().to_list()
+
+
+def codes(labels: list[Any], column: pl.Series) -> NDArray[np.int64]:
+    """Labels as their index, -1 for null."""
+    index = {label: code for code, label in enumerate(labels)}
+    return np.array([-1 if v is None else index[v] for v in column.to_list()], dtype=np.int64)
+
+
+@dataclass(kw_only=True)
+class LabelMetric(Metric):
+    """A metric that follows from how often each label was predicted for each target."""
+
+    def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        parsed = pairs["prediction"].is_not_null()
+        return pairs.select("target", "prediction").with_columns(parsed.alias("parsed"))
+
+
+@dataclass(kw_only=True)
+class BalancedAccuracy(LabelMetric):
+    """Mean of the recalls of the classes among the targets (``sklearn.metrics.balanced_accuracy_score``)."""
+
+    default_name: ClassVar[str] = "balanced_accuracy"
+
+    def value(self, cells: pl.DataFrame, counts: Floats) -> float | None:
+        from sklearn.metrics import recall_score
+
+        labels = labels_of(cells)
+        gold, predicted = codes(labels, cells["target"]), codes(labels, cells["prediction"])
+        return float(
+            recall_score(gold, predicted, labels=np.unique(gold), average="macro", sample_weight=counts)
+        )
+
+    def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
+        classes = class_counts(cells, counts, labels_of(cells))
+        present = classes.gold > 0
+        recall = ratio(classes.hits, classes.gold)
+        return ratio(np.where(present, recall, 0).sum(axis=1), present.sum(axis=1))
+
+
+@dataclass(kw_only=True)
+class _Averaged(LabelMetric):
+    """Precision, recall or F1, of one class or averaged over classes.
+
+    average   ``binary``: of the class ``positive`` alone; ``macro``: plain mean over the classes;
+              ``weighted``: mean weighted by how many targets each class has
+    positive  the label that counts as positive, in ``binary``
+
+    In the averages a class that was never predicted (precision) or never a target (recall) counts 0, as in
+    scikit-learn. In ``binary`` such a value is None.
+    """
+
+    average: Literal["binary", "macro", "weighted"] = "binary"
+    positive: Any = None
+    position: ClassVar[int]
+    """Place in the result of ``sklearn.metrics.precision_recall_fscore_support``."""
+
+    def __post_init__(self) -> None:
+        if self.average != "binary":
+            self.name = self.name or f"{self.default_name}_{self.average}"
+        super().__post_init__()
+        averages = ("binary", "macro", "weighted")
+        if self.average not in averages:
+            raise ConfigError(
+                f"metric {self.name}: average {self.average!r}{nearest(self.average, averages)}"
+            )
+        if self.average == "binary" and self.positive is None:
+            raise ConfigError(
+                f"metric {self.name}: average is binary, so positive must name the positive label "
+                "(or dataset.params.positive; or choose average macro or weighted)"
+            )
+
+    def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        labels = labels_of(pairs)
+        if self.average == "binary" and labels and self.positive not in labels:
+            log.warning(
+                "metric %s: no row has the positive label %r%s",
+                self.name,
+                self.positive,
+                nearest(str(self.positive), map(str, labels)),
+            )
+        return super().cells(pairs)
+
+    def value(self, cells: pl.DataFrame, counts: Floats) -> float | None:
+        from sklearn.metrics import precision_recall_fscore_support
+
+        labels = labels_of(cells)
+        wanted, average, empty = list(range(len(labels))), self.average, 0.0
+        if self.average == "binary":
+            if self.positive not in labels:
+                return None
+            wanted, average, empty = [labels.index(self.positive)], "macro", np.nan
+        result = precision_recall_fscore_support(
+            codes(labels, cells["target"]),
+            codes(labels, cells["prediction"]),
+            labels=wanted,
+            average=average,
+            sample_weight=counts,
+            zero_division=empty,
+        )
+        return defined(float(result[self.position]))
+
+    def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
+        labels = [self.positive] if self.average == "binary" else labels_of(cells)
+        classes = class_counts(cells, counts, labels)
+        each = self.of_class(classes)
+        if self.average == "binary":
+            return each[:, 0]
+        present = (classes.gold + classes.predicted) > 0
+        weight = present.astype(float) if self.average == "macro" else classes.gold
+        return ratio((np.nan_to_num(each) * weight).sum(axis=1), weight.sum(axis=1))
+
+    @abstractmethod
+    def of_class(self, classes: ClassCounts) -> Floats:
+        """The value per class, NaN where undefined."""
+
+
+class Precision(_Averaged):
+    """Of the rows predicted positive, the share that is (``sklearn.metrics.precision_score``)."""
+
+    default_name: ClassVar[str] = "precision"
+    position: ClassVar[int] = 0
+
+    def of_class(self, classes: ClassCounts) -> Floats:
+        return ratio(classes.hits, classes.predicted)
+
+
+class Recall(_Averaged):
+    """Of the positive rows, the share predicted so (``sklearn.metrics.recall_score``)."""
+
+    default_name: ClassVar[str] = "recall"
+    position: ClassVar[int] = 1
+
+    def of_class(self, classes: ClassCounts) -> Floats:
+        return ratio(classes.hits, classes.gold)
+
+
+class F1(_Averaged):
+    """Harmonic mean of precision and recall, 2 TP / (2 TP + FP + FN) (``sklearn.metrics.f1_score``)."""
+
+    default_name: ClassVar[str] = "f1"
+    position: ClassVar[int] = 2
+
+    def of_class(self, classes: ClassCounts) -> Floats:
+        return ratio(2 * classes.hits, classes.gold + classes.predicted)
+
+
+def class_counts(cells: pl.DataFrame, counts: Floats, labels: list[Any]) -> ClassCounts:
+    """Sums per class of cell counts: (resamples, cells) to (resamples, labels) each."""
+    gold, predicted = cells["target"].to_list(), cells["prediction"].to_list()
+    return ClassCounts(
+        hits=_summed(counts, [g if g == p else None for g, p in zip(gold, predicted, strict=True)], labels),
+        gold=_summed(counts, gold, labels),
+        predicted=_summed(counts, predicted, labels),
+    )
+
+
+def _summed(counts: Floats, of_cell: list[Any], labels: list[Any]) -> Floats:
+    from scipy.sparse import csr_array
+
+    index = {label: code for code, label in enumerate(labels)}
+    where = [(cell, index[label]) for cell, label in enumerate(of_cell) if label in index]
+    rows, columns = zip(*where, strict=True) if where else ((), ())
+    chosen = csr_array((np.ones(len(where)), (rows, columns)), shape=(len(of_cell), len(labels)))
+    return np.asarray(counts @ chosen)
+
+
+def ratio(numerator: Floats, denominator: NDArray[Any]) -> Floats:
+    """Quotient, NaN where the denominator is 0."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator == 0, np.nan, numerator / denominator)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """How often each label was predicted for each target.
+
+    ``counts[i][j]`` are rows with target ``labels[i]`` predicted as ``labels[j]``; the last column, one more
+    than there are labels, holds the unparsed.
+    """
+
+    labels: list[Any]
+    counts: NDArray[np.int64]
+
+
+def confusion(frame: pl.DataFrame, prediction: str = "prediction", target: str = "target") -> Confusion:
+    """The confusion matrix of two columns; labels are those of both, sorted."""
+    pairs = Accuracy(prediction=prediction, target=target, name="confusion").pairs(frame)
+    labels = labels_of(pairs)
+    cells = pairs.group_by("target", "prediction").len()
+    counts = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
+    counts[codes(labels, cells["target"]), codes(labels, cells["prediction"])] = cells["len"].to_numpy()
+    return Confusion(labels, counts)
+
+
+def majority(frame: pl.DataFrame, target: str = "target") -> Any:
+    """The most frequent target (of equals the first in order), which a constant predictor would give."""
+    gold = column(frame, target, "majority").drop_nulls()
+    return gold.mode().sort().first() if len(gold) else None

@@ -1,0 +1,115 @@
+"""Metrics over free text. A target may be a list of acceptable answers; the best of them counts."""
+
+from __future__ import annotations
+
+import re
+import string
+from abc import abstractmethod
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import polars as pl
+
+from runner.errors import DataError
+from runner.metrics.base import RowMetric
+
+
+def normalise(text: str) -> str:
+    """Lower case, no punctuation, no articles, single spaces.
+
+    Source: the evaluation script of SQuAD v1.1 (Rajpurkar et al. 2016), ``normalize_answer``.
+
+    >>> normalise("The  Eiffel-Tower!")
+    'eiffeltower'
+    """
+    bare = "".join(character for character in text.lower() if character not in string.punctuation)
+    return " ".join(re.sub(r"\b(?:a|an|the)\b", " ", bare).split())
+
+
+@dataclass(kw_only=True)
+class _TextMetric(RowMetric):
+    """Mean over rows of a likeness of two texts, from 0 to 1."""
+
+    @abstractmethod
+    def likeness(self) -> Callable[[str, str], float]:
+        """The function of (prediction, target)."""
+
+    def scores(self, pairs: pl.DataFrame) -> pl.Series:
+        alike = self.likeness()
+        both = zip(pairs["prediction"].to_list(), pairs["target"].to_list(), strict=True)
+        best = [max(alike(text, gold) for gold in _golds(target)) for text, target in both]
+        return pl.Series(best, dtype=pl.Float64)
+
+    def comparable(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
+        for column in (prediction, target):
+            kind = column.dtype.inner if isinstance(column.dtype, pl.List) else column.dtype
+            if kind not in (pl.String, pl.Null):
+                raise DataError(f"metric {self.name}: column {column.name!r} is {column.dtype}, not text")
+        if isinstance(target.dtype, pl.List) and (target.list.len() == 0).any():
+            raise DataError(f"metric {self.name}: column {target.name!r} has rows with an empty list")
+        return prediction, target
+
+
+def _golds(target: Any) -> list[str]:
+    return [target] if isinstance(target, str) else [gold for gold in target if gold is not None]
+
+
+@dataclass(kw_only=True)
+class ExactMatch(_TextMetric):
+    """Share of rows whose text equals the target, both normalised as SQuAD does (see :func:`normalise`).
+
+    With ``normalised: false`` only white space around the texts is ignored.
+    """
+
+    normalised: bool = True
+    default_name: ClassVar[str] = "exact_match"
+    proportion: ClassVar[bool] = True
+
+    def likeness(self) -> Callable[[str, str], float]:
+        clean = normalise if self.normalised else str.strip
+        return lambda text, gold: float(clean(text) == clean(gold))
+
+
+@dataclass(kw_only=True)
+class TokenF1(_TextMetric):
+    """Mean F1 of the words shared with the target, both normalised as SQuAD does."""
+
+    default_name: ClassVar[str] = "token_f1"
+
+    def likeness(self) -> Callable[[str, str], float]:
+        return token_f1
+
+
+def token_f1(text: str, gold: str) -> float:
+    """2 · shared / (words + words), counting repeats.
+
+    Source: the evaluation scripts of SQuAD (``f1_score``); as in version 2.0, if one side has no words the
+    score is 1 if the other has none either, else 0.
+
+    >>> token_f1("the cat sat", "a cat sat down")
+    0.8
+    """
+    words, gold_words = normalise(text).split(), normalise(gold).split()
+    if not words or not gold_words:
+        return float(words == gold_words)
+    shared = (Counter(words) & Counter(gold_words)).total()
+    return 2 * shared / (len(words) + len(gold_words))
+
+
+@dataclass(kw_only=True)
+class RougeL(_TextMetric):
+    """Mean ROUGE-L F-measure (Lin 2004), by the ``rouge-score`` package.
+
+    ``stem`` strips English word endings (Porter) first, as many summarisation papers do.
+    """
+
+    stem: bool = False
+    default_name: ClassVar[str] = "rouge_l"
+
+    def likeness(self) -> Callable[[str, str], float]:
+        from rouge_score.rouge_scorer import RougeScorer
+
+        scorer = RougeScorer(["rougeL"], use_stemmer=self.stem)
+        return lambda text, gold: float(scorer.score(gold, text)["rougeL"].fmeasure)
