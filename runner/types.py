@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
 
@@ -179,11 +178,23 @@ class Tuner(Protocol):
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """The saved states, in order; the model ids can be given to :meth:`serving`."""
 
-    def serving(self, model: str) -> AbstractContextManager[Provider]:
-        """A provider that answers as ``model`` while the context is open.
+    def serving(self, model: str) -> Provider:
+        """A provider that answers as this fine-tuned model; for a :class:`Deployer`, as this deployment."""
 
-        Where hosting is billed (Azure) the context deploys and deletes.
-        """
+
+@runtime_checkable
+class Deployer(Protocol):
+    """A tuner whose models must be hosted, at a price per hour, before they answer (Azure).
+
+    The lifecycle notes every deployment in the ledger before it is made and deletes it whatever happens;
+    so these calls need only be repeatable.
+    """
+
+    def deploy(self, model: str, name: str) -> None:
+        """Host a model under a deployment name; returns when it answers. No error if it is there already."""
+
+    def undeploy(self, name: str) -> None:
+        """Delete a deployment; no error if it is gone."""
 
 
 class Parser(Protocol):
