@@ -218,6 +218,8 @@ def _token(token: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check_url(url: str) -> None:
+    if "@" in url or "?" in url:
+        raise ConfigError("provider.base_url: must hold no credentials and no query; name a variable instead")
     try:
         parts = urlsplit(url)
         right = parts.scheme in {"http", "https"} and bool(parts.hostname)
@@ -225,8 +227,6 @@ def _check_url(url: str) -> None:
         right = False
     if not right:
         raise ConfigError(f"provider.base_url={url}: must start with http:// or https:// and name a host")
-    if "@" in parts.netloc or parts.query:
-        raise ConfigError("provider.base_url: must hold no credentials and no query; name a variable instead")
 
 
 def _check_number(key: str, value: Any, *, optional: bool) -> None:

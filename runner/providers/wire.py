@@ -25,6 +25,7 @@ FATAL_ERRORS = (
     aiohttp.ClientConnectorCertificateError,
     aiohttp.ServerFingerprintMismatch,
 )
+UNREACHED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 
 
 class Wire:
@@ -56,10 +57,10 @@ class Wire:
                 self._url, data=data, headers=headers, allow_redirects=False, **self._proxy
             ) as response:
                 raw = await response.read()
-        except TimeoutError as error:
-            raise RetryableError(f"{self._origin.name}: no answer within {self._timeout_s:g} s") from error
         except aiohttp.ClientError as error:
             raise self._broken(error) from error
+        except TimeoutError as error:
+            raise RetryableError(f"{self._origin.name}: no answer within {self._timeout_s:g} s") from error
         self._reached = True
         self.headers = response.headers
         if not 200 <= response.status < 300:
@@ -87,7 +88,7 @@ class Wire:
     def _broken(self, error: aiohttp.ClientError) -> ProviderError:
         """A connection that failed: for good if the server was never reached, else worth another try."""
         reason = self._origin.clean(str(error) or type(error).__name__)
-        never = isinstance(error, aiohttp.ClientConnectorError) and not self._reached
+        never = isinstance(error, UNREACHED) and not self._reached
         if isinstance(error, FATAL_ERRORS) or never:
             return FatalProviderError(
                 f"{self._origin.name}: cannot reach {self._origin.url} (provider.base_url): {reason}"
