@@ -1,15 +1,19 @@
 """Wrong settings are named before anything is sent."""
 
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import KEY
+from asking import KEY, MESSAGES, ask
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
-from runner.errors import ConfigError
+from runner.errors import ConfigError, FatalProviderError
 from runner.providers.azure import Azure
 from runner.providers.openai import OpenAI, OpenAICompatible
-from runner.types import Sampling
+from runner.types import Request, Sampling
 
 
 @pytest.fixture(autouse=True)
@@ -95,3 +99,20 @@ def test_a_schema_must_be_given() -> None:
     """response_format=json_schema alone is a config error."""
     with pytest.raises(ConfigError, match=r"prompt\.json_schema"):
         OpenAI(model="m").check(Sampling(response_format="json_schema"))
+
+
+def test_options_from_a_config_are_plain_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nested options of the option file reach the body as they were written."""
+    node = OmegaConf.load(Path(__file__).parent.parent / "conf/provider/openai.yaml")
+    node.options = {"reasoning": {"effort": "low"}, "tags": ["a"]}
+    provider = instantiate(node)
+    body = json.loads(json.dumps(provider.body(Request(MESSAGES))))
+    assert (body["reasoning"], body["tags"]) == ({"effort": "low"}, ["a"])
+
+
+def test_azure_identity_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody is signed in the run stops with the reason."""
+    pytest.importorskip("azure.identity", reason="the extra 'azure' is not installed")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    with pytest.raises(FatalProviderError, match="no Entra token"):
+        ask(Azure(model="m", base_url="http://localhost:9", api_key_env=None))
