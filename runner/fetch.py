@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -126,15 +127,20 @@ def _download(url: str, expected: str | None, target: Path, key: str) -> None:
 
 
 def _receive(url: str, descriptor: int, key: str) -> None:
-    import shutil
     from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
     try:
         request = Request(url, headers={"User-Agent": "llm-experiment-runner"})
         with urlopen(request, timeout=TIMEOUT) as answer, open(descriptor, "wb", closefd=False) as stream:
             shutil.copyfileobj(answer, stream)
+            wanted = answer.headers.get("Content-Length")
+            if wanted is not None and stream.tell() != int(wanted):
+                raise OSError(f"the connection ended after {stream.tell()} of {wanted} bytes")
     except (OSError, ValueError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
         raise DataError(
             f"{key}.url={url!r} cannot be fetched ({error}); a copy of the file anywhere below the data"
             f" folder {data_folder()} (RUNNER_DATA_DIR) is used instead of the network if its sha256 fits"

@@ -3,88 +3,96 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
 from runner.errors import ConfigError, DataError, LeakageError, nearest
+from runner.prompt import Prompt
 from runner.schema import ShotChoice, ShotsConfig
 
-Texts = Callable[[pl.DataFrame], Sequence[str]]
-
-_BLOCK = 1024
-"""Rows compared at once by ``similar``: bounds its memory to this many times the train rows."""
+_CELLS = 4_000_000
+"""Pairs of rows that ``similar`` compares at once, which bounds its memory to about 100 MB."""
 
 
-def choose(
-    train: pl.DataFrame, evaluated: pl.DataFrame, k: int, config: ShotsConfig, texts: Texts | None = None
-) -> list[list[int]]:
+def choose(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
     """For each evaluated row the row numbers, in ``train``, of its ``k`` shots in the order to show them.
+
+    How is ``prompt.shots.choice``:
 
     first     the first rows of the train split
     random    a draw with ``seed``, the same for every evaluated row
     balanced  a draw in which the labels (``column``, by default ``target``) take turns
-    similar   most similar first: cosine of the TF-IDF vectors of ``column``, or else of what ``texts``
-              gives for a frame (the rendered prompts); equal similarity goes to the earlier train row
+    similar   most similar first: cosine of the TF-IDF vectors of ``column``, by default of the rendered
+              question; equal similarity goes to the earlier train row
 
-    Shots are nested: those for k are the first k of those for any larger number. A row (told by ``id``) is
-    never its own shot.
+    Shots are nested: those for k are the first k of those for any larger number.
 
     Raises:
         ConfigError: more shots than train rows, or an unknown column.
+        LeakageError: a chosen shot is, by id or by text, also an evaluated row.
     """
     if k < 0:
         raise ConfigError(f"hyperparameter.n_shot={k}: a number of shots is 0 or more")
     if k == 0 or evaluated.is_empty():
         return [[] for _ in range(evaluated.height)]
-    own = _own(train, evaluated)
-    room = train.height - any(number is not None for number in own)
-    if k > room:
-        raise ConfigError(f"hyperparameter.n_shot={k}, but only {room} rows of the train split can be shown")
-    if config.choice == ShotChoice.similar:
-        return _similar(train, evaluated, k, own, _texts(config, texts))
-    order = _order(train, config)[: k + 1]
-    return [_without(order, number)[:k] for number in own]
+    if k > train.height:
+        raise ConfigError(f"hyperparameter.n_shot={k}, but the train split has {train.height} rows")
+    if prompt.config.shots.choice == ShotChoice.similar:
+        chosen = _similar(train, evaluated, k, prompt)
+    else:
+        chosen = [_order(train, prompt.config.shots)[:k]] * evaluated.height
+    shown = sorted({number for numbers in chosen for number in numbers})
+    refuse_leakage(evaluated, train[shown], prompt, what="shots")
+    return chosen
+
+
+def ids(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> pl.Series:
+    """The ids of chosen shots, a list per evaluated row, named ``shots``."""
+    names = train["id"].to_list()
+    return pl.Series("shots", [[names[n] for n in numbers] for numbers in chosen], dtype=pl.List(pl.String))
+
+
+def rows(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
+    """The chosen shots as rows, a list per evaluated row."""
+    known = {n: train.row(n, named=True) for n in {n for numbers in chosen for n in numbers}}
+    return [[known[n] for n in numbers] for numbers in chosen]
 
 
 def refuse_leakage(
-    evaluated: pl.DataFrame, shown: pl.DataFrame, columns: Sequence[str], *, what: str, by_id: bool = True
+    evaluated: pl.DataFrame, shown: pl.DataFrame, prompt: Prompt, *, what: str, by_id: bool = True
 ) -> None:
     """Refuse evaluated rows that are also among ``shown``: the shots or the training rows.
 
-    Rows are the same if their ids are (``by_id``, for frames of one data set), or if the text of
-    ``columns`` is, taken together and regardless of case, whitespace and sentence punctuation. ``what``
-    names the shown rows in the message.
+    Rows are the same if their ids are (``by_id``, for frames of one data set), or if ``prompt`` asks the
+    same question of them regardless of case, whitespace and sentence punctuation. ``what`` names the shown
+    rows in the message.
 
     Raises:
         LeakageError: naming the count, the first ids and the remedy.
     """
     if by_id:
         _refuse(evaluated.filter(pl.col("id").is_in(shown["id"].implode())), evaluated.height, what, "id")
-    if columns:
-        mark = normalised(columns).alias("_text")
-        same = evaluated.with_columns(mark).join(shown.select(mark).unique(), on="_text", how="semi")
-        _refuse(same, evaluated.height, what, f"text ({', '.join(columns)})")
+    seen = normalised(questions(shown, prompt)).implode()
+    _refuse(
+        evaluated.filter(normalised(questions(evaluated, prompt)).is_in(seen)), evaluated.height, what, "text"
+    )
 
 
-def normalised(columns: Sequence[str]) -> pl.Expr:
-    """The columns as one text in which case, whitespace and sentence punctuation make no difference.
+def questions(frame: pl.DataFrame, prompt: Prompt) -> pl.Series:
+    """The user turn of each row, without shots."""
+    texts = [prompt.messages(row)[-1]["content"] for row in frame.iter_rows(named=True)]
+    return pl.Series(texts, dtype=pl.String)
 
-    Signs of arithmetic and code stay: 3-2 is not 3+2.
+
+def normalised(texts: pl.Series) -> pl.Series:
+    """Texts in which case, whitespace and sentence punctuation make no difference.
+
+    Signs of arithmetic and of code stay: 3-2 is not 3+2.
     """
-    parts = [pl.col(name).cast(pl.String).fill_null("") for name in columns]
-    text = pl.concat_str(parts, separator="\x1f").str.normalize("NFKC").str.to_lowercase()
-    return text.str.replace_all(r"""[\s.,;:!?…"'“”‘’«»()\[\]{}]+""", " ").str.strip_chars()
-
-
-def _own(train: pl.DataFrame, evaluated: pl.DataFrame) -> list[int | None]:
-    """Per evaluated row its own number in ``train``, or None."""
-    numbers = {id: number for number, id in enumerate(train["id"])}
-    return [numbers.get(id) for id in evaluated["id"]]
-
-
-def _without(order: Sequence[int], number: int | None) -> list[int]:
-    return [one for one in order if one != number]
+    lower = texts.str.normalize("NFKC").str.to_lowercase()
+    return lower.str.replace_all(r"""[\s.,;:!?…"'“”‘’«»()\[\]{}]+""", " ").str.strip_chars()
 
 
 def _order(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
@@ -95,50 +103,43 @@ def _order(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
     random.Random(config.seed).shuffle(numbers)
     if config.choice == ShotChoice.random:
         return numbers
-    labels = _column(train, config.column or "target")
-    turns: dict[object, int] = {}
-    seats: list[tuple[int, int]] = []
+    labels = _column(train, config.column or "target").to_list()
+    turns: dict[Any, int] = {}
+    turn_of = {}
     for number in numbers:
-        label = labels[number]
-        seats.append((turns.setdefault(label, 0), number))
-        turns[label] += 1
-    return [number for _, number in sorted(seats, key=lambda seat: seat[0])]
+        turn_of[number] = turns[labels[number]] = turns.get(labels[number], 0) + 1
+    return sorted(numbers, key=lambda number: turn_of[number])
 
 
-def _column(frame: pl.DataFrame, name: str) -> list[object]:
+def _column(frame: pl.DataFrame, name: str) -> pl.Series:
     if name not in frame.columns:
         raise ConfigError(f"prompt.shots.column={name!r}: no such column{nearest(name, frame.columns)}")
-    return frame[name].to_list()
+    return frame[name]
 
 
-def _texts(config: ShotsConfig, texts: Texts | None) -> Texts:
-    if config.column is not None:
-        name = config.column
-        return lambda frame: [str(value) for value in _column(frame, name)]
-    if texts is None:
-        raise ConfigError("prompt.shots.column is needed for prompt.shots.choice=similar")
-    return texts
+def _texts(frame: pl.DataFrame, prompt: Prompt) -> list[str]:
+    name = prompt.config.shots.column
+    return (
+        questions(frame, prompt) if name is None else _column(frame, name).cast(pl.String).fill_null("")
+    ).to_list()
 
 
-def _similar(
-    train: pl.DataFrame, evaluated: pl.DataFrame, k: int, own: Sequence[int | None], texts: Texts
-) -> list[list[int]]:
+def _similar(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
     # TF-IDF and not an edit distance: for 1,000 x 1,000 rows half a second against half a minute, and the
     # words that tell rows apart weigh most.
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(token_pattern=r"\w+")
     try:
-        known = vectorizer.fit_transform(texts(train))
+        known = vectorizer.fit_transform(_texts(train, prompt))
     except ValueError as error:
         raise DataError("prompt.shots.choice=similar: the texts of the train split have no words") from error
-    asked = vectorizer.transform(texts(evaluated))
-    chosen: list[list[int]] = []
-    for start in range(0, evaluated.height, _BLOCK):
+    asked = vectorizer.transform(_texts(evaluated, prompt))
+    block, chosen = max(1, _CELLS // train.height), []
+    for start in range(0, evaluated.height, block):
         # Rounded, so that equal texts are equal whatever the order of summation.
-        likeness = (asked[start : start + _BLOCK] @ known.T).toarray().round(9)
-        nearest_first = (-likeness).argsort(axis=1, kind="stable")[:, : k + 1].tolist()
-        chosen += [_without(row, own[start + n])[:k] for n, row in enumerate(nearest_first)]
+        likeness = (asked[start : start + block] @ known.T).toarray().round(9)
+        chosen += (-likeness).argsort(axis=1, kind="stable")[:, :k].tolist()
     return chosen
 
 
