@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from pathlib import Path
+from typing import cast
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -86,9 +87,7 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
 
 
 def _tracking(config: DictConfig) -> TrackingConfig:
-    typed = OmegaConf.to_object(config.tracking)
-    assert isinstance(typed, TrackingConfig)
-    return typed
+    return cast(TrackingConfig, OmegaConf.to_object(config.tracking))
 
 
 def _objective(record: Record, config: RunnerConfig) -> float | None:
@@ -110,3 +109,15 @@ def close_sweep(folder: Path, config: DictConfig, code: int) -> int:
     screen.sweep(summary(records), folder)
     tracking.close_sweep(sweeping.read(folder).get("parent"), folders, _tracking(config))
     return code or int(any(record.status != "finished" for record in records))
+
+
+def list_runs(_: DictConfig) -> None:
+    """Show the runs and sweeps recorded under outputs/, newest last."""
+    found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
+    screen.runs([(file.parent, read(file.parent)) for file in found])
+
+
+def sync(config: DictConfig) -> None:
+    """Log to MLflow what is recorded but not there, for example after the server was down."""
+    logged = tracking.sync(OUTPUTS, _tracking(config))
+    screen.console.print(f"{len(logged)} runs logged")

@@ -67,8 +67,7 @@ class Ledger:
         """Store or replace values in one transaction."""
         now = time.time()
         rows = [
-            {"kind": kind, "key": key, "value": json.dumps(value, ensure_ascii=False), "created": now}
-            for key, value in values.items()
+            {"kind": kind, "key": key, "value": _dump(value), "created": now} for key, value in values.items()
         ]
         with self._engine.begin() as connection:
             for chunk in _chunks(rows):
@@ -76,13 +75,19 @@ class Ledger:
 
     def add(self, kind: str, key: str, value: Any) -> bool:
         """Store a value only if the key is free; False if another process was first."""
-        row = {"kind": kind, "key": key, "value": json.dumps(value), "created": time.time()}
+        row = {"kind": kind, "key": key, "value": _dump(value), "created": time.time()}
         try:
             with self._engine.begin() as connection:
                 connection.execute(sa.insert(ENTRIES), row)
         except sa.exc.IntegrityError:
             return False
         return True
+
+    def swap(self, kind: str, key: str, old: Any, new: Any) -> bool:
+        """Replace a value only if it is still ``old``; False if another process was first."""
+        mine = (ENTRIES.c.kind == kind) & (ENTRIES.c.key == key) & (ENTRIES.c.value == _dump(old))
+        with self._engine.begin() as connection:
+            return connection.execute(sa.update(ENTRIES).where(mine).values(value=_dump(new))).rowcount == 1
 
     def remove(self, kind: str, key: str) -> None:
         """Forget one entry; no error if it is not there."""
@@ -131,6 +136,10 @@ def _upsert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
         ),
         list(rows),
     )
+
+
+def _dump(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _chunks(items: list[T]) -> Iterator[list[T]]:

@@ -58,7 +58,7 @@ def ask(plan: Plan, rows: Rows, record: Record) -> pl.DataFrame:
     prompt.check(rows.evaluated.columns)
     record.params["prompt_digest"] = prompt.digest[:12]
     chosen = shots.choose(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
-    frame = rows.evaluated.with_columns(shots=shots.ids(rows.train, chosen))
+    frame = rows.evaluated.with_columns(shots.ids(rows.train, chosen))
     return respond.render(frame, prompt, shots.rows(rows.train, chosen))
 
 

@@ -177,9 +177,23 @@ class JudgeConfig:
 
 @dataclass
 class FinetuneConfig:
-    """How the evaluated model is made. ``name: none`` evaluates the provider's model as it is."""
+    """How the evaluated model is made. ``name: none`` evaluates the provider's model as it is.
+
+    ``dataset`` null trains on the train split of the evaluated data set; ``extra`` adds further data sets,
+    each a training file of its own, with ``weights`` by their names (1 where not named).
+    """
 
     name: str = "none"
+    dataset: DatasetConfig | None = None
+    extra: dict[str, DatasetConfig] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    memorize: bool = False
+    """True where the evaluated rows may be trained on, because remembering them is what is measured."""
+    suffix: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    """What only one provider knows; ``method`` and ``lora_rank`` of the local trainer, for example."""
+    integrations: list[Any] = field(default_factory=list)
+    poll_s: float = 10.0
 
 
 @dataclass

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,17 @@ def _cell(row: Mapping[str, Any], name: str) -> str:
         bounds = f" ({low:.3f} – {high:.3f})" if low is not None and high is not None else ""
         return f"{value:.3f}{bounds}"
     return "" if value is None else str(value)
+
+
+def runs(found: Sequence[tuple[Path, Record]]) -> None:
+    """A line per recorded run: when, what, how it ended, its first score."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("started", "experiment", "point", "model", "status", "score", "folder"):
+        table.add_column(title)
+    for folder, record in sorted(found, key=lambda pair: pair[1].started):
+        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.started))
+        point = ", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.swept.items())
+        score = next((f"{name} {number(score.value)}" for name, score in record.scores.items()), "")
+        cells = [started, record.name, point, record.tags.get("model", ""), record.status, score, str(folder)]
+        table.add_row(*map(Text, cells))
+    console.print(table if found else "no run is recorded under outputs/")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+
+from runner.schema import TrackingConfig
 
 SWEEP = "sweep.json"
 _opened: list[tuple[Path, DictConfig]] = []
@@ -19,19 +21,20 @@ class OpenSweep(Callback):
     """Hydra callback: prepares the sweep in the launching process, before the first point starts."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Create folder, tracking store and parent run, so that points, wherever they run, only add to them."""
+        """Create folder, tracking store and parent run; points, wherever they run, only add to them."""
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         overrides = [str(override) for override in config.hydra.overrides.task]
-        told = {"fixed": fixed(overrides), "overrides": overrides, "started": time.time()}
-        _write(folder, told | {"parent": _open(folder, config, told["started"])})
+        started = time.time()
+        told = {"fixed": fixed(overrides), "overrides": overrides, "started": started}
+        _write(folder, told | {"parent": _open(folder, config, started)})
         _opened.append((folder, config))
 
 
 def _open(folder: Path, config: DictConfig, started: float) -> str | None:
     from runner import tracking
 
-    settings = OmegaConf.to_object(config.tracking)
+    settings = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
     return tracking.open_sweep(str(config.get("name") or "sweep"), folder.name, settings, started=started)
 
 
