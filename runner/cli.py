@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner import schema
@@ -25,12 +27,16 @@ COMMANDS = {
     "list": "runner.commands:list_runs",
     "sync": "runner.commands:sync",
 }
+# Hydra's options with a value. --info may stand alone, so its value must be joined: --info=searchpath
+WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
+WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
 
 
 def main() -> None:
     """Entry point of the console script. Exits 0, 1 (a run failed), 2 (bad input) or 130 (Ctrl-C)."""
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     command = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in COMMANDS else "run"
+    sys.argv[1:] = options_first(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
     code = 0
     try:
@@ -46,16 +52,46 @@ def main() -> None:
     sys.exit(code)
 
 
+def options_first(arguments: list[str]) -> list[str]:
+    """Hydra wants its options before all overrides or after them; people write them anywhere.
+
+    >>> options_first(["provider=local", "-m", "seed=1,2", "--cfg", "job"])
+    ['-m', '--cfg', 'job', 'provider=local', 'seed=1,2']
+    """
+    options: list[str] = []
+    overrides: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        if not argument.startswith("-"):
+            overrides.append(argument)
+            continue
+        options.append(argument)
+        if argument in WITH_VALUE:
+            options += [value for value in [next(rest, None)] if value is not None]
+    return options + overrides
+
+
 def _start(command: str) -> None:
     schema.register()
-    task = _lazily(COMMANDS[command])
+    failed: list[Exception] = []
+    task = _lazily(COMMANDS[command], failed)
     hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    if failed:
+        raise failed[0]
 
 
-def _lazily(target: str) -> Callable[[DictConfig], Any]:
+def _lazily(target: str, failed: list[Exception]) -> Callable[[DictConfig], Any]:
+    """The command's function, imported when called. A single run's error goes round Hydra, which would
+    print the overrides; a sweep's point must raise for its sweeper to know."""
+
     def task(config: DictConfig) -> Any:
         module, function = target.split(":")
-        return getattr(import_module(module), function)(config)
+        try:
+            return getattr(import_module(module), function)(config)
+        except Exception as error:
+            if HydraConfig.get().mode == RunMode.MULTIRUN:
+                raise
+            failed.append(error)
 
     return task
 

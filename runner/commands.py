@@ -108,7 +108,7 @@ def close_sweep(folder: Path, config: DictConfig, code: int) -> int:
         return code
     screen.sweep(summary(records), folder)
     tracking.close_sweep(sweeping.read(folder).get("parent"), folders, _tracking(config))
-    return code or int(any(record.status != "finished" for record in records))
+    return int(any(record.status != "finished" for record in records)) or code
 
 
 def list_runs(_: DictConfig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any
+from collections.abc import Mapping
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
@@ -47,7 +47,7 @@ def _composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
         or "not in" in first
         or type(inner).__name__ == "ConfigAttributeError"
     ):
-        return f"{key}: no such key{nearest(key.split('.')[-1], _fields(inner.object_type))}"
+        return f"{key}: no such key{nearest(key.split('.')[-1], _siblings(inner))}"
     return f"{key}: {first}"
 
 
@@ -63,5 +63,9 @@ def _nested(message: str) -> list[str]:
     return re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
 
 
-def _fields(kind: Any) -> list[str]:
-    return [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else []
+def _siblings(error: OmegaConfBaseException) -> list[str]:
+    """The keys that do exist where a wrong one was looked for."""
+    if dataclasses.is_dataclass(error.object_type):
+        return [field.name for field in dataclasses.fields(error.object_type)]
+    node = error.parent_node
+    return [str(name) for name in node] if isinstance(node, Mapping) else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ from rich.text import Text
 from runner.record import Record
 from runner.types import Score
 
-console = Console(highlight=False, soft_wrap=True)
+_WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for whole tables
+console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -138,7 +140,7 @@ def _failures(record: Record) -> list[str]:
 
 
 def sweep(frame: pl.DataFrame, folder: Path) -> None:
-    """The table of a sweep: a line per point, intervals beside values, reasons of failed points."""
+    """The table of a sweep: a line per point, intervals beside values; below it why points failed."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     shown = [name for name in frame.columns if _shown(frame, name)]
     for name in shown:
@@ -147,12 +149,14 @@ def sweep(frame: pl.DataFrame, folder: Path) -> None:
         table.add_row(*(_cell(row, name) for name in shown))
     console.print()
     console.print(table)
+    for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
+        console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
     console.print(f"[dim]sweep   {folder}[/]")
 
 
 def _shown(frame: pl.DataFrame, name: str) -> bool:
-    bound = any(name.endswith(suffix) for suffix in ("_low", "_high", "_parsed"))
-    return not bound and frame[name].count() > 0
+    beside = any(name.endswith(suffix) for suffix in ("_low", "_high", "_parsed")) or name == "reason"
+    return not beside and frame[name].count() > 0
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
@@ -38,21 +39,31 @@ def _open(folder: Path, config: DictConfig, started: float) -> str | None:
     return tracking.open_sweep(str(config.get("name") or "sweep"), folder.name, settings, started=started)
 
 
-def fixed(overrides: list[str]) -> list[str]:
-    """The overrides that all points share.
+def fixed(overrides: list[str]) -> dict[str, str]:
+    """The overrides that all points share: key to value, as written.
 
     >>> fixed(["provider=local", "hyperparameter.n_shot=0,1"])
-    ['provider=local']
+    {'provider': 'local'}
     """
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    return [str(override.input_line) for override in parsed if not override.is_sweep_override()]
+    return {_key(item): _text(item) for item in _parse(overrides) if not item.is_sweep_override()}
 
 
 def swept(overrides: list[str], folder: Path) -> dict[str, Any]:
     """The keys and values that set one point apart, from its overrides."""
-    shared = read(folder).get("fixed", [])
-    parsed = OverridesParser.create().parse_overrides([line for line in overrides if line not in shared])
-    return {override.get_key_element().lstrip("+~"): override.value() for override in parsed}
+    shared = read(folder).get("fixed", {})
+    return {_key(item): item.value() for item in _parse(overrides) if shared.get(_key(item)) != _text(item)}
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    return list(OverridesParser.create().parse_overrides(overrides))
+
+
+def _key(override: Override) -> str:
+    return str(override.get_key_element()).lstrip("+~")
+
+
+def _text(override: Override) -> str:
+    return str(override.get_value_element_as_str())
 
 
 def read(folder: Path) -> dict[str, Any]:
