@@ -19,7 +19,7 @@ from runner.parse import Text
 from runner.prompt import compile_prompt
 from runner.respond import Responder, sampling
 from runner.schema import HyperparameterConfig, PromptConfig, RunnerConfig
-from runner.types import Provider, Score
+from runner.types import Provider, Score, Tuner
 from runner.validate import validate
 
 Metric = Callable[[pl.DataFrame], dict[str, Score]]
@@ -33,6 +33,8 @@ class Plan:
     responder: Responder
     judge: Responder | None
     metrics: Mapping[str, Metric]
+    tuner: Tuner | None
+    """The fine-tuning half of the provider, where the config asks for it."""
 
 
 def plan(config: DictConfig) -> Plan:
@@ -40,14 +42,30 @@ def plan(config: DictConfig) -> Plan:
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
     validate(typed)
+    responder = _responder(typed.prompt, typed.provider, typed.hyperparameter, "")
     return Plan(
         config=typed,
-        responder=_responder(typed.prompt, typed.provider, typed.hyperparameter, ""),
+        responder=responder,
         judge=_judge(typed),
+        tuner=_tuner(typed, responder.provider),
         metrics={
             name: build(node, f"metric.{name}") for name, node in typed.metric.items() if node is not None
         },
     )
+
+
+def _tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:
+    if config.finetune.name == "none":
+        return None
+    if config.hyperparameter.n_shot:
+        raise ConfigError(
+            "hyperparameter.n_shot: a fine-tuned model is trained and asked without shots; set 0"
+        )
+    make = getattr(provider, "tuner", None)
+    if make is None:
+        raise ConfigError(f"finetune: provider {provider.name} cannot fine-tune; provider=local can")
+    tuner: Tuner = make()
+    return tuner
 
 
 def _judge(config: RunnerConfig) -> Responder | None:

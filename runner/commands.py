@@ -27,11 +27,11 @@ def run(config: DictConfig) -> float | None:
     folder = Path(HydraConfig.get().runtime.output_dir)
     record = _new(config)
     try:
-        with recorded(record, folder), screen.progress() as advance:
+        with recorded(record, folder), screen.progress() as (advance, report):
             plan = build.plan(config)
             describe(record, plan)
             screen.header(record)
-            carry_out(plan, record, folder, advance)
+            carry_out(plan, record, folder, advance, report)
     except ConfigError:
         if record.sweep:  # a failed point belongs in the sweep's table, a typo in no tracking store
             _track(record, folder, config)

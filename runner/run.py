@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from runner import dataset, inputs, judge, parse, reference, respond, shots, usage
+from runner import dataset, inputs, judge, model, parse, reference, respond, shots, usage
 from runner.build import Plan
 from runner.errors import ConfigError, DataError
 from runner.ledger import Ledger
@@ -26,12 +26,13 @@ class Rows:
     train: pl.DataFrame
 
 
-def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance) -> None:
+def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, report: model.Report) -> None:
     """Carry out a plan and write what comes of it into ``record`` and ``folder``."""
     with closing(Ledger(plan.config.ledger.url)) as ledger:
         rows = load(plan, record)
         frame = ask(plan, rows, record)
-        frame = answer(plan, frame, ledger, advance)
+        with model.responder(plan, rows.evaluated, ledger, record, report) as responder:
+            frame = answer(responder, frame, ledger, advance)
         frame.write_parquet(folder / PREDICTIONS)
         frame = judged(plan, frame, ledger, advance)
         frame.write_parquet(folder / PREDICTIONS)
@@ -62,9 +63,10 @@ def ask(plan: Plan, rows: Rows, record: Record) -> pl.DataFrame:
     return respond.render(frame, prompt, shots.rows(rows.train, chosen))
 
 
-def answer(plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance) -> pl.DataFrame:
+def answer(
+    responder: respond.Responder, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance
+) -> pl.DataFrame:
     """Completions and predictions; the gold value goes through the same parser."""
-    responder = plan.responder
     frame = respond.complete(frame, responder, ledger, advance(responder.provider.model, frame.height))
     frame = respond.predict(frame, responder.parser)
     if "target" not in frame.columns:

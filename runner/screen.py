@@ -17,6 +17,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -25,7 +26,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.record import Record
-from runner.types import Score
+from runner.types import Score, TuningStatus
 
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for whole tables
 console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
@@ -40,9 +41,16 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f} rows/s" if speed else "", style="dim")
 
 
+Advance = Callable[[str, int], Callable[[int], None]]
+Report = Callable[[TuningStatus], None]
+
+
 @contextmanager
-def progress() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
-    """Bars with rate and time left, on a terminal; silent where the screen is a file."""
+def progress() -> Iterator[tuple[Advance, Report]]:
+    """Bars with rate and time left, on a terminal; silent where the screen is a file.
+
+    Gives what opens a bar for rows, and what shows the state of a fine-tuning job.
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -52,12 +60,19 @@ def progress() -> Iterator[Callable[[str, int], Callable[[int], None]]]:
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
+        tuning: list[TaskID] = []
 
         def advance(title: str, total: int) -> Callable[[int], None]:
             task = bars.add_task(title, total=total)
             return lambda count: bars.advance(task, count)
 
-        yield advance
+        def report(status: TuningStatus) -> None:
+            title = f"fine-tuning {status.state} {status.detail}".strip()
+            task = tuning[0] if tuning else bars.add_task(title, total=1.0)
+            tuning[:] = [task]
+            bars.update(task, description=title, completed=status.progress or 0.0)
+
+        yield advance, report
 
 
 def header(record: Record) -> None:
