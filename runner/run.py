@@ -91,6 +91,6 @@ def measure(plan: Plan, frame: pl.DataFrame, record: Record) -> None:
             record.scores |= metric(frame)
         except pl.exceptions.ColumnNotFoundError as error:
             raise ConfigError(f"metric.{name}: no column {error}") from error
-    record.labels = list(getattr(plan.responder.parser, "labels", []))
+    record.labels = parse.classes(plan.responder.parser)
     record.figures |= usage.figures(frame)
     record.reference = reference.compare(plan.config.reference, record.scores)

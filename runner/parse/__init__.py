@@ -7,9 +7,9 @@ What all of them promise: None is the only answer to a doubtful text. Never 0, n
 never a choice between two readings.
 """
 
-from runner.parse.columns import apply, parse_target
+from runner.parse.columns import apply, classes, parse_target
 from runner.parse.extract import Json, Regex, Text
 from runner.parse.label import Label
 from runner.parse.number import Number
 
-__all__ = ["Json", "Label", "Number", "Regex", "Text", "apply", "parse_target"]
+__all__ = ["Json", "Label", "Number", "Regex", "Text", "apply", "classes", "parse_target"]

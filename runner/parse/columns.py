@@ -74,6 +74,16 @@ def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None
     return values
 
 
+def classes(parser: Any) -> list[str]:
+    """The closed set of values that a parser, or one behind it, can give; empty where it is open."""
+    while parser is not None:
+        closed = getattr(parser, "labels", None) or getattr(parser, "choices", None)
+        if closed:
+            return [str(value) for value in closed]
+        parser = getattr(parser, "then", None)
+    return []
+
+
 def _as_text(target: pl.Series) -> list[str | None]:
     """Values as a reply would write them, truth values in lower case."""
     values = target.to_list()

@@ -56,7 +56,9 @@ class Label:
             return whole
         found = list(self._mentions.finditer(text))
         labels = {self._exact[_key(match[0])] for match in found}
-        if len(labels) != 1 or any(_NEGATION.search(text[max(0, match.start() - 60) : match.start()]) for match in found):
+        if len(labels) != 1 or any(
+            _NEGATION.search(text[max(0, match.start() - 60) : match.start()]) for match in found
+        ):
             return None
         return labels.pop()
 
