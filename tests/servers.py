@@ -86,7 +86,7 @@ def _handler(respond: Callable[[Call], Reply]) -> type[BaseHTTPRequestHandler]:
             self.server.state.calls.append(call)
             self.reply(respond(call))
 
-        do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = answer
+        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_PATCH = answer
 
         def reply(self, reply: Reply) -> None:
             time.sleep(reply.delay_s)
@@ -98,6 +98,8 @@ def _handler(respond: Callable[[Call], Reply]) -> type[BaseHTTPRequestHandler]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(reply.content)))
             self.end_headers()
+            if self.command == "HEAD":
+                return
             half = len(reply.content) // 2
             self.wfile.write(reply.content[:half] if reply.fault == "truncate" else reply.content)
             self.wfile.flush()

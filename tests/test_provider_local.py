@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
+from servers import Call, Reply, serving
 
 from runner.errors import ConfigError, FatalProviderError, ProviderError
 from runner.providers import local_weights
@@ -53,7 +57,9 @@ def test_an_answer_comes_with_usage_and_model() -> None:
 def test_answers_do_not_depend_on_what_was_asked_before() -> None:
     """Any order, the same question twice, an answer continued: tokens and log-probabilities stay equal."""
     sampling = Sampling(temperature=0, max_tokens=6, logprobs=2)
-    questions = [request(f"Is {word} a fruit?", sampling) for word in ("apple", "iron", "plum")]
+    rules = "Some things that grow are fruit and some are not. " * 12  # long: kernels differ by batch size
+    words = ("apple", "iron", "plum")
+    questions = [request(f"Is {word} a fruit?", sampling, system=rules) for word in words]
     first = ask(*questions)
     turns: tuple[Message, ...] = (
         *questions[0].messages,
@@ -210,3 +216,25 @@ def test_numbers_out_of_range_are_refused(key: str, value: object) -> None:
     """The message names the key and the value."""
     with pytest.raises(ConfigError, match=rf"provider\.{key}={value!r}"):
         Local(**{key: value}).check()  # type: ignore[arg-type]
+
+
+def hub(call: Call) -> Reply:
+    """A hub with one repository that holds one GGUF file."""
+    if "/tree/" in call.path:
+        return Reply([{"type": "file", "path": name, "size": 8, "oid": "1"} for name in ("a.gguf", "b.md")])
+    found = call.path == "/owner/name/resolve/main/a.gguf"
+    return Reply(b"GGUFdata", 200 if found else 404, {"ETag": '"1"', "X-Repo-Commit": "c" * 40})
+
+
+@pytest.mark.skipif(importlib.util.find_spec("huggingface_hub") is None, reason="needs huggingface-hub")
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("owner/name", "GGUFdata"), ("owner/name:a.gguf", "GGUFdata"), ("owner/name:z.gguf", "download failed")],
+)
+def test_weights_come_from_the_hub(model: str, expected: str, tmp_path: Path) -> None:
+    """By repository, or by repository and file; in a process of its own, which reads the endpoint early."""
+    code = f"from runner.providers import local_weights as w; print(w.locate({model!r}).read_text())"
+    with serving(hub) as server:
+        environment = {**os.environ, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert expected in done.stdout + done.stderr
