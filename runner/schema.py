@@ -52,9 +52,10 @@ class FileConfig:
 class SplitConfig:
     """How rows are divided.
 
-    ``fractions`` names the splits and their shares (sum at most 1); without it the ``split`` of the files
-    counts, else all rows are ``evaluate``. ``evaluate`` is the split that is measured, ``train`` the one
-    that shots and training rows come from, ``validation`` the one that training watches.
+    ``fractions`` names the splits and their shares (sum at most 1) and replaces any division the files came
+    with; without it the ``split`` of the files counts, else all rows are ``evaluate``. ``evaluate`` is the
+    split that is measured, ``train`` the one that shots and training rows come from, ``validation`` the one
+    that training watches.
     """
 
     fractions: dict[str, float] = field(default_factory=dict)

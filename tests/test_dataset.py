@@ -255,8 +255,18 @@ def test_judge_bench_has_each_annotation(shared_data: Path, name: str, rows: int
     assert frame["annotations"].list.drop_nulls().list.len().max() >= annotators
 
 
-def test_every_option_names_a_public_commit_and_a_hash_of_the_shared_file(shared_data: Path) -> None:
-    """URLs are pinned to a commit, so the hash beside them stays true."""
+def test_fib_usb_is_both_train_splits_with_their_labels(shared_data: Path) -> None:
+    """The rows of fib and of usb's train split, row for row, and fib's evaluated rows."""
+    columns = ["document", "summary", "target"]
+    both = dataset.load(dataset_option("fib_usb"))
+    fib, usb = (dataset.load(dataset_option(name)) for name in ("fib", "usb"))
+    train = pl.concat([frame.filter(split="train").select(columns) for frame in (fib, usb)])
+    assert both.filter(split="train").select(columns).equals(train)
+    assert both.filter(split="validation")["target"].equals(fib.filter(split="validation")["target"])
+
+
+def test_every_url_of_an_option_is_pinned_to_a_commit() -> None:
+    """A branch would move on, and the hash beside the URL would stop being true."""
     for path in (Path(__file__).parents[1] / "conf" / "dataset").rglob("*.yaml"):
         for url in re.findall(r"https://\S+", path.read_text()):
             assert re.match(r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/", url), url
