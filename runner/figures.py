@@ -6,8 +6,9 @@ can be drawn in any thread.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -34,16 +35,20 @@ def load() -> None:
 def of_record(record: Record, rows: pl.DataFrame | None) -> dict[str, Figure]:
     """The figures that a run's content calls for, by name."""
     drawn: dict[str, Figure] = {}
-    if rows is not None and {"target", "prediction"} <= set(rows.columns):
-        if 1 < len(record.labels) <= MAX_LABELS:
-            drawn["confusion_matrix"] = confusion_matrix(rows["target"], rows["prediction"], record.labels)
-        if "probability" in rows.columns and rows["probability"].count():
-            right = rows["prediction"].eq_missing(rows["target"])
-            drawn["reliability"] = reliability(rows["probability"], right)
+    if 1 < len(record.labels) <= MAX_LABELS and _holds(rows, "target", "prediction"):
+        drawn["confusion_matrix"] = confusion_matrix(rows["target"], rows["prediction"], record.labels)
+    positive = positive_label(record)
+    if positive is not None and _holds(rows, "target", "probability"):
+        drawn["reliability"] = reliability(rows, positive)
     if record.curves:
         steps = [int(model["step"]) for model in record.models if model.get("step") is not None]
         drawn["training"] = training(record.curves, steps)
     return drawn
+
+
+def _holds(rows: pl.DataFrame | None, *columns: str) -> TypeGuard[pl.DataFrame]:
+    """Whether a row has a value in all of these columns."""
+    return rows is not None and {*columns} <= {*rows.columns} and not rows.drop_nulls(columns).is_empty()
 
 
 def confusion_matrix(target: pl.Series, prediction: pl.Series, labels: Sequence[str]) -> Figure:
@@ -80,37 +85,34 @@ def confusion(target: pl.Series, prediction: pl.Series, labels: Sequence[str]) -
     return counts if counts[:, -1].any() else counts[:, :-1]
 
 
-def reliability(probability: pl.Series, right: pl.Series, bins: int = 10) -> Figure:
-    """Share of right answers against the probability that was stated, in bins of equal width.
+def positive_label(record: Record) -> str | None:
+    """The label whose probability was asked for: ``positive`` of the first metric that has one."""
+    given = (value for key, value in record.params.items() if re.fullmatch(r"metric\..*\bpositive", key))
+    return next((str(value) for value in given if value is not None), None)
 
-    On the diagonal a stated 0.8 is right 8 times in 10. ``ECE`` is the expected calibration error: the mean
-    distance from the diagonal, weighted by rows (Guo et al., 2017, On Calibration of Modern Neural Networks).
+
+def reliability(rows: pl.DataFrame, positive: str, bins: int = 10) -> Figure:
+    """Share of rows with the positive label against the probability stated for it, in bins of equal width.
+
+    On the diagonal a stated 0.8 comes true 8 times in 10. The title has the expected calibration error, the
+    mean distance from the diagonal (:class:`runner.metrics.CalibrationError`).
     """
-    groups = calibration(probability, right, bins)
-    stated, share, count = (groups[name].to_numpy() for name in ("stated", "share", "count"))
-    error = float(np.sum(count * np.abs(stated - share)) / max(count.sum(), 1))
+    from runner import metrics
+
+    true = pl.col("target").cast(pl.String) == positive
+    points = metrics.reliability(rows.select("probability", target=true), positive=True, bins=bins)
+    stated, share, count = (points[name].to_numpy() for name in ("probability", "frequency", "n"))
+    error = float(np.average(np.abs(stated - share), weights=count))
     figure = _figure(5.2, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     upper.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle="--")
     upper.plot(stated, share, color=BLUE, marker="o")
-    upper.set(ylabel="share of right answers", title=f"Reliability, ECE {error:.3f}", ylim=(-0.02, 1.02))
-    lower.bar(
-        (np.floor(np.minimum(stated, 1 - 1e-9) * bins) + 0.5) / bins, count, width=0.9 / bins, color=BLUE
-    )
-    lower.set(xlabel="stated probability", ylabel="rows", xlim=(0, 1))
+    upper.set(ylabel=f"share of {positive}", title=f"Reliability, ECE {error:.3f}", ylim=(-0.02, 1.02))
+    lower.bar(points["low"], count, width=0.96 / bins, align="edge", color=BLUE)
+    lower.set(xlabel=f"stated probability of {positive}", ylabel="rows", xlim=(0, 1))
     for axes in (upper, lower):
         _plain(axes)
     return figure
-
-
-def calibration(probability: pl.Series, right: pl.Series, bins: int) -> pl.DataFrame:
-    """Per bin of stated probability that holds rows: mean ``stated``, ``share`` of right ones, ``count``."""
-    frame = pl.DataFrame(
-        {"stated": probability.cast(pl.Float64), "right": right.cast(pl.Float64)}
-    ).drop_nulls()
-    place = (pl.col("stated") * bins).floor().clip(0, bins - 1).alias("bin")
-    grouped = frame.group_by(place).agg(pl.col("stated").mean(), share=pl.col("right").mean(), count=pl.len())
-    return grouped.sort("bin")
 
 
 def training(curves: Mapping[str, Sequence[tuple[int, float]]], checkpoints: Sequence[int] = ()) -> Figure:
@@ -139,63 +141,68 @@ def sweep(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure | N
     measured = points.filter(pl.col(metric).is_not_null())
     if measured.is_empty():
         return None
-    numeric = [key for key in swept if measured[key].dtype.is_numeric() and measured[key].n_unique() > 1]
+    varied = [key for key in swept if measured[key].n_unique() > 1]
+    numeric = [key for key in varied if measured[key].dtype.is_numeric()]
     if numeric:
         axis = max(numeric, key=lambda key: measured[key].n_unique())
-        return _lines(measured.drop_nulls(axis), metric, axis, [key for key in swept if key != axis])
-    return _bars(measured, metric, swept)
+        return _lines(measured.drop_nulls(axis), metric, axis, [key for key in varied if key != axis])
+    return _bars(measured, metric, varied or list(swept))
 
 
 def _lines(points: pl.DataFrame, metric: str, axis: str, others: Sequence[str]) -> Figure:
-    figure = _figure(7, 4.2)
+    figure = _figure(7, 4.4)
     axes = figure.add_subplot()
     series = points.with_columns(_setting(others).alias("setting")).partition_by(
         "setting", maintain_order=True
     )
     for color, part in zip(_colors(len(series)), series, strict=True):
-        line = part.sort(axis)
-        axes.plot(line[axis], line[metric], color=color, marker="o", label=line["setting"][0] or "_measured")
-        band = line.drop_nulls(f"{metric}_low")
-        axes.fill_between(
-            band[axis], band[f"{metric}_low"], band[f"{metric}_high"], color=color, alpha=0.15, lw=0
-        )
-        _published(axes, line, metric, line[axis].to_list(), color)
+        _line(axes, part.sort(axis), metric, axis, color)
     _scale(axes, points[axis])
     axes.set(xlabel=axis, ylabel=metric, title=f"{metric} by {axis}")
-    if axes.get_legend_handles_labels()[1]:
-        axes.legend(frameon=False, title=", ".join(others) or None)
+    _legend(figure, axes, ", ".join(others))
     _plain(axes)
     return figure
 
 
+def _line(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: str) -> None:
+    """One setting's scores over ``axis`` with their interval; published values as hollow diamonds."""
+    setting = line["setting"][0]
+    axes.plot(line[axis], line[metric], color=color, marker="o", label=setting or "measured")
+    band = line.drop_nulls(f"{metric}_low")
+    low, high = band[f"{metric}_low"], band[f"{metric}_high"]
+    axes.fill_between(band[axis], low, high, color=color, alpha=0.15, lw=0)
+    published = f"{metric}_published"
+    if published in line.columns:
+        label = f"{setting} published".strip()
+        axes.plot(
+            line[axis], line[published], color=color, marker="D", mfc="white", ls=":", lw=1, label=label
+        )
+
+
 def _bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
-    figure = _figure(7, 1.4 + 0.42 * points.height)
+    figure = _figure(7, 1.7 + 0.42 * points.height)
     axes = figure.add_subplot()
     names = points.select(_setting(swept).alias("setting"))["setting"].to_list()
-    places = list(range(points.height))
-    axes.barh(places, points[metric], color=BLUE, alpha=0.85, height=0.62)
-    low, high = (points[f"{metric}_{side}"].fill_null(points[metric]) for side in ("low", "high"))
-    axes.errorbar(
-        points[metric], places, xerr=[points[metric] - low, high - points[metric]],
-        fmt="none", ecolor=INK, elinewidth=1, capsize=3,
-    )  # fmt: skip
+    value, places = points[metric], list(range(points.height))
+    low, high = (points[f"{metric}_{side}"].fill_null(value) for side in ("low", "high"))
+    axes.barh(places, value, color=BLUE, alpha=0.85, height=0.62)
+    axes.errorbar(value, places, xerr=[value - low, high - value], fmt="none", ecolor=INK, lw=1, capsize=3)
     if f"{metric}_published" in points.columns:
         axes.scatter(
             points[f"{metric}_published"], places, marker="D", color=RED, zorder=3, label="published"
         )
-        axes.legend(frameon=False)
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set(xlabel=metric, title=f"{metric} by {', '.join(swept)}" if swept else metric)
-    _plain(axes)
+    _legend(figure, axes)
+    _plain(axes, "x")
     return figure
 
 
-def _published(axes: Axes, line: pl.DataFrame, metric: str, places: list[Any], color: str) -> None:
-    if f"{metric}_published" in line.columns:
-        axes.plot(
-            places, line[f"{metric}_published"], color=color, marker="D", linestyle=":", label="published"
-        )
+def _legend(figure: Figure, axes: Axes, title: str = "") -> None:
+    """Below the axes, where it covers no data; none where all it would say is ``measured``."""
+    if axes.get_legend_handles_labels()[1] not in ([], ["measured"]):
+        figure.legend(loc="outside lower center", ncols=4, frameon=False, title=title or None)
 
 
 def _setting(keys: Sequence[str]) -> pl.Expr:
@@ -228,7 +235,7 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _plain(axes: Axes) -> None:
+def _plain(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.grid(axis=grid, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)

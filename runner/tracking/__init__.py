@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from runner.errors import RunnerError
 from runner.schema import TrackingConfig
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ def warm_up() -> None:
 
     store.load()
     figures.load()
-    from runner.tracking import runs, sweeps  # noqa: F401
+    from runner.tracking import runs, sweeps, syncing  # noqa: F401
 
 
 def prepare(config: TrackingConfig) -> bool:
@@ -48,13 +49,14 @@ def prepare(config: TrackingConfig) -> bool:
 def log_run(folder: Path, config: TrackingConfig, parent: str | None = None) -> str | None:
     """Show the record in ``folder`` as a run below ``parent``; the run id, None if impossible.
 
-    May be repeated: one record is one run.
+    May be repeated: one record is one run. Without ``parent`` a sweep's point finds its sweep's parent run,
+    or makes it.
     """
 
     def work() -> str:
-        from runner.tracking import runs, store
+        from runner.tracking import store, syncing
 
-        return runs.log(folder, store.connect(config), parent)
+        return syncing.log_record(folder, store.connect(config), config.traces, parent)
 
     return _attempt(work, config) if config.enabled else None
 
@@ -88,8 +90,39 @@ def close_sweep(parent: str | None, folders: Sequence[Path], config: TrackingCon
         _attempt(work, config)
 
 
+def sync(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
+    """Log all records below ``outputs`` that are over and not in the store yet; run ids by folder.
+
+    Raises :class:`runner.errors.RunnerError` where the store cannot be used.
+    """
+    from runner.tracking import store
+
+    def work() -> dict[Path, str]:
+        from runner.tracking import syncing
+
+        return syncing.sync(outputs, store.connect(config), config.traces)
+
+    logged, reason = _try(work)
+    if logged is None:
+        raise RunnerError(f"MLflow at {store.label(config)} cannot be used ({reason})")
+    return logged
+
+
 def _attempt(work: Callable[[], Result], config: TrackingConfig) -> Result | None:
     """Do it, or warn once for each store and go on without."""
+    from runner.tracking import store
+
+    result, reason = _try(work)
+    if reason:
+        where = store.label(config)
+        level = logging.DEBUG if where in _warned else logging.WARNING
+        _warned.add(where)
+        log.log(level, "MLflow at %s cannot be used (%s); `runner sync` shows the runs later", where, reason)
+    return result
+
+
+def _try(work: Callable[[], Result]) -> tuple[Result | None, str]:
+    """The result, or None and the first line of what kept MLflow from working."""
     from runner.tracking import store
 
     store.load()
@@ -97,14 +130,9 @@ def _attempt(work: Callable[[], Result], config: TrackingConfig) -> Result | Non
     from sqlalchemy.exc import SQLAlchemyError
 
     try:
-        return work()
+        return work(), ""
     except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
-        where = store.label(config)
-        level = logging.DEBUG if where in _warned else logging.WARNING
-        _warned.add(where)
-        reason = str(error).strip().partition("\n")[0]
-        log.log(level, "MLflow at %s cannot be used (%s); `runner sync` logs this run later", where, reason)
-        return None
+        return None, str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-__all__ = ["close_sweep", "log_run", "open_sweep", "prepare", "warm_up"]
+__all__ = ["close_sweep", "log_run", "open_sweep", "prepare", "sync", "warm_up"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -93,12 +94,15 @@ def _frame(folder: Path) -> pl.DataFrame | None:
 
 
 def _shown(frame: pl.DataFrame) -> list[str]:
-    """The columns that say what was asked, answered and expected, in that order; nested ones stay out."""
+    """The columns that say what was answered, expected and asked; nested and empty ones stay out."""
     flat = [name for name, kind in frame.schema.items() if not kind.is_nested()]
+    flat = [name for name in flat if frame[name].count()]
     known = [name for name in COLUMNS if name in flat]
     given = [name for name in flat if name not in known and not name.endswith(("_tokens", "stored"))]
     return (known + given)[:20]
 
 
 def _cell(value: object) -> object:
+    if isinstance(value, float):
+        return float(f"{value:.5g}") if math.isfinite(value) else None
     return names.cut(value, CELL_LENGTH, PREDICTIONS) if isinstance(value, str) else value

@@ -11,7 +11,7 @@ from runner.record import Record
 from runner.tracking import names
 from runner.tracking.store import Store
 
-DIGEST_LENGTH = 36
+DIGEST_LENGTH = 12
 MODEL_TYPE = "fine-tuned checkpoint"
 
 

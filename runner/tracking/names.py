@@ -20,11 +20,11 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 def key(name: str) -> str:
     """A name that MLflow accepts on every system for a param, a metric or an artifact.
 
-    >>> key("provider._target_"), key("dataset@finetune.dataset"), key("f1 (macro)"), key("kappa@5")
-    ('provider._target_', 'dataset_finetune.dataset', 'f1 macro', 'kappa_5')
+    >>> key("provider._target_"), key("dataset@finetune.dataset"), key("f1 (macro)_low"), key("kappa@5")
+    ('provider._target_', 'dataset_finetune.dataset', 'f1 macro_low', 'kappa_5')
     """
-    legal = re.sub(rf"\s*{_ILLEGAL}\s*$", "", name)
-    legal = re.sub(rf"\s+{_ILLEGAL}", " ", legal)
+    legal = re.sub(rf" +{_ILLEGAL}", " ", name)
+    legal = re.sub(rf"{_ILLEGAL}(?=_|$)", "", legal)
     legal = re.sub(_ILLEGAL, "_", legal)
     path = posixpath.normpath(legal)
     if path.startswith(("/", "..")):

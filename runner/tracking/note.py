@@ -8,16 +8,19 @@ from typing import Any
 from runner.record import Record
 from runner.types import Score
 
+# MLflow's page sets the columns of a table side by side with nothing between them
+GAP = "\u00a0" * 4
+
 
 def of_run(record: Record) -> str:
     """Why it stopped, the scores with their intervals, published against measured."""
     parts = [f"**{record.status}**: {record.error}"] if record.error else []
     if record.scores:
         rows = [[name, *_score(score)] for name, score in record.scores.items()]
-        parts.append(table(["metric", "value", "95% interval", "n"], rows))
+        parts.append(table(["metric", "value", "95% interval", "n"], rows, GAP))
     if record.reference:
         rows = [_comparison(row) for row in record.reference]
-        parts.append(table(["metric", "published", "measured", "agrees"], rows))
+        parts.append(table(["metric", "published", "measured", "agrees"], rows, GAP))
     return "\n\n".join(parts)
 
 
@@ -31,16 +34,17 @@ def _comparison(row: Mapping[str, Any]) -> list[str]:
     return [str(row["metric"]), number(row.get("published")), number(row.get("measured")), agrees]
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A markdown table.
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], gap: str = "") -> str:
+    """A markdown table; ``gap`` is added to every cell.
 
     >>> print(table(["a", "b"], [["1", "x|y"]]))
     | a | b |
     | --- | --- |
     | 1 | x\\|y |
     """
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+    rule = f"| {' | '.join('---' for _ in header)} |"
+    first, *others = (f"| {' | '.join(_cell(cell) + gap for cell in line)} |" for line in (header, *rows))
+    return "\n".join([first, rule, *others])
 
 
 def number(value: Any) -> str:

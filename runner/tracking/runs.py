@@ -13,9 +13,9 @@ from typing import Any
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from runner.record import Record, read
+from runner.record import PREDICTIONS, Record, predictions, read
 from runner.sweep import short
-from runner.tracking import artifacts, inputs, names, note
+from runner.tracking import artifacts, inputs, names, note, traces
 from runner.tracking.lock import alone
 from runner.tracking.store import Store
 
@@ -23,7 +23,7 @@ LOGGED = "mlflow.json"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "running": "KILLED"}
 
 
-def log(folder: Path, store: Store, parent: str | None = None) -> str:
+def log(folder: Path, store: Store, parent: str | None = None, wanted_traces: object = "none") -> str:
     """Log the record in ``folder`` below ``parent`` and return the MLflow run id.
 
     A run that was logged before, whole or in part, is completed and not made twice.
@@ -36,6 +36,9 @@ def log(folder: Path, store: Store, parent: str | None = None) -> str:
             tables = artifacts.stage(record, folder, Path(staging))
             store.client.log_artifacts(run_id, staging)
         set_tags(store, run_id, artifacts.table_tag(tables))
+        if wanted_traces not in ("none", None, 0) and (folder / PREDICTIONS).exists():
+            rows = traces.choose(record, predictions(folder), wanted_traces)
+            traces.log(record, rows, run_id, store)
         remember(folder, run_id, store)
     return run_id
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -85,8 +86,8 @@ def connect(config: TrackingConfig) -> Store:
     known = (uri, config.experiment_name)
     if known not in _open:
         _probe(uri)
-        # MLflow's migrations fail when two processes run them at once
-        with alone(f"open {uri}"):
+        # migrations fail when two processes run them at once; a server has done its own
+        with nullcontext() if uri.startswith("http") else alone(f"open {uri}"):
             _open[known] = _create(uri, config.experiment_name)
     return _open[known]
 

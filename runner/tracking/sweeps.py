@@ -54,8 +54,13 @@ def close(parent: str, folders: Sequence[Path], store: Store) -> None:
     _log_values(parent, records, len(folders), store)
     note_tag = {"mlflow.note.content": _note(frame, records, len(folders))}
     runs.set_tags(store, parent, artifacts.table_tag([TABLE]) | note_tag)
-    finished = max((record.finished or 0.0 for record in records), default=0.0) or time.time()
-    store.client.set_terminated(parent, outcome(records, len(folders)), runs.milliseconds(finished))
+    store.client.set_terminated(parent, outcome(records, len(folders)), _end(parent, records, store))
+
+
+def _end(parent: str, records: Sequence[Record], store: Store) -> int:
+    """When the last point ended, in ms; a repeated sweep's points may have ended before its start."""
+    last = max((record.finished or 0.0 for record in records), default=0.0)
+    return max(runs.milliseconds(last), int(store.client.get_run(parent).info.start_time))
 
 
 def outcome(records: Sequence[Record], wanted: int) -> str:
@@ -75,10 +80,11 @@ def _stage(frame: pl.DataFrame, records: Sequence[Record], folder: Path) -> None
     artifacts.save({name: plot for name, plot in plots.items() if plot is not None}, folder / "figures")
 
 
-def markdown(frame: pl.DataFrame) -> str:
+def markdown(frame: pl.DataFrame, gap: str = "") -> str:
     """The summary as a markdown table; columns without any value are left out."""
     kept = [name for name in frame.columns if frame[name].count()]
-    return note.table(kept, [[note.number(value) for value in row] for row in frame.select(kept).rows()])
+    rows = [[note.number(value) for value in row] for row in frame.select(kept).rows()]
+    return note.table(kept, rows, gap)
 
 
 def _note(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
@@ -87,7 +93,7 @@ def _note(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
     dropped = [f"{name}_{side}" for name in scores for side in ("low", "high")]
     dropped += [name for name in scores if name not in shown]
     done = sum(record.status == "finished" for record in records)
-    return f"{done} of {wanted} points finished\n\n{markdown(frame.drop(dropped))}"
+    return f"{done} of {wanted} points finished\n\n{markdown(frame.drop(dropped), note.GAP)}"
 
 
 def _log_values(parent: str, records: Sequence[Record], wanted: int, store: Store) -> None:

@@ -1,0 +1,179 @@
+"""Rows as traces, written in bulk when the calls are over, from what the predictions hold.
+
+Tracing while calls run costs some 70 ms a call; this way spans go out many at a time. A trace's id is made
+from record and row, so that logging a record again overwrites its traces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+from mlflow.entities import (
+    Assessment,
+    AssessmentSource,
+    Expectation,
+    Feedback,
+    Span,
+    TraceInfo,
+    TraceLocation,
+    TraceState,
+)
+from mlflow.tracing.client import TracingClient
+
+from runner.record import Record
+from runner.tracking.store import Store
+
+BATCH = 100
+PREVIEW = 1000
+JUDGE = "judge_"
+Row = Mapping[str, Any]
+
+
+def log(record: Record, rows: pl.DataFrame, run_id: str, store: Store) -> None:
+    """Log these rows as traces and link them to the run.
+
+    MLflow's public calls take one span at a time, through queues, at five times the cost.
+    """
+    client = TracingClient(store.uri)
+    for part in rows.iter_slices(BATCH):
+        spans: list[Span] = []
+        ids = []
+        for row in part.iter_rows(named=True):
+            client.start_trace(_info(record, row, run_id, store.experiment_id))
+            spans += _spans(record, row)
+            ids.append(trace_id(record, row))
+        client.log_spans(store.experiment_id, spans)
+        store.client.link_traces_to_run(ids, run_id)
+
+
+def choose(record: Record, rows: pl.DataFrame, wanted: object) -> pl.DataFrame:
+    """The rows that ``tracking.traces`` asks for: all, none, the failed ones, or the first so many."""
+    if wanted == "failures":
+        return rows.filter(_failed(record, rows))
+    return rows if wanted == "all" else rows.head(wanted if isinstance(wanted, int) else 0)
+
+
+def _failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
+    """Not answered, not parsed, judged wrong or, among labels, the wrong one."""
+    failed = pl.lit(False)
+    for name in ("error", JUDGE + "error"):
+        if name in rows.columns:
+            failed |= pl.col(name).is_not_null()
+    if "prediction" in rows.columns:
+        failed |= pl.col("prediction").is_null()
+        if record.labels and "target" in rows.columns:
+            failed |= pl.col("prediction").cast(pl.String) != pl.col("target").cast(pl.String)
+    if rows.schema.get("verdict") == pl.Boolean:
+        failed |= pl.col("verdict").not_()
+    return failed.fill_null(True)
+
+
+def trace_id(record: Record, row: Row) -> str:
+    """The same for the same row of the same record."""
+    return "tr-" + _digest(f"{record.id} {row['id']}", 32)
+
+
+def _info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInfo:
+    messages = row.get("messages") or []
+    return TraceInfo(
+        trace_id=trace_id(record, row),
+        trace_location=TraceLocation.from_experiment_id(experiment_id),
+        request_time=int(record.started * 1000),
+        execution_duration=int(sum(_seconds(row, prefix) for prefix in ("", JUDGE)) * 1000),
+        state=TraceState.ERROR if row.get("error") else TraceState.OK,
+        request_preview=(messages[-1]["content"] if messages else "")[:PREVIEW],
+        response_preview=str(row.get("completion") or row.get("error") or "")[:PREVIEW],
+        tags={"mlflow.traceName": record.name, "row": str(row["id"]), "record_id": record.id},
+        trace_metadata={"mlflow.sourceRun": run_id},
+        assessments=_assessments(row),
+    )
+
+
+def _assessments(row: Row) -> list[Assessment]:
+    """The gold value as expectation; what was read in the answer, and a judge's verdict, as feedback."""
+    human, code, judge = (AssessmentSource(kind, "runner") for kind in ("HUMAN", "CODE", "LLM_JUDGE"))
+    given: list[Assessment] = []
+    if row.get("target") is not None:
+        given.append(Expectation("target", row["target"], source=human))
+    for name, source in (("prediction", code), ("verdict", judge)):
+        if row.get(name) is not None:
+            given.append(Feedback(name, row[name], source=source))
+    return given
+
+
+def _spans(record: Record, row: Row) -> list[Span]:
+    """One span for the call; where a judge was asked too, one around both and one for each.
+
+    Rows do not hold when they were asked, so a trace begins with its run; durations are true.
+    """
+    begin = int(record.started * 1e9)
+    call = _call(row, "", record.tags.get("model", "model"), begin)
+    if row.get(f"{JUDGE}messages") is None:
+        return [_span(record, row, call, 0)]
+    verdict = _call(row, JUDGE, "judge", call["end"])
+    around = call | {
+        "name": record.name,
+        "kind": "CHAIN",
+        "usage": None,
+        "model": None,
+        "end": verdict["end"],
+    }
+    return [_span(record, row, part, place) for place, part in enumerate((around, call, verdict))]
+
+
+def _call(row: Row, prefix: str, name: str, start: int) -> dict[str, Any]:
+    """One call to a model: what was said both ways, tokens, and start and end in ns."""
+    tokens = {kind: row.get(f"{prefix}{kind}_tokens") for kind in ("input", "output")}
+    usage = {f"{kind}_tokens": count or 0 for kind, count in tokens.items()}
+    return {
+        "name": name,
+        "kind": "CHAT_MODEL",
+        "inputs": {"messages": row.get(f"{prefix}messages")},
+        "outputs": {"role": "assistant", "content": row.get(f"{prefix}completion")},
+        "usage": usage | {"total_tokens": sum(usage.values())} if any(tokens.values()) else None,
+        "model": row.get(f"{prefix}answered_by"),
+        "error": row.get(f"{prefix}error"),
+        "start": start,
+        "end": start + int(_seconds(row, prefix) * 1e9),
+    }
+
+
+def _span(record: Record, row: Row, part: Mapping[str, Any], place: int) -> Span:
+    """The span at ``place``; those after the first are its children."""
+    trace = trace_id(record, row)
+    attributes = {
+        "mlflow.traceRequestId": trace,
+        "mlflow.spanType": part["kind"],
+        "mlflow.spanInputs": part["inputs"],
+        "mlflow.spanOutputs": part["outputs"],
+        "mlflow.chat.tokenUsage": part["usage"],
+        "mlflow.llm.model": part["model"],
+    }
+    written = {
+        name: json.dumps(value, default=str) for name, value in attributes.items() if value is not None
+    }
+    return Span.from_dict(
+        {
+            "name": part["name"],
+            "trace_id": trace,
+            "span_id": f"0x{_digest(f'{trace} {place}', 16)}",
+            "parent_span_id": f"0x{_digest(f'{trace} 0', 16)}" if place else None,
+            "start_time_unix_nano": part["start"],
+            "end_time_unix_nano": part["end"],
+            "status": {"code": "ERROR" if part["error"] else "OK", "message": part["error"] or ""},
+            "attributes": written,
+        }
+    )
+
+
+def _seconds(row: Row, prefix: str) -> float:
+    """How long the call took; 0 where it is not known (a recorded answer)."""
+    return row.get(f"{prefix}latency_s") or 0.0
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
