@@ -12,40 +12,57 @@ from typing import Any
 import polars as pl
 
 from runner.errors import ConfigError
+from runner.metrics.agreement import CohenKappa
 from runner.metrics.base import Metric, RowMetric
 from runner.metrics.classification import (
     F1,
     Accuracy,
     BalancedAccuracy,
-    Confusion,
     Precision,
     Recall,
     Share,
-    confusion,
-    majority,
 )
-from runner.metrics.rating import ExactAgreement, MeanAbsoluteError
+from runner.metrics.confusion import Confusion, confusion
+from runner.metrics.correlation import KendallTau, Pearson, Spearman
+from runner.metrics.pairwise import Pairwise, PairwiseRating
+from runner.metrics.probability import Brier, CalibrationError, RocAuc, reliability
+from runner.metrics.rating import Bias, ExactAgreement, MeanAbsoluteError
+from runner.metrics.reliability import KrippendorffAlpha
 from runner.metrics.text import ExactMatch, RougeL, TokenF1
+from runner.metrics.yardstick import Baseline, HumanCeiling
 from runner.types import Score
 
 __all__ = [
     "F1",
     "Accuracy",
     "BalancedAccuracy",
+    "Baseline",
+    "Bias",
+    "Brier",
+    "CalibrationError",
+    "CohenKappa",
     "Confusion",
     "ExactAgreement",
     "ExactMatch",
+    "HumanCeiling",
+    "KendallTau",
+    "KrippendorffAlpha",
     "MeanAbsoluteError",
     "Metric",
+    "Pairwise",
+    "PairwiseRating",
+    "Pearson",
     "Precision",
     "Recall",
+    "RocAuc",
     "RougeL",
     "RowMetric",
     "Share",
+    "Spearman",
     "TokenF1",
     "confusion",
     "evaluate",
-    "majority",
+    "reliability",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -12,8 +13,21 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.errors import ConfigError, DataError, nearest
-from runner.metrics.resample import Floats, Tally, exact, intervals, tally
+from runner.metrics.resample import Bounds, Floats, Statistic, Tally, exact, intervals, tally
 from runner.types import Score
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number over counted cells: exactly, and for many resamples at once.
+
+    ``value`` takes cells and their counts; ``values`` takes counts of shape (resamples, cells) and gives
+    NaN where undefined. ``proportion`` says that it is a share, so that 0 and 1 have exact bounds.
+    """
+
+    value: Callable[[pl.DataFrame, Floats], float | None]
+    values: Callable[[pl.DataFrame, Floats], Floats]
+    proportion: bool = False
 
 
 @dataclass(kw_only=True)
@@ -24,7 +38,9 @@ class Metric(ABC):
     ``name_parsed`` leaves such rows out. Where a value is not defined it is None.
 
     prediction, target   the columns to compare; ``expected`` is a constant in place of the target
-    group                column of what is drawn at random for the interval (a document, a pair); null: rows
+    group                column of what is drawn at random for the interval (a document); null: rows
+    per                  column of a document, system, …: the value is the mean of the values of each, those
+                         where it is undefined left out and counted in ``name_skipped``
     confidence, resamples, seed   of the bootstrap (percentile method)
     """
 
@@ -32,6 +48,7 @@ class Metric(ABC):
     target: str = "target"
     expected: Any = None
     group: str | None = None
+    per: str | None = None
     confidence: float = 0.95
     resamples: int = 1000
     seed: int = 0
@@ -39,29 +56,24 @@ class Metric(ABC):
 
     default_name: ClassVar[str]
     proportion: ClassVar[bool] = False
-    """Whether the value is a share of rows, so that 0 and 1 have exact bounds."""
 
     def __post_init__(self) -> None:
         self.name = self.name or self.default_name
         if not 0 < self.confidence < 1:
             raise ConfigError(f"metric {self.name}: confidence {self.confidence} is not between 0 and 1")
+        if self.per and self.group:
+            raise ConfigError(f"metric {self.name}: set per or group, not both; per draws its own groups")
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         pairs = self.pairs(frame)
+        if self.per:
+            return self._averaged(pairs)
         sample = tally(self.cells(pairs), pairs["group"] if self.group else None)
-        everything = np.ones(len(sample.counts), dtype=bool)
-        parsed = sample.cells["parsed"].to_numpy().astype(bool)
-        views = {self.name: everything, f"{self.name}_parsed": parsed}
-        bounds = intervals(
-            sample,
-            [partial(self._view, sample.cells, keep) for keep in views.values()],
-            self.confidence,
-            self.resamples,
-            self.seed,
-        )
-        return {
-            name: self._score(sample, keep, bound)
-            for (name, keep), bound in zip(views.items(), bounds, strict=True)
+        parsed = parsed_cells(sample.cells)
+        strict = self._scores(sample, np.ones(len(parsed), dtype=bool))
+        some = strict if parsed.all() and len(parsed) else self._scores(sample, parsed)
+        return {f"{self.name}{suffix}": score for suffix, score in strict.items()} | {
+            f"{self.name}{suffix}_parsed": score for suffix, score in some.items()
         }
 
     @abstractmethod
@@ -76,48 +88,100 @@ class Metric(ABC):
         """The metric itself for counts of shape (cells,)."""
         return defined(float(self.values(cells, counts[None, :])[0]))
 
+    def measures(self) -> dict[str, Measure]:
+        """What is measured, by the ending of its name; most metrics measure one thing."""
+        return {"": Measure(self.value, self.values, self.proportion)}
+
     def pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Columns ``prediction``, ``target`` and, if wanted, ``group``, checked."""
-        columns = {"prediction": column(frame, self.prediction, self.name)}
+        prediction = column(frame, self.prediction, self.name)
         if self.expected is None:
-            columns["target"] = column(frame, self.target, self.name)
+            target = column(frame, self.target, self.name)
         else:
-            columns["target"] = pl.repeat(self.expected, frame.height, eager=True).alias("expected")
-        if self.group:
-            columns["group"] = column(frame, self.group, self.name)
-        self._check_target(frame, columns["target"])
-        prediction, target = self.comparable(columns["prediction"], columns["target"])
-        return pl.DataFrame(columns | {"prediction": prediction, "target": target})
+            target = pl.repeat(self.expected, frame.height, eager=True).alias("expected")
+        self.check_filled(frame, target)
+        prediction, target = self.comparable(prediction, target)
+        columns = {"prediction": prediction, "target": target}
+        if grouping := self.per or self.group:
+            columns["group"] = column(frame, grouping, self.name)
+        return pl.DataFrame(columns)
 
     def comparable(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
         """Both columns in one type, or :class:`DataError`."""
         return comparable(prediction, target, self.name)
 
-    def _check_target(self, frame: pl.DataFrame, target: pl.Series) -> None:
+    def check_filled(self, frame: pl.DataFrame, target: pl.Series) -> None:
+        """Refuse rows without a gold value: they can be neither right nor wrong."""
         empty = target.is_null().arg_true().to_list()
         if empty:
             raise DataError(
-                f"metric {self.name}: column {self.target!r} has no value in {len(empty)} rows "
+                f"metric {self.name}: column {target.name!r} has no value in {len(empty)} rows "
                 f"({row_names(frame, empty)}); filter them in dataset.steps"
             )
 
-    def _view(self, cells: pl.DataFrame, keep: NDArray[np.bool_], counts: Floats) -> Floats:
-        if keep.all():
-            return self.values(cells, counts)
-        return self.values(cells.filter(keep), counts[:, keep])
+    def _scores(self, sample: Tally, keep: NDArray[np.bool_]) -> dict[str, Score]:
+        """Every measure over the cells to keep, all with the same resamples."""
+        cells, measures = sample.cells.filter(keep), self.measures()
+        statistics = [partial(_kept, measure, cells, keep) for measure in measures.values()]
+        bounds = intervals(sample, statistics, self.confidence, self.resamples, self.seed)
+        return {
+            suffix: self._score(measure, cells, sample.counts[keep], sample.units, bound)
+            for (suffix, measure), bound in zip(measures.items(), bounds, strict=True)
+        }
 
     def _score(
-        self, sample: Tally, keep: NDArray[np.bool_], bounds: tuple[float | None, float | None]
+        self, measure: Measure, cells: pl.DataFrame, counts: Floats, units: int, bounds: Bounds
     ) -> Score:
-        counts = sample.counts[keep]
         n = int(counts.sum())
-        value = self.value(sample.cells.filter(keep), counts) if n else None
+        value = measure.value(cells, counts) if n else None
         if value is None:
             return Score(None, n=n)
-        if self.proportion and bounds[0] is None and value in (0.0, 1.0):
-            # groups vary together, so no more than their number is certain
-            bounds = exact(value, min(n, sample.units), self.confidence)
-        return Score(value, *bounds, n=n)
+        if measure.proportion and bounds[0] is None and value in (0.0, 1.0):
+            # rows of a group vary together, so no more than the number of groups is certain
+            bounds = exact(value, min(n, units), self.confidence)
+        return Score(value, bounds[0], bounds[1], n)
+
+    def _averaged(self, pairs: pl.DataFrame) -> dict[str, Score]:
+        """The mean over groups, which are drawn at random for the interval."""
+        groups = [tally(self.cells(group)) for _, group in pairs.group_by("group", maintain_order=True)]
+        scores: dict[str, Score] = {}
+        for suffix, measure in self.measures().items():
+            name = f"{self.name}{suffix}"
+            strict, some = zip(*(_readings(measure, group) for group in groups), strict=True)
+            lost = any(
+                s is None and not parsed_cells(g.cells).all() for s, g in zip(strict, groups, strict=True)
+            )
+            scores[name] = Score(None, n=len(groups)) if lost else self._mean(strict)
+            scores[f"{name}_parsed"] = self._mean(some)
+            scores[f"{name}_skipped"] = Score(float(some.count(None)), n=len(groups))
+        return scores
+
+    def _mean(self, each: Sequence[float | None]) -> Score:
+        means = tally(pl.DataFrame({"value": pl.Series(each, dtype=pl.Float64).drop_nulls()}))
+        if not means.counts.size:
+            return Score(None)
+        values = means.cells["value"].to_numpy()
+        average: Statistic = lambda block: block @ values / block.sum(axis=1)  # noqa: E731
+        low, high = intervals(means, [average], self.confidence, self.resamples, self.seed)[0]
+        return Score(float(np.average(values, weights=means.counts)), low, high, means.units)
+
+
+def _kept(measure: Measure, cells: pl.DataFrame, keep: NDArray[np.bool_], counts: Floats) -> Floats:
+    return measure.values(cells, counts[:, keep])
+
+
+def parsed_cells(cells: pl.DataFrame) -> NDArray[np.bool_]:
+    """Which cells have a prediction."""
+    return cells["parsed"].to_numpy().astype(bool)
+
+
+def _readings(measure: Measure, group: Tally) -> tuple[float | None, float | None]:
+    """The value in one group, strict and parsed; None where undefined."""
+    strict = measure.value(group.cells, group.counts)
+    keep = parsed_cells(group.cells)
+    if keep.all():
+        return strict, strict
+    return strict, measure.value(group.cells.filter(keep), group.counts[keep]) if keep.any() else None
 
 
 @dataclass(kw_only=True)

@@ -13,10 +13,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from runner.errors import ConfigError, nearest
-from runner.metrics.base import Metric, RowMetric, column, defined
+from runner.metrics.base import Metric, RowMetric, defined
+from runner.metrics.labels import ClassCounts, class_counts, codes, labels_of, ratio
 from runner.metrics.resample import Floats
 
 log = logging.getLogger(__name__)
@@ -40,27 +40,6 @@ class Share(Accuracy):
 
     def __init__(self, column: str, value: Any, **options: Any) -> None:
         super().__init__(prediction=column, expected=value, **options)
-
-
-@dataclass(frozen=True)
-class ClassCounts:
-    """Per class (last axis): rows of it predicted right, rows of it, rows predicted to be it."""
-
-    hits: Floats
-    gold: Floats
-    predicted: Floats
-
-
-def labels_of(cells: pl.DataFrame) -> list[Any]:
-    """All labels of targets and predictions, sorted."""
-    both = pl.concat([cells["target"], cells["prediction"].rename("target")])
-    return both.drop_nulls().unique().sort().to_list()
-
-
-def codes(labels: list[Any], column: pl.Series) -> NDArray[np.int64]:
-    """Labels as their index, -1 for null."""
-    index = {label: code for code, label in enumerate(labels)}
-    return np.array([-1 if v is None else index[v] for v in column.to_list()], dtype=np.int64)
 
 
 @dataclass(kw_only=True)
@@ -199,57 +178,3 @@ class F1(_Averaged):
 
     def of_class(self, classes: ClassCounts) -> Floats:
         return ratio(2 * classes.hits, classes.gold + classes.predicted)
-
-
-def class_counts(cells: pl.DataFrame, counts: Floats, labels: list[Any]) -> ClassCounts:
-    """Sums per class of cell counts: (resamples, cells) to (resamples, labels) each."""
-    gold, predicted = cells["target"].to_list(), cells["prediction"].to_list()
-    return ClassCounts(
-        hits=_summed(counts, [g if g == p else None for g, p in zip(gold, predicted, strict=True)], labels),
-        gold=_summed(counts, gold, labels),
-        predicted=_summed(counts, predicted, labels),
-    )
-
-
-def _summed(counts: Floats, of_cell: list[Any], labels: list[Any]) -> Floats:
-    from scipy.sparse import csr_array
-
-    index = {label: code for code, label in enumerate(labels)}
-    where = [(cell, index[label]) for cell, label in enumerate(of_cell) if label in index]
-    rows, columns = zip(*where, strict=True) if where else ((), ())
-    chosen = csr_array((np.ones(len(where)), (rows, columns)), shape=(len(of_cell), len(labels)))
-    return np.asarray(counts @ chosen)
-
-
-def ratio(numerator: Floats, denominator: NDArray[Any]) -> Floats:
-    """Quotient, NaN where the denominator is 0."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(denominator == 0, np.nan, numerator / denominator)
-
-
-@dataclass(frozen=True)
-class Confusion:
-    """How often each label was predicted for each target.
-
-    ``counts[i][j]`` are rows with target ``labels[i]`` predicted as ``labels[j]``; the last column, one more
-    than there are labels, holds the unparsed.
-    """
-
-    labels: list[Any]
-    counts: NDArray[np.int64]
-
-
-def confusion(frame: pl.DataFrame, prediction: str = "prediction", target: str = "target") -> Confusion:
-    """The confusion matrix of two columns; labels are those of both, sorted."""
-    pairs = Accuracy(prediction=prediction, target=target, name="confusion").pairs(frame)
-    labels = labels_of(pairs)
-    cells = pairs.group_by("target", "prediction").len()
-    counts = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
-    counts[codes(labels, cells["target"]), codes(labels, cells["prediction"])] = cells["len"].to_numpy()
-    return Confusion(labels, counts)
-
-
-def majority(frame: pl.DataFrame, target: str = "target") -> Any:
-    """The most frequent target (of equals the first in order), which a constant predictor would give."""
-    gold = column(frame, target, "majority").drop_nulls()
-    return gold.mode().sort().first() if len(gold) else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
@@ -50,6 +50,34 @@ class ExactAgreement(RowMetric):
         check_numeric(self.name, pairs)
         # a difference such as 0.3 - 0.2 may miss a tolerance of 0.1 by rounding alone
         return (pairs["prediction"] - pairs["target"]).abs() <= self.tolerance + 1e-9
+
+
+@dataclass(kw_only=True)
+class Bias(RowMetric):
+    """How much predictions lie above the targets on average; 0 is unbiased.
+
+    Of ratings the mean difference; with ``label``, the share of predictions that are this label less the
+    share of targets that are. Strict: an unparsed prediction is not ``label``; of ratings there is no strict
+    value if any row is unparsed.
+    """
+
+    label: Any = None
+    default_name: ClassVar[str] = "bias"
+
+    def scores(self, pairs: pl.DataFrame) -> pl.Series:
+        if self.label is None:
+            check_numeric(self.name, pairs)
+            return pl.Series(pairs["prediction"] - pairs["target"])
+        return _is(pairs["prediction"], self.label) - _is(pairs["target"], self.label)
+
+    def unparsed(self, pairs: pl.DataFrame) -> pl.Series:
+        if self.label is None:
+            return pl.repeat(None, pairs.height, dtype=pl.Float64, eager=True)
+        return -_is(pairs["target"], self.label)
+
+
+def _is(labels: pl.Series, label: Any) -> pl.Series:
+    return pl.Series((labels == label).cast(pl.Float64))
 
 
 def check_scale(name: str, minimum: float | None, maximum: float | None) -> None:

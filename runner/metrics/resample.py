@@ -19,6 +19,9 @@ Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """Cell counts of shape (resamples, cells) to values of shape (resamples,), NaN where undefined."""
 
+Bounds = tuple[float, float] | tuple[None, None]
+"""Low and high end, or none."""
+
 _BLOCK = 4_000_000
 """Numbers held at a time: 32 MB."""
 
@@ -84,7 +87,7 @@ def _multinomial(random: np.random.Generator, counts: Floats, resamples: int) ->
 
 def intervals(
     sample: Tally, statistics: Sequence[Statistic], confidence: float, resamples: int, seed: int
-) -> list[tuple[float, float] | tuple[None, None]]:
+) -> list[Bounds]:
     """Percentile intervals of several statistics over the same resamples.
 
     Resamples in which a statistic is undefined are left out; if that is half of them or more, or if all
@@ -96,7 +99,7 @@ def intervals(
     return [percentiles(np.concatenate(values), confidence) for values in zip(*blocks, strict=True)]
 
 
-def percentiles(values: Floats, confidence: float) -> tuple[float, float] | tuple[None, None]:
+def percentiles(values: Floats, confidence: float) -> Bounds:
     """The central part of the defined values, or (None, None) where that is meaningless."""
     defined = values[np.isfinite(values)]
     if 2 * len(defined) <= len(values) or np.ptp(defined) < 1e-12:
