@@ -44,6 +44,9 @@ class BudgetError(RunnerError):
 class ProviderError(RunnerError):
     """One call failed for good; the row gets this message in its ``error`` column."""
 
+    status: int | None = None
+    """The HTTP status behind it, where there was one."""
+
 
 class FatalProviderError(ProviderError):
     """No further call can succeed (bad key, no such model, no credit): the run stops."""

@@ -124,11 +124,14 @@ class TuningJob:
     """What only one provider knows, such as ``lora_rank`` of the local trainer."""
 
 
+TuningState = Literal["queued", "running", "succeeded", "failed", "cancelled", "paused"]
+
+
 @dataclass(frozen=True, slots=True)
 class TuningStatus:
     """Where a job stands. ``state`` is ours; ``detail`` is the provider's own word or reason."""
 
-    state: Literal["queued", "running", "succeeded", "failed", "cancelled", "paused"]
+    state: TuningState
     detail: str = ""
     model: str | None = None
     """The finished model's id, once there is one."""

@@ -8,7 +8,7 @@ from runner.errors import FatalProviderError, ProviderError, RetryableError
 from runner.providers.failures import Origin, decoded, failure, retry_after
 
 KEY = "sk-proj-abcdefghijklmnop"
-ORIGIN = Origin("openai", "https://api.openai.com/v1", "m", "OPENAI_API_KEY", KEY)
+ORIGIN = Origin("openai", "https://api.openai.com/v1", "m", "OPENAI_API_KEY", (KEY,))
 
 
 def error(code: str | None = None, message: str = "no", **fields: object) -> dict[str, object]:

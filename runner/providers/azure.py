@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from runner.errors import ConfigError
 from runner.providers.chat import Chat
 from runner.providers.entra import INFERENCE, Entra
+from runner.types import Tuner
 
 ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 
@@ -20,12 +22,16 @@ class Azure(Chat):
     ``base_url``     the resource, ``https://NAME.openai.azure.com``; null: from ``AZURE_OPENAI_ENDPOINT``
     ``api_key_env``  null: sign in with Entra instead, by ``token_env`` or azure-identity
     ``token_env``    environment variable that holds an Entra token; it goes before the key
-    ``api_version``  null: the v1 API; a date: the older API of that date
+    ``api_version``  null: the v1 API; a date: the older API of that date (chat only)
+    ``stands_for``   the model behind the deployment, where the deployment's name is not to identify answers
+    ``deployment``   how fine-tuned models are hosted: :class:`runner.providers.azure_hosting.Deployment`
     """
 
     api_key_env: str | None = "AZURE_OPENAI_API_KEY"
     token_env: str | None = None
     api_version: str | None = None
+    stands_for: str | None = None
+    deployment: Mapping[str, Any] = field(default_factory=dict)
 
     name = "azure"
     key_required = False
@@ -50,12 +56,25 @@ class Azure(Chat):
             return f"{self.endpoint()}/openai/deployments/{self.model}/chat/completions{query}"
         return f"{self.endpoint()}/openai/v1/chat/completions{query}"
 
+    @property
+    def signs_in(self) -> bool:
+        """Whether an Entra token is used, and no key."""
+        return bool(self.token_env) or not self.api_key_env
+
+    def identity(self) -> Mapping[str, Any]:
+        """As everywhere, under the name of the model that the deployment stands for."""
+        return {**super().identity(), "model": self.stands_for or self.model}
+
     def key(self) -> str:
         """The API key, or nothing where Entra is used. Raises :class:`ConfigError` if neither can be had."""
-        if self.api_key_env and not self.token_env:
+        if not self.signs_in:
             return super().key()
         self._entra.check()
         return ""
+
+    def token(self) -> str:
+        """An Entra token that is valid now."""
+        return self._entra.token()
 
     def headers(self, key: str) -> dict[str, str]:
         """The key, where there is one."""
@@ -63,6 +82,10 @@ class Azure(Chat):
 
     def fresh_headers(self) -> Mapping[str, str] | None:
         """A valid Entra token, where there is no key."""
-        if self.api_key_env and not self.token_env:
-            return None
-        return {"Authorization": f"Bearer {self._entra.token()}"}
+        return {"Authorization": f"Bearer {self.token()}"} if self.signs_in else None
+
+    def tuner(self) -> Tuner:
+        """Fine-tuning at this resource."""
+        from runner.providers.azure_tuning import AzureTuner  # the SDK takes a second to import
+
+        return AzureTuner(self)

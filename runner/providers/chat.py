@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from runner.errors import ConfigError, ProviderError, RetryableError
 from runner.providers.failures import Origin, failure
 from runner.providers.quota import rate_limits
-from runner.types import Completion, RateLimits, Request, Sampling
+from runner.types import Completion, RateLimits, Request, Sampling, Tuner
 
 if TYPE_CHECKING:
     from runner.providers.wire import Wire
@@ -79,6 +79,10 @@ class Chat:
         if self._wire is not None:
             await self._wire.aclose()
 
+    def tuner(self) -> Tuner:
+        """The fine-tuning half; raises :class:`ConfigError` where there is none."""
+        raise ConfigError(f"finetune: provider={self.name} cannot fine-tune; provider=local can")
+
     @property
     def latest_limits(self) -> RateLimits | None:
         """What the last answer told about the account's limits, or None."""
@@ -131,13 +135,16 @@ class Chat:
         }
         return {name: value for name, value in body.items() if value is not None}
 
+    def origin(self, *secrets: str) -> Origin:
+        """This provider in messages; ``secrets`` are removed from them besides the key."""
+        return Origin(self.name, self.endpoint(), self.model, self.api_key_env, (self.key(), *secrets))
+
     def _open(self) -> Wire:
         from runner.providers.wire import Wire  # aiohttp takes 0.3 s, wasted where the ledger has all answers
 
         key = self.key()
-        origin = Origin(self.name, self.endpoint(), self.model, self.api_key_env, key)
         return Wire(
-            origin,
+            self.origin(),
             self.url(),
             self.headers(key),
             connections=self.max_concurrency,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -43,18 +44,19 @@ HYPERPARAMETERS = {  # the parameters of a request that a config can leave out
     "top_logprobs": "logprobs",
 }
 LONGEST_MESSAGE = 500
+CLOSED = {403, 404, 405, 410, 422}  # what services say that no longer fine-tune, or not for this account
 MASKED_KEY = re.compile(r"\bsk-[\w*-]{4,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who was asked, for messages. The secret is held only to be removed from them."""
+    """Who was asked, for messages. The secrets are held only to be removed from them."""
 
     name: str
     url: str
     model: str = ""
     key_env: str | None = None
-    secret: str = field(default="", repr=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
     def hint(self, status: int) -> str:
         """What to look at first, by status."""
@@ -65,15 +67,21 @@ class Origin:
         return ""
 
     def clean(self, text: str) -> str:
-        """The text without the key, whole or half masked as some servers quote it, and not endless."""
-        if self.secret:
-            text = text.replace(self.secret, "***")
+        """The text without a key, whole or half masked as some servers quote it, and not endless."""
+        for secret in filter(None, self.secrets):
+            text = text.replace(secret, "***")
         text = MASKED_KEY.sub("***", text)
         return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 
 
 def failure(origin: Origin, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
     """The error for an answer that is not a success. ``body`` is decoded JSON or text."""
+    error = _failure(origin, status, headers, body)
+    error.status = status
+    return error
+
+
+def _failure(origin: Origin, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
     message, codes, parameter = _read(body)
     text = f"{origin.name}: HTTP {status}: {origin.clean(message)}{origin.hint(status)}"
     if parameter in HYPERPARAMETERS and codes & {"unsupported_parameter", "unsupported_value"}:
@@ -105,6 +113,19 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
         return None
     when = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+@contextmanager
+def local_instead() -> Iterator[None]:
+    """Where a service refuses fine-tuning as such, say what does not."""
+    try:
+        yield
+    except RetryableError:
+        raise
+    except ProviderError as error:
+        if error.status not in CLOSED:
+            raise
+        raise type(error)(f"{error}; hosted fine-tuning is closing, provider=local trains here") from error
 
 
 def decoded(raw: bytes) -> Any:

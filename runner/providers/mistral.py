@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.providers.chat import Chat
+from runner.types import Tuner
 
 
 @dataclass(kw_only=True)
@@ -16,3 +17,9 @@ class Mistral(Chat):
 
     name = "mistral"
     seed_field = "random_seed"
+
+    def tuner(self) -> Tuner:
+        """Fine-tuning in this account."""
+        from runner.providers.mistral_tuning import MistralTuner  # the SDK takes half a second to import
+
+        return MistralTuner(self)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from runner.providers.chat import Chat
+from runner.types import Tuner
 
 
 @dataclass(kw_only=True)
@@ -26,6 +27,12 @@ class OpenAI(Chat):
         scope = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
         found = {header: os.environ.get(variable, "") for header, variable in scope.items()}
         return super().headers(key) | {header: value for header, value in found.items() if value}
+
+    def tuner(self) -> Tuner:
+        """Fine-tuning in this account."""
+        from runner.providers.openai_tuning import OpenAITuner  # the SDK takes a second to import
+
+        return OpenAITuner(self)
 
 
 @dataclass(kw_only=True)
