@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -180,7 +181,9 @@ class OpenAITuner:
 
     @cached_property
     def _client(self) -> openai.OpenAI:
-        return self._connect()
+        client = self._connect()
+        weakref.finalize(self, client.close)
+        return client
 
     @property
     def _once(self) -> openai.OpenAI:
