@@ -13,6 +13,7 @@ import polars as pl
 
 from runner.errors import ConfigError
 from runner.metrics.agreement import CohenKappa
+from runner.metrics.alpha import KrippendorffAlpha
 from runner.metrics.base import Metric, RowMetric
 from runner.metrics.classification import (
     F1,
@@ -22,12 +23,11 @@ from runner.metrics.classification import (
     Recall,
     Share,
 )
-from runner.metrics.confusion import Confusion, confusion
 from runner.metrics.correlation import KendallTau, Pearson, Spearman
+from runner.metrics.matrix import Confusion, confusion
 from runner.metrics.pairwise import Pairwise, PairwiseRating
 from runner.metrics.probability import Brier, CalibrationError, RocAuc, reliability
 from runner.metrics.rating import Bias, ExactAgreement, MeanAbsoluteError
-from runner.metrics.reliability import KrippendorffAlpha
 from runner.metrics.text import ExactMatch, RougeL, TokenF1
 from runner.metrics.yardstick import Baseline, HumanCeiling
 from runner.types import Score

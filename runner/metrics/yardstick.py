@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 
 from runner.errors import ConfigError, DataError, nearest
+from runner.metrics.alpha import ratings_of
 from runner.metrics.base import Metric, column, defined
 from runner.metrics.labels import ratio
-from runner.metrics.reliability import ratings_of
 from runner.metrics.resample import Floats, intervals, tally
 from runner.types import Score
 
