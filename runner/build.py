@@ -83,10 +83,9 @@ def _responder(
     provider = build(provider_node, f"{prefix}provider")
     if not isinstance(provider, Provider):
         raise ConfigError(f"{prefix}provider: {type(provider).__name__} has no 'complete' and 'identity'")
-    check = getattr(provider, "check", None)
-    if check:
-        check()
-    return Responder(compiled, provider, parser, sampling(hyperparameter, prompt))
+    responder = Responder(compiled, provider, parser, sampling(hyperparameter, prompt))
+    responder.check()
+    return responder
 
 
 def build(node: Any, key: str) -> Any:

@@ -29,6 +29,12 @@ class Responder:
     parser: Parser
     sampling: Sampling
 
+    def check(self, columns: Sequence[str] | None = None) -> None:
+        """Let the provider refuse settings, or rows without a column that it needs, before any call."""
+        check = getattr(self.provider, "check", None)
+        if check:
+            check(self.sampling, columns)
+
 
 def sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Sampling:
     """The part of the hyperparameters that an inference request carries."""

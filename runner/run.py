@@ -57,6 +57,7 @@ def ask(plan: Plan, rows: Rows, record: Record) -> pl.DataFrame:
     """Choose the shots and render the chats; refuse templates and shots that would not hold."""
     prompt = plan.responder.prompt
     prompt.check(rows.evaluated.columns)
+    plan.responder.check(rows.evaluated.columns)
     record.params["prompt_digest"] = prompt.digest[:12]
     chosen = shots.choose(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
     frame = rows.evaluated.with_columns(shots.ids(rows.train, chosen))
@@ -93,4 +94,6 @@ def measure(plan: Plan, frame: pl.DataFrame, record: Record) -> None:
             raise ConfigError(f"metric.{name}: no column {error}") from error
     record.labels = parse.classes(plan.responder.parser)
     record.figures |= usage.figures(frame)
+    if errors := frame["error"].drop_nulls().to_list():
+        record.tags["first_error"] = errors[0]
     record.reference = reference.compare(plan.config.reference, record.scores)
