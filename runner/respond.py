@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from runner import engine, parse
 from runner.ledger import Ledger
 from runner.prompt import Prompt
 from runner.schema import HyperparameterConfig, PromptConfig
-from runner.types import Parser, Provider, Request, Sampling
+from runner.types import Completion, Parser, Provider, Request, Sampling
 
 Advance = Callable[[str, int], Callable[[int], None]]
 """Given a title and a total, returns what is told how many more are done."""
@@ -81,6 +82,7 @@ def complete(
     def field(name: str) -> list[Any]:
         return [getattr(completion, name) if completion else None for completion in completions]
 
+    frame = _with_logprobs(frame, completions, prefix)
     return frame.with_columns(
         column("completion", field("text"), pl.String),
         column("error", [answer.error for answer in answers], pl.String),
@@ -90,6 +92,17 @@ def complete(
         column("latency_s", field("latency_s"), pl.Float64),
         column("stored", [answer.stored for answer in answers], pl.Boolean),
     )
+
+
+def _with_logprobs(
+    frame: pl.DataFrame, completions: Sequence[Completion | None], prefix: str
+) -> pl.DataFrame:
+    """Token log-probabilities as JSON, where the provider gave any."""
+    tokens = [completion.logprobs if completion else None for completion in completions]
+    if not any(tokens):
+        return frame
+    texts = [json.dumps(item, ensure_ascii=False) if item else None for item in tokens]
+    return frame.with_columns(pl.Series(f"{prefix}logprobs", texts, dtype=pl.String))
 
 
 def predict(frame: pl.DataFrame, parser: Parser, prefix: str = "", name: str = "prediction") -> pl.DataFrame:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import polars as pl
 
-from runner import dataset, inputs, judge, model, parse, reference, respond, shots, usage
+from runner import dataset, inputs, judge, model, parse, probability, reference, respond, shots, usage
 from runner.build import Plan
 from runner.errors import ConfigError, DataError
 from runner.ledger import Ledger
@@ -33,6 +33,9 @@ def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, repo
         frame = ask(plan, rows, record)
         with model.responder(plan, rows.evaluated, ledger, record, report) as responder:
             frame = answer(responder, frame, ledger, advance)
+        frame = probability.add(
+            frame, parse.classes(responder.parser), plan.config.dataset.params.get("positive")
+        )
         frame.write_parquet(folder / PREDICTIONS)
         frame = judged(plan, frame, ledger, advance)
         frame.write_parquet(folder / PREDICTIONS)

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runner"
 
 PURE = {
-    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "prompt",
+    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "probability", "prompt",
     "record", "reference", "schema", "shots", "split", "statistics", "steps", "sweep", "table", "training",
     "types", "usage",
 }  # fmt: skip
