@@ -45,12 +45,9 @@ def test_other_files_are_refused(content: bytes, reason: str) -> None:
         parse(content)
 
 
-def test_the_published_curve() -> None:
+def test_the_published_curve(shared_data: Path) -> None:
     """The 625 steps of the published medical run, first and last loss as in the file."""
-    file = Path(__file__).parents[2] / "shared/data/acceleratescience_hands_on_llms/result.csv"
-    if not file.exists():
-        pytest.skip("the published result file is not beside the repository")
-    curves = parse(file.read_bytes())
+    curves = parse((shared_data / "acceleratescience_hands_on_llms/result.csv").read_bytes())
     loss = curves["train_loss"]
     assert (len(loss), loss[0], loss[-1]) == (625, (1, 7.20229), (625, 0.00272))
     assert len(curves["train_accuracy"]) == 625
