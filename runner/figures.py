@@ -80,9 +80,15 @@ def confusion(target: pl.Series, prediction: pl.Series, labels: Sequence[str]) -
     place = {label: i for i, label in enumerate(labels)}
     counts = np.zeros((len(labels), len(labels) + 1), dtype=np.int64)
     for true, predicted in zip(target.to_list(), prediction.to_list(), strict=True):
-        if str(true) in place:
-            counts[place[str(true)], place.get(str(predicted), len(labels))] += 1
+        row = place.get(_label(true))
+        if row is not None:
+            counts[row, place.get(_label(predicted), len(labels))] += 1
     return counts if counts[:, -1].any() else counts[:, :-1]
+
+
+def _label(value: object) -> str:
+    """How a value is written as a label: 3.0 is ``3``."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def positive_label(record: Record) -> str | None:
@@ -97,10 +103,10 @@ def reliability(rows: pl.DataFrame, positive: str, bins: int = 10) -> Figure:
     On the diagonal a stated 0.8 comes true 8 times in 10. The title has the expected calibration error, the
     mean distance from the diagonal (:class:`runner.metrics.CalibrationError`).
     """
-    from runner import metrics
+    from runner.metrics import probability
 
     true = pl.col("target").cast(pl.String) == positive
-    points = metrics.reliability(rows.select("probability", target=true), positive=True, bins=bins)
+    points = probability.reliability(rows.select("probability", target=true), positive=True, bins=bins)
     stated, share, count = (points[name].to_numpy() for name in ("probability", "frequency", "n"))
     error = float(np.average(np.abs(stated - share), weights=count))
     figure = _figure(5.2, 5.2)

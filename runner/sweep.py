@@ -12,6 +12,7 @@ from runner.record import Record
 
 FIGURES = ("parse_rate", "cost_usd", "seconds")
 PARSED = "_parsed"
+_ABSENT = object()
 
 
 def summary(records: Sequence[Record]) -> pl.DataFrame:
@@ -62,12 +63,13 @@ def short(key: str) -> str:
 
 
 def common(records: Sequence[Record]) -> dict[str, Any]:
-    """The params that all points share."""
+    """The params that are the same in all points, without the swept ones."""
     first, *others = records or [Record("", "")]
+    swept = {key for record in records for key in record.swept}
     return {
         name: value
         for name, value in first.params.items()
-        if all(name in record.params and record.params[name] == value for record in others)
+        if name not in swept and all(other.params.get(name, _ABSENT) == value for other in others)
     }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import pytest
+from commandline import CommandLine
 from omegaconf import OmegaConf
 
-from runner.schema import DatasetConfig
+from runner.schema import DatasetConfig, TrackingConfig
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -30,3 +32,28 @@ def dataset_option(name: str, *overrides: str) -> DatasetConfig:
     option = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DatasetConfig), *layers))
     assert isinstance(option, DatasetConfig)
     return option
+
+
+_experiments = count()
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One MLflow store for all tests, since making one takes seconds."""
+    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+
+
+@pytest.fixture
+def mlflow_config(mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrackingConfig:
+    """Tracking into an experiment of the test's own, with artifacts in its own folder."""
+    monkeypatch.chdir(tmp_path)
+    name = f"test {next(_experiments)}"
+    return TrackingConfig(uri=f"sqlite:///{mlflow_database}", experiment_name=name)
+
+
+@pytest.fixture
+def runner(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> CommandLine:
+    """The command line, in a folder of its own."""
+    return CommandLine(tmp_path, capsys, monkeypatch)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from runner import figures
-from runner.record import PREDICTIONS, Record
+from runner.record import PREDICTIONS, Record, predictions
 from runner.tracking import names
 
 if TYPE_CHECKING:
@@ -26,22 +26,26 @@ COLUMNS = (
     *("finish_reason", "judge_completion", "judge_error", "latency_s"),
 )
 FOLDERS = {".hydra": "config", "prompts": "prompts"}
+TEXTS = (".json", ".yaml", ".log")
 BOOKKEEPING = ("mlflow.json", "*.partial", "*.lock", "*.db", "*.db-*")
 
 
-def stage(record: Record, folder: Path, target: Path) -> list[str]:
-    """Fill ``target`` with what is uploaded; return the paths of the tables in it."""
+def stage(record: Record, folder: Path, long: Mapping[str, str], target: Path) -> list[str]:
+    """Fill ``target`` with what is uploaded; return the paths of the tables in it.
+
+    ``long`` holds the texts of params that are cut, by name.
+    """
     _copy(folder, target)
-    for name, value in record.params.items():
-        _long(names.key(name), names.text(value), target)
-    frame = _frame(folder)
+    for name, text in long.items():
+        file = target / param_file(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    frame = predictions(folder) if (folder / PREDICTIONS).exists() else None
+    save(figures.of_record(record, frame), target / "figures")
     if frame is None:
-        drawn = figures.of_record(record, None)
-    else:
-        write_table(frame.select(_shown(frame)), target / TABLE)
-        drawn = figures.of_record(record, frame)
-    save(drawn, target / "figures")
-    return [] if frame is None else [TABLE]
+        return []
+    write_table(frame.select(_shown(frame)), target / TABLE)
+    return [TABLE]
 
 
 def save(drawn: dict[str, Figure], folder: Path) -> None:
@@ -75,22 +79,18 @@ def _copy(folder: Path, target: Path) -> None:
     ignore = shutil.ignore_patterns(*BOOKKEEPING)
     files = [file.name for file in folder.iterdir() if file.is_file()]
     for name in sorted(set(files) - ignore(str(folder), files)):
-        shutil.copyfile(folder / name, target / name)
+        _copy_file(str(folder / name), str(target / name))
     for name, shown in FOLDERS.items():
         if (folder / name).is_dir():
-            shutil.copytree(folder / name, target / shown, ignore=ignore)
+            shutil.copytree(folder / name, target / shown, ignore=ignore, copy_function=_copy_file)
 
 
-def _long(name: str, value: str, target: Path) -> None:
-    if len(value) > names.VALUE_LENGTH:
-        file = target / param_file(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(value)
-
-
-def _frame(folder: Path) -> pl.DataFrame | None:
-    file = folder / PREDICTIONS
-    return pl.read_parquet(file) if file.exists() else None
+def _copy_file(source: str, target: str) -> None:
+    """A copy without the credentials that a URL in a config may carry."""
+    if source.endswith(TEXTS):
+        Path(target).write_text(names.without_credentials(Path(source).read_text()))
+    else:
+        shutil.copyfile(source, target)
 
 
 def _shown(frame: pl.DataFrame) -> list[str]:

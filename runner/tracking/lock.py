@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -19,9 +18,16 @@ def alone(what: str, patience_s: float = 120.0) -> Iterator[None]:
     Raises ``sqlite3.OperationalError`` when it is still taken after ``patience_s`` seconds. An open SQLite
     transaction is the one lock that the standard library has on every system.
     """
-    user = getattr(os, "getuid", getpass.getuser)()
-    name = hashlib.sha256(f"{user} {what}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{user()} {what}".encode()).hexdigest()[:16]
     file = Path(tempfile.gettempdir()) / f"runner-{name}.lock"
     with closing(sqlite3.connect(file, timeout=patience_s, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         yield
+
+
+def user() -> str:
+    """Who runs this; a container may have no name for them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import math
 import time
@@ -16,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from runner.record import PREDICTIONS, Record, predictions, read
 from runner.sweep import short
 from runner.tracking import artifacts, inputs, names, note, traces
-from runner.tracking.lock import alone
+from runner.tracking.lock import alone, user
 from runner.tracking.store import Store
 
 LOGGED = "mlflow.json"
@@ -29,13 +28,13 @@ def log(folder: Path, store: Store, parent: str | None = None, wanted_traces: ob
     A run that was logged before, whole or in part, is completed and not made twice.
     """
     record = read(folder)
-    with alone(f"log {record.id}"):
-        run_id = _run(record, store, parent)
-        _log_values(record, run_id, store)
-        with TemporaryDirectory() as staging:
-            tables = artifacts.stage(record, folder, Path(staging))
-            store.client.log_artifacts(run_id, staging)
-        set_tags(store, run_id, artifacts.table_tag(tables))
+    with alone(f"log {record.id}"), TemporaryDirectory() as staging:
+        run_id = _run(record, store)
+        long = {name: text for name, text in params(record).items() if len(text) > names.VALUE_LENGTH}
+        tables = artifacts.stage(record, folder, long, Path(staging))
+        belongs = {} if parent is None else {"mlflow.parentRunId": parent}
+        _log_values(record, run_id, store, artifacts.table_tag(tables) | belongs)
+        store.client.log_artifacts(run_id, staging)
         if wanted_traces not in ("none", None, 0) and (folder / PREDICTIONS).exists():
             rows = traces.choose(record, predictions(folder), wanted_traces)
             traces.log(record, rows, run_id, store)
@@ -44,18 +43,15 @@ def log(folder: Path, store: Store, parent: str | None = None, wanted_traces: ob
 
 
 def logged(folder: Path, store: Store) -> str | None:
-    """The id of the run that holds this folder's record, if it was logged whole and is still there."""
+    """The run that holds this folder's record, if it was logged whole; also one that was deleted there."""
     file = folder / LOGGED
-    if not file.exists():
-        return None
-    known = json.loads(file.read_text())
+    known = json.loads(file.read_text()) if file.exists() else {}
     if known.get("uri") != store.label:
         return None
     try:
-        run = store.client.get_run(known["run_id"])
+        return str(store.client.get_run(known["run_id"]).info.run_id)
     except MlflowException:
         return None
-    return None if run.info.lifecycle_stage == "deleted" else str(run.info.run_id)
 
 
 def remember(folder: Path, run_id: str, store: Store) -> None:
@@ -73,7 +69,7 @@ def find(store: Store, tag: str, value: str) -> Run | None:
 def create(store: Store, name: str, tags: dict[str, str], status: str, times: tuple[float, float]) -> str:
     """A run from ``times[0]`` to ``times[1]`` that is not left RUNNING when the process is killed next."""
     started, finished = map(milliseconds, times)
-    tags = {"mlflow.user": getpass.getuser(), "mlflow.source.name": "runner"} | tags
+    tags = {"mlflow.user": user(), "mlflow.source.name": "runner"} | tags
     run = store.client.create_run(store.experiment_id, started, tags, name)
     store.client.set_terminated(run.info.run_id, status, finished)
     return str(run.info.run_id)
@@ -84,24 +80,22 @@ def milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def _run(record: Record, store: Store, parent: str | None) -> str:
+def _run(record: Record, store: Store) -> str:
+    """The record's run: the one that is there, else a new one."""
+    status, finished = STATUS[record.status], record.finished or time.time()
     found = find(store, "record_id", record.id)
-    if found is not None and not _fits(found, record):
-        # params cannot be changed, and a run that shows old ones would be a false statement
-        store.client.delete_run(found.info.run_id)
-        found = None
-    finished = record.finished or time.time()
-    status = STATUS[record.status]
-    if found is not None:
+    if found is not None and _fits(found, record):
         store.client.set_terminated(found.info.run_id, status, milliseconds(finished))
         return str(found.info.run_id)
-    belongs = {} if parent is None else {"mlflow.parentRunId": parent}
-    identity = {"record_id": record.id} | belongs
+    if found is not None:
+        # params cannot be changed, and a run that shows old ones would be a false statement
+        store.client.delete_run(found.info.run_id)
+    identity = {"record_id": record.id}
     return create(store, run_name(record), identity, status, (record.started, finished))
 
 
 def _fits(run: Run, record: Record) -> bool:
-    wanted = params(record)[0]
+    wanted = _cut(params(record))
     return all(wanted.get(name) == value for name, value in run.data.params.items())
 
 
@@ -111,13 +105,14 @@ def run_name(record: Record) -> str:
     return swept[: names.KEY_LENGTH] or record.name
 
 
-def params(record: Record) -> tuple[dict[str, str], dict[str, str]]:
-    """Params by accepted name, and the whole text of those that were too long."""
+def params(record: Record) -> dict[str, str]:
+    """Params by accepted name, at whatever length."""
     given = {name: value for name, value in record.params.items() if value is not None} | record.swept
-    whole = {name: names.text(value) for name, value in names.keys(given).items()}
-    long = {name: value for name, value in whole.items() if len(value) > names.VALUE_LENGTH}
-    short_ones = {name: names.cut(value, where=artifacts.param_file(name)) for name, value in whole.items()}
-    return short_ones, long
+    return {name: names.text(value) for name, value in names.keys(given).items()}
+
+
+def _cut(whole: dict[str, str]) -> dict[str, str]:
+    return {name: names.cut(value, where=artifacts.param_file(name)) for name, value in whole.items()}
 
 
 def metrics(record: Record) -> dict[str, float]:
@@ -134,13 +129,13 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def _log_values(record: Record, run_id: str, store: Store) -> None:
-    """Everything that can be searched and plotted: inputs, params, metrics, curves, tags."""
-    datasets = inputs.log_datasets(record, run_id, store)
+def _log_values(record: Record, run_id: str, store: Store, tags: dict[str, str]) -> None:
+    """Everything that can be searched and plotted, in one call: params, metrics, curves, tags."""
+    dataset = inputs.log_datasets(record, run_id, store)
     model = inputs.log_models(record, run_id, store)
     when = milliseconds(record.finished or time.time())
-    plain = [
-        Metric(name, value, when, 0, model, *(datasets or (None, None)))
+    single = [
+        Metric(name, value, when, 0, model, *(dataset or (None, None)))
         for name, value in metrics(record).items()
     ]
     stepped = [
@@ -149,9 +144,8 @@ def _log_values(record: Record, run_id: str, store: Store) -> None:
         for step, value in points
         if _is_number(value)
     ]
-    given = [Param(name, value) for name, value in params(record)[0].items()]
-    store.client.log_batch(run_id, metrics=[*plain, *stepped], params=given)
-    set_tags(store, run_id, _tags(record))
+    given = [Param(name, value) for name, value in _cut(params(record)).items()]
+    store.client.log_batch(run_id, [*single, *stepped], given, limited(tags | _tags(record)))
 
 
 def _tags(record: Record) -> dict[str, str]:
@@ -164,7 +158,6 @@ def _tags(record: Record) -> dict[str, str]:
     return tags
 
 
-def set_tags(store: Store, run_id: str, tags: dict[str, str]) -> None:
-    """Tags in one call; a longer value than MLflow takes is cut with a note."""
-    limited = [RunTag(name, names.cut(str(value), names.TAG_LENGTH)) for name, value in tags.items()]
-    store.client.log_batch(run_id, tags=limited)
+def limited(tags: dict[str, str]) -> list[RunTag]:
+    """Tags that MLflow takes; a longer value is cut with a note."""
+    return [RunTag(name, names.cut(str(value), names.TAG_LENGTH)) for name, value in tags.items()]

@@ -51,9 +51,8 @@ def close(parent: str, folders: Sequence[Path], store: Store) -> None:
     with TemporaryDirectory() as staging:
         _stage(frame, records, Path(staging))
         store.client.log_artifacts(parent, staging)
-    _log_values(parent, records, len(folders), store)
-    note_tag = {"mlflow.note.content": _note(frame, records, len(folders))}
-    runs.set_tags(store, parent, artifacts.table_tag([TABLE]) | note_tag)
+    tags = artifacts.table_tag([TABLE]) | {"mlflow.note.content": _note(frame, records, len(folders))}
+    _log_values(parent, records, len(folders), store, tags)
     store.client.set_terminated(parent, outcome(records, len(folders)), _end(parent, records, store))
 
 
@@ -96,7 +95,9 @@ def _note(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
     return f"{done} of {wanted} points finished\n\n{markdown(frame.drop(dropped), note.GAP)}"
 
 
-def _log_values(parent: str, records: Sequence[Record], wanted: int, store: Store) -> None:
+def _log_values(
+    parent: str, records: Sequence[Record], wanted: int, store: Store, tags: dict[str, str]
+) -> None:
     now = runs.milliseconds(time.time())
     values: dict[str, Any] = {
         "points": wanted,
@@ -108,4 +109,4 @@ def _log_values(parent: str, records: Sequence[Record], wanted: int, store: Stor
     known = store.client.get_run(parent).data.params
     new = [Param(name, value) for name, value in shared.items() if name not in known]
     counted = [Metric(name, float(value), now, 0) for name, value in values.items()]
-    store.client.log_batch(parent, counted, new)
+    store.client.log_batch(parent, counted, new, runs.limited(tags))

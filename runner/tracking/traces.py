@@ -78,9 +78,9 @@ def trace_id(record: Record, row: Row) -> str:
 
 
 def _info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInfo:
-    messages = row.get("messages") or []
+    messages, trace = row.get("messages") or [], trace_id(record, row)
     return TraceInfo(
-        trace_id=trace_id(record, row),
+        trace_id=trace,
         trace_location=TraceLocation.from_experiment_id(experiment_id),
         request_time=int(record.started * 1000),
         execution_duration=int(sum(_seconds(row, prefix) for prefix in ("", JUDGE)) * 1000),
@@ -89,11 +89,11 @@ def _info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInf
         response_preview=str(row.get("completion") or row.get("error") or "")[:PREVIEW],
         tags={"mlflow.traceName": record.name, "row": str(row["id"]), "record_id": record.id},
         trace_metadata={"mlflow.sourceRun": run_id},
-        assessments=_assessments(row),
+        assessments=_assessments(trace, row),
     )
 
 
-def _assessments(row: Row) -> list[Assessment]:
+def _assessments(trace: str, row: Row) -> list[Assessment]:
     """The gold value as expectation; what was read in the answer, and a judge's verdict, as feedback."""
     human, code, judge = (AssessmentSource(kind, "runner") for kind in ("HUMAN", "CODE", "LLM_JUDGE"))
     given: list[Assessment] = []
@@ -102,6 +102,8 @@ def _assessments(row: Row) -> list[Assessment]:
     for name, source in (("prediction", code), ("verdict", judge)):
         if row.get(name) is not None:
             given.append(Feedback(name, row[name], source=source))
+    for assessment in given:
+        assessment.assessment_id = "a-" + _digest(f"{trace} {assessment.name}", 32)
     return given
 
 
