@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pkgutil import resolve_name
 from typing import Any
 
 import polars as pl
 from hydra.errors import InstantiationException
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from runner.errors import ConfigError, nearest
@@ -107,9 +107,9 @@ def _check_arguments(node: dict[str, Any], key: str) -> None:
     """A mistyped key of an open node gets the same help as one of a closed group."""
     target = str(node["_target_"])
     try:
-        parameters = inspect.signature(get_class(target)).parameters
-    except Exception as error:  # Hydra raises bare exceptions of several kinds here
-        raise ConfigError(f"{key}._target_: no class {target!r} ({_first_line(error)})") from error
+        parameters = inspect.signature(resolve_name(target)).parameters
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise ConfigError(f"{key}._target_: no class {target!r} ({error})") from error
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
     for name in node:
@@ -118,10 +118,6 @@ def _check_arguments(node: dict[str, Any], key: str) -> None:
     for name, parameter in parameters.items():
         if parameter.default is parameter.empty and name not in node:
             raise ConfigError(f"{key}.{name}: a value is required")
-
-
-def _first_line(error: Exception) -> str:
-    return re.split(r"[\n;]", str(error))[0]
 
 
 def resolved(config: RunnerConfig) -> dict[str, Any]:

@@ -34,7 +34,7 @@ WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
 
 def main() -> None:
     """Entry point of the console script. Exits 0, 1 (a run failed), 2 (bad input) or 130 (Ctrl-C)."""
-    full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    given = os.environ.get("HYDRA_FULL_ERROR", "0")
     command = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in COMMANDS else "run"
     sys.argv[1:] = options_first(sys.argv[1:])
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
@@ -44,10 +44,11 @@ def main() -> None:
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
-        if full_error:
+        if given == "1":
             raise
         code = _explain(error)
     finally:
+        os.environ["HYDRA_FULL_ERROR"] = given
         code = _finish_sweep(code)
     sys.exit(code)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from runner.cli import CONF
 from runner.errors import ConfigError, RunnerError, nearest
 
 TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback."
@@ -47,20 +47,24 @@ def _composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
         or "not in" in first
         or type(inner).__name__ == "ConfigAttributeError"
     ):
-        return f"{key}: no such key{nearest(key.split('.')[-1], _siblings(inner))}"
+        siblings = _siblings(inner)
+        hint = nearest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
+        return f"{key}: no such key{hint}"
     return f"{key}: {first}"
 
 
 def _missing_option(error: MissingConfigException) -> str:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
-    choices = [str(choice) for choice in error.options or []]
+    choices = [str(choice) for choice in error.options or _options(group)]
     if not group:
         return f"no config named {option!r}"
-    return f"{group}={option}: no such option{nearest(option, choices or _nested(str(error)))}"
+    return f"{group}={option}: no such option{nearest(option, choices)}"
 
 
-def _nested(message: str) -> list[str]:
-    return re.findall(r"^\t(\S+)$", message, flags=re.MULTILINE)
+def _options(group: str) -> list[str]:
+    """Hydra does not list the options where several of a group may be chosen."""
+    folder = CONF / group
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
 
 
 def _siblings(error: OmegaConfBaseException) -> list[str]:

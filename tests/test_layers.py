@@ -10,25 +10,16 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runner"
 
 PURE = {
-    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "probability", "prompt",
-    "record", "reference", "schema", "shots", "split", "statistics", "steps", "sweep", "table", "training",
-    "types", "usage",
+    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "probability",
+    "prompt", "record", "reference", "schema", "shots", "split", "statistics", "steps", "sweep", "table",
+    "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {"engine", "finetune", "judge", "ledger", "limits", "respond"}
 EDGES = {"providers", "tracking"}
 WIRING = {
-    "__main__",
-    "build",
-    "cli",
-    "commands",
-    "explain",
-    "model",
-    "origin",
-    "run",
-    "screen",
-    "sweeping",
+    "__main__", "build", "cli", "commands", "explain", "model", "origin", "run", "screen", "sweeping",
     "validate",
-}
+}  # fmt: skip
 LEVEL = {name: level for level, names in enumerate((PURE, EFFECTS, EDGES, WIRING)) for name in names}
 
 SDKS = {
