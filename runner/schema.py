@@ -219,15 +219,22 @@ class LedgerConfig:
 class ReferenceConfig:
     """Published figures that a run is compared with.
 
-    ``figures`` maps a case to {metric: published value}; ``case`` says which case this run is, usually by
-    interpolation (``${finetune.name}``, ``${checkpoint}``). Without ``case`` the figures are one mapping.
-    A figure agrees if it lies in the measured interval or within ``tolerance`` of the measured value.
+    ``figures`` maps a case to {metric: published value}, or to a list of values if ``columns`` names their
+    metrics; ``case`` says which case this run is, usually by interpolation (``${finetune.name}``,
+    ``${checkpoint}``). Without ``case`` the figures are one mapping. A value is a number, or text as the
+    paper prints it: ``71.07%`` and ``92/100`` are proportions; null is not published.
+
+    A figure agrees if it lies in the measured interval or within ``tolerance`` of the measured value. With
+    ``exact``, for replays, the interval does not count: the measured value must round to the published
+    one at the digits it is printed with (so write a last 0: ``'0.50'``, ``57.50%``).
     """
 
     source: str | None = None
     table: str | None = None
+    exact: bool = False
     tolerance: float = 0.0
     case: str | None = None
+    columns: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
 
 

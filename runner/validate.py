@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from runner import reference
 from runner.errors import ConfigError
 from runner.schema import HyperparameterConfig, RunnerConfig
 
@@ -42,6 +43,7 @@ def validate(config: RunnerConfig) -> None:
     _check("dataset.limit", config.dataset.limit, POSITIVE)
     _check("budget_usd", config.budget_usd, COUNT)
     _traces(config.tracking.traces)
+    reference.published(config.reference)
 
 
 def _hyperparameters(values: HyperparameterConfig, key: str) -> None:
