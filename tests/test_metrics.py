@@ -279,3 +279,24 @@ def test_two_metrics_cannot_share_a_name() -> None:
     plain = lambda frame: {"accuracy": Score(1.0)}  # noqa: E731
     with pytest.raises(ConfigError, match="'accuracy'"):
         metrics.evaluate({"accuracy": metrics.Accuracy(), "mine": plain}, frame([1], [1]))
+
+
+def test_an_interval_lies_around_its_value_even_where_resampling_is_biased() -> None:
+    """Macro F1 over many rare classes falls in every resample; the interval is moved back."""
+    random = np.random.default_rng(4)
+    gold = random.integers(0, 300, 900)
+    said = np.where(random.random(900) < 0.5, gold, random.integers(0, 300, 900))
+    score = metrics.F1(average="macro")(frame(gold.tolist(), said.tolist()))["f1_macro"]
+    assert score.low is not None
+    assert score.high is not None
+    assert score.value is not None
+    assert score.low < score.value < score.high
+
+
+def test_kappa_of_very_many_labels_needs_no_matrix_of_them() -> None:
+    """Above 500 labels the value is computed without scikit-learn, and is the same."""
+    random = np.random.default_rng(4)
+    gold = random.permutation(600)
+    said = np.where(random.random(600) < 0.5, gold, random.integers(0, 600, 600))
+    kappa = metrics.CohenKappa()(frame(gold.tolist(), said.tolist()))["kappa"].value
+    assert kappa == pytest.approx(sk.cohen_kappa_score(gold, said))

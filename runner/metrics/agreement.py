@@ -58,6 +58,8 @@ class CohenKappa(Metric):
         one, other, labels = self._codes(cells)
         if one is None or len(np.union1d(one, other)) < 2:
             return None
+        if len(labels) > 500:  # scikit-learn would fill a matrix of all labels by all labels
+            return super().value(cells, counts)
         kappa = cohen_kappa_score(one, other, labels=labels, weights=self.weights, sample_weight=counts)
         return defined(float(kappa))
 
@@ -65,7 +67,7 @@ class CohenKappa(Metric):
         one, other, labels = self._codes(cells)
         if one is None:
             return np.full(len(counts), np.nan)
-        return kappas(one, other, counts, distances(len(labels), self.weights))
+        return kappas(one, other, counts, len(labels), self.weights)
 
     def _codes(self, cells: pl.DataFrame) -> tuple[Any, Any, range]:
         """Targets and predictions as codes; None where there is no strict value."""
@@ -91,13 +93,25 @@ def distances(size: int, weights: str | None) -> Floats:
     return {None: (apart > 0).astype(float), "linear": apart, "quadratic": apart**2}[weights]
 
 
-def kappas(one: NDArray[Any], other: NDArray[Any], counts: Floats, weights: Floats) -> Floats:
+def kappas(one: NDArray[Any], other: NDArray[Any], counts: Floats, size: int, weights: str | None) -> Floats:
     """Kappa for each resample: 1 - observed / expected disagreement.
 
-    ``one`` and ``other`` are label codes per cell, ``counts`` (resamples, cells), ``weights`` the
-    disagreement of each two labels.
+    ``one`` and ``other`` are label codes below ``size`` per cell, ``counts`` (resamples, cells).
     """
-    eye = np.eye(len(weights))
-    observed = counts @ weights[one, other]
-    expected = np.einsum("rl,lm,rm->r", counts @ eye[one], weights, counts @ eye[other])
-    return 1 - ratio(observed * counts.sum(axis=1), expected)
+    n = counts.sum(axis=1)
+    given, meant = counts @ _members(one, size), counts @ _members(other, size)
+    if weights is None:
+        observed = counts @ (one != other)
+        expected = n * n - (given * meant).sum(axis=1)
+    else:
+        apart = distances(size, weights)
+        observed = counts @ apart[one, other]
+        expected = ((given @ apart) * meant).sum(axis=1)
+    return 1 - ratio(observed * n, expected)
+
+
+def _members(codes: NDArray[Any], size: int) -> Any:
+    """Sparse matrix from cells to labels."""
+    from scipy.sparse import csr_array
+
+    return csr_array((np.ones(len(codes)), (np.arange(len(codes)), codes)), shape=(len(codes), size))

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.errors import ConfigError, DataError, nearest
-from runner.metrics.resample import Bounds, Floats, Statistic, Tally, exact, intervals, tally
+from runner.metrics.resample import Bounds, Floats, Statistic, Tally, around, exact, intervals, tally
 from runner.types import Score
 
 
@@ -139,7 +139,8 @@ class Metric(ABC):
         if measure.proportion and bounds[0] is None and value in (0.0, 1.0):
             # rows of a group vary together, so no more than the number of groups is certain
             bounds = exact(value, min(n, units), self.confidence)
-        return Score(value, bounds[0], bounds[1], n)
+        low, high = around(value, bounds)
+        return Score(value, low, high, n)
 
     def _averaged(self, pairs: pl.DataFrame) -> dict[str, Score]:
         """The mean over groups, which are drawn at random for the interval."""
@@ -167,7 +168,7 @@ class Metric(ABC):
 
 
 def _kept(measure: Measure, cells: pl.DataFrame, keep: NDArray[np.bool_], counts: Floats) -> Floats:
-    return measure.values(cells, counts[:, keep])
+    return measure.values(cells, counts if keep.all() else counts[:, keep])
 
 
 def parsed_cells(cells: pl.DataFrame) -> NDArray[np.bool_]:

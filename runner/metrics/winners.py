@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.metrics.agreement import distances, kappas
+from runner.metrics.agreement import kappas
 from runner.metrics.base import Measure, defined
 from runner.metrics.resample import Floats
 
@@ -76,7 +76,7 @@ def _kappa_measure(coded: Any) -> Measure:
 
     def values(cells: pl.DataFrame, counts: Floats) -> Floats:
         one, other = coded(cells)
-        return kappas(one, other, counts, distances(5, None))
+        return kappas(one, other, counts, 5, None)
 
     return Measure(value, values)
 

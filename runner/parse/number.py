@@ -47,7 +47,7 @@ class Number:
         if minimum is not None and maximum is not None and minimum > maximum:
             raise ConfigError(f"parser Number: minimum {minimum} is above maximum {maximum}")
         self.minimum, self.maximum, self.integer = minimum, maximum, integer
-        self.choices = None if choices is None else frozenset(choices)
+        self.choices = None if choices is None else tuple(sorted(set(choices)))
         self.dtype: pl.DataType = pl.Int64() if integer else pl.Float64()
 
     def __call__(self, text: str) -> int | float | None:
