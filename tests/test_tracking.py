@@ -207,8 +207,15 @@ def test_disabled_tracking_does_nothing(tmp_path):
 )
 def test_wrong_addresses_are_refused(uri, message):
     """An address that can hold no runs is an error before anything is paid."""
-    with pytest.raises(ConfigError, match=message):
-        tracking.prepare(TrackingConfig(uri=uri))
+    for refuse in (tracking.check, tracking.prepare):
+        with pytest.raises(ConfigError, match=message):
+            refuse(TrackingConfig(uri=uri))
+
+
+def test_a_paid_run_is_not_lost_to_a_wrong_address(tmp_path, caplog):
+    """What would be an error before a run is only a warning after it."""
+    assert tracking.log_run(tracked.write(tmp_path / "run"), TrackingConfig(uri="htp://elsewhere")) is None
+    assert "unknown kind" in caplog.text
 
 
 def test_a_deleted_experiment_is_named(mlflow_config):

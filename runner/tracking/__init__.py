@@ -7,7 +7,6 @@ MLflow is imported at the first call, or ahead of it by :func:`warm_up`.
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -31,6 +30,17 @@ def warm_up() -> None:
     from runner.tracking import runs, sweeps, syncing  # noqa: F401
 
 
+def check(config: TrackingConfig) -> None:
+    """Refuse an address that can hold no runs, without importing MLflow.
+
+    Raises :class:`runner.errors.ConfigError`.
+    """
+    from runner.tracking import store
+
+    if config.enabled:
+        store.check(config)
+
+
 def prepare(config: TrackingConfig) -> bool:
     """Create store and experiment, also while other processes do; False where the store is unreachable.
 
@@ -43,7 +53,7 @@ def prepare(config: TrackingConfig) -> bool:
         store.connect(config)
         return True
 
-    return config.enabled and bool(_attempt(work, config))
+    return config.enabled and bool(_attempt(work, config, RunnerError))
 
 
 def log_run(folder: Path, config: TrackingConfig, parent: str | None = None) -> str | None:
@@ -68,14 +78,17 @@ def open_sweep(
     tags: Mapping[str, str] | None = None,
     started: float | None = None,
 ) -> str | None:
-    """Create a sweep's parent run, or find it; the run id, None if impossible."""
+    """Create a sweep's parent run, or find it; the run id, None if impossible.
+
+    Raises :class:`runner.errors.ConfigError` for an address or an experiment that cannot be used.
+    """
 
     def work() -> str:
         from runner.tracking import store, sweeps
 
         return sweeps.start(name, sweep_id, store.connect(config), tags, started)
 
-    return _attempt(work, config) if config.enabled else None
+    return _attempt(work, config, RunnerError) if config.enabled else None
 
 
 def close_sweep(parent: str | None, folders: Sequence[Path], config: TrackingConfig) -> None:
@@ -102,17 +115,17 @@ def sync(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
 
         return syncing.sync(outputs, store.connect(config), config.traces)
 
-    logged, reason = _try(work)
+    logged, reason = _try(work, RunnerError)
     if logged is None:
         raise RunnerError(f"MLflow at {store.label(config)} cannot be used ({reason})")
     return logged
 
 
-def _attempt(work: Callable[[], Result], config: TrackingConfig) -> Result | None:
+def _attempt(work: Callable[[], Result], config: TrackingConfig, *passed: type[Exception]) -> Result | None:
     """Do it, or warn once for each store and go on without."""
     from runner.tracking import store
 
-    result, reason = _try(work)
+    result, reason = _try(work, *passed)
     if reason:
         where = store.label(config)
         level = logging.DEBUG if where in _warned else logging.WARNING
@@ -121,18 +134,19 @@ def _attempt(work: Callable[[], Result], config: TrackingConfig) -> Result | Non
     return result
 
 
-def _try(work: Callable[[], Result]) -> tuple[Result | None, str]:
-    """The result, or None and the first line of what kept MLflow from working."""
-    from runner.tracking import store
+def _try(work: Callable[[], Result], *passed: type[Exception]) -> tuple[Result | None, str]:
+    """The result, or None and what kept MLflow from working; only ``passed`` errors are raised.
 
-    store.load()
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
+    Everything else is caught: the run is paid for and its record complete, and MLflow lets errors of its
+    database and of its migrations through as they are.
+    """
     try:
         return work(), ""
-    except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error) as error:
-        return None, str(error).strip().partition("\n")[0] or type(error).__name__
+    except passed:
+        raise
+    except Exception as error:
+        log.debug("tracking failed", exc_info=True)
+        return None, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-__all__ = ["close_sweep", "log_run", "open_sweep", "prepare", "sync", "warm_up"]
+__all__ = ["check", "close_sweep", "log_run", "open_sweep", "prepare", "sync", "warm_up"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import nullcontext
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -45,7 +45,7 @@ class Store:
 
 def label(config: TrackingConfig) -> str:
     """The address in use without credentials, for messages."""
-    return without_credentials(config.uri or os.environ.get("MLFLOW_TRACKING_URI") or "mlflow.db")
+    return without_credentials(_given(config) or "mlflow.db")
 
 
 _open: dict[tuple[str, str], Store] = {}
@@ -58,38 +58,63 @@ def load() -> None:
     import mlflow  # noqa: F401
 
 
-def address(config: TrackingConfig) -> str:
-    """The tracking URI in use; raises :class:`ConfigError` for one that MLflow cannot keep runs in."""
-    load()
-    import mlflow
-
-    uri = config.uri or mlflow.get_tracking_uri()
-    kind = urlsplit(uri).scheme.split("+")[0]
-    if kind in {"", "file"}:
+def check(config: TrackingConfig) -> None:
+    """Raise :class:`ConfigError` for an address that MLflow cannot keep runs in."""
+    uri = _given(config)
+    kind = urlsplit(uri or "sqlite:").scheme.split("+")[0]
+    if kind in {"", "file"} and uri != "databricks":
         raise ConfigError(
             f"tracking.uri: {uri!r} is a folder, which MLflow no longer keeps runs in; "
             "use sqlite:///mlflow.db or the address of a server"
         )
-    if uri != "databricks" and kind not in KINDS:
-        shown = without_credentials(uri)
+    if kind and kind not in KINDS:
+        shown = without_credentials(str(uri))
         raise ConfigError(f"tracking.uri: {shown!r} has an unknown kind{nearest(kind, KINDS)}")
-    return uri
+
+
+def _given(config: TrackingConfig) -> str | None:
+    return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or None
+
+
+def address(config: TrackingConfig) -> str:
+    """The tracking URI in use."""
+    load()
+    import mlflow
+
+    return _given(config) or mlflow.get_tracking_uri()
 
 
 def connect(config: TrackingConfig) -> Store:
     """Open the store, creating what is missing; the same store is opened once in a process.
 
-    Raises :class:`ConfigError` for a wrong setting, ``OSError`` or MLflow's own exception where the
-    store cannot be used.
+    Raises :class:`ConfigError` for a wrong setting, else whatever keeps the store from being used.
     """
+    check(config)
     uri = address(config)
     known = (uri, config.experiment_name)
     if known not in _open:
         _probe(uri)
-        # migrations fail when two processes run them at once; a server has done its own
-        with nullcontext() if uri.startswith("http") else alone(f"open {uri}"):
+        if uri.startswith("http"):
             _open[known] = _create(uri, config.experiment_name)
+        else:
+            with alone(f"open {uri}"):
+                _open[known] = _create_database(uri, config.experiment_name)
     return _open[known]
+
+
+def _create_database(uri: str, name: str) -> Store:
+    """Migrations fail, in many ways, where two processes run them at once; the loser waits and looks again.
+
+    The lock around this holds back processes of this program, not ``mlflow ui`` and not other machines.
+    """
+    for pause in (1, 4):
+        try:
+            return _create(uri, name)
+        except ConfigError:
+            raise
+        except Exception:
+            time.sleep(pause)
+    return _create(uri, name)
 
 
 def _create(uri: str, name: str) -> Store:
