@@ -67,6 +67,7 @@ def test_number_reads_fractions_thousands_and_exponents_where_wanted() -> None:
     """Without ``integer`` any number is read as it is written."""
     read = Number(integer=False)
     assert [read("1,234.5"), read("2e3"), read("about −0.5"), read("1/2")] == [1234.5, 2000.0, -0.5, None]
+    assert read("1e999") is None
 
 
 def test_number_takes_only_declared_choices() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 
@@ -74,7 +75,7 @@ class Number:
         if too_low or too_high or (self.choices is not None and value not in self.choices):
             return None
         if not self.integer:
-            return value
+            return value if math.isfinite(value) else None
         return int(value) if value.is_integer() and abs(value) < 2**63 else None
 
 
