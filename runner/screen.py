@@ -25,6 +25,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from runner import sweep_table
 from runner.record import Record
 from runner.types import Score, TuningStatus
 
@@ -87,6 +88,8 @@ def summary(record: Record, folder: Path, tracked: str | None) -> None:
     """Scores with intervals, published figures beside them, counts, places."""
     if record.scores:
         console.print(scores_table(record))
+    if record.reference:
+        console.print(Text(_published_where(record), style="dim"))
     console.print(_counts(record.figures, record.finished or 0, record.started))
     for line in _failures(record):
         console.print(line)
@@ -137,6 +140,14 @@ def _published(row: Mapping[str, Any] | None) -> list[str]:
     return [number(row["published"]), {True: "yes", False: "no", None: "–"}[row["agrees"]]]
 
 
+def _published_where(record: Record) -> str:
+    """``published in PAPER, TABLE: 3 of 4 figures agree``."""
+    config = record.config.get("reference", {})
+    place = ", ".join(str(config[key]) for key in ("source", "table") if config.get(key))
+    met = sum(row["agrees"] is True for row in record.reference)
+    return f"published in {place or 'the experiment'}: {met} of {len(record.reference)} figures agree"
+
+
 def _counts(figures: Mapping[str, float], finished: float, started: float) -> str:
     parts = [
         f"{figures.get('answered', 0):.0f} of {figures.get('n', 0):.0f} rows answered",
@@ -155,32 +166,14 @@ def _failures(record: Record) -> list[str]:
 
 
 def sweep(frame: pl.DataFrame, folder: Path) -> None:
-    """The table of a sweep: a line per point, intervals beside values; below it why points failed."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    shown = [name for name in frame.columns if _shown(frame, name)]
-    for name in shown:
-        table.add_column(name, justify="left" if frame[name].dtype == pl.String else "right")
-    for row in frame.iter_rows(named=True):
-        table.add_row(*(_cell(row, name) for name in shown))
+    """The table of a sweep; below it why points failed, and how many published figures are met."""
     console.print()
-    console.print(table)
+    console.print(sweep_table.fitting(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
         console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
+    if met := sweep_table.agreement(frame):
+        console.print(met)
     console.print(f"[dim]sweep   {folder}[/]")
-
-
-def _shown(frame: pl.DataFrame, name: str) -> bool:
-    beside = any(name.endswith(suffix) for suffix in ("_low", "_high", "_parsed")) or name == "reason"
-    return not beside and frame[name].count() > 0
-
-
-def _cell(row: Mapping[str, Any], name: str) -> str:
-    value = row[name]
-    if isinstance(value, float):
-        low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-        bounds = f" ({low:.3f} – {high:.3f})" if low is not None and high is not None else ""
-        return f"{value:.3f}{bounds}"
-    return "" if value is None else str(value)
 
 
 def runs(found: Sequence[tuple[Path, Record]]) -> None:

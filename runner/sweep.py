@@ -19,8 +19,8 @@ def summary(records: Sequence[Record]) -> pl.DataFrame:
     """One row per point, in the order of the jobs.
 
     Columns: ``job``; the swept keys; for each score its value, ``_low``, ``_high`` and, where a paper gives
-    one, ``_published``; ``n`` (rows measured); parse_rate, cost_usd, seconds; ``status`` and ``reason`` (why
-    a point failed). What a point does not have is null.
+    one, ``_published`` and ``_agrees``; ``n`` (rows measured); parse_rate, cost_usd, seconds; ``status`` and
+    ``reason`` (why a point failed). What a point does not have is null.
     """
     points = sorted(records, key=lambda record: (record.job is None, record.job, record.started))
     columns: dict[str, list[Any]] = {"job": [record.job for record in points]}
@@ -73,20 +73,21 @@ def common(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _score_columns(metric: str, points: Sequence[Record]) -> dict[str, list[float | None]]:
+def _score_columns(metric: str, points: Sequence[Record]) -> dict[str, list[Any]]:
     scores = [record.scores.get(metric) for record in points]
     columns = {
         metric: [score.value if score else None for score in scores],
         f"{metric}_low": [score.low if score else None for score in scores],
         f"{metric}_high": [score.high if score else None for score in scores],
     }
-    published = [_published(metric, record) for record in points]
-    return columns | ({f"{metric}_published": published} if any(x is not None for x in published) else {})
+    for side in ("published", "agrees"):
+        known = [_referenced(metric, side, record) for record in points]
+        columns |= {f"{metric}_{side}": known} if any(value is not None for value in known) else {}
+    return columns
 
 
-def _published(metric: str, record: Record) -> float | None:
-    found = [row.get("published") for row in record.reference if row.get("metric") == metric]
-    return found[0] if found else None
+def _referenced(metric: str, side: str, record: Record) -> Any:
+    return next((row.get(side) for row in record.reference if row.get("metric") == metric), None)
 
 
 def _alike(values: list[Any]) -> list[Any]:

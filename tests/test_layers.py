@@ -17,7 +17,7 @@ PURE = {
 EFFECTS = {"engine", "finetune", "judge", "ledger", "limits", "respond"}
 EDGES = {"providers", "tracking"}
 WIRING = {
-    "__main__", "build", "cli", "commands", "explain", "model", "origin", "run", "screen", "sweeping",
+    "__main__", "build", "cli", "commands", "explain", "model", "origin", "run", "screen", "sweep_table", "sweeping",
     "validate",
 }  # fmt: skip
 LEVEL = {name: level for level, names in enumerate((PURE, EFFECTS, EDGES, WIRING)) for name in names}

@@ -51,8 +51,10 @@ def test_a_failed_point_has_its_reason():
 def test_published_figures_stand_beside_measured_ones():
     """A paper's figure of a point is in the point's row."""
     records = points(n_shot=[0, 1])
-    records[1].reference = [{"metric": "accuracy", "published": 0.87}]
-    assert summary(records)["accuracy_published"].to_list() == [None, 0.87]
+    records[1].reference = [{"metric": "accuracy", "published": 0.87, "agrees": False}]
+    frame = summary(records)
+    assert frame["accuracy_published"].to_list() == [None, 0.87]
+    assert frame["accuracy_agrees"].to_list() == [None, False]
 
 
 def test_a_key_that_only_some_points_have():

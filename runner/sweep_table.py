@@ -1,0 +1,86 @@
+"""A sweep's summary (:func:`runner.sweep.summary`) as a table that fits the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+BESIDE = ("_low", "_high", "_parsed", "_published", "_agrees")
+"""Endings of columns that are shown inside another column's cells, or not at all."""
+
+LAYOUTS = ((True, False), (False, False), (False, True))
+"""Whether intervals are shown, and whether titles are broken at their underscores; the widest first."""
+
+
+def fitting(frame: pl.DataFrame, console: Console) -> Table:
+    """A line per point, as much of it as the screen is wide.
+
+    Intervals stand beside values where there is room; else titles are broken at their underscores, and what
+    still does not fit is left out from the right and named below. A value that agrees with the published
+    figure has a tick, another one has a cross and that figure.
+    """
+    shown = [name for name in frame.columns if _shown(frame, name)]
+    for intervals, stacked in LAYOUTS:
+        table = _table(frame, shown, intervals, stacked)
+        if _fits(table, console):
+            return table
+    for kept in range(len(shown) - 1, 1, -1):
+        table = _table(frame, shown[:kept], intervals=False, stacked=True)
+        if _fits(table, console):
+            break
+    table.caption = f"too wide for this screen: {', '.join(shown[kept:])}"
+    table.caption_justify = "left"
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    unlimited = console.options.update(max_width=10_000)
+    return console.measure(table, options=unlimited).maximum <= console.width
+
+
+def agreement(frame: pl.DataFrame) -> str:
+    """How many of the published figures agree; empty where none is compared.
+
+    >>> agreement(pl.DataFrame({"f1": [0.5, 0.6], "f1_agrees": [True, False]}))
+    '1 of 2 published figures agree'
+    """
+    known = [
+        value for name in frame.columns if name.endswith("_agrees") for value in frame[name].drop_nulls()
+    ]
+    return f"{sum(known)} of {len(known)} published figures agree" if known else ""
+
+
+def _table(frame: pl.DataFrame, shown: Sequence[str], intervals: bool, stacked: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in shown:
+        title = name.replace("_", "\n") if stacked else name
+        table.add_column(title, justify="left" if frame[name].dtype == pl.String else "right", no_wrap=True)
+    for row in frame.iter_rows(named=True):
+        table.add_row(*(_cell(row, name, intervals) for name in shown))
+    return table
+
+
+def _shown(frame: pl.DataFrame, name: str) -> bool:
+    if name.endswith(BESIDE) or name == "reason" or not frame[name].count():
+        return False
+    return name != "status" or any(status != "finished" for status in frame[name])
+
+
+def _cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
+    value = row[name]
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""
+    return f"{value:.3f}{bounds}{_mark(row, name)}"
+
+
+def _mark(row: Mapping[str, Any], name: str) -> str:
+    published, agrees = row.get(f"{name}_published"), row.get(f"{name}_agrees")
+    if published is None or agrees is None:
+        return ""
+    return " ✓" if agrees else f" ✗ {published:.3f}"
