@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +23,25 @@ from runner.providers.openai import OpenAI
 from runner.providers.openai_tuning import OpenAITuner
 from runner.schema import FinetuneConfig, HyperparameterConfig
 from runner.training import training_file
-from runner.types import Message, Request, Tuner
+from runner.types import Deployer, Message, Request, Tuner
 
 CHATS: list[list[Message]] = [
     [{"role": "user", "content": f"{n}+1?"}, {"role": "assistant", "content": str(n + 1)}] for n in range(10)
 ]
 FILES = (training_file("facts", CHATS), training_file("watched", CHATS[::-1]))
+CHILDREN = multiprocessing.get_context("forkserver")
+CHILDREN.set_forkserver_preload(
+    [
+        "runner.finetune",
+        "runner.providers.azure_tuning",
+        "runner.providers.mistral_tuning",
+        "runner.providers.wire",
+        "openai.resources.files",
+        "openai.resources.fine_tuning.jobs",
+        "mistralai.client.files",
+        "pytest",
+    ]
+)
 SERVICES = {"openai": OpenAIApi, "azure": AzureApi, "mistral": MistralApi}
 
 
@@ -37,29 +53,31 @@ def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"runner.providers.{module}.RETRIES", 0)
 
 
-def tuner_for(name: str, server: Server) -> Tuner:
+def tuner_for(name: str, url: str) -> Tuner:
     """As in a new process: nothing is remembered but the ledger."""
     rest: Any = lambda seconds: None  # noqa: E731 - a named function would only repeat it
     if name == "openai":
-        return OpenAITuner(OpenAI(model="m", base_url=f"{server.url}/v1"), rest)
+        return OpenAITuner(OpenAI(model="m", base_url=f"{url}/v1"), rest)
     if name == "mistral":
-        return MistralTuner(Mistral(model="m", base_url=f"{server.url}/v1"), rest)
+        return MistralTuner(Mistral(model="m", base_url=f"{url}/v1"), rest)
     node = {
-        "base_url": server.url,
+        "base_url": url,
         "account": "r",
         "token_env": "TOKEN",
         "subscription": "s",
         "resource_group": "g",
     }
-    return AzureTuner(Azure(model="m", base_url=server.url, token_env="TOKEN", deployment=node), rest)
+    return AzureTuner(Azure(model="m", base_url=url, token_env="TOKEN", deployment=node), rest)
 
 
-def live(name: str, server: Server, ledger: Ledger) -> str:
-    """Train, host where that is needed, and ask the finished model one question."""
-    tuner = tuner_for(name, server)
+def live(name: str, url: str, ledger: Ledger) -> str:
+    """Clean up, train, host where that is needed, and ask the finished model one question."""
+    tuner = tuner_for(name, url)
+    if isinstance(tuner, Deployer):
+        finetune.clean_up(tuner, ledger)
     config = FinetuneConfig(name="supervised", poll_s=0.0)
     settings = HyperparameterConfig(n_epochs=3)
-    base = {"provider": name, "base_url": server.url, "model": "m"}
+    base = {"provider": name, "base_url": url, "model": "m"}
     order = finetune.Order(base, FILES[:1], FILES[1], settings, config)
     tuned = finetune.tune(order, tuner, ledger)
     with finetune.serving(tuned.checkpoints[-1].model, tuner, ledger) as provider:
@@ -75,11 +93,16 @@ async def _ask(provider: Any) -> None:
         await provider.aclose()
 
 
-def calls_of(name: str, folder: Path) -> int:
-    api = SERVICES[name]()
-    with serving(api) as server:
-        live(name, server, Ledger(f"sqlite:///{folder}/count.db"))
-    return api.calls
+def database(folder: Path, name: object) -> str:
+    return f"sqlite:///{folder}/{name}.db"
+
+
+def cuts(name: str, lost: str, folder: Path) -> list[int]:
+    """The numbers of the calls to cut: all of them; of the answers those that follow an effect."""
+    with serving(SERVICES[name]()) as server:
+        live(name, server.url, Ledger(database(folder, "count")))
+    changing = [lost == "request" or call.method != "GET" for call in server.calls]
+    return [number for number, wanted in enumerate(changing, start=1) if wanted]
 
 
 def bought(api: Hosted) -> tuple[int, int, int]:
@@ -92,9 +115,9 @@ def test_the_whole_lifecycle(name: str, tmp_path: Path) -> None:
     """Two files, one job, no deployment left; a second run makes nothing."""
     api = SERVICES[name]()
     with serving(api) as server:
-        ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
-        first, posts = live(name, server, ledger), _posts(server)
-        assert live(name, server, ledger) == first
+        ledger = Ledger(database(tmp_path, "ledger"))
+        first, posts = live(name, server.url, ledger), _posts(server)
+        assert live(name, server.url, ledger) == first
         assert bought(api) == (2, 1, 0)
         assert [call for call in _posts(server)[len(posts) :] if "chat" not in call] == []
 
@@ -107,19 +130,43 @@ def _posts(server: Server) -> list[str]:
 @pytest.mark.parametrize("name", SERVICES)
 def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
     """Whichever call is lost, or its answer, the next run ends with the same two files and one job."""
-    for cut in range(1, calls_of(name, tmp_path) + 1):
+    for cut in cuts(name, lost, tmp_path):
         api = SERVICES[name]()
         api.fault = lambda number, done, cut=cut: number == cut and done == (lost == "answer")
-        ledger = Ledger(f"sqlite:///{tmp_path}/{cut}.db")
+        ledger = Ledger(database(tmp_path, cut))
         with serving(api) as server:
             try:
-                live(name, server, ledger)
+                live(name, server.url, ledger)
             except RunnerError:
-                live(name, server, ledger)
-            left = [deployment for deployment, _ in ledger.items(finetune.DEPLOYMENT)]
-            for deployment in left:
-                tuner_for(name, server).undeploy(deployment)  # type: ignore[attr-defined]
+                live(name, server.url, ledger)
         assert bought(api) == (2, 1, 0), f"call {cut}"
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+@pytest.mark.parametrize("name", SERVICES)
+def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
+    """SIGKILL while a call is under way: the next run finds what was made, and deletes what costs."""
+    for cut in cuts(name, lost, tmp_path):
+        api = SERVICES[name]()
+        with serving(api) as server:
+            child = CHILDREN.Process(target=_live_alone, args=(name, server.url, database(tmp_path, cut)))
+
+            def kill(number: int, done: bool, cut: int = cut, pid: Any = child) -> bool:
+                if number == cut and done == (lost == "answer"):
+                    os.kill(pid.pid, signal.SIGKILL)
+                    return True
+                return False
+
+            api.fault = kill
+            child.start()
+            child.join()
+            assert child.exitcode == -signal.SIGKILL
+            live(name, server.url, Ledger(database(tmp_path, cut)))
+        assert bought(api) == (2, 1, 0), f"call {cut}"
+
+
+def _live_alone(name: str, url: str, database: str) -> None:
+    live(name, url, Ledger(database))
 
 
 def test_lines_are_what_was_prepared() -> None:

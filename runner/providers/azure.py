@@ -15,7 +15,7 @@ from runner.types import Tuner
 ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Azure(Chat):
     """A deployment of an Azure OpenAI resource.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from runner.providers.wire import Wire
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Chat:
     """A chat-completions server.
 

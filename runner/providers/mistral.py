@@ -8,7 +8,7 @@ from runner.providers.chat import Chat
 from runner.types import Tuner
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Mistral(Chat):
     """Chat completions at Mistral."""
 

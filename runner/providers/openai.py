@@ -9,7 +9,7 @@ from runner.providers.chat import Chat
 from runner.types import Tuner
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class OpenAI(Chat):
     """The OpenAI API (https://platform.openai.com/docs/api-reference/chat).
 
@@ -35,7 +35,7 @@ class OpenAI(Chat):
         return OpenAITuner(self)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class OpenAICompatible(Chat):
     """Any server with ``/chat/completions``: vLLM, Ollama, llama.cpp, Together, a gateway.
 

@@ -251,7 +251,7 @@ def _metrics(point: Any) -> dict[str, float]:
 def _epochs(steps: list[int], job: FineTuningJob) -> list[int]:
     """The epochs after which the states were kept; where that cannot be told, 1, 2, 3 …
 
-    >>> # 125 rows, one a step, 5 epochs: kept after steps 375, 500, 625, which are epochs 3, 4, 5
+    Of 5 epochs of 125 steps the states after steps 375, 500 and 625 are kept: epochs 3, 4 and 5.
     """
     epochs = job.hyperparameters.n_epochs if job.hyperparameters else None
     if isinstance(epochs, int) and steps and steps[-1]:

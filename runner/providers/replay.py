@@ -11,7 +11,7 @@ from runner.errors import ConfigError, FatalProviderError, ProviderError, neares
 from runner.types import Completion, Request, Sampling
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Replay:
     """Answers each row with its own cell of ``column``; ``model`` is a free name for whoever answered."""
 
