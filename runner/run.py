@@ -11,9 +11,21 @@ from pathlib import Path
 
 import polars as pl
 
-from runner import dataset, inputs, judge, model, parse, probability, reference, respond, shots, usage
+from runner import (
+    dataset,
+    inputs,
+    judge,
+    metrics,
+    model,
+    parse,
+    probability,
+    reference,
+    respond,
+    shots,
+    usage,
+)
 from runner.build import Plan
-from runner.errors import ConfigError, DataError
+from runner.errors import DataError
 from runner.ledger import Ledger
 from runner.record import PREDICTIONS, Record
 
@@ -90,11 +102,7 @@ def judged(plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Adv
 
 def measure(plan: Plan, frame: pl.DataFrame, record: Record) -> None:
     """Scores with intervals, plain figures, and the comparison with published ones."""
-    for name, metric in plan.metrics.items():
-        try:
-            record.scores |= metric(frame)
-        except pl.exceptions.ColumnNotFoundError as error:
-            raise ConfigError(f"metric.{name}: no column {error}") from error
+    record.scores |= metrics.evaluate(plan.metrics, frame)
     record.labels = parse.classes(plan.responder.parser)
     record.figures |= usage.figures(frame)
     if errors := frame["error"].drop_nulls().to_list():
