@@ -13,7 +13,7 @@ from servers import Call, Reply, Server, serving
 from runner.errors import ConfigError, FatalProviderError, ProviderError
 from runner.providers.azure import Azure
 from runner.providers.azure_hosting import Deployment
-from runner.providers.azure_tuning import AzureTuner, suffix
+from runner.providers.azure_tuning import AzureTuner
 from runner.types import Deployer, Request, TrainingFile, Tuner, TuningJob
 
 ROW = {"messages": [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]}
@@ -62,13 +62,6 @@ def test_create() -> None:
         "suffix": "0123456789abcdef-medical-facts",
         "trainingType": "GlobalStandard",
     }
-
-
-def test_a_suffix_fits() -> None:
-    """Forty characters of the allowed kind, never ending in a dash."""
-    found = suffix("f" * 64, "ä-long name that goes on and on")
-    assert found == "ffffffffffffffff-long-name-that-goes-on"
-    assert suffix("f" * 64, "") == "f" * 16
 
 
 def test_a_job_is_found_by_its_suffix_or_its_models_name() -> None:

@@ -15,7 +15,7 @@ from servers import Call, Reply, Server, serving
 from runner.errors import ConfigError, ProviderError, RetryableError
 from runner.providers.failures import Origin
 from runner.providers.mistral import Mistral
-from runner.providers.mistral_tuning import MistralTuner, suffix, translated
+from runner.providers.mistral_tuning import MistralTuner, translated
 from runner.types import Checkpoint, TrainingFile, Tuner, TuningJob
 
 ROW = {"messages": [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]}
@@ -91,13 +91,6 @@ def test_create_prices_first(caplog: pytest.LogCaptureFixture) -> None:
         "integrations": [{"type": "wandb", "project": "p", "api_key": "wandb-secret-1"}],
         "auto_start": True,
     }
-
-
-def test_a_suffix_fits() -> None:
-    """Eighteen characters, never ending in a dash."""
-    assert suffix(HEX, "abcde-fgh") == "0123456789ab-abcde"
-    assert suffix(HEX, "abcd-fgh") == "0123456789ab-abcd"
-    assert suffix(HEX, "") == "0123456789ab"
 
 
 @pytest.mark.parametrize(

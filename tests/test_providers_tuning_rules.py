@@ -8,7 +8,7 @@ import pytest
 from runner.errors import DataError
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI
-from runner.providers.rules import Rules, check
+from runner.providers.rules import Rules, check, suffix
 from runner.types import TrainingFile
 
 RULES = Rules(source="the rules", least_rows=2, most_bytes=2000, most_tokens=50)
@@ -66,3 +66,18 @@ def test_each_service_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="at least 10"):
         OpenAI(model="m").tuner().check((nine,))
     Mistral(model="m").tuner().check((nine,))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("", "ffff"),
+        ("fib", "ffff-fib"),
+        ("ä long/name", "ffff-long"),
+        ("abcde fgh", "ffff-abcde"),
+        ("--", "ffff"),
+    ],
+)
+def test_a_suffix_fits_and_starts_with_the_key(wanted: str, found: str) -> None:
+    """Only letters, digits and dashes, never ending in a dash, however short the service wants it."""
+    assert suffix("f" * 64, wanted, key_letters=4, letters=10) == found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -15,10 +14,10 @@ from runner.errors import ProviderError, RetryableError
 from runner.providers.azure import Azure
 from runner.providers.azure_hosting import Deployment, Hosting
 from runner.providers.openai_tuning import RETRIES, OpenAITuner
+from runner.providers.rules import suffix
 from runner.types import Provider, TuningJob
 
-KEY_LETTERS = 16
-SUFFIX_LETTERS = 40
+MARK = {"key_letters": 16, "letters": 40}
 ANSWERS_WITHIN_S = 600.0  # a new deployment is not found for some minutes after it is said to be there
 POLL_S = 5.0
 
@@ -87,22 +86,12 @@ class AzureTuner(OpenAITuner):
         )
 
     def _marks(self, job: TuningJob) -> dict[str, Any]:
-        return {"suffix": suffix(job.key, job.suffix)}
+        return {"suffix": suffix(job.key, job.suffix, **MARK)}
 
     def _jobs(self, key: str) -> Iterator[FineTuningJob]:
         return iter(self._client.fine_tuning.jobs.list(limit=100))
 
     def _has(self, job: FineTuningJob, key: str) -> bool:
-        mark = suffix(key, "")
+        mark = key[: MARK["key_letters"]]
         given = str(getattr(job, "suffix", None) or "")  # not in the SDK's type, but in Azure's answer
         return given.startswith(mark) or mark in (job.fine_tuned_model or "")
-
-
-def suffix(key: str, wanted: str) -> str:
-    """The job's key, then what the user wants to read in the model's name: letters, digits and dashes.
-
-    >>> suffix("0123456789abcdef0123", "medical facts")
-    '0123456789abcdef-medical-facts'
-    """
-    words = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")
-    return f"{key[:KEY_LETTERS]}-{words}"[:SUFFIX_LETTERS].rstrip("-")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,7 +23,7 @@ from runner.errors import ConfigError, RetryableError
 from runner.providers.chat import Chat
 from runner.providers.failures import Origin, decoded, failure, local_instead
 from runner.providers.rest import Rest
-from runner.providers.rules import Rules, check
+from runner.providers.rules import Rules, check, suffix
 from runner.types import Checkpoint, Provider, TrainingFile, TuningJob, TuningState, TuningStatus
 
 log = logging.getLogger(__name__)
@@ -52,8 +51,7 @@ FOREIGN = {
     "learning_rate_multiplier": "hyperparameter.learning_rate",
 }
 PAGE = 100
-KEY_LETTERS = 12
-SUFFIX_LETTERS = 18
+MARK = {"key_letters": 12, "letters": 18}
 
 
 class MistralTuner:
@@ -99,7 +97,9 @@ class MistralTuner:
 
     def find_job(self, key: str) -> str | None:
         """The id of the job with this key: the newest that did not fail, else the newest."""
-        jobs = [job for job in self._jobs() if str(job.get("suffix") or "").startswith(key[:KEY_LETTERS])]
+        jobs = [
+            job for job in self._jobs() if str(job.get("suffix") or "").startswith(key[: MARK["key_letters"]])
+        ]
         jobs.sort(key=lambda job: job.get("created_at") or 0, reverse=True)
         alive = [job for job in jobs if STATES.get(str(job.get("status"))) not in {"failed", "cancelled"}]
         return next((str(job["id"]) for job in alive + jobs), None)
@@ -126,7 +126,7 @@ class MistralTuner:
             "training_files": [{"file_id": file, "weight": weight} for file, weight in job.training],
             "validation_files": [job.validation] if job.validation else None,
             "hyperparameters": {name: value for name, value in given.items() if value is not None},
-            "suffix": suffix(job.key, job.suffix),
+            "suffix": suffix(job.key, job.suffix, **MARK),
             "integrations": self._integrations(job) or None,
             "auto_start": True,
             **job.options,
@@ -235,16 +235,6 @@ def translated(origin: Origin) -> Iterator[None]:
         raise failure(origin, error.status_code, error.headers, decoded(error.body.encode())) from None
     except (errors.NoResponseError, httpx2.HTTPError, json.JSONDecodeError) as error:
         raise RetryableError(f"{origin.name}: {origin.clean(str(error) or type(error).__name__)}") from error
-
-
-def suffix(key: str, wanted: str) -> str:
-    """The job's key, then what the user wants to read in the model's name, in Mistral's 18 characters.
-
-    >>> suffix("0123456789abcdef0123", "fib")
-    '0123456789ab-fib'
-    """
-    words = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")
-    return f"{key[:KEY_LETTERS]}-{words}"[:SUFFIX_LETTERS].rstrip("-")
 
 
 def _with_key(integration: dict[str, Any]) -> dict[str, Any]:

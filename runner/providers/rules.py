@@ -1,8 +1,9 @@
-"""What a fine-tuning service accepts as a training file, checked before anything is uploaded."""
+"""What a fine-tuning service accepts, checked before anything is uploaded, and how it is told a job's key."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -61,3 +62,15 @@ def _fault_of(messages: list[Any]) -> str | None:
     if messages[-1]["role"] != "assistant":
         return f"the last turn is the {messages[-1]['role']}'s, wanted is the assistant's answer"
     return None
+
+
+def suffix(key: str, wanted: str, *, key_letters: int, letters: int) -> str:
+    """A job's key, then what the user wants to read in the model's name; letters, digits and dashes only.
+
+    For services whose jobs carry no metadata: the suffix is what finds the job again.
+
+    >>> suffix("0123456789abcdef", "medical facts", key_letters=8, letters=18)
+    '01234567-medical-f'
+    """
+    words = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")
+    return f"{key[:key_letters]}-{words}"[:letters].rstrip("-")
