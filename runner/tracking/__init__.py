@@ -7,6 +7,7 @@ MLflow is imported at the first call, or ahead of it by :func:`warm_up`.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,11 @@ from runner.schema import TrackingConfig
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+SPARED_S = 60.0
+"""A hanging server costs its time-outs once in so many seconds, and not at every point of a sweep."""
+
 _warned: set[str] = set()
+_spared_until: dict[str, float] = {}
 
 
 def warm_up() -> None:
@@ -122,15 +127,19 @@ def sync(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
 
 
 def _attempt(work: Callable[[], Result], config: TrackingConfig, *passed: type[Exception]) -> Result | None:
-    """Do it, or warn once for each store and go on without."""
+    """Do it, or warn once for each store and go on without; a server that failed is spared for a while."""
     from runner.tracking import store
 
+    where = store.label(config)
+    if time.monotonic() < _spared_until.get(where, 0.0):
+        return None
     result, reason = _try(work, *passed)
     if reason:
-        where = store.label(config)
         level = logging.DEBUG if where in _warned else logging.WARNING
         _warned.add(where)
         log.log(level, "MLflow at %s cannot be used (%s); `runner sync` shows the runs later", where, reason)
+        if store.is_server(config):
+            _spared_until[where] = time.monotonic() + SPARED_S
     return result
 
 

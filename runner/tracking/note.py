@@ -25,13 +25,12 @@ def of_run(record: Record) -> str:
 
 
 def _score(score: Score) -> list[str]:
-    interval = "" if score.low is None else f"{number(score.low)} to {number(score.high)}"
-    return [number(score.value), interval, str(score.n)]
+    interval = "" if score.low is None else f"{cell(score.low)} to {cell(score.high)}"
+    return [cell(score.value), interval, str(score.n)]
 
 
 def _comparison(row: Mapping[str, Any]) -> list[str]:
-    agrees = {True: "yes", False: "no", None: ""}[row.get("agrees")]
-    return [str(row["metric"]), number(row.get("published")), number(row.get("measured")), agrees]
+    return [str(row["metric"]), *(cell(row.get(name)) for name in ("published", "measured", "agrees"))]
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], gap: str = "") -> str:
@@ -43,20 +42,20 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], gap: str = "") -
     | 1 | x\\|y |
     """
     rule = f"| {' | '.join('---' for _ in header)} |"
-    first, *others = (f"| {' | '.join(_cell(cell) + gap for cell in line)} |" for line in (header, *rows))
+    first, *others = (f"| {' | '.join(_escaped(text) + gap for text in line)} |" for line in (header, *rows))
     return "\n".join([first, rule, *others])
 
 
-def number(value: Any) -> str:
-    """Four significant digits; an empty text for None.
+def cell(value: Any) -> str:
+    """A cell: four significant digits, yes or no, an empty text for None.
 
-    >>> number(0.123456), number(1234567), number(None)
-    ('0.1235', '1234567', '')
+    >>> cell(0.123456), cell(1234567), cell(True), cell(None)
+    ('0.1235', '1234567', 'yes', '')
     """
-    if value is None:
-        return ""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
     return f"{value:.4g}" if isinstance(value, float) and abs(value) < 10_000 else str(value)
 
 
-def _cell(text: str) -> str:
+def _escaped(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")

@@ -21,6 +21,7 @@ PROBE_S = 3.0
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # by default a dead server is asked for about four minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -58,6 +59,11 @@ def load() -> None:
     import mlflow  # noqa: F401
 
 
+def is_server(config: TrackingConfig) -> bool:
+    """Whether the store is on another machine, or might be."""
+    return urlsplit(_given(config) or "").hostname is not None
+
+
 def check(config: TrackingConfig) -> None:
     """Raise :class:`ConfigError` for an address that MLflow cannot keep runs in."""
     uri = _given(config)
@@ -92,8 +98,8 @@ def connect(config: TrackingConfig) -> Store:
     check(config)
     uri = address(config)
     known = (uri, config.experiment_name)
+    _probe(uri)
     if known not in _open:
-        _probe(uri)
         if uri.startswith("http"):
             _open[known] = _create(uri, config.experiment_name)
         else:

@@ -82,7 +82,7 @@ def _stage(frame: pl.DataFrame, records: Sequence[Record], folder: Path) -> None
 def markdown(frame: pl.DataFrame, gap: str = "") -> str:
     """The summary as a markdown table; columns without any value are left out."""
     kept = [name for name in frame.columns if frame[name].count()]
-    rows = [[note.number(value) for value in row] for row in frame.select(kept).rows()]
+    rows = [[note.cell(value) for value in row] for row in frame.select(kept).rows()]
     return note.table(kept, rows, gap)
 
 
