@@ -40,7 +40,7 @@ def test_a_trace_holds_the_call(mlflow_config, tmp_path):
     trace = traces(mlflow_config, tracked.write(tmp_path / "run"), 1)["fib/0"]
     (span,) = trace.data.spans
     assert span.inputs == {"messages": [{"role": "user", "content": "Is summary 0 right?"}]}
-    assert span.outputs["content"] == "It is inconsistent."
+    assert span.outputs["choices"][0]["message"]["content"] == "It is inconsistent."
     assert (trace.info.execution_duration, trace.info.token_usage["total_tokens"]) == (250, 23)
     values = {assessment.name: assessment.value for assessment in trace.info.assessments}
     assert values == {"target": tracked.INCONSISTENT, "prediction": tracked.INCONSISTENT}
