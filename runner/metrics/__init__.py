@@ -24,11 +24,13 @@ from runner.metrics.classification import (
     Share,
 )
 from runner.metrics.correlation import KendallTau, Pearson, Spearman
+from runner.metrics.count import Count
 from runner.metrics.matrix import Confusion, confusion
 from runner.metrics.pairwise import Pairwise, PairwiseRating
 from runner.metrics.probability import Brier, CalibrationError, RocAuc, reliability
 from runner.metrics.rating import Bias, ExactAgreement, MeanAbsoluteError
 from runner.metrics.text import ExactMatch, RougeL, TokenF1
+from runner.metrics.upper_bound import UpperBound
 from runner.metrics.yardstick import Baseline, HumanCeiling
 from runner.types import Score
 
@@ -42,6 +44,7 @@ __all__ = [
     "CalibrationError",
     "CohenKappa",
     "Confusion",
+    "Count",
     "ExactAgreement",
     "ExactMatch",
     "HumanCeiling",
@@ -60,6 +63,7 @@ __all__ = [
     "Share",
     "Spearman",
     "TokenF1",
+    "UpperBound",
     "confusion",
     "evaluate",
     "reliability",
