@@ -193,11 +193,13 @@ def test_llmbar_rows_give_the_published_accuracy_per_order(
 def test_llmbar_rating_has_both_outputs_of_each_pair(
     shared_data: Path, subset: str, pairs: int, empty: int
 ) -> None:
-    """One row per output with its own recorded rating, one of each pair the better one."""
+    """One row per output with its own recorded rating; the label is the side of one of the two."""
     frame = dataset.load(dataset_option("llmbar_rating", f"params.subset={subset}"))
-    per_pair = frame.group_by("pair").agg(pl.col("target").sort(), pl.col("output").n_unique())
+    better = (pl.col("side") == pl.col("label")).sum()
+    per_pair = frame.group_by("pair").agg(better.alias("better"), pl.col("output").n_unique())
     assert per_pair.height == pairs
-    assert set(map(tuple, per_pair["target"])) == {("better", "worse")}
+    assert per_pair.select("better", "output").unique().rows() == [(1, 2)]
+    assert "target" not in frame.columns
     assert frame.filter(~pl.col("recorded").str.contains("^[0-9]")).height == empty
 
 
