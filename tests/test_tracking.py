@@ -146,6 +146,16 @@ def test_half_a_log_is_completed(mlflow_config, tmp_path):
     assert (run.info.run_id, run.info.status, run.data.metrics["accuracy"]) == (begun, "FINISHED", 0.75)
 
 
+def test_strays_are_ended(mlflow_config):
+    """A run killed in the instant of its making is ended by whoever opens the store next."""
+    directly = MlflowClient(mlflow_config.uri)
+    number = directly.create_experiment(mlflow_config.experiment_name)
+    stray = directly.create_run(number, tags={"mlflow.source.name": "runner"}).info.run_id
+    other = directly.create_run(number, tags={"mlflow.source.name": "train.py"}).info.run_id
+    assert tracking.prepare(mlflow_config)
+    assert [directly.get_run(run).info.status for run in (stray, other)] == ["KILLED", "RUNNING"]
+
+
 def test_changed_params_replace_the_run(mlflow_config, tmp_path):
     """Params cannot be changed in MLflow; a record that was run differently is not shown under old ones."""
     old = logged(tracked.write(tmp_path / "run", params={"seed": 0}), mlflow_config)

@@ -9,6 +9,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, L
 
 from runner.record import Record
 from runner.tracking import names
+from runner.tracking.lock import alone
 from runner.tracking.store import Store
 
 DIGEST_LENGTH = 12
@@ -49,7 +50,8 @@ def log_models(record: Record, run_id: str, store: Store) -> str | None:
     """Make each fine-tuned checkpoint a logged model, once; return the id of the evaluated one."""
     evaluated = None
     for checkpoint in record.models:
-        model_id = _find(checkpoint["model"], store) or _create(checkpoint, run_id, store)
+        with alone(f"model {checkpoint['model']} in {store.uri}"):
+            model_id = _find(checkpoint["model"], store) or _create(checkpoint, run_id, store)
         if checkpoint.get("evaluated"):
             evaluated = model_id
     if evaluated is not None:

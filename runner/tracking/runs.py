@@ -16,7 +16,7 @@ from runner.record import PREDICTIONS, Record, predictions, read
 from runner.sweep import short
 from runner.tracking import artifacts, inputs, names, note, traces
 from runner.tracking.lock import alone, user
-from runner.tracking.store import Store
+from runner.tracking.store import SOURCE, Store
 
 LOGGED = "mlflow.json"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "running": "KILLED"}
@@ -69,7 +69,7 @@ def find(store: Store, tag: str, value: str) -> Run | None:
 def create(store: Store, name: str, tags: dict[str, str], status: str, times: tuple[float, float]) -> str:
     """A run from ``times[0]`` to ``times[1]`` that is not left RUNNING when the process is killed next."""
     started, finished = map(milliseconds, times)
-    tags = {"mlflow.user": user(), "mlflow.source.name": "runner"} | tags
+    tags = {"mlflow.user": user(), "mlflow.source.name": SOURCE} | tags
     run = store.client.create_run(store.experiment_id, started, tags, name)
     store.client.set_terminated(run.info.run_id, status, finished)
     return str(run.info.run_id)

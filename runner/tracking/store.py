@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PROBE_S = 3.0
+SOURCE = "runner"
+"""What MLflow shows as the source of our runs."""
+
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -134,7 +137,18 @@ def _create(uri: str, name: str) -> Store:
             f"`mlflow experiments restore -x {experiment.experiment_id}` or choose another name"
         )
     found = _new_experiment(client, name) if experiment is None else experiment.experiment_id
-    return Store(client, uri, found)
+    store = Store(client, uri, found)
+    _end_strays(store)
+    return store
+
+
+def _end_strays(store: Store) -> None:
+    """End what was killed in the instant between MLflow's making a run, always RUNNING, and our ending it."""
+    query = f"attributes.status = 'RUNNING' and tags.`mlflow.source.name` = '{SOURCE}'"
+    if store.client.search_runs([store.experiment_id], query, max_results=1):
+        time.sleep(1)  # one that a living process has just made is no longer RUNNING after this
+        for run in store.client.search_runs([store.experiment_id], query):
+            store.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _new_experiment(client: MlflowClient, name: str) -> str:
