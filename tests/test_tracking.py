@@ -267,10 +267,12 @@ def test_four_processes_share_a_fresh_store(tmp_path):
     folders = [tracked.write(tmp_path / str(i), f"record {i}") for i in range(4)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     started = [
-        subprocess.Popen([sys.executable, "-c", LOG, uri, folder], cwd=tmp_path, env=environment)
+        subprocess.Popen(
+            [sys.executable, "-c", LOG, uri, folder], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+        )
         for folder in folders
     ]
-    assert [process.wait(timeout=120) for process in started] == [0, 0, 0, 0]
+    assert [process.communicate(timeout=120)[1] for process in started] == [b"", b"", b"", b""]
     found = all_runs(TrackingConfig(uri=uri))
     assert {run.data.tags["record_id"] for run in found} == {f"record {i}" for i in range(4)}
     assert {run.info.status for run in found} == {"FINISHED"}

@@ -149,7 +149,10 @@ def _try(work: Callable[[], Result], *passed: type[Exception]) -> tuple[Result |
     Everything else is caught: the run is paid for and its record complete, and MLflow lets errors of its
     database and of its migrations through as they are.
     """
+    from runner.tracking import store
+
     try:
+        store.load()  # before any other import of MLflow, which reads its settings then
         return work(), ""
     except passed:
         raise
