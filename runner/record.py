@@ -55,7 +55,7 @@ class Record:
     inputs: list[dict[str, Any]] = field(default_factory=list)
     """Data sets: name, source, digest, split, rows."""
     reference: list[dict[str, Any]] = field(default_factory=list)
-    """Published against measured: metric, published, measured, low, high, agrees."""
+    """Published against measured: metric, published, printed, measured, low, high, agrees."""
     models: list[dict[str, Any]] = field(default_factory=list)
     """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
     labels: list[str] = field(default_factory=list)

@@ -21,10 +21,11 @@ class Figure:
 
     value: float
     half_digit: float
+    printed: str
 
 
 def compare(config: ReferenceConfig, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
-    """One row per published figure of this run's case: published, measured, interval, agrees.
+    """One row per published figure of this run's case: published, as printed, measured, interval, agrees.
 
     ``agrees`` is None where nothing was measured. A metric that the run does not have is an error, a case
     that the paper does not have gives no rows.
@@ -58,21 +59,22 @@ def figure_of(written: Any, where: str) -> Figure:
     """A figure as the paper prints it.
 
     >>> figure_of("57.50%", "f1")
-    Figure(value=0.575, half_digit=5e-05)
+    Figure(value=0.575, half_digit=5e-05, printed='57.50%')
     >>> figure_of("92/100", "accuracy")
-    Figure(value=0.92, half_digit=0.0)
+    Figure(value=0.92, half_digit=0.0, printed='92/100')
     """
     text = str(written).strip()
     try:
         if "/" in text:
             part, whole = (Decimal(number) for number in text.split("/"))
-            return Figure(float(part / whole), 0.0)
+            return Figure(float(part / whole), 0.0, text)
         number = Decimal(text.removesuffix("%")).scaleb(-2 if text.endswith("%") else 0)
     except (ArithmeticError, ValueError):
         number = Decimal("nan")
     if isinstance(written, bool) or not number.is_finite():
         raise ConfigError(f"{where}: {written!r} is not a number, a percentage or a fraction")
-    return Figure(float(number), float(Decimal(5).scaleb(int(number.as_tuple().exponent) - 1)))
+    half_digit = Decimal(5).scaleb(int(number.as_tuple().exponent) - 1)
+    return Figure(float(number), float(half_digit), text)
 
 
 def _row(config: ReferenceConfig, metric: str, figure: Figure, scores: Mapping[str, Score]) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def _row(config: ReferenceConfig, metric: str, figure: Figure, scores: Mapping[s
     return {
         "metric": metric,
         "published": figure.value,
+        "printed": figure.printed,
         "measured": score.value,
         "low": score.low,
         "high": score.high,

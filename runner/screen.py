@@ -4,98 +4,48 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from runner import sweep_table
 from runner.record import Record
-from runner.types import Score, TuningStatus
+from runner.sweep_table import number
+from runner.types import Score
 
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for whole tables
 console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-class _Rate(ProgressColumn):
-    """Rows a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} rows/s" if speed else "", style="dim")
-
-
-Advance = Callable[[str, int], Callable[[int], None]]
-Report = Callable[[TuningStatus], None]
-
-
-@contextmanager
-def progress() -> Iterator[tuple[Advance, Report]]:
-    """Bars with rate and time left, on a terminal; silent where the screen is a file.
-
-    Gives what opens a bar for rows, and what shows the state of a fine-tuning job.
-    """
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal) as bars:
-        tuning: list[TaskID] = []
-
-        def advance(title: str, total: int) -> Callable[[int], None]:
-            task = bars.add_task(title, total=total)
-            return lambda count: bars.advance(task, count)
-
-        def report(status: TuningStatus) -> None:
-            title = f"fine-tuning {status.state} {status.detail}".strip()
-            task = tuning[0] if tuning else bars.add_task(title, total=1.0)
-            tuning[:] = [task]
-            bars.update(task, description=title, completed=status.progress or 0.0)
-
-        yield advance, report
-
-
-def header(record: Record) -> None:
+def header(record: Record) -> Text:
     """The experiment in one line; a point of a sweep starts with its number and swept values."""
-    point = ", ".join(f"{key}={value}" for key, value in record.swept.items())
-    title = f"[{record.job}] {point}" if point else record.name
     tags = [record.tags[name] for name in ("dataset", "provider", "model", "stage") if record.tags.get(name)]
-    console.print(Text(title, style="bold"), Text(" · ".join(tags), style="dim"))
+    return Text.assemble((point(record) or record.name, "bold"), " ", (" · ".join(tags), "dim"))
+
+
+def point(record: Record) -> str:
+    """What sets a point of a sweep apart: its number and its swept values."""
+    swept = ", ".join(f"{key}={value}" for key, value in record.swept.items())
+    return f"[{record.job}] {swept}" if swept else ""
 
 
 def summary(record: Record, folder: Path, tracked: str | None) -> None:
-    """Scores with intervals, published figures beside them, counts, places."""
+    """Scores with intervals, published figures beside them, counts, places; printed in one piece."""
+    lines: list[RenderableType] = [header(record)]
     if record.scores:
-        console.print(scores_table(record))
+        lines.append(scores_table(record))
     if record.reference:
-        console.print(Text(_published_where(record), style="dim"))
-    console.print(_counts(record.figures, record.finished or 0, record.started))
-    for line in _failures(record):
-        console.print(line)
-    console.print(f"[dim]record  {folder}[/]")
+        lines.append(Text(_published_where(record), style="dim"))
+    lines += [_counts(record.figures, record.finished or 0, record.started), *_failures(record)]
+    lines.append(f"[dim]record  {folder}[/]")
     if tracked:
-        console.print(f"[dim]mlflow  {tracked}[/]")
+        lines.append(f"[dim]mlflow  {tracked}[/]")
+    console.print(Group(*lines))
 
 
 def scores_table(record: Record) -> Table:
@@ -113,7 +63,7 @@ def scores_table(record: Record) -> Table:
         parsed = record.scores.get(f"{name}_parsed")
         cells = [
             name,
-            number(score.value),
+            number(score.value, score.low is not None),
             interval(score),
             number(parsed.value) if parsed else "",
             str(score.n),
@@ -124,11 +74,6 @@ def scores_table(record: Record) -> Table:
     return table
 
 
-def number(value: float | None) -> str:
-    """Three decimals, or a dash for what is not defined."""
-    return "–" if value is None else f"{value:.3f}"
-
-
 def interval(score: Score) -> str:
     """``0.512 – 0.701``, or nothing where there is no interval."""
     return "" if score.low is None or score.high is None else f"{score.low:.3f} – {score.high:.3f}"
@@ -137,7 +82,9 @@ def interval(score: Score) -> str:
 def _published(row: Mapping[str, Any] | None) -> list[str]:
     if row is None:
         return ["", ""]
-    return [number(row["published"]), {True: "yes", False: "no", None: "–"}[row["agrees"]]]
+    printed = str(row.get("printed", ""))
+    shown = printed if 0 < len(printed) <= 8 else number(row["published"])
+    return [shown, {True: "yes", False: "no", None: "–"}[row["agrees"]]]
 
 
 def _published_where(record: Record) -> str:

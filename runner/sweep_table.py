@@ -75,12 +75,20 @@ def _cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
     if not isinstance(value, float):
         return "" if value is None else str(value)
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    bounded = low is not None or f"{name}_low" not in row
     bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""
-    return f"{value:.3f}{bounds}{_mark(row, name)}"
+    return f"{number(value, bounded)}{bounds}{_mark(row, name, bounded)}"
 
 
-def _mark(row: Mapping[str, Any], name: str) -> str:
+def _mark(row: Mapping[str, Any], name: str, bounded: bool) -> str:
     published, agrees = row.get(f"{name}_published"), row.get(f"{name}_agrees")
     if published is None or agrees is None:
         return ""
-    return " ✓" if agrees else f" ✗ {published:.3f}"
+    return " ✓" if agrees else f" ✗ {number(published, bounded)}"
+
+
+def number(value: float | None, bounded: bool = True) -> str:
+    """Three decimals, or a dash for what is not defined; a whole number without an interval is a count."""
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if not bounded and value.is_integer() else f"{value:.3f}"

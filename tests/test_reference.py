@@ -37,6 +37,7 @@ def test_a_figure_is_written_as_the_paper_prints_it(written: Any, value: float, 
     figure = figure_of(written, "here")
     assert figure.value == pytest.approx(value, abs=1e-15)
     assert figure.half_digit == pytest.approx(half_digit, abs=1e-15)
+    assert figure.printed == str(written)
 
 
 @pytest.mark.parametrize("written", ["high", "1/0", "1/2/3", True, "nan", ".5%%"])

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from runner.sweep_table import agreement, fitting
+from runner.sweep_table import agreement, fitting, number
 
 FRAME = pl.DataFrame(
     {
@@ -69,3 +69,9 @@ def test_published_figures_are_counted() -> None:
     """Over all points and scores; nothing is said where nothing was published."""
     assert agreement(FRAME) == "1 of 2 published figures agree"
     assert agreement(FRAME.drop("pairwise_agreement_agrees")) == ""
+
+
+def test_numbers_have_three_decimals_and_counts_none() -> None:
+    """A whole number without an interval is a count; what is not defined is a dash."""
+    assert [number(value) for value in (0.5, 1.0, None)] == ["0.500", "1.000", "–"]
+    assert [number(value, bounded=False) for value in (105.0, 0.5)] == ["105", "0.500"]
