@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner import schema
+from runner import job, schema
 
 PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -90,7 +89,7 @@ def _lazily(target: str, failed: list[Exception]) -> Callable[[DictConfig], Any]
         try:
             return getattr(import_module(module), function)(config)
         except Exception as error:
-            if HydraConfig.get().mode == RunMode.MULTIRUN:
+            if job.settings().mode == RunMode.MULTIRUN:
                 raise
             failed.append(error)
 

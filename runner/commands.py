@@ -7,13 +7,13 @@ import uuid
 from pathlib import Path
 from typing import cast
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runner import build, screen, sweeping, tracking
+from runner import build, job, screen, sweeping, tracking
 from runner.errors import ConfigError, nearest
 from runner.origin import git_sha
+from runner.progress import progress
 from runner.record import RECORD, Record, flatten, read, recorded
 from runner.run import run as carry_out
 from runner.schema import RunnerConfig, TrackingConfig
@@ -24,13 +24,12 @@ OUTPUTS = Path("outputs")
 
 def run(config: DictConfig) -> float | None:
     """Run one experiment; returns its objective, for optimising sweepers."""
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    folder = Path(job.settings().runtime.output_dir)
     record = _new(config)
     try:
-        with recorded(record, folder), screen.progress() as (advance, report):
+        with recorded(record, folder), progress(screen.point(record)) as (advance, report):
             plan = build.plan(config)
             describe(record, plan)
-            screen.header(record)
             carry_out(plan, record, folder, advance, report)
     except ConfigError:
         if record.sweep:  # a failed point belongs in the sweep's table, a typo in no tracking store
@@ -44,7 +43,7 @@ def run(config: DictConfig) -> float | None:
 
 
 def _new(config: DictConfig) -> Record:
-    hydra = HydraConfig.get()
+    hydra = job.settings()
     sweep = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
     overrides = list(hydra.overrides.task)
     return Record(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +17,9 @@ import sqlalchemy as sa
 
 from runner.errors import ConfigError, RunnerError
 
-METADATA = sa.MetaData()
 ENTRIES = sa.Table(
     "entries",
-    METADATA,
+    sa.MetaData(),
     sa.Column("kind", sa.String(32), primary_key=True),
     sa.Column("key", sa.String(64), primary_key=True),
     sa.Column("value", sa.Text, nullable=False),
@@ -37,7 +36,7 @@ class Ledger:
         self.url = url
         try:
             self._engine = _connect(sa.make_url(url))
-            METADATA.create_all(self._engine)
+            _create(self._engine)
         except sa.exc.ArgumentError as error:
             raise ConfigError(f"ledger.url: {url!r} is not a database URL ({error})") from error
         except (sa.exc.SQLAlchemyError, ImportError) as error:
@@ -89,6 +88,17 @@ class Ledger:
         with self._engine.begin() as connection:
             return connection.execute(sa.update(ENTRIES).where(mine).values(value=_dump(new))).rowcount == 1
 
+    def change(self, kind: str, key: str, function: Callable[[Any], Any]) -> Any:
+        """Replace a value by ``function`` of it (None if there is none) and return the new one.
+
+        No other process changes it in between; ``function`` may be called again if one was faster.
+        """
+        while True:
+            old = self.get(kind, key)
+            new = function(old)
+            if self.add(kind, key, new) if old is None else self.swap(kind, key, old, new):
+                return new
+
     def remove(self, kind: str, key: str) -> None:
         """Forget one entry; no error if it is not there."""
         with self._engine.begin() as connection:
@@ -108,10 +118,10 @@ class Ledger:
 
 def _connect(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, pool_pre_ping=True)
+        return sa.create_engine(url, pool_pre_ping=True, max_overflow=-1)
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 60})
+    engine = sa.create_engine(url, connect_args={"timeout": 60}, max_overflow=-1)
 
     @sa.event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _: Any) -> None:
@@ -120,6 +130,17 @@ def _connect(url: sa.URL) -> sa.Engine:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
+
+
+def _create(engine: sa.Engine) -> None:
+    """Make the table if it is not there; of several processes that try at once, one does."""
+    statement = sa.schema.CreateTable(ENTRIES, if_not_exists=True)
+    try:
+        with engine.begin() as connection:
+            connection.execute(statement)
+    except (sa.exc.IntegrityError, sa.exc.ProgrammingError):  # PostgreSQL, when another one is just making it
+        with engine.begin() as connection:
+            connection.execute(statement)
 
 
 def _upsert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:

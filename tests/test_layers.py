@@ -11,14 +11,16 @@ PACKAGE = Path(__file__).parent.parent / "runner"
 
 PURE = {
     "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "probability",
-    "prompt", "record", "reference", "schema", "shots", "split", "statistics", "steps", "sweep", "table",
+    "prompt", "record", "reference", "schema", "shots", "split", "statistics", "steps", "sweep", "table", "sweep_table",
     "training", "types", "usage",
 }  # fmt: skip
-EFFECTS = {"engine", "finetune", "judge", "ledger", "limits", "respond"}
+EFFECTS = {
+    "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "respond", "writer",
+}  # fmt: skip
 EDGES = {"providers", "tracking"}
 WIRING = {
-    "__main__", "build", "cli", "commands", "explain", "model", "origin", "run", "screen", "sweep_table", "sweeping",
-    "validate",
+    "__main__", "build", "cli", "commands", "explain", "job", "model", "origin", "progress", "run", "screen",
+    "sweeping", "validate",
 }  # fmt: skip
 LEVEL = {name: level for level, names in enumerate((PURE, EFFECTS, EDGES, WIRING)) for name in names}
 

@@ -1,0 +1,98 @@
+"""``hydra/launcher=concurrent``: the points of a sweep side by side in one process.
+
+Points wait for servers most of the time. As threads of one process they share connections, rate limits, the
+ledger and the loaded model, and start without another Python. Only the runner's own commands may be launched
+this way: they take Hydra's settings from :mod:`runner.job` and not from Hydra's one global place.
+"""
+
+# no `from __future__ import annotations` here: Hydra runs this file before it is in sys.modules, where
+# dataclasses would look their types up
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+
+MOST = 32
+
+
+@dataclass
+class ConcurrentConf:
+    """``n_jobs`` points at once; null means all of them, at most 32."""
+
+    _target_: str = "hydra_plugins.runner_concurrent_launcher.ConcurrentLauncher"
+    n_jobs: int | None = None
+
+
+ConfigStore.instance().store(
+    group="hydra/launcher", name="concurrent", node=ConcurrentConf, provider="runner"
+)
+
+
+class ConcurrentLauncher(Launcher):
+    """Runs points as threads; results and failures are per point, as with Hydra's own launchers."""
+
+    def __init__(self, n_jobs: int | None = None) -> None:
+        self.n_jobs = n_jobs
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.hydra_context, self.task_function = config, hydra_context, task_function
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Run every point; a failed one is in its return value and stops no other."""
+        setup_globals()
+        folder = Path(str(self.config.hydra.sweep.dir))
+        folder.mkdir(parents=True, exist_ok=True)
+        jobs = [self._prepare(initial_job_idx + n, list(o)) for n, o in enumerate(job_overrides)]
+        with open_dict(self.config):
+            self.config.hydra.runtime.output_dir = str(folder)
+        configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
+        logging.captureWarnings(True)
+        with ThreadPoolExecutor(self.n_jobs or min(MOST, len(jobs)), thread_name_prefix="point") as pool:
+            return list(pool.map(self._run, jobs))
+
+    def _prepare(self, number: int, overrides: list[str]) -> tuple[DictConfig, JobReturn]:
+        """Compose one point, with its folder and its saved config, and resolve what depends on Hydra."""
+        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = f"job_id_{number}", number
+        folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+        with open_dict(config):
+            config.hydra.runtime.output_dir = str(folder.absolute())
+        HydraConfig.instance().set_config(config)
+        result = JobReturn()
+        result.overrides, result.hydra_cfg, result.working_dir = overrides, config, str(Path.cwd())
+        result.cfg = deepcopy(config)
+        with read_write(result.cfg), open_dict(result.cfg):
+            del result.cfg["hydra"]
+        _save(config, result.cfg, folder / ".hydra")
+        return config, result
+
+    def _run(self, job: tuple[DictConfig, JobReturn]) -> JobReturn:
+        from runner.job import running
+
+        config, result = job
+        try:
+            with running(config.hydra):
+                result.return_value = self.task_function(result.cfg)
+            result.status = JobStatus.COMPLETED
+        except Exception as error:
+            result.return_value = error
+            result.status = JobStatus.FAILED
+        return result
+
+
+def _save(config: DictConfig, task: Any, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    OmegaConf.save(task, folder / "config.yaml")
+    OmegaConf.save(OmegaConf.masked_copy(config, "hydra"), folder / "hydra.yaml")
+    OmegaConf.save(config.hydra.overrides.task, folder / "overrides.yaml")
