@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from runner.errors import ConfigError, ProviderError
+from runner.errors import ConfigError, ProviderError, nearest
 from runner.providers import chat, local_weights
 from runner.providers.local_engine import Engine, Settings, lease
-from runner.types import Completion, Request, Sampling
+from runner.providers.local_job import Job, checkpoint_of, model_ids
+from runner.types import Completion, Request, Sampling, Tuner
 
 
 @dataclass(kw_only=True)
@@ -25,6 +27,7 @@ class Local:
     ``max_concurrency``  requests evaluated at once; above 1 near ties may fall differently from run to run
     ``threads``          null: the cores that this process may use, at most 16
     ``gpu_layers``       layers on the GPU; null: all, where llama.cpp was built for one
+    ``models_dir``       where trainings and their checkpoints are kept; ``model`` may also name one of these
     """
 
     model: str = local_weights.SMOLLM2
@@ -32,6 +35,7 @@ class Local:
     max_concurrency: int = 1
     threads: int | None = None
     gpu_layers: int | None = None
+    models_dir: str = "outputs/models"
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
 
@@ -47,7 +51,10 @@ class Local:
             _check_number(key, getattr(self, key), least, optional=key in ("threads", "gpu_layers"))
         if not isinstance(self.model, str) or not self.model:
             raise ConfigError(f"provider.model={self.model!r}: the name or path of a model is required")
-        local_weights.check(self.model)
+        if self.tuned():
+            self._files()
+        else:
+            local_weights.check(self.model)
 
     def identity(self) -> Mapping[str, Any]:
         """The weights' digest, not their name, so that the same file elsewhere is the same model."""
@@ -80,7 +87,7 @@ class Local:
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text; loads the model."""
-        return self.engine().count_tokens(text)
+        return len(self.engine().tokens(text))
 
     def engine(self) -> Engine:
         """The loaded model, shared in this process with whoever has the same settings. Blocks."""
@@ -88,15 +95,45 @@ class Local:
 
     def settings(self) -> Settings:
         """What has to be loaded; finds (and downloads) the weights."""
-        weights = local_weights.locate(self.model)
+        weights, adapter = self._files()
         return Settings(
             weights=weights,
             weights_sha256=local_weights.sha256(weights),
+            adapter=adapter,
+            adapter_sha256=local_weights.sha256(adapter) if adapter else None,
             context_length=self.context_length,
             slots=self.max_concurrency,
             threads=self.threads,
             gpu_layers=self.gpu_layers,
         )
+
+    def tuned(self) -> bool:
+        """Whether ``model`` names a checkpoint of a training."""
+        return checkpoint_of(self.model, Path(self.models_dir)) is not None
+
+    def tuner(self) -> Tuner:
+        """Fine-tuning on this machine."""
+        from runner.providers.local_tuning import LocalTuner
+
+        return LocalTuner(self)
+
+    def _files(self) -> tuple[Path, Path | None]:
+        """The model's weights and its adapter."""
+        folder = checkpoint_of(self.model, Path(self.models_dir))
+        if folder is None:
+            return local_weights.locate(self.model), None
+        if not (folder / "checkpoint.json").exists():
+            there = nearest(self.model, model_ids(Path(self.models_dir)))
+            raise ConfigError(f"provider.model={self.model}: no such checkpoint in {self.models_dir}{there}")
+        if (folder / "model.gguf").exists():
+            return folder / "model.gguf", None
+        recipe = Job(folder.parent).recipe()
+        base = local_weights.locate(recipe.model)
+        if local_weights.sha256(base) != recipe.weights_sha256:
+            raise ConfigError(
+                f"provider.model={self.model}: was trained on other weights than {base} has now"
+            )
+        return base, folder / "adapter.gguf"
 
 
 def body(request: Request) -> dict[str, Any]:

@@ -78,13 +78,13 @@ class Engine:
                 self._server.handle_chat_completions(self._streamed(body), receive)
         return chunks
 
-    def count_tokens(self, text: str) -> int:
-        """Number of tokens of a text, special tokens read as such and none added."""
-        answer = self._post("/tokenize", {"content": text, "parse_special": True, "add_special": False})
-        return len(answer["tokens"])
+    def tokens(self, text: str, *, begins: bool = False) -> list[int]:
+        """A text as tokens, special ones read as such; ``begins`` adds what the model wants first."""
+        answer = self._post("/tokenize", {"content": text, "parse_special": True, "add_special": begins})
+        return [int(token) for token in answer["tokens"]]
 
     def rendered(self, messages: list[Any]) -> str:
-        """The prompt that the model sees for these messages."""
+        """What the model sees of these messages, the header of the next answer included."""
         return str(self._post("/apply-template", {"messages": messages})["prompt"])
 
     def _streamed(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,6 +125,7 @@ def _load(settings: Settings, key: str) -> Any:
     params.warmup = False
     params.ui = False
     params.verbosity = -1
+    params.prefill_assistant = False  # so that a chat that ends with an answer is shown whole
     params.api_keys = [key]  # llama.cpp listens on the loopback interface; nobody else is answered
     if settings.adapter:
         params.lora_adapters = [_adapter(xllamacpp, settings.adapter)]
