@@ -91,4 +91,5 @@ def number(value: float | None, bounded: bool = True) -> str:
     """Three decimals, or a dash for what is not defined; a whole number without an interval is a count."""
     if value is None:
         return "–"
-    return f"{value:.0f}" if not bounded and value.is_integer() else f"{value:.3f}"
+    count = value.is_integer() and abs(value) > 1 and not bounded
+    return f"{value:.0f}" if count else f"{value:.3f}"

@@ -241,20 +241,21 @@ def test_unieval_aspect_picks_the_scores(shared_data: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "rows", "annotators"),
     [
-        ("cola", 1043, 1),
-        ("dices_expert", 350, 1),
-        ("dices_crowd", 350, 123),
-        ("inferential_strategies", 300, 2),
-        ("recipes", 52, 20),
-        ("llmbar_natural", 100, 1),
+        ("judge_bench params.set=cola", 1043, 1),
+        ("judge_bench params.set=dices_expert", 350, 1),
+        ("judge_bench params.set=dices_crowd", 350, 123),
+        ("judge_bench params.set=inferential_strategies", 300, 2),
+        ("judge_bench params.set=llmbar_natural", 100, 1),
+        ("judge_bench_recipes params.aspect=fluency", 52, 88),
     ],
 )
 def test_judge_bench_has_each_annotation(shared_data: Path, name: str, rows: int, annotators: int) -> None:
     """Every set has its rows, a target in each, and as many annotations as the fullest row has."""
-    frame = dataset.load(dataset_option("judge_bench", f"params.set={name}"))
+    frame = dataset.load(dataset_option(*name.split()))
     assert frame.height == rows
     assert frame["target"].null_count() == 0
-    assert frame["annotations"].list.drop_nulls().list.len().max() >= annotators
+    assert frame["annotations"].list.drop_nulls().list.len().max() == annotators
+    assert frame["recorded"].to_list() == frame["annotations"].list.first().to_list()
 
 
 def test_fib_usb_is_both_train_splits_with_their_labels(shared_data: Path) -> None:

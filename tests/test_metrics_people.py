@@ -1,4 +1,4 @@
-"""Counts of labels, and what one of several people reaches."""
+"""Facts about rows, and what one of several people reaches."""
 
 from __future__ import annotations
 
@@ -29,6 +29,17 @@ def test_count_of_a_label_or_of_any_value() -> None:
     assert metrics.Count(name="labelled")(frame) == {"labelled": Score(3.0, n=4)}
     with pytest.raises(DataError, match="did you mean 'target'"):
         metrics.Count(column="targt")(frame)
+
+
+def test_fingerprint_is_that_of_the_named_columns_in_their_order() -> None:
+    """Other columns do not matter; a changed value, a changed row order or type does."""
+    rows = pl.DataFrame({"id": [1, 2], "text": ["a", "b"], "target": [0, 1]})
+    metric = metrics.Fingerprint(columns=["text", "target"])
+    number = metric(rows)["fingerprint"].value
+    assert metric(rows.with_columns(id=pl.lit(7)))["fingerprint"].value == number
+    changed = [rows.reverse(), rows.with_columns(target=1), rows.with_columns(pl.col("target").cast(str))]
+    assert number not in [metric(other)["fingerprint"].value for other in changed]
+    assert number == int(number or 0) < 2**48
 
 
 def test_upper_bound_is_the_mean_over_judges_that_answer_as_one_person_each_row() -> None:

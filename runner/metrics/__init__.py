@@ -24,7 +24,7 @@ from runner.metrics.classification import (
     Share,
 )
 from runner.metrics.correlation import KendallTau, Pearson, Spearman
-from runner.metrics.count import Count
+from runner.metrics.count import Count, Fingerprint
 from runner.metrics.matrix import Confusion, confusion
 from runner.metrics.pairwise import Pairwise, PairwiseRating
 from runner.metrics.probability import Brier, CalibrationError, RocAuc, reliability
@@ -47,6 +47,7 @@ __all__ = [
     "Count",
     "ExactAgreement",
     "ExactMatch",
+    "Fingerprint",
     "HumanCeiling",
     "KendallTau",
     "KrippendorffAlpha",
