@@ -52,13 +52,18 @@ class ConcurrentLauncher(Launcher):
         setup_globals()
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
-        jobs = [self._prepare(initial_job_idx + n, list(o)) for n, o in enumerate(job_overrides)]
         with open_dict(self.config):
             self.config.hydra.runtime.output_dir = str(folder)
         configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
         logging.captureWarnings(True)
-        with ThreadPoolExecutor(self.n_jobs or min(MOST, len(jobs)), thread_name_prefix="point") as pool:
-            return list(pool.map(self._run, jobs))
+        workers = self.n_jobs or min(MOST, len(job_overrides))
+        with ThreadPoolExecutor(workers, thread_name_prefix="point") as pool:
+            # each point starts as soon as it is composed, which takes longer than anything else here
+            running = [
+                pool.submit(self._run, *self._prepare(initial_job_idx + number, list(overrides)))
+                for number, overrides in enumerate(job_overrides)
+            ]
+            return [job.result() for job in running]
 
     def _prepare(self, number: int, overrides: list[str]) -> tuple[DictConfig, JobReturn]:
         """Compose one point, with its folder and its saved config, and resolve what depends on Hydra."""
@@ -77,10 +82,9 @@ class ConcurrentLauncher(Launcher):
         _save(config, result.cfg, folder / ".hydra")
         return config, result
 
-    def _run(self, job: tuple[DictConfig, JobReturn]) -> JobReturn:
+    def _run(self, config: DictConfig, result: JobReturn) -> JobReturn:
         from runner.job import running
 
-        config, result = job
         try:
             with running(config.hydra):
                 result.return_value = self.task_function(result.cfg)

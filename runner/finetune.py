@@ -14,7 +14,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from runner.digest import digest
@@ -98,12 +98,20 @@ def pick(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
 
 
 @contextmanager
-def serving(model: str, tuner: Tuner, ledger: Ledger) -> Iterator[Provider]:
-    """A provider that answers as ``model``; where hosting is billed, only while the context is open."""
+def serving(
+    model: str, tuner: Tuner, ledger: Ledger, wanted: Callable[[Provider], bool] = lambda provider: True
+) -> Iterator[Provider]:
+    """A provider that answers as ``model``; where hosting is billed, only while the context is open.
+
+    It is not hosted at all if ``wanted`` says that the provider has nothing to answer.
+    """
     if not isinstance(tuner, Deployer):
         yield tuner.serving(model)
         return
     name = f"runner-{digest([model, os.getpid(), time.time()])[:12]}"
+    if not wanted(tuner.serving(name)):
+        yield tuner.serving(name)
+        return
     ledger.put(DEPLOYMENT, name, {"model": model, **_whoami()})
     try:
         tuner.deploy(model, name)
@@ -149,24 +157,30 @@ def _create_once(order: Order, tuner: Tuner, ledger: Ledger) -> str:
 
 def _create(order: Order, tuner: Tuner, ledger: Ledger) -> str:
     files = (*order.training, order.validation) if order.validation else order.training
+    job = _job(order)
     tuner.check(files)
+    tuner.check_job(job)
     ids = [_upload(file, order.base, tuner, ledger) for file in files]
+    weights = [file.weight for file in order.training]
+    training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
+    return tuner.create(replace(job, training=training, validation=ids[-1] if order.validation else None))
+
+
+def _job(order: Order) -> TuningJob:
+    """The job before its files are uploaded."""
     given = order.hyperparameter
-    return tuner.create(
-        TuningJob(
-            key=order.key,
-            training=tuple(zip(ids, (file.weight for file in order.training), strict=False)),
-            validation=ids[-1] if order.validation else None,
-            n_epochs=given.n_epochs,
-            batch_size=given.batch_size,
-            learning_rate=given.learning_rate,
-            learning_rate_multiplier=given.learning_rate_multiplier,
-            training_steps=given.training_steps,
-            seed=given.seed,
-            suffix=order.config.suffix,
-            integrations=tuple(order.config.integrations),
-            options=order.config.options,
-        )
+    return TuningJob(
+        key=order.key,
+        training=(),
+        n_epochs=given.n_epochs,
+        batch_size=given.batch_size,
+        learning_rate=given.learning_rate,
+        learning_rate_multiplier=given.learning_rate_multiplier,
+        training_steps=given.training_steps,
+        seed=given.seed,
+        suffix=order.config.suffix,
+        integrations=tuple(order.config.integrations),
+        options=order.config.options,
     )
 
 

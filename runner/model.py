@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import polars as pl
 
-from runner import dataset, finetune, shots
+from runner import dataset, finetune, respond, shots
 from runner.build import Plan, build
-from runner.errors import ConfigError
+from runner.errors import ConfigError, DataError
 from runner.ledger import Ledger
 from runner.record import Record
 from runner.respond import Responder
@@ -23,11 +23,15 @@ Report = Callable[[TuningStatus], None]
 
 @contextmanager
 def responder(
-    plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, record: Record, report: Report
+    plan: Plan, frame: pl.DataFrame, ledger: Ledger, record: Record, report: Report
 ) -> Iterator[Responder]:
-    """The plan's responder with the model that is evaluated, trained first if it does not exist yet."""
-    with _provider(plan, evaluated, ledger, record, report) as provider:
-        record.tags["model"] = provider.model
+    """The plan's responder with the model that is evaluated, trained first if it does not exist yet.
+
+    ``frame`` holds the rendered chats of the evaluated rows; a model that is hosted by the hour is hosted
+    only if the ledger lacks an answer to one of them.
+    """
+    with _provider(plan, frame, ledger, record, report) as provider:
+        record.tags["model"] = str(provider.identity().get("model") or provider.model)
         yield replace(plan.responder, provider=provider)
 
 
@@ -51,7 +55,11 @@ def _provider(
         {"number": item.number, "step": item.step, "model": item.model, "evaluated": item.model == model}
         for item in tuned.checkpoints
     ]
-    with finetune.serving(model, plan.tuner, ledger) as provider:
+
+    def unanswered(provider: Provider) -> bool:
+        return respond.unanswered(evaluated, replace(plan.responder, provider=provider), ledger)
+
+    with finetune.serving(model, plan.tuner, ledger, unanswered) as provider:
         yield provider
 
 
@@ -67,23 +75,24 @@ def _untrained(plan: Plan, checkpoint: object) -> Provider:
 def _order(plan: Plan, tuner: Tuner, evaluated: pl.DataFrame) -> finetune.Order:
     config = plan.config
     own = config.finetune.dataset or config.dataset
-    files = tuple(
-        _file(plan, data, data.split.train, evaluated, f"finetune.{key}")
-        for key, data in {"dataset": own, **config.finetune.extra}.items()
-    )
-    watched = own.split.validation
-    validation = _file(plan, own, watched, evaluated, "finetune.dataset") if watched else None
-    files_weighted = tuple(
-        replace(file, weight=config.finetune.weights.get(name, 1.0))
-        for name, file in zip(["dataset", *config.finetune.extra], files, strict=True)
-    )
+    files = []
+    for name, data in {"dataset": own, **config.finetune.extra}.items():
+        file = _file(plan, data, data.split.train, evaluated, f"finetune.{name}")
+        if file is None:
+            raise DataError(f"finetune.{name}: no row is in the split {data.split.train!r} to train on")
+        files.append(replace(file, weight=config.finetune.weights.get(name, 1.0)))
+    validation = _file(plan, own, own.split.validation, evaluated, "finetune.dataset")
     base = dict(plan.responder.provider.identity())
-    return finetune.Order(base, files_weighted, validation, config.hyperparameter, config.finetune)
+    return finetune.Order(base, tuple(files), validation, config.hyperparameter, config.finetune)
 
 
-def _file(plan: Plan, data: DatasetConfig, split: str, evaluated: pl.DataFrame, key: str) -> TrainingFile:
-    """The chats of one split as a training file, refused if it holds what is evaluated."""
+def _file(
+    plan: Plan, data: DatasetConfig, split: str | None, evaluated: pl.DataFrame, key: str
+) -> TrainingFile | None:
+    """The chats of one split as a training file, refused if it holds what is evaluated; None without rows."""
     frame = dataset.load(data, key).filter(pl.col("split") == split)
+    if frame.is_empty():
+        return None
     prompt = plan.responder.prompt
     prompt.check(frame.columns)
     if not plan.config.finetune.memorize:

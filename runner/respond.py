@@ -71,9 +71,7 @@ def complete(
     prefix: str = "",
 ) -> pl.DataFrame:
     """Add ``completion``, ``error``, token counts, latency and whether the ledger had it (``stored``)."""
-    rows = frame.iter_rows(named=True)
-    requests = [Request(tuple(row[f"{prefix}messages"]), responder.sampling, row) for row in rows]
-    answers = engine.ask(requests, responder.provider, ledger, advance=advance)
+    answers = engine.ask(_requests(frame, responder, prefix), responder.provider, ledger, advance=advance)
     completions = [answer.completion for answer in answers]
 
     def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:
@@ -92,6 +90,17 @@ def complete(
         column("latency_s", field("latency_s"), pl.Float64),
         column("stored", [answer.stored for answer in answers], pl.Boolean),
     )
+
+
+def unanswered(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> bool:
+    """Whether the ledger lacks the answer to any rendered row."""
+    keys = engine.request_keys(responder.provider, _requests(frame, responder))
+    return len(ledger.get_many(engine.KIND, keys)) < len(set(keys))
+
+
+def _requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:
+    rows = frame.iter_rows(named=True)
+    return [Request(tuple(row[f"{prefix}messages"]), responder.sampling, row) for row in rows]
 
 
 def _with_logprobs(

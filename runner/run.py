@@ -43,7 +43,7 @@ def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, repo
     with closing(Ledger(plan.config.ledger.url)) as ledger:
         rows = load(plan, record)
         frame = ask(plan, rows, record)
-        with model.responder(plan, rows.evaluated, ledger, record, report) as responder:
+        with model.responder(plan, frame, ledger, record, report) as responder:
             frame = answer(responder, frame, ledger, advance)
         frame = probability.add(
             frame, parse.classes(responder.parser), plan.config.dataset.params.get("positive")

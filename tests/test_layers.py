@@ -10,9 +10,9 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runner"
 
 PURE = {
-    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "probability",
-    "prompt", "record", "reference", "schema", "shots", "split", "statistics", "steps", "sweep", "table", "sweep_table",
-    "training", "types", "usage",
+    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "prices",
+    "probability", "prompt", "record", "reference", "schema", "shots", "split", "statistics", "steps",
+    "sweep", "sweep_table", "table", "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
     "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "respond", "writer",
