@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parent.parent / "runner"
 PURE = {
     "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "prices",
     "probability", "prompt", "record", "reference", "schema", "shots", "split", "statistics", "steps",
-    "sweep", "sweep_table", "table", "training", "types", "usage",
+    "sweep", "sweep_table", "table", "tokens", "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
     "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "respond", "writer",

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,6 +30,7 @@ EXTRA = ("torch", "transformers", "peft", "gguf")
 LEARNING_RATES = {"lora": 5e-4, "full": 1e-4}
 STARTS = 3  # a trainer that is killed so often without getting ahead will be killed again
 RULES = rules.Rules(source="provider=local", least_rows=1, most_bytes=2**32, most_tokens=2**32)
+_starting = threading.Lock()  # points of a sweep may be threads of one process
 _children: dict[Path, subprocess.Popen[bytes]] = {}
 
 
@@ -47,6 +49,11 @@ class LocalTuner:
         rules.check(files, RULES)
         for file in files:
             self._check_lengths(file)
+
+    def check_job(self, job: TuningJob) -> None:
+        """Refuse a missing extra and options that the trainer does not have."""
+        _check_extra()
+        self._recipe(job)
 
     def find_file(self, name: str) -> str | None:
         """The name itself, if a file of this name is kept."""
@@ -148,8 +155,13 @@ class LocalTuner:
             check_length(row, f"{file.name}, line {number}", limit)
 
     def _start(self, job: Job) -> None:
-        """Start the trainer; if another runner does so too, only one of the two goes on."""
+        """Start the trainer; if another process does so too, only one of the two goes on."""
         _check_extra()
+        with _starting:
+            if not self._alive(job):
+                self._spawn(job)
+
+    def _spawn(self, job: Job) -> None:
         self._starts.setdefault(job.folder.name, []).append(job.progress().step)
         command = [sys.executable, "-m", "runner.providers.local_training", str(job.folder), str(os.getpid())]
         with (job.folder / "trainer.log").open("ab") as log:
