@@ -66,6 +66,16 @@ def test_a_failed_point_fails_the_sweep(mlflow_config, tmp_path):
     assert "no such model" in artifact(run, "sweep.md").read_text()
 
 
+def test_the_page_marks_published_figures(mlflow_config, tmp_path):
+    """Where a paper has a figure, the parent's page says whether it is met."""
+    above = parent(mlflow_config)
+    reference = [{"metric": "accuracy", "published": 0.9, "measured": 0.75, "agrees": False}]
+    tracking.close_sweep(above, [tracked.point(tmp_path, 0, reference=reference)], mlflow_config)
+    text = client(mlflow_config).get_run(above).data.tags["mlflow.note.content"]
+    assert "0.75 ✗" in text
+    assert "accuracy_low" not in text
+
+
 def test_a_point_without_a_record_fails_the_sweep(mlflow_config, tmp_path):
     """A point that died before it could write anything is counted."""
     above = parent(mlflow_config)

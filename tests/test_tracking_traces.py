@@ -37,13 +37,13 @@ def test_only_the_wanted_rows_are_traced(mlflow_config, tmp_path, wanted, rows):
 
 def test_a_trace_holds_the_call(mlflow_config, tmp_path):
     """What was said both ways, tokens and duration; label and answer as assessments."""
-    trace = traces(mlflow_config, tracked.write(tmp_path / "run"), 1)["fib/0"]
+    trace = traces(mlflow_config, tracked.write(tmp_path / "run", labels=LABELS), 1)["fib/0"]
     (span,) = trace.data.spans
     assert span.inputs == {"messages": [{"role": "user", "content": "Is summary 0 right?"}]}
     assert span.outputs["choices"][0]["message"]["content"] == "It is inconsistent."
     assert (trace.info.execution_duration, trace.info.token_usage["total_tokens"]) == (250, 23)
     values = {assessment.name: assessment.value for assessment in trace.info.assessments}
-    assert values == {"target": tracked.INCONSISTENT, "prediction": tracked.INCONSISTENT}
+    assert values == {"target": tracked.INCONSISTENT, "prediction": tracked.INCONSISTENT, "correct": True}
 
 
 def test_logging_again_makes_no_second_trace(mlflow_config, tmp_path):

@@ -149,11 +149,11 @@ def _log_values(record: Record, run_id: str, store: Store, tags: dict[str, str])
 
 
 def _tags(record: Record) -> dict[str, str]:
-    tags = {names.key(name): value for name, value in record.tags.items()}
+    tags = {names.key(name): value for name, value in record.tags.items() if value}
     tags |= {"record_id": record.id, "mlflow.note.content": note.of_run(record)}
     if record.sweep:
         tags["sweep_id"] = record.sweep
-    if "git_sha" in record.tags:
+    if record.tags.get("git_sha"):
         tags["mlflow.source.git.commit"] = record.tags["git_sha"]
     return tags
 

@@ -21,6 +21,8 @@ from runner.tracking.store import Store
 TABLE = "sweep.json"
 IN_PROGRESS = "SCHEDULED"
 MAX_PLOTS = 8
+NOTE_SCORES = 6
+MARKS = {True: " ✓", False: " ✗", None: ""}
 
 
 def start(
@@ -87,12 +89,22 @@ def markdown(frame: pl.DataFrame, gap: str = "") -> str:
 
 
 def _note(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
-    """Without bounds and twins, which the table artifact has, so that it fits on a page."""
-    scores, shown = metrics(records), headline(records)
-    dropped = [f"{name}_{side}" for name in scores for side in ("low", "high")]
-    dropped += [name for name in scores if name not in shown]
+    """What fits on MLflow's page: the first scores, marked where a published figure is met or missed."""
     done = sum(record.status == "finished" for record in records)
-    return f"{done} of {wanted} points finished\n\n{markdown(frame.drop(dropped), note.GAP)}"
+    scores = metrics(records)
+    beside = [f"{name}_{side}" for name in scores for side in ("low", "high", "published", "agrees")]
+    shown = headline(records)[:NOTE_SCORES]
+    compact = frame.with_columns(_marked(frame, name) for name in shown)
+    compact = compact.drop([name for name in scores if name not in shown], *beside, strict=False)
+    return f"{done} of {wanted} points finished; all scores are in {TABLE}\n\n{markdown(compact, note.GAP)}"
+
+
+def _marked(frame: pl.DataFrame, metric: str) -> pl.Series:
+    agrees = frame[f"{metric}_agrees"] if f"{metric}_agrees" in frame.columns else [None] * frame.height
+    marks = [MARKS[agree] for agree in agrees]
+    return pl.Series(
+        metric, [note.cell(value) + mark for value, mark in zip(frame[metric], marks, strict=True)]
+    )
 
 
 def _log_values(

@@ -1,7 +1,7 @@
 """Rows as traces, written in bulk when the calls are over, from what the predictions hold.
 
 Tracing while calls run costs some 70 ms a call; this way spans go out many at a time. A trace's id is made
-from record and row, so that logging a record again overwrites its traces.
+from run and row, so that logging a record again overwrites its traces.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def log(record: Record, rows: pl.DataFrame, run_id: str, store: Store) -> None:
             chunk = part.to_dicts()
             infos = [_info(record, row, run_id, store.experiment_id) for row in chunk]
             list(pool.map(client.start_trace, infos))
-            client.log_spans(store.experiment_id, [span for row in chunk for span in _spans(record, row)])
+            client.log_spans(
+                store.experiment_id, [span for row in chunk for span in _spans(record, row, run_id)]
+            )
             store.client.link_traces_to_run([info.trace_id for info in infos], run_id)
 
 
@@ -72,13 +74,13 @@ def _failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
     return failed.fill_null(True)
 
 
-def trace_id(record: Record, row: Row) -> str:
-    """The same for the same row of the same record."""
-    return "tr-" + _digest(f"{record.id} {row['id']}", 32)
+def trace_id(run_id: str, row: Row) -> str:
+    """The same for the same row of the same run."""
+    return "tr-" + _digest(f"{run_id} {row['id']}", 32)
 
 
 def _info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInfo:
-    messages, trace = row.get("messages") or [], trace_id(record, row)
+    messages, trace = row.get("messages") or [], trace_id(run_id, row)
     return TraceInfo(
         trace_id=trace,
         trace_location=TraceLocation.from_experiment_id(experiment_id),
@@ -89,33 +91,37 @@ def _info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInf
         response_preview=str(row.get("completion") or row.get("error") or "")[:PREVIEW],
         tags={"mlflow.traceName": record.name, "row": str(row["id"]), "record_id": record.id},
         trace_metadata={"mlflow.sourceRun": run_id},
-        assessments=_assessments(trace, row),
+        assessments=_assessments(record, trace, row),
     )
 
 
-def _assessments(trace: str, row: Row) -> list[Assessment]:
-    """The gold value as expectation; what was read in the answer, and a judge's verdict, as feedback."""
+def _assessments(record: Record, trace: str, row: Row) -> list[Assessment]:
+    """The gold value as expectation; as feedback what was read in the answer, whether that is right (where
+    there are labels), and a judge's verdict.
+    """
     human, code, judge = (AssessmentSource(kind, "runner") for kind in ("HUMAN", "CODE", "LLM_JUDGE"))
     given: list[Assessment] = []
     if row.get("target") is not None:
         given.append(Expectation("target", row["target"], source=human))
-    for name, source in (("prediction", code), ("verdict", judge)):
-        if row.get(name) is not None:
-            given.append(Feedback(name, row[name], source=source))
+    right = row.get("prediction") == row.get("target") if record.labels else None
+    values = {"prediction": row.get("prediction"), "correct": right, "verdict": row.get("verdict")}
+    for name, value in values.items():
+        if value is not None:
+            given.append(Feedback(name, value, source=judge if name == "verdict" else code))
     for assessment in given:
         assessment.assessment_id = "a-" + _digest(f"{trace} {assessment.name}", 32)
     return given
 
 
-def _spans(record: Record, row: Row) -> list[Span]:
+def _spans(record: Record, row: Row, run_id: str) -> list[Span]:
     """One span for the call; where a judge was asked too, one around both and one for each.
 
     Rows do not hold when they were asked, so a trace begins with its run; durations are true.
     """
-    begin = int(record.started * 1e9)
+    begin, trace = int(record.started * 1e9), trace_id(run_id, row)
     call = _call(row, "", record.tags.get("model", "model"), begin)
     if row.get(f"{JUDGE}messages") is None:
-        return [_span(record, row, call, 0)]
+        return [_span(trace, call, 0)]
     verdict = _call(row, JUDGE, "judge", call["end"])
     around = call | {
         "name": record.name,
@@ -124,7 +130,7 @@ def _spans(record: Record, row: Row) -> list[Span]:
         "model": None,
         "end": verdict["end"],
     }
-    return [_span(record, row, part, place) for place, part in enumerate((around, call, verdict))]
+    return [_span(trace, part, place) for place, part in enumerate((around, call, verdict))]
 
 
 def _call(row: Row, prefix: str, name: str, start: int) -> dict[str, Any]:
@@ -146,9 +152,8 @@ def _call(row: Row, prefix: str, name: str, start: int) -> dict[str, Any]:
     }
 
 
-def _span(record: Record, row: Row, part: Mapping[str, Any], place: int) -> Span:
+def _span(trace: str, part: Mapping[str, Any], place: int) -> Span:
     """The span at ``place``; those after the first are its children."""
-    trace = trace_id(record, row)
     attributes = {
         "mlflow.traceRequestId": trace,
         "mlflow.spanType": part["kind"],
