@@ -216,6 +216,18 @@ class LedgerConfig:
 
 
 @dataclass
+class PricesConfig:
+    """Prices that go before the shipped ones (``runner/prices.yaml``).
+
+    ``path`` is a file of the same shape; ``models`` maps a model's name to its price, such as
+    ``{input: 0.1, output: 0.4}`` in US dollars per million tokens.
+    """
+
+    path: str | None = None
+    models: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
 class ReferenceConfig:
     """Published figures that a run is compared with.
 
@@ -258,6 +270,8 @@ class RunnerConfig:
     objective: str | None = None
     """The metric a run returns to an optimising sweeper; null means the first one."""
     budget_usd: float | None = None
+    """What a run, or all points of a sweep together, may spend."""
+    prices: PricesConfig = field(default_factory=PricesConfig)
 
 
 def register() -> None:

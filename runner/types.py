@@ -49,6 +49,10 @@ class Completion:
     output_tokens: int | None = None
     cached_tokens: int | None = None
     """Part of ``input_tokens`` that the server billed as cached."""
+    cache_write_tokens: int | None = None
+    """Part of ``input_tokens`` that was written to the server's cache, where that is billed."""
+    batch: bool | None = None
+    """True for an answer of a batch, which costs less; None for a live one."""
     logprobs: list[dict[str, Any]] | None = None
     """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob)."""
     latency_s: float | None = None
