@@ -72,7 +72,7 @@ def test_the_page_marks_published_figures(mlflow_config, tmp_path):
     reference = [{"metric": "accuracy", "published": 0.9, "measured": 0.75, "agrees": False}]
     tracking.close_sweep(above, [tracked.point(tmp_path, 0, reference=reference)], mlflow_config)
     text = client(mlflow_config).get_run(above).data.tags["mlflow.note.content"]
-    assert "0.75 ✗" in text
+    assert "0.75\u00a0✗" in text
     assert "accuracy_low" not in text
 
 

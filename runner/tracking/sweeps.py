@@ -21,8 +21,8 @@ from runner.tracking.store import Store
 TABLE = "sweep.json"
 IN_PROGRESS = "SCHEDULED"
 MAX_PLOTS = 8
-NOTE_SCORES = 6
-MARKS = {True: " ✓", False: " ✗", None: ""}
+NOTE_SCORES = 4
+MARKS = {True: "\u00a0✓", False: "\u00a0✗", None: ""}
 
 
 def start(
