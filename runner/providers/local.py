@@ -44,6 +44,7 @@ class Local:
 
     def __post_init__(self) -> None:
         self._pool: ThreadPoolExecutor | None = None
+        self._engine: Engine | None = None
 
     def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` if the weights are missing or a number is out of range. No loading."""
@@ -80,7 +81,8 @@ class Local:
         return completion(chunks, self.model)
 
     async def aclose(self) -> None:
-        """Let the threads go. The loaded model stays for the next run in this process."""
+        """Let the threads and the model go; it stays loaded for a while, for the next run in this process."""
+        self._engine = None
         if self._pool:
             self._pool.shutdown(wait=False, cancel_futures=True)
             self._pool = None
@@ -91,7 +93,8 @@ class Local:
 
     def engine(self) -> Engine:
         """The loaded model, shared in this process with whoever has the same settings. Blocks."""
-        return lease(self.settings())
+        self._engine = self._engine or lease(self.settings())
+        return self._engine
 
     def settings(self) -> Settings:
         """What has to be loaded; finds (and downloads) the weights."""

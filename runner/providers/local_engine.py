@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakValueDictionary
 
 from runner.errors import FatalProviderError
 
@@ -36,12 +37,16 @@ class Settings:
 
 
 def lease(settings: Settings) -> Engine:
-    """The engine for these settings, loaded now if it is not there. Blocks while it loads."""
+    """The engine for these settings, loaded now if it is not there. Blocks while it loads.
+
+    It stays loaded as long as somebody holds it, and beyond that while it is among the last few.
+    """
     with _lock:
-        engine = _engines.pop(settings, None) or Engine(settings)
-        _engines[settings] = engine
-        while len(_engines) > KEPT:  # one that is still in use lives on with its user
-            _engines.popitem(last=False)
+        engine = _loaded.get(settings) or Engine(settings)
+        _loaded[settings] = _recent[settings] = engine
+        _recent.move_to_end(settings)
+        while len(_recent) > KEPT:
+            _recent.popitem(last=False)
         return engine
 
 
@@ -155,4 +160,5 @@ def _threads() -> int:
 
 
 _lock = threading.Lock()
-_engines: OrderedDict[Settings, Engine] = OrderedDict()
+_loaded: WeakValueDictionary[Settings, Engine] = WeakValueDictionary()
+_recent: OrderedDict[Settings, Engine] = OrderedDict()
