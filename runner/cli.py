@@ -6,6 +6,7 @@ Only Hydra is imported at start; whatever a command needs is imported when it ru
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -21,6 +22,7 @@ from runner import job, schema
 PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
 
+INTERRUPTED = 130
 COMMANDS = {
     "run": "runner.commands:run",
     "list": "runner.commands:list_runs",
@@ -33,6 +35,7 @@ WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
 
 def main() -> None:
     """Entry point of the console script. Exits 0, 1 (a run failed), 2 (bad input) or 130 (Ctrl-C)."""
+    typed = ["runner", *sys.argv[1:]]
     given = os.environ.get("HYDRA_FULL_ERROR", "0")
     command = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in COMMANDS else "run"
     sys.argv[1:] = options_first(sys.argv[1:])
@@ -41,7 +44,8 @@ def main() -> None:
     try:
         _start(command)
     except KeyboardInterrupt:
-        code = 130
+        print(f"\nstopped; what is finished is kept. To go on: {shlex.join(typed)}", file=sys.stderr)
+        code = INTERRUPTED
     except Exception as error:
         if given == "1":
             raise
@@ -107,4 +111,5 @@ def _explain(error: Exception) -> int:
 def _finish_sweep(code: int) -> int:
     """A sweep ends here and not in Hydra's callback, which a failed point would skip."""
     sweeping = sys.modules.get("runner.sweeping")
-    return code if sweeping is None else int(sweeping.finish(code))
+    # MLflow takes seconds, and whoever interrupts waits for none of them; `runner sync` logs the rest
+    return code if sweeping is None or code == INTERRUPTED else int(sweeping.finish(code))

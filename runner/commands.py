@@ -35,7 +35,7 @@ def run(config: DictConfig) -> float | None:
         if record.sweep:  # a failed point belongs in the sweep's table, a typo in no tracking store
             _track(record, folder, config)
         raise
-    except BaseException:
+    except Exception:
         _track(record, folder, config)
         raise
     screen.summary(record, folder, _track(record, folder, config))

@@ -6,31 +6,27 @@ import asyncio
 import sys
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+SLICE_S = 0.2
 _lock = threading.Lock()
 _loops: list[asyncio.AbstractEventLoop] = []
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine and wait for it. If waiting is interrupted the coroutine is cancelled and unwound."""
+    """Run a coroutine and wait for it. If waiting is interrupted the coroutine is cancelled."""
     future: Future[T] = asyncio.run_coroutine_threadsafe(work, _running())
     try:
-        return future.result()
+        # in slices: a signal that another thread receives does not wake this one
+        while not wait([future], timeout=SLICE_S).done:
+            pass
     except BaseException:
-        if not future.done():
-            _cancel(future)
+        future.cancel()
         raise
-
-
-def _cancel(future: Future[T]) -> None:
-    unwound = threading.Event()
-    future.add_done_callback(lambda _: unwound.set())
-    future.cancel()
-    unwound.wait(timeout=2.0)
+    return future.result()
 
 
 def _running() -> asyncio.AbstractEventLoop:
