@@ -14,8 +14,10 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from runner import prices
 from runner.errors import ConfigError, nearest
 from runner.parse import Text
+from runner.prices import Book
 from runner.prompt import compile_prompt
 from runner.respond import Responder, sampling
 from runner.schema import HyperparameterConfig, PromptConfig, RunnerConfig
@@ -42,11 +44,12 @@ def plan(config: DictConfig) -> Plan:
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
     validate(typed)
-    responder = _responder(typed.prompt, typed.provider, typed.hyperparameter, "")
+    book = prices.load(typed.prices)
+    responder = _responder(typed.prompt, typed.provider, typed.hyperparameter, book)
     return Plan(
         config=typed,
         responder=responder,
-        judge=_judge(typed),
+        judge=_judge(typed, book),
         tuner=_tuner(typed, responder.provider),
         metrics={
             name: build(node, f"metric.{name}") for name, node in typed.metric.items() if node is not None
@@ -68,22 +71,26 @@ def _tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:
     return tuner
 
 
-def _judge(config: RunnerConfig) -> Responder | None:
+def _judge(config: RunnerConfig, book: Book) -> Responder | None:
     judge = config.judge
     if judge is None:
         return None
-    return _responder(judge.prompt, judge.provider or config.provider, judge.hyperparameter, "judge.")
+    return _responder(judge.prompt, judge.provider or config.provider, judge.hyperparameter, book, "judge.")
 
 
 def _responder(
-    prompt: PromptConfig, provider_node: Any, hyperparameter: HyperparameterConfig, prefix: str
+    prompt: PromptConfig,
+    provider_node: Any,
+    hyperparameter: HyperparameterConfig,
+    book: Book,
+    prefix: str = "",
 ) -> Responder:
     compiled = compile_prompt(prompt, f"{prefix}prompt")
     parser = build(prompt.parser, f"{prefix}prompt.parser") if prompt.parser else Text()
     provider = build(provider_node, f"{prefix}provider")
     if not isinstance(provider, Provider):
         raise ConfigError(f"{prefix}provider: {type(provider).__name__} has no 'complete' and 'identity'")
-    responder = Responder(compiled, provider, parser, sampling(hyperparameter, prompt))
+    responder = Responder(compiled, provider, parser, sampling(hyperparameter, prompt), book)
     responder.check()
     return responder
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from runner.ledger import Ledger
-from runner.respond import Responder, complete, predict, render
+from runner.respond import TOKENS, Responder, complete, predict, render
 from runner.steps import both_orders
 
 PREFIX = "judge_"
@@ -51,7 +51,8 @@ def _winners(asked: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
     )
     verdict = pl.when(pl.col("_winner").null_count() == 0).then(agreed)
     texts = [f"{PREFIX}{name}" for name in ("completion", "error")]
-    numbers = [f"{PREFIX}{name}" for name in ("input_tokens", "output_tokens", "cached_tokens", "latency_s")]
+    numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
+    cost = pl.col(f"{PREFIX}cost_usd")
     folded = (
         asked.with_columns(_winner=winner)
         .group_by("row", maintain_order=True)
@@ -59,6 +60,7 @@ def _winners(asked: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
             verdict.alias(VERDICT),
             *(pl.col(name).str.join("\n", ignore_nulls=True) for name in texts),
             *(pl.col(name).sum() for name in numbers),
+            pl.when(cost.null_count() == 0).then(cost.sum()).alias(f"{PREFIX}cost_usd"),
             pl.col(f"{PREFIX}stored").all(),
         )
     )

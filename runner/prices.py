@@ -16,7 +16,7 @@ import yaml
 
 from runner.errors import ConfigError, nearest
 from runner.schema import PricesConfig
-from runner.types import Completion
+from runner.types import Completion, Provider
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
 MILLION = 1_000_000
@@ -105,6 +105,11 @@ class Book:
         fitting = [table for table in self.tables if table.provider in (None, provider)]
         found = (table.price(model) for model in models if model for table in fitting)
         return next((price for price in found if price), None)
+
+    def of(self, provider: Provider) -> Price | None:
+        """The price of a provider's answers, by ``priced_as`` or the hosted model where there is one."""
+        names = (getattr(provider, name, None) for name in ("priced_as", "stands_for", "model"))
+        return self.price(provider.name, *names)
 
     def tuned(self, provider: str, model: str) -> Price | None:
         """The price of training ``model`` and of asking what comes of it."""

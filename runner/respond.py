@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import polars as pl
 
-from runner import engine, parse
+from runner import engine, parse, prices
+from runner.errors import ConfigError
 from runner.ledger import Ledger
+from runner.prices import Book
 from runner.prompt import Prompt
 from runner.schema import HyperparameterConfig, PromptConfig
 from runner.types import Completion, Parser, Provider, Request, Sampling
@@ -18,6 +20,7 @@ from runner.types import Completion, Parser, Provider, Request, Sampling
 Advance = Callable[[str, int], Callable[[int], None]]
 """Given a title and a total, returns what is told how many more are done."""
 
+TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
 
@@ -29,12 +32,16 @@ class Responder:
     provider: Provider
     parser: Parser
     sampling: Sampling
+    book: Book = field(default_factory=prices.load)
 
     def check(self, columns: Sequence[str] | None = None) -> None:
         """Let the provider refuse settings, or rows without a column that it needs, before any call."""
         check = getattr(self.provider, "check", None)
         if check:
             check(self.sampling, columns)
+        named = getattr(self.provider, "priced_as", None)
+        if named and self.book.price(self.provider.name, named) is None:
+            raise ConfigError(f"provider.priced_as={named}: no price of {self.provider.name} has this name")
 
 
 def sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Sampling:
@@ -70,26 +77,54 @@ def complete(
     advance: Callable[[int], None],
     prefix: str = "",
 ) -> pl.DataFrame:
-    """Add ``completion``, ``error``, token counts, latency and whether the ledger had it (``stored``)."""
+    """Add ``completion``, ``error``, token counts, latency, cost and ``stored``: it cost nothing now.
+
+    ``cost_usd`` is what the answer cost whenever it was bought, null if that is not known. A row without an
+    answer, and one that asks what another row asks, cost nothing.
+    """
     answers = engine.ask(_requests(frame, responder, prefix), responder.provider, ledger, advance=advance)
     completions = [answer.completion for answer in answers]
 
     def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:
         return pl.Series(f"{prefix}{name}", values, dtype=dtype)
 
-    def field(name: str) -> list[Any]:
+    def given(name: str) -> list[Any]:
         return [getattr(completion, name) if completion else None for completion in completions]
 
+    bought = _first([id(answer) for answer in answers])
     frame = _with_logprobs(frame, completions, prefix)
     return frame.with_columns(
-        column("completion", field("text"), pl.String),
+        column("completion", given("text"), pl.String),
         column("error", [answer.error for answer in answers], pl.String),
-        column("answered_by", field("model"), pl.String),
-        column("finish_reason", field("finish_reason"), pl.String),
-        *(column(name, field(name), pl.Int64) for name in ("input_tokens", "output_tokens", "cached_tokens")),
-        column("latency_s", field("latency_s"), pl.Float64),
-        column("stored", [answer.stored for answer in answers], pl.Boolean),
+        column("answered_by", given("model"), pl.String),
+        column("finish_reason", given("finish_reason"), pl.String),
+        *(column(name, given(name), pl.Int64) for name in TOKENS),
+        column("cost_usd", _costs(completions, bought, responder), pl.Float64),
+        column("latency_s", given("latency_s"), pl.Float64),
+        column(
+            "stored", [a.stored or not first for a, first in zip(answers, bought, strict=True)], pl.Boolean
+        ),
     )
+
+
+def _first(items: Sequence[int]) -> list[bool]:
+    """Whether each item stands there for the first time."""
+    place = {item: number for number, item in reversed(list(enumerate(items)))}
+    return [place[item] == number for number, item in enumerate(items)]
+
+
+def _costs(
+    completions: Sequence[Completion | None], bought: Sequence[bool], responder: Responder
+) -> list[float | None]:
+    provider, book = responder.provider, responder.book
+    known = book.of(provider)
+    by_model = {c.model: known or book.price(provider.name, c.model) for c in completions if c}
+    costs: list[float | None] = []
+    for completion, first in zip(completions, bought, strict=True):
+        price = by_model[completion.model] if completion else None
+        paid = completion if first else None
+        costs.append((price.cost(paid) if price else None) if paid else 0.0)
+    return costs
 
 
 def unanswered(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> bool:

@@ -103,8 +103,16 @@ def _counts(figures: Mapping[str, float], finished: float, started: float) -> st
     ]
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
     parts += [f"{tokens:,.0f} tokens"] if tokens else []
-    parts += [f"${figures['cost_usd']:.4f}"] if "cost_usd" in figures else []
+    parts += [_cost(figures)] if tokens else []
     return f"[dim]{' · '.join(parts)} · {finished - started:.1f} s[/]"
+
+
+def _cost(figures: Mapping[str, float]) -> str:
+    """What was spent now, and what the answers cost when they were bought, if that is more."""
+    if "cost_usd" not in figures:
+        return "cost not known"
+    now, total = figures["cost_usd"], figures.get("cost_usd_total", 0.0)
+    return f"${now:.4f}" + (f" (answers worth ${total:.4f})" if total > now else "")
 
 
 def _failures(record: Record) -> list[str]:

@@ -74,6 +74,8 @@ def _cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
     value = row[name]
     if not isinstance(value, float):
         return "" if value is None else str(value)
+    if name.endswith("_usd"):
+        return f"{value:.4f}"
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     bounded = low is not None or f"{name}_low" not in row
     bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""

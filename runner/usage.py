@@ -9,7 +9,9 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
     """Plain numbers of a frame of predictions.
 
     ``n`` rows, ``answered`` (a completion came), ``parsed``, ``parse_rate`` (parsed of n), ``calls`` made
-    now, and the tokens of all completions, those from the ledger included.
+    now, and the tokens of all completions, those from the ledger included. ``cost_usd`` is what was spent
+    now and ``cost_usd_total`` what the answers cost whenever they were bought, the judge's included; neither
+    is there if a price is not known.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
     counts = {
@@ -23,8 +25,23 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
     if "verdict" in frame.columns:
         counts["judged"] = int(frame["verdict"].is_not_null().sum())
         counts["judge_calls"] = int((~frame["judge_stored"].fill_null(True)).sum())
-    for name in ("input_tokens", "output_tokens", "cached_tokens"):
+    for name in ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"):
         for column in (name, f"judge_{name}"):
             if column in frame.columns:
                 counts[column] = int(frame[column].sum())
-    return counts
+    return counts | costs(frame)
+
+
+def costs(frame: pl.DataFrame) -> dict[str, float]:
+    """``cost_usd`` and ``cost_usd_total`` of a frame, or nothing where a cost is not known."""
+    now = total = 0.0
+    for prefix in ("", "judge_"):
+        if f"{prefix}cost_usd" not in frame.columns:
+            continue
+        asked = frame.filter(pl.col(f"{prefix}stored").is_not_null())
+        cost = asked[f"{prefix}cost_usd"]
+        if cost.null_count():
+            return {}
+        total += float(cost.sum())
+        now += float(cost.filter(~asked[f"{prefix}stored"]).sum())
+    return {"cost_usd": now, "cost_usd_total": total}

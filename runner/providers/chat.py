@@ -31,6 +31,7 @@ class Chat:
     ``requests_per_minute``, ``tokens_per_minute``   what the account allows; null: found out
     ``timeout_s``            seconds that one answer may take
     ``options``              further fields of the request body, sent as they are
+    ``priced_as``            the name under which the price is found, where it is not the model's
 
     The key is read when the first request is sent and is kept out of ``repr``, identity and messages.
     """
@@ -43,6 +44,7 @@ class Chat:
     tokens_per_minute: float | None = None
     timeout_s: float = 300.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    priced_as: str | None = None
 
     name = "chat"
     stored = True
@@ -187,6 +189,7 @@ def completion(answer: Any, name: str) -> Completion:
         input_tokens=usage.get("prompt_tokens"),
         output_tokens=usage.get("completion_tokens"),
         cached_tokens=_cached(usage),
+        cache_write_tokens=(usage.get("prompt_tokens_details") or {}).get("cache_write_tokens"),
         logprobs=_logprobs(choice),
     )
 
