@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 from runner import loop
 from runner.digest import digest
@@ -41,6 +41,20 @@ class Answer:
     """True if it was in the ledger and cost nothing now."""
 
 
+UNASKED = Answer()
+"""Neither: the money ran out before its turn."""
+
+
+class Purse(Protocol):
+    """What calls are paid from."""
+
+    def reserve(self, request: Request) -> bool:
+        """Set the most aside that a request can cost; False, now and from then on, if that is not there."""
+
+    def settle(self, request: Request, completion: Completion | None) -> None:
+        """Take back what a reserved request did not cost: all of it if there is no answer."""
+
+
 Done = Callable[[str, Answer], None]
 
 
@@ -50,11 +64,12 @@ def ask(
     ledger: Ledger,
     *,
     advance: Callable[[int], None] = lambda count: None,
+    purse: Purse | None = None,
 ) -> list[Answer]:
     """Answer requests in order, from the ledger where it has them, else from the provider.
 
-    Equal requests are asked once. ``advance`` is told how many more are done. Raises
-    :class:`FatalProviderError` as soon as no call can succeed; what is finished is in the ledger then.
+    Equal requests are asked once. ``advance`` is told how many more are done. What ``purse`` cannot pay is
+    :data:`UNASKED`. Raises :class:`FatalProviderError` as soon as no call can succeed; what is finished is in the ledger then.
     """
     keys = request_keys(provider, requests)
     rows = Counter(keys)
@@ -72,8 +87,8 @@ def ask(
                     writer.put(key, given(answer.completion))
                 advance(rows[key])
 
-            loop.run(_drive(missing, provider, ledger, done))
-    return [answers[key] for key in keys]
+            loop.run(_drive(missing, provider, ledger, done, purse))
+    return [answers.get(key, UNASKED) for key in keys]
 
 
 def request_keys(provider: Provider, requests: Sequence[Request]) -> list[str]:
@@ -115,27 +130,36 @@ def _lane(provider: Provider, ledger: Ledger) -> Lane:
     return _lanes[key]
 
 
-async def _drive(missing: dict[str, Request], provider: Provider, ledger: Ledger, done: Done) -> None:
+async def _drive(
+    missing: dict[str, Request], provider: Provider, ledger: Ledger, done: Done, purse: Purse | None
+) -> None:
     lane = _lane(provider, ledger)
     work = iter(missing.items())
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(provider.max_concurrency, len(missing))):
-                group.create_task(_worker(work, provider, lane, done))
+                group.create_task(_worker(work, provider, lane, done, purse))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:
         await provider.aclose()
 
 
-async def _worker(work: Iterator[tuple[str, Request]], provider: Provider, lane: Lane, done: Done) -> None:
+async def _worker(
+    work: Iterator[tuple[str, Request]], provider: Provider, lane: Lane, done: Done, purse: Purse | None
+) -> None:
     for key, request in work:
+        if purse and not purse.reserve(request):
+            return
         try:
-            done(key, Answer(await _attempt(request, provider, lane)))
+            answer = Answer(await _attempt(request, provider, lane))
         except FatalProviderError:
             raise
         except ProviderError as error:
-            done(key, Answer(error=str(error) or type(error).__name__))
+            answer = Answer(error=str(error) or type(error).__name__)
+        done(key, answer)
+        if purse:
+            purse.settle(request, answer.completion)
 
 
 async def _attempt(request: Request, provider: Provider, lane: Lane) -> Completion:
