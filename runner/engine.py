@@ -69,7 +69,8 @@ def ask(
     """Answer requests in order, from the ledger where it has them, else from the provider.
 
     Equal requests are asked once. ``advance`` is told how many more are done. What ``purse`` cannot pay is
-    :data:`UNASKED`. Raises :class:`FatalProviderError` as soon as no call can succeed; what is finished is in the ledger then.
+    :data:`UNASKED`. Raises :class:`FatalProviderError` as soon as no call can succeed; what is finished is
+    in the ledger then.
     """
     keys = request_keys(provider, requests)
     rows = Counter(keys)
