@@ -67,7 +67,8 @@ def _table(frame: pl.DataFrame, shown: Sequence[str], intervals: bool, stacked: 
 def _shown(frame: pl.DataFrame, name: str) -> bool:
     if name.endswith(BESIDE) or name == "reason" or not frame[name].count():
         return False
-    return name != "status" or any(status != "finished" for status in frame[name])
+    usual = {"status": "finished", "cost_usd": 0.0}
+    return name not in usual or any(value != usual[name] for value in frame[name])
 
 
 def _cell(row: Mapping[str, Any], name: str, interval: bool) -> str:

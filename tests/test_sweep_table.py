@@ -58,11 +58,21 @@ def test_what_does_not_fit_is_named() -> None:
     assert "too wide for this screen: kappa" in text
 
 
-@pytest.mark.parametrize(("state", "there"), [("finished", False), ("failed", True)])
-def test_the_status_is_shown_where_it_differs(state: str, there: bool) -> None:
-    """A sweep without failures needs no column that says so."""
-    frame = FRAME.with_columns(status=pl.Series(["finished", state]))
-    assert ("status" in shown(120, frame)) is there
+@pytest.mark.parametrize(
+    ("column", "values", "there"),
+    [
+        ("status", ["finished", "finished"], False),
+        ("status", ["finished", "failed"], True),
+        ("cost_usd", [0.0, 0.0], False),
+        ("cost_usd", [0.0, 0.2], True),
+    ],
+)
+def test_status_and_cost_are_shown_where_there_is_something_to_say(
+    column: str, values: list[object], there: bool
+) -> None:
+    """A sweep without failures, or free of charge, needs no column that says so."""
+    frame = FRAME.with_columns(pl.Series(column, values))
+    assert (column in shown(120, frame)) is there
 
 
 def test_published_figures_are_counted() -> None:
