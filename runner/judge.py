@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
+from runner.engine import Purse
 from runner.ledger import Ledger
 from runner.respond import TOKENS, Responder, complete, predict, render
 from runner.steps import both_orders
@@ -20,6 +21,7 @@ def judge(
     ledger: Ledger,
     advance: Callable[[int], None],
     sides: Sequence[str] | None = None,
+    purse: Purse | None = None,
 ) -> pl.DataFrame:
     """Add ``verdict`` and the judge's own messages, completion and costs, prefixed ``judge_``.
 
@@ -28,17 +30,21 @@ def judge(
     the second time swapped, and the verdict is the better column's name, or ``tie`` where the two orders
     disagree; the judge then says ``a`` or ``b``.
     """
-    asked = frame.filter(pl.col("completion").is_not_null())
-    if sides:
-        asked = asked.with_columns(first=pl.col(sides[0]), second=pl.col(sides[1]), row=pl.col("id"))
-        asked = both_orders(asked, "first", "second").with_columns(id=pl.concat_str("id", "order"))
-    asked = render(asked, responder.prompt, column=f"{PREFIX}messages")
-    asked = complete(asked, responder, ledger, advance, PREFIX)
+    asked = questions(frame.filter(pl.col("completion").is_not_null()), responder, sides)
+    asked = complete(asked, responder, ledger, advance, PREFIX, purse)
     asked = predict(asked, responder.parser, PREFIX, VERDICT)
     if sides:
         asked = _winners(asked, sides)
     added = [name for name in asked.columns if name not in frame.columns]
     return frame.join(asked.select("id", *added), on="id", how="left", maintain_order="left")
+
+
+def questions(frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None) -> pl.DataFrame:
+    """What the judge is asked, as ``judge_messages``: once per row, or for both orders of ``row``, its id."""
+    if sides:
+        frame = frame.with_columns(first=pl.col(sides[0]), second=pl.col(sides[1]), row=pl.col("id"))
+        frame = both_orders(frame, "first", "second").with_columns(id=pl.concat_str("id", "order"))
+    return render(frame, responder.prompt, column=f"{PREFIX}messages")
 
 
 def _winners(asked: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
@@ -52,7 +58,7 @@ def _winners(asked: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
     verdict = pl.when(pl.col("_winner").null_count() == 0).then(agreed)
     texts = [f"{PREFIX}{name}" for name in ("completion", "error")]
     numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
-    cost = pl.col(f"{PREFIX}cost_usd")
+    cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
     folded = (
         asked.with_columns(_winner=winner)
         .group_by("row", maintain_order=True)
@@ -61,7 +67,7 @@ def _winners(asked: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
             *(pl.col(name).str.join("\n", ignore_nulls=True) for name in texts),
             *(pl.col(name).sum() for name in numbers),
             pl.when(cost.null_count() == 0).then(cost.sum()).alias(f"{PREFIX}cost_usd"),
-            pl.col(f"{PREFIX}stored").all(),
+            pl.when(stored.null_count() == 0).then(stored.all()).alias(f"{PREFIX}stored"),
         )
     )
     return folded.rename({"row": "id"})

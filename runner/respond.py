@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner import engine, parse, prices
+from runner.engine import Answer, Purse
 from runner.errors import ConfigError
 from runner.ledger import Ledger
 from runner.prices import Book
@@ -76,13 +77,16 @@ def complete(
     ledger: Ledger,
     advance: Callable[[int], None],
     prefix: str = "",
+    purse: Purse | None = None,
 ) -> pl.DataFrame:
-    """Add ``completion``, ``error``, token counts, latency, cost and ``stored``: it cost nothing now.
+    """Add ``completion``, ``error``, token counts, latency, cost and ``stored``.
 
+    ``stored`` is true for what cost nothing now, null for what was not asked for want of money (``purse``).
     ``cost_usd`` is what the answer cost whenever it was bought, null if that is not known. A row without an
     answer, and one that asks what another row asks, cost nothing.
     """
-    answers = engine.ask(_requests(frame, responder, prefix), responder.provider, ledger, advance=advance)
+    requests = _requests(frame, responder, prefix)
+    answers = engine.ask(requests, responder.provider, ledger, advance=advance, purse=purse)
     completions = [answer.completion for answer in answers]
 
     def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:
@@ -101,9 +105,7 @@ def complete(
         *(column(name, given(name), pl.Int64) for name in TOKENS),
         column("cost_usd", _costs(completions, bought, responder), pl.Float64),
         column("latency_s", given("latency_s"), pl.Float64),
-        column(
-            "stored", [a.stored or not first for a, first in zip(answers, bought, strict=True)], pl.Boolean
-        ),
+        column("stored", [_stored(*pair) for pair in zip(answers, bought, strict=True)], pl.Boolean),
     )
 
 
@@ -111,6 +113,10 @@ def _first(items: Sequence[int]) -> list[bool]:
     """Whether each item stands there for the first time."""
     place = {item: number for number, item in reversed(list(enumerate(items)))}
     return [place[item] == number for number, item in enumerate(items)]
+
+
+def _stored(answer: Answer, first: bool) -> bool | None:
+    return None if answer is engine.UNASKED else answer.stored or not first
 
 
 def _costs(

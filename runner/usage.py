@@ -20,7 +20,7 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
         "parsed": parsed,
         "parse_rate": parsed / frame.height,
         "failed": int(frame["error"].is_not_null().sum()),
-        "calls": int((~frame["stored"]).sum()),
+        "calls": int((~frame["stored"].fill_null(True)).sum()),
     }
     if "verdict" in frame.columns:
         counts["judged"] = int(frame["verdict"].is_not_null().sum())
@@ -38,10 +38,9 @@ def costs(frame: pl.DataFrame) -> dict[str, float]:
     for prefix in ("", "judge_"):
         if f"{prefix}cost_usd" not in frame.columns:
             continue
-        asked = frame.filter(pl.col(f"{prefix}stored").is_not_null())
-        cost = asked[f"{prefix}cost_usd"]
-        if cost.null_count():
+        cost, stored = frame[f"{prefix}cost_usd"], frame[f"{prefix}stored"]
+        if cost.filter(stored.is_not_null()).null_count():
             return {}
         total += float(cost.sum())
-        now += float(cost.filter(~asked[f"{prefix}stored"]).sum())
+        now += float(cost.filter(~stored.fill_null(False)).sum())
     return {"cost_usd": now, "cost_usd_total": total}
