@@ -25,9 +25,18 @@ CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if 
 INTERRUPTED = 130
 COMMANDS = {
     "run": "runner.commands:run",
+    "cleanup": "runner.commands:cleanup",
     "list": "runner.commands:list_runs",
     "sync": "runner.commands:sync",
 }
+# A command that is no run leaves no folder and no log of a run.
+UNRECORDED = [
+    "hydra.run.dir=.",
+    "hydra.sweep.dir=.",
+    "hydra.output_subdir=null",
+    "hydra/job_logging=none",
+    "~hydra.callbacks.sweep",
+]
 # Hydra's options with a value. --info may stand alone, so its value must be joined: --info=searchpath
 WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
 WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
@@ -38,7 +47,7 @@ def main() -> None:
     typed = ["runner", *sys.argv[1:]]
     given = os.environ.get("HYDRA_FULL_ERROR", "0")
     command = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in COMMANDS else "run"
-    sys.argv[1:] = options_first(sys.argv[1:])
+    sys.argv[1:] = options_first(sys.argv[1:] + (UNRECORDED if command != "run" else []))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
     code = 0
     try:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import time
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import cast
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runner import build, job, screen, sweeping, tracking
+from runner import build, finetune, job, screen, sweeping, tracking
 from runner.errors import ConfigError, nearest
+from runner.ledger import Ledger
 from runner.origin import git_sha
 from runner.progress import progress
 from runner.record import RECORD, Record, flatten, read, recorded
 from runner.run import run as carry_out
 from runner.schema import RunnerConfig, TrackingConfig
 from runner.sweep import summary
+from runner.types import Deployer
 
 OUTPUTS = Path("outputs")
 
@@ -120,3 +123,14 @@ def sync(config: DictConfig) -> None:
     """Log to MLflow what is recorded but not there, for example after the server was down."""
     logged = tracking.sync(OUTPUTS, _tracking(config))
     screen.console.print(f"{len(logged)} runs logged")
+
+
+def cleanup(config: DictConfig) -> None:
+    """Delete deployments that killed runs left behind at this provider; each costs money by the hour."""
+    tuner = build.build(OmegaConf.to_container(config.provider, resolve=True), "provider").tuner()
+    if not isinstance(tuner, Deployer):
+        screen.console.print("this provider hosts nothing by the hour")
+        return
+    with closing(Ledger(config.ledger.url)) as ledger:
+        names = finetune.clean_up(tuner, ledger)
+    screen.console.print("\n".join(f"deleted {name}" for name in names) or "nothing was left over")

@@ -38,7 +38,7 @@ def _composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is not an override ({str(error).splitlines()[1]})"
     if inner is None:
-        return str(error)
+        return " ".join(str(error).split())
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key}: a value is required"
     key, first = str(inner.full_key), str(inner).splitlines()[0]

@@ -161,17 +161,18 @@ def _create(order: Order, tuner: Tuner, ledger: Ledger) -> str:
     tuner.check(files)
     tuner.check_job(job)
     ids = [_upload(file, order.base, tuner, ledger) for file in files]
-    weights = [file.weight for file in order.training]
+    weights = [weight for _, weight in job.training]
     training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
     return tuner.create(replace(job, training=training, validation=ids[-1] if order.validation else None))
 
 
 def _job(order: Order) -> TuningJob:
-    """The job before its files are uploaded."""
+    """The job before its files are uploaded: their names stand for their ids."""
     given = order.hyperparameter
     return TuningJob(
         key=order.key,
-        training=(),
+        training=tuple((file.name, file.weight) for file in order.training),
+        validation=order.validation.name if order.validation else None,
         n_epochs=given.n_epochs,
         batch_size=given.batch_size,
         learning_rate=given.learning_rate,

@@ -162,7 +162,7 @@ class Tuner(Protocol):
         """Refuse files that the service would refuse (counts, roles, lengths), before any upload."""
 
     def check_job(self, job: TuningJob) -> None:
-        """Refuse settings that the service does not have, before any upload; the files are not named yet."""
+        """Refuse settings that the service does not have, before any upload; names stand for file ids."""
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name (names hold the content's digest), or None."""

@@ -1,0 +1,134 @@
+"""Fine-tuning from the command line, against servers that play the hosted APIs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hosted import KEY, AzureApi, OpenAIApi
+from servers import Call, Reply, completion, serving
+
+ROWS = [
+    {"question": f"{n}+1?", "target": str(n + 1), "part": "train" if n < 12 else "test"} for n in range(16)
+]
+DATASET = """
+name: sums
+path: rows.jsonl
+steps: [{derive: {split: part}}]
+"""
+PROMPT = """
+name: sums
+user: "{{ question }}"
+parser: {_target_: runner.parse.Number}
+"""
+FACTS = """
+defaults: [supervised, _self_]
+name: facts
+poll_s: 0.01
+"""
+
+
+class Answering(OpenAIApi):
+    """Also answers: a fine-tuned model is right, the base model always says 0."""
+
+    def route(self, call: Call) -> Reply:
+        if call.path.endswith("/chat/completions"):
+            number = int(call.json["messages"][-1]["content"].split("+")[0])
+            return Reply(completion(str(number + 1) if call.json["model"].startswith("ft:") else "0"))
+        return super().route(call)
+
+
+@pytest.fixture
+def command(runner, monkeypatch):
+    """The command line with a small training in the user's own folder."""
+    for name in ("OPENAI_API_KEY", "TOKEN"):
+        monkeypatch.setenv(name, KEY)
+    for module in ("openai_tuning", "azure_tuning"):
+        monkeypatch.setattr(f"runner.providers.{module}.RETRIES", 0)
+    for name, text in {"dataset/sums": DATASET, "prompt/sums": PROMPT, "finetune/facts": FACTS}.items():
+        file = runner.folder / "mine" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    options = ["dataset=sums", "prompt=sums", "metric=exact_agreement", "finetune=facts", "tracking=none"]
+    return lambda *more: runner("--config-dir", "mine", *options, *more)
+
+
+def test_one_training_for_all_checkpoints(command, runner):
+    """A sweep over checkpoints uploads once, trains once, and evaluates each of them and the base model."""
+    api = Answering()
+    with serving(api) as server:
+        provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
+        outcome = command(*provider, "hyperparameter.n_epochs=3", "-m", "checkpoint=base,1,2,last")
+    assert outcome.code == 0, outcome.err
+    assert (len(api.files), len(api.jobs)) == (1, 1)
+    records = runner.records()
+    assert [record.tags["stage"] for record in records] == ["base", "checkpoint", "checkpoint", "fine-tuned"]
+    assert [record.scores["exact_agreement"].value for record in records] == [0, 1, 1, 1]
+    assert [item["number"] for item in records[3].models] == [1, 2, 3]
+    assert records[1].curves["train_loss"]
+    assert not records[0].curves
+
+
+def test_trained_on_the_prompt_that_is_asked(command, runner):
+    """Every training line is the chat of inference with the gold turn appended."""
+    api = Answering()
+    with serving(api) as server:
+        provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
+        assert command(*provider).code == 0
+        uploaded = next(
+            call for call in server.calls if call.path.endswith("/files") and call.method == "POST"
+        )
+    lines = [line for line in uploaded.body.decode().splitlines() if line.startswith('{"messages"')]
+    assert len(lines) == 12
+    assert json.loads(lines[3])["messages"] == [
+        {"role": "user", "content": "3+1?"},
+        {"role": "assistant", "content": "4"},
+    ]
+
+
+def test_evaluated_rows_are_not_trained_on(command):
+    """Training rows that are also evaluated stop the run before anything is uploaded, unless it says so."""
+    api = Answering()
+    with serving(api) as server:
+        provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
+        same = ["dataset.split.train=test"]
+        outcome = command(*provider, *same)
+        assert "evaluated rows are also among the training rows" in outcome.err
+        assert not api.files
+        rows = ["dataset.split.train=train", "dataset.split.evaluate=train", "finetune.memorize=true"]
+        assert command(*provider, *rows).code == 0
+    assert len(api.jobs) == 1
+
+
+def test_shots_and_training_exclude_each_other(command):
+    """A fine-tuned model is trained and asked without shots."""
+    outcome = command("provider=openai", "hyperparameter.n_shot=2")
+    assert outcome.code == 2
+    assert "hyperparameter.n_shot: a fine-tuned model is trained and asked without shots" in outcome.err
+
+
+class Hosting(AzureApi):
+    """Azure, whose deployments answer."""
+
+    def chat(self, body):
+        if body["model"] in self.deployments and body["messages"]:
+            return Reply(completion(str(int(body["messages"][-1]["content"].split("+")[0]) + 1)))
+        return super().chat(body)
+
+
+def test_deployed_evaluated_deleted(command, runner):
+    """On Azure a fine-tuned model is deployed to be asked, then deleted; a second run deploys nothing."""
+    api = Hosting()
+    with serving(api) as server:
+        provider = ["provider=azure", f"provider.base_url={server.url}", "provider.model=m"]
+        provider += ["provider.api_key_env=OPENAI_API_KEY"]
+        hosting = {"subscription": "s", "resource_group": "g", "account": "a", "token_env": "TOKEN"}
+        hosting["base_url"] = server.url
+        provider += [f"provider.deployment.{key}={value}" for key, value in hosting.items()]
+        first = command(*provider)
+        assert first.code == 0, first.err
+        assert (api.made, len(api.deployments)) == (1, 0)
+        assert command(*provider).code == 0
+        assert (api.made, len(api.jobs)) == (1, 1)
+    assert [record.scores["exact_agreement"].value for record in runner.records()] == [1, 1]
