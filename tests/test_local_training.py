@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -188,34 +186,47 @@ def test_a_job_from_upload_to_answer(local: Local) -> None:
     assert served.identity() != local.identity()
 
 
-def test_training_killed_anywhere_gives_the_same_model(local: Local, tmp_path: Path) -> None:
-    """First the runner, then the trainer: asked for again, it goes on and ends in the very same bytes."""
-    given = {"n_epochs": 60, "options": {"lora_dropout": 0.1}}
-    untouched = prepared(replace(local, models_dir=str(tmp_path / "other")), **given)
-    local_training.train(untouched, never)
+class Killed(Exception):
+    """Ends a training like a signal: nothing is saved on the way out."""
 
-    wanted = prepared(local, **given)
-    folder, name = wanted.folder, wanted.folder.name
+
+@pytest.mark.parametrize("step", [1, 4, 7])
+def test_a_crash_at_any_step_changes_nothing_in_the_end(local: Local, tmp_path: Path, step: int) -> None:
+    """Resumed from the last epoch, weights and curve are those of an undisturbed training, bit by bit."""
+    given = {"n_epochs": 4, "options": {"lora_dropout": 0.1}}
+    undisturbed = prepared(replace(local, models_dir=str(tmp_path / "other")), **given)
+    local_training.train(undisturbed, never)
+    disturbed = prepared(local, **given)
+
+    def killed() -> bool:
+        if disturbed.progress().step == step:
+            raise Killed
+        return False
+
+    with pytest.raises(Killed):
+        local_training.train(disturbed, killed)
+    local_training.train(disturbed, never)
+    for name in ("checkpoint-4/adapter.gguf", "checkpoint-4/checkpoint.json", "curve.csv"):
+        assert (disturbed.folder / name).read_bytes() == (undisturbed.folder / name).read_bytes()
+
+
+def test_a_trainer_stops_with_its_runner_and_goes_on_with_the_next(local: Local) -> None:
+    """The runner is killed with SIGKILL: no process is left, no step is lost, and no second job is made."""
+    wanted = prepared(local, n_epochs=100)
+    name = wanted.folder.name
     code = (
         "import time; from runner.providers.local import Local\n"
         f"tuner = Local(model={local.model!r}, context_length=512, models_dir={local.models_dir!r}).tuner()\n"
         f"while True: tuner.status({name!r}); time.sleep(0.05)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as runner:
-        until(lambda: wanted.progress().step, lambda step: step > 4)
+        until(lambda: wanted.progress().step, lambda step: step > 3)
         runner.kill()
     until(wanted.running, lambda running: not running)
     stopped = wanted.progress().step
-    assert stopped < 120
-    assert "stopped after" in wanted.events()[-1]
-    tuner = LocalTuner(local)
-    tuner.status(name)
-    until(lambda: wanted.progress().step, lambda step: step > stopped + 4)
-    os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
-    assert finished(tuner, name).state == "succeeded"
-    last = "checkpoint-60/adapter.gguf"
-    assert (folder / last).read_bytes() == (untouched.folder / last).read_bytes()
-    assert (folder / "curve.csv").read_text() == (untouched.folder / "curve.csv").read_text()
+    assert wanted.events()[-1] == f"stopped after {stopped} steps, to be resumed"
+    assert finished(LocalTuner(local), name).state == "succeeded"
+    assert any(event.startswith(f"resumed after {stopped} of 200 steps") for event in wanted.events())
 
 
 def test_only_one_trainer_works_on_a_folder(local: Local) -> None:
