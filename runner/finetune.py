@@ -72,13 +72,20 @@ class Tuned:
     checkpoints: list[Checkpoint]
 
 
-def tune(order: Order, tuner: Tuner, ledger: Ledger, report: Report = lambda status: None) -> Tuned:
+def tune(
+    order: Order,
+    tuner: Tuner,
+    ledger: Ledger,
+    report: Report = lambda status: None,
+    pay: Callable[[], None] = lambda: None,
+) -> Tuned:
     """The finished job for an order, made if there is none yet. Blocks until it is finished.
 
+    ``pay`` is called before anything is uploaded for a job that this process makes; it may raise.
     Raises :class:`RunnerError` with the provider's reason when the job failed or was cancelled.
     """
     known = ledger.get(JOB, order.key) or {}
-    job_id = known.get("id") or _create_once(order, tuner, ledger)
+    job_id = known.get("id") or _create_once(order, tuner, ledger, pay)
     _wait(job_id, tuner, report, order.config.poll_s)
     return Tuned(job_id, tuner.curve(job_id), tuner.checkpoints(job_id))
 
@@ -136,7 +143,7 @@ def clean_up(tuner: Deployer, ledger: Ledger) -> list[str]:
     return names
 
 
-def _create_once(order: Order, tuner: Tuner, ledger: Ledger) -> str:
+def _create_once(order: Order, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     """The id of the one job for this order: ours if the claim is ours, else the one that its owner makes."""
     claim = _whoami()
     while not ledger.add(JOB, order.key, claim):
@@ -147,7 +154,7 @@ def _create_once(order: Order, tuner: Tuner, ledger: Ledger) -> str:
             break
         time.sleep(min(1.0, order.config.poll_s))
     try:
-        job_id = tuner.find_job(order.key) or _create(order, tuner, ledger)
+        job_id = tuner.find_job(order.key) or _create(order, tuner, ledger, pay)
     except BaseException:
         ledger.remove(JOB, order.key)
         raise
@@ -155,11 +162,12 @@ def _create_once(order: Order, tuner: Tuner, ledger: Ledger) -> str:
     return job_id
 
 
-def _create(order: Order, tuner: Tuner, ledger: Ledger) -> str:
+def _create(order: Order, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     files = (*order.training, order.validation) if order.validation else order.training
     job = _job(order)
     tuner.check(files)
     tuner.check_job(job)
+    pay()
     ids = [_upload(file, order.base, tuner, ledger) for file in files]
     weights = [weight for _, weight in job.training]
     training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
