@@ -116,13 +116,14 @@ def serving(
         yield tuner.serving(model)
         return
     name = f"runner-{digest([model, os.getpid(), time.time()])[:12]}"
-    if not wanted(tuner.serving(name)):
-        yield tuner.serving(name)
+    provider = tuner.hosted(model, name)
+    if not wanted(provider):
+        yield provider
         return
     ledger.put(DEPLOYMENT, name, {"model": model, **_whoami()})
     try:
         tuner.deploy(model, name)
-        yield tuner.serving(name)
+        yield provider
     finally:
         tuner.undeploy(name)
         ledger.remove(DEPLOYMENT, name)

@@ -189,7 +189,7 @@ class Tuner(Protocol):
         """The saved states, in order; the model ids can be given to :meth:`serving`."""
 
     def serving(self, model: str) -> Provider:
-        """A provider that answers as this fine-tuned model; for a :class:`Deployer`, as this deployment."""
+        """A provider that answers as this fine-tuned model."""
 
 
 @runtime_checkable
@@ -202,6 +202,9 @@ class Deployer(Protocol):
 
     def deploy(self, model: str, name: str) -> None:
         """Host a model under a deployment name; returns when it answers. No error if it is there already."""
+
+    def hosted(self, model: str, name: str) -> Provider:
+        """A provider that answers as this deployment; its identity is the model's, not the deployment's."""
 
     def undeploy(self, name: str) -> None:
         """Delete a deployment; no error if it is gone."""

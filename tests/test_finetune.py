@@ -45,6 +45,8 @@ def command(runner, monkeypatch):
         monkeypatch.setenv(name, KEY)
     for module in ("openai_tuning", "azure_tuning"):
         monkeypatch.setattr(f"runner.providers.{module}.RETRIES", 0)
+    for module in ("azure_tuning", "azure_hosting"):
+        monkeypatch.setattr(f"runner.providers.{module}.POLL_S", 0.01)
     for name, text in {"dataset/sums": DATASET, "prompt/sums": PROMPT, "finetune/facts": FACTS}.items():
         file = runner.folder / "mine" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +124,7 @@ def test_deployed_evaluated_deleted(command, runner):
     api = Hosting()
     with serving(api) as server:
         provider = ["provider=azure", f"provider.base_url={server.url}", "provider.model=m"]
-        provider += ["provider.api_key_env=OPENAI_API_KEY"]
+        provider += ["provider.api_key_env=null", "provider.token_env=TOKEN"]
         hosting = {"subscription": "s", "resource_group": "g", "account": "a", "token_env": "TOKEN"}
         hosting["base_url"] = server.url
         provider += [f"provider.deployment.{key}={value}" for key, value in hosting.items()]

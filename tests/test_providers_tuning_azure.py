@@ -93,7 +93,7 @@ def test_deploy_waits_until_it_answers() -> None:
     api = AzureApi(provisioning=("Accepted", "Creating", "Succeeded"), hidden=2)
     with tuning(api) as (tuner, server):
         tuner.deploy(MODEL, "runner-1")
-        served = tuner.serving("runner-1")
+        served = tuner.hosted("ft:m:o::1", "runner-1")
         answer = asyncio.run(_ask(served))
     assert (answer.text, api.made) == ("1", 1)
     assert served.identity()["model"] == MODEL

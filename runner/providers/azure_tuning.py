@@ -33,7 +33,6 @@ class AzureTuner(OpenAITuner):
     def __init__(self, provider: Azure, sleep: Callable[[float], None] = time.sleep) -> None:
         super().__init__(provider, sleep)
         self._hosting = Hosting(Deployment.of(provider.deployment), provider.endpoint(), sleep)
-        self._hosted: dict[str, str] = {}
 
     def check_job(self, job: TuningJob) -> None:
         """What OpenAI checks, and that the result could be hosted."""
@@ -43,7 +42,6 @@ class AzureTuner(OpenAITuner):
     def deploy(self, model: str, name: str) -> None:
         """Host a model under a name; returns when it answers. No error if it is there already."""
         self._hosting.create(model, name)
-        self._hosted[name] = model
         waited = 0.0
         while not self._answers(name):
             if waited >= ANSWERS_WITHIN_S:
@@ -56,8 +54,12 @@ class AzureTuner(OpenAITuner):
         self._hosting.delete(name)
 
     def serving(self, model: str) -> Provider:
+        """The same resource, answering as the deployment of this name."""
+        return replace(self._provider, model=model, stands_for=None)
+
+    def hosted(self, model: str, name: str) -> Provider:
         """The same resource, answering as this deployment; its identity is that of the hosted model."""
-        return replace(self._provider, model=model, stands_for=self._hosted.get(model))
+        return replace(self._provider, model=name, stands_for=model)
 
     def _answers(self, name: str) -> bool:
         """Whether a deployment is found. An empty chat is refused unread (400), so it costs nothing."""
