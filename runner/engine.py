@@ -39,6 +39,8 @@ class Answer:
     error: str | None = None
     stored: bool = False
     """True if it was in the ledger and cost nothing now."""
+    key: str | None = None
+    """Where the ledger keeps it; None for a provider whose answers are not kept."""
 
 
 UNASKED = Answer()
@@ -76,14 +78,14 @@ def ask(
     rows = Counter(keys)
     keep = getattr(provider, "stored", True)
     known = ledger.get_many(KIND, rows) if keep else {}
-    answers = {key: Answer(Completion(**value), stored=True) for key, value in known.items()}
+    answers = {key: Answer(Completion(**value), stored=True, key=key) for key, value in known.items()}
     advance(sum(rows[key] for key in answers))
     missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in answers}
     if missing:
         with Writer(ledger, KIND) as writer:
 
             def done(key: str, answer: Answer) -> None:
-                answers[key] = answer
+                answers[key] = replace(answer, key=key if keep else None)
                 if keep and answer.completion:
                     writer.put(key, given(answer.completion))
                 advance(rows[key])

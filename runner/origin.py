@@ -1,10 +1,15 @@
-"""Where the code of a run came from."""
+"""Where the code of a run came from, and what it ran on."""
 
 from __future__ import annotations
 
+import platform
+import re
 import subprocess
 from functools import cache
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+
+PACKAGE = "llm-experiment-runner"
 
 
 @cache
@@ -22,3 +27,19 @@ def git_sha() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return found.stdout.strip() if found.returncode == 0 else ""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of those that it requires, extras left out."""
+    found = {"python": platform.python_version()}
+    try:
+        wanted = [name for name in requires(PACKAGE) or [] if "extra ==" not in name]
+    except PackageNotFoundError:  # a checkout that is not installed
+        return found
+    for name in [PACKAGE, *(re.split(r"[^\w.-]", requirement)[0] for requirement in wanted)]:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

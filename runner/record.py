@@ -2,6 +2,7 @@
 
 <folder>/record.json           what was run and measured (this module's :class:`Record`)
 <folder>/predictions.parquet   per evaluated row: inputs, messages, completion, prediction, verdict
+<folder>/prompts/              the texts of the prompts as they were
 <folder>/.hydra/               the composed config and the overrides, written by Hydra
 <folder>/runner.log            the log
 """
@@ -58,6 +59,10 @@ class Record:
     """Published against measured: metric, published, printed, measured, low, high, agrees."""
     models: list[dict[str, Any]] = field(default_factory=list)
     """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
+    identities: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Who answered, as it stands in the ledger's keys: ``model`` and, where there is one, ``judge``."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Versions of Python, of this package and of what it builds on."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     error: str | None = None

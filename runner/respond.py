@@ -79,7 +79,7 @@ def complete(
     prefix: str = "",
     purse: Purse | None = None,
 ) -> pl.DataFrame:
-    """Add ``completion``, ``error``, token counts, latency, cost and ``stored``.
+    """Add ``completion``, ``error``, token counts, latency, cost, ``stored`` and ``ledger_key``.
 
     ``stored`` is true for what cost nothing now, null for what was not asked for want of money (``purse``).
     ``cost_usd`` is what the answer cost whenever it was bought, null if that is not known. A row without an
@@ -106,6 +106,7 @@ def complete(
         column("cost_usd", _costs(completions, bought, responder), pl.Float64),
         column("latency_s", given("latency_s"), pl.Float64),
         column("stored", [_stored(*pair) for pair in zip(answers, bought, strict=True)], pl.Boolean),
+        column("ledger_key", [answer.key for answer in answers], pl.String),
     )
 
 
