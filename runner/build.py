@@ -14,7 +14,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from runner import prices
+from runner import budget, prices
 from runner.errors import ConfigError, nearest
 from runner.parse import Text
 from runner.prices import Book
@@ -46,15 +46,32 @@ def plan(config: DictConfig) -> Plan:
     validate(typed)
     book = prices.load(typed.prices)
     responder = _responder(typed.prompt, typed.provider, typed.hyperparameter, book)
+    judge = _judge(typed, book)
+    if typed.budget_usd is not None:
+        _payable(typed, responder, judge)
     return Plan(
         config=typed,
         responder=responder,
-        judge=_judge(typed, book),
+        judge=judge,
         tuner=_tuner(typed, responder.provider),
         metrics={
             name: build(node, f"metric.{name}") for name, node in typed.metric.items() if node is not None
         },
     )
+
+
+def _payable(config: RunnerConfig, responder: Responder, judge: Responder | None) -> None:
+    """Refuse a budget where what is spent could not be told, or not bounded."""
+    budget.payable(responder)
+    if judge:
+        budget.payable(judge, "judge.")
+    name, model = responder.provider.name, responder.provider.model
+    if config.finetune.name != "none":
+        price = responder.book.tuned(name, getattr(responder.provider, "priced_as", None) or model)
+        if price is None or price.training is None:
+            raise ConfigError(
+                f"budget_usd: no price is known for fine-tuning {model} ({name}); see prices.models"
+            )
 
 
 def _tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:

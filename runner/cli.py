@@ -18,6 +18,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner import job, schema
+from runner.errors import BudgetError
 
 PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -59,6 +60,8 @@ def main() -> None:
         if given == "1":
             raise
         code = _explain(error)
+        if isinstance(error, BudgetError):
+            print(f"To go on: {shlex.join(typed)}", file=sys.stderr)
     finally:
         os.environ["HYDRA_FULL_ERROR"] = given
         code = _finish_sweep(code)

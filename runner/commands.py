@@ -12,7 +12,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner import build, finetune, job, screen, sweeping, tracking
-from runner.errors import ConfigError, nearest
+from runner.errors import BudgetError, ConfigError, nearest
 from runner.ledger import Ledger
 from runner.origin import git_sha
 from runner.progress import progress
@@ -37,6 +37,9 @@ def run(config: DictConfig) -> float | None:
     except ConfigError:
         if record.sweep:  # a failed point belongs in the sweep's table, a typo in no tracking store
             _track(record, folder, config)
+        raise
+    except BudgetError:
+        screen.summary(record, folder, _track(record, folder, config))
         raise
     except Exception:
         _track(record, folder, config)

@@ -12,32 +12,34 @@ from runner import dataset, finetune, respond, shots
 from runner.build import Plan, build
 from runner.errors import ConfigError, DataError
 from runner.ledger import Ledger
+from runner.prices import Price
 from runner.record import Record
 from runner.respond import Responder
 from runner.schema import DatasetConfig
+from runner.spending import Spending
 from runner.training import training_file
-from runner.types import Deployer, Provider, TrainingFile, Tuner, TuningStatus
+from runner.types import Deployer, Provider, TrainingFile, TuningStatus
 
 Report = Callable[[TuningStatus], None]
 
 
 @contextmanager
 def responder(
-    plan: Plan, frame: pl.DataFrame, ledger: Ledger, record: Record, report: Report
+    plan: Plan, frame: pl.DataFrame, ledger: Ledger, record: Record, report: Report, spending: Spending
 ) -> Iterator[Responder]:
     """The plan's responder with the model that is evaluated, trained first if it does not exist yet.
 
     ``frame`` holds the rendered chats of the evaluated rows; a model that is hosted by the hour is hosted
     only if the ledger lacks an answer to one of them.
     """
-    with _provider(plan, frame, ledger, record, report) as provider:
+    with _provider(plan, frame, ledger, record, report, spending) as provider:
         record.tags["model"] = str(provider.identity().get("model") or provider.model)
         yield replace(plan.responder, provider=provider)
 
 
 @contextmanager
 def _provider(
-    plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, record: Record, report: Report
+    plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, record: Record, report: Report, spending: Spending
 ) -> Iterator[Provider]:
     checkpoint = plan.config.checkpoint
     if plan.tuner is None or checkpoint == "base":
@@ -45,7 +47,9 @@ def _provider(
         return
     if isinstance(plan.tuner, Deployer):
         finetune.clean_up(plan.tuner, ledger)
-    tuned = finetune.tune(_order(plan, plan.tuner, evaluated), plan.tuner, ledger, report)
+    wanted = order(plan, evaluated)
+    with spending.training(wanted, price(plan)) as bill:
+        tuned = finetune.tune(wanted, plan.tuner, ledger, bill.watching(report), bill.pay)
     model = finetune.pick(checkpoint, tuned.checkpoints)
     last = model == tuned.checkpoints[-1].model
     record.tags["stage"] = "fine-tuned" if last else "checkpoint"
@@ -57,10 +61,16 @@ def _provider(
     ]
 
     def unanswered(provider: Provider) -> bool:
-        return respond.unanswered(evaluated, replace(plan.responder, provider=provider), ledger)
+        hosted = respond.unanswered(evaluated, replace(plan.responder, provider=provider), ledger)
+        if hosted:
+            spending.start_hosting(plan.responder.provider, price(plan))
+        return hosted
 
-    with finetune.serving(model, plan.tuner, ledger, unanswered) as provider:
-        yield provider
+    try:
+        with finetune.serving(model, plan.tuner, ledger, unanswered) as provider:
+            yield provider
+    finally:
+        spending.end_hosting()
 
 
 def _untrained(plan: Plan, checkpoint: object) -> Provider:
@@ -72,7 +82,14 @@ def _untrained(plan: Plan, checkpoint: object) -> Provider:
     return provider
 
 
-def _order(plan: Plan, tuner: Tuner, evaluated: pl.DataFrame) -> finetune.Order:
+def price(plan: Plan) -> Price | None:
+    """The price of the model that fine-tuning makes, and of making it."""
+    provider = plan.responder.provider
+    return plan.responder.book.tuned(provider.name, getattr(provider, "priced_as", None) or provider.model)
+
+
+def order(plan: Plan, evaluated: pl.DataFrame) -> finetune.Order:
+    """The training that a plan asks for; refused where it would show what is evaluated."""
     config = plan.config
     own = config.finetune.dataset or config.dataset
     files = []

@@ -24,10 +24,13 @@ from runner import (
     shots,
     usage,
 )
+from runner.budget import Budget
 from runner.build import Plan
+from runner.engine import Purse
 from runner.errors import DataError
 from runner.ledger import Ledger
 from runner.record import PREDICTIONS, Record
+from runner.spending import Spending
 
 
 @dataclass(frozen=True)
@@ -40,18 +43,28 @@ class Rows:
 
 def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, report: model.Report) -> None:
     """Carry out a plan and write what comes of it into ``record`` and ``folder``."""
-    with closing(Ledger(plan.config.ledger.url)) as ledger:
+    with closing(Ledger(plan.config.ledger.url)) as ledger, purses(plan, ledger, record) as spending:
         rows = load(plan, record)
         frame = ask(plan, rows, record)
-        with model.responder(plan, frame, ledger, record, report) as responder:
-            frame = answer(responder, frame, ledger, advance)
+        with model.responder(plan, frame, ledger, record, report, spending) as responder:
+            frame = answer(responder, frame, ledger, advance, spending.answering(responder, frame))
         frame = probability.add(
             frame, parse.classes(responder.parser), plan.config.dataset.params.get("positive")
         )
         frame.write_parquet(folder / PREDICTIONS)
-        frame = judged(plan, frame, ledger, advance)
+        frame = judged(plan, frame, ledger, advance, spending.judging())
+        frame, unasked = usage.split(frame)
         frame.write_parquet(folder / PREDICTIONS)
         measure(plan, frame, record)
+        record.figures |= spending.figures(pl.concat([frame, unasked]))
+    spending.check(frame.height, frame.height + unasked.height)
+
+
+def purses(plan: Plan, ledger: Ledger, record: Record) -> Spending:
+    """What the run pays from; the points of a sweep share one budget."""
+    limit, judge = plan.config.budget_usd, plan.config.judge
+    budget = None if limit is None else Budget(ledger, record.sweep or record.id, limit)
+    return Spending(ledger, budget, plan.judge, judge.both_orders if judge else None)
 
 
 def load(plan: Plan, record: Record) -> Rows:
@@ -80,28 +93,37 @@ def ask(plan: Plan, rows: Rows, record: Record) -> pl.DataFrame:
 
 
 def answer(
-    responder: respond.Responder, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance
+    responder: respond.Responder,
+    frame: pl.DataFrame,
+    ledger: Ledger,
+    advance: respond.Advance,
+    purse: Purse | None = None,
 ) -> pl.DataFrame:
     """Completions and predictions; the gold value goes through the same parser."""
-    frame = respond.complete(frame, responder, ledger, advance(responder.provider.model, frame.height))
+    bar = advance(responder.provider.model, frame.height)
+    frame = respond.complete(frame, responder, ledger, bar, purse=purse)
     frame = respond.predict(frame, responder.parser)
     if "target" not in frame.columns:
         return frame
     return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"], frame["id"]))
 
 
-def judged(plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance) -> pl.DataFrame:
+def judged(
+    plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance, purse: Purse | None = None
+) -> pl.DataFrame:
     """Verdicts of the judge, if the config has one."""
     if plan.judge is None:
         return frame
     plan.judge.prompt.check([*frame.columns, "first", "second"], "judge.prompt")
     title = f"judge {plan.judge.provider.model}"
     sides = plan.config.judge.both_orders if plan.config.judge else None
-    return judge.judge(frame, plan.judge, ledger, advance(title, frame.height), sides)
+    return judge.judge(frame, plan.judge, ledger, advance(title, frame.height), sides, purse)
 
 
 def measure(plan: Plan, frame: pl.DataFrame, record: Record) -> None:
     """Scores with intervals, plain figures, and the comparison with published ones."""
+    if frame.is_empty():
+        return
     record.scores |= metrics.evaluate(plan.metrics, frame)
     record.labels = parse.classes(plan.responder.parser)
     record.figures |= usage.figures(frame)

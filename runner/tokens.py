@@ -11,7 +11,7 @@ times the estimate where a tokenizer reads them digit by digit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 PIECE = re.compile(
     r"(?P<word> ?[A-Za-z\u00c0-\u024f]+)|(?P<digits>\d{1,3})|(?P<space>\s+)|(?P<sign> ?[!-/:-@\[-`{-~]+)"
@@ -33,9 +33,9 @@ def count(text: str) -> int:
     )
 
 
-def chat(messages: Iterable[Mapping[str, str]]) -> int:
-    """Estimated tokens of a chat as a request sends it."""
-    return PER_CHAT + sum(PER_TURN + count(message["content"]) for message in messages)
+def chat(turns: Iterable[str]) -> int:
+    """Estimated tokens of a chat with these texts as its turns."""
+    return PER_CHAT + sum(PER_TURN + count(text) for text in turns)
 
 
 def _size(kind: str, length: int) -> float:

@@ -9,9 +9,7 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
     """Plain numbers of a frame of predictions.
 
     ``n`` rows, ``answered`` (a completion came), ``parsed``, ``parse_rate`` (parsed of n), ``calls`` made
-    now, and the tokens of all completions, those from the ledger included. ``cost_usd`` is what was spent
-    now and ``cost_usd_total`` what the answers cost whenever they were bought, the judge's included; neither
-    is there if a price is not known.
+    now, and the tokens of all completions, those from the ledger included.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
     counts = {
@@ -29,11 +27,22 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
         for column in (name, f"judge_{name}"):
             if column in frame.columns:
                 counts[column] = int(frame[column].sum())
-    return counts | costs(frame)
+    return counts
+
+
+def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows that are done, and those that were not asked, or not judged, because the money ran out."""
+    unasked = pl.col("stored").is_null()
+    if "judge_stored" in frame.columns:
+        unasked |= pl.col("judge_stored").is_null() & pl.col("completion").is_not_null()
+    return frame.filter(~unasked), frame.filter(unasked)
 
 
 def costs(frame: pl.DataFrame) -> dict[str, float]:
-    """``cost_usd`` and ``cost_usd_total`` of a frame, or nothing where a cost is not known."""
+    """``cost_usd``, spent now, and ``cost_usd_total``, spent whenever the answers were bought.
+
+    The judge's are included. Nothing where a cost is not known.
+    """
     now = total = 0.0
     for prefix in ("", "judge_"):
         if f"{prefix}cost_usd" not in frame.columns:

@@ -10,12 +10,12 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runner"
 
 PURE = {
-    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "parse", "prices",
+    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "outlook", "parse", "prices",
     "probability", "prompt", "record", "reference", "schema", "shots", "split", "statistics", "steps",
     "sweep", "sweep_table", "table", "tokens", "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
-    "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "respond", "writer",
+    "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "respond", "spending", "writer",
 }  # fmt: skip
 EDGES = {"providers", "tracking"}
 WIRING = {
