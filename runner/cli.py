@@ -5,6 +5,8 @@ Only Hydra is imported at start; whatever a command needs is imported when it ru
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import shlex
 import sys
@@ -45,6 +47,7 @@ WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
 
 def main() -> None:
     """Entry point of the console script. Exits 0, 1 (a run failed), 2 (bad input) or 130 (Ctrl-C)."""
+    _collect_less()
     typed = ["runner", *sys.argv[1:]]
     given = os.environ.get("HYDRA_FULL_ERROR", "0")
     command = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in COMMANDS else "run"
@@ -66,6 +69,12 @@ def main() -> None:
         os.environ["HYDRA_FULL_ERROR"] = given
         code = _finish_sweep(code)
     sys.exit(code)
+
+
+def _collect_less() -> None:
+    """What is imported lives to the end: looking through it for garbage took 2 of a short run's 5 seconds."""
+    gc.set_threshold(100_000, 20, 50)
+    atexit.register(gc.freeze)
 
 
 def options_first(arguments: list[str]) -> list[str]:

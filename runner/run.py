@@ -22,6 +22,7 @@ from runner import (
     reference,
     respond,
     shots,
+    tracking,
     usage,
 )
 from runner.budget import Budget
@@ -46,7 +47,8 @@ def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, repo
     with closing(Ledger(plan.config.ledger.url)) as ledger, purses(plan, ledger, record) as spending:
         rows = load(plan, record)
         frame = ask(plan, rows, record)
-        with model.responder(plan, frame, ledger, record, report, spending) as responder:
+        beside = tracking.beside(plan.config.tracking)
+        with model.responder(plan, frame, ledger, record, report, spending) as responder, beside:
             frame = answer(responder, frame, ledger, advance, spending.answering(responder, frame))
         frame = probability.add(
             frame, parse.classes(responder.parser), plan.config.dataset.params.get("positive")

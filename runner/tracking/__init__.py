@@ -1,14 +1,16 @@
 """Runs in MLflow: a projection of the local records, which are complete without it.
 
 Nothing here stops a run. A store that cannot be reached costs one warning and, later, ``runner sync``.
-MLflow is imported at the first call, or ahead of it by :func:`warm_up`.
+MLflow is imported at the first call, or ahead of it within :func:`beside`.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +20,7 @@ from runner.schema import TrackingConfig
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+HEAD_START_S = 1.0
 SPARED_S = 60.0
 """A hanging server costs its time-outs once in so many seconds, and not at every point of a sweep."""
 
@@ -25,14 +28,33 @@ _warned: set[str] = set()
 _spared_until: dict[str, float] = {}
 
 
-def warm_up() -> None:
-    """Import all that logging needs, which takes a second or more; meant for a thread beside the calls."""
-    from runner import figures
-    from runner.tracking import store
+@contextmanager
+def beside(config: TrackingConfig) -> Iterator[None]:
+    """Get ready for logging while the block waits for servers: imports take seconds, a fresh store more.
 
-    store.load()
-    figures.load()
-    from runner.tracking import runs, sweeps, syncing  # noqa: F401
+    It begins once the block has lasted a moment, so that quick calls are not slowed, and is waited for at the
+    block's end, since two threads that import the same packages may see them half made.
+    """
+    timer = threading.Timer(HEAD_START_S, warm_up, [config])
+    timer.daemon = True
+    if config.enabled:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if config.enabled:
+        timer.join()
+
+
+def warm_up(config: TrackingConfig) -> None:
+    """Import all that logging needs, and open the store. What fails here is told when a run is logged."""
+    with suppress(RunnerError):
+        if prepare(config):
+            from runner import figures
+            from runner.tracking import runs, sweeps, syncing  # noqa: F401
+
+            figures.load()
 
 
 def check(config: TrackingConfig) -> None:
@@ -161,4 +183,4 @@ def _try(work: Callable[[], Result], *passed: type[Exception]) -> tuple[Result |
         return None, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-__all__ = ["check", "close_sweep", "log_run", "open_sweep", "prepare", "sync", "warm_up"]
+__all__ = ["beside", "check", "close_sweep", "log_run", "open_sweep", "prepare", "sync"]
