@@ -59,6 +59,8 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f"\nstopped; what is finished is kept. To go on: {shlex.join(typed)}", file=sys.stderr)
         code = INTERRUPTED
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if given == "1":
             raise
