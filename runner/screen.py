@@ -24,8 +24,10 @@ console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 
 def header(record: Record) -> Text:
     """The experiment in one line; a point of a sweep starts with its number and swept values."""
-    tags = [record.tags[name] for name in ("dataset", "provider", "model", "stage") if record.tags.get(name)]
-    return Text.assemble((point(record) or record.name, "bold"), " ", (" · ".join(tags), "dim"))
+    said = {record.name, "", None}  # an experiment is often called like its data set
+    tags = [record.tags.get(name) for name in ("dataset", "provider", "model", "stage")]
+    tags = [tag for tag in tags if tag not in said]
+    return Text.assemble((point(record) or record.name, "bold"), " ", (" · ".join(map(str, tags)), "dim"))
 
 
 def point(record: Record) -> str:
