@@ -33,7 +33,10 @@ def responder(
     only if the ledger lacks an answer to one of them.
     """
     with _provider(plan, frame, ledger, record, report, spending) as provider:
-        record.tags["model"] = str(provider.identity().get("model") or provider.model)
+        record.identities = {"model": dict(provider.identity())}
+        if plan.judge:
+            record.identities["judge"] = dict(plan.judge.provider.identity())
+        record.tags["model"] = str(record.identities["model"].get("model") or provider.model)
         yield replace(plan.responder, provider=provider)
 
 
