@@ -46,7 +46,7 @@ def _provider(
 ) -> Iterator[Provider]:
     checkpoint = plan.config.checkpoint
     if plan.tuner is None or checkpoint == "base":
-        yield _untrained(plan, checkpoint)
+        yield untrained(plan, checkpoint)
         return
     if isinstance(plan.tuner, Deployer):
         finetune.clean_up(plan.tuner, ledger)
@@ -76,7 +76,8 @@ def _provider(
         spending.end_hosting()
 
 
-def _untrained(plan: Plan, checkpoint: object) -> Provider:
+def untrained(plan: Plan, checkpoint: object) -> Provider:
+    """The provider as the config has it, or another model of it by its id."""
     if checkpoint in (None, "base"):
         return plan.responder.provider
     if checkpoint == "last" or str(checkpoint).isdigit():
@@ -110,7 +111,7 @@ def _file(
     plan: Plan, data: DatasetConfig, split: str | None, evaluated: pl.DataFrame, key: str
 ) -> TrainingFile | None:
     """The chats of one split as a training file, refused if it holds what is evaluated; None without rows."""
-    frame = dataset.load(data, key).filter(pl.col("split") == split)
+    frame = dataset.load(data, key).filter(pl.col("split") == split) if split else pl.DataFrame()
     if frame.is_empty():
         return None
     prompt = plan.responder.prompt

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from runner.errors import ConfigError, nearest
+from runner.errors import ConfigError
 from runner.schema import ReferenceConfig
 from runner.types import Score
 
@@ -27,8 +27,8 @@ class Figure:
 def compare(config: ReferenceConfig, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
     """One row per published figure of this run's case: published, as printed, measured, interval, agrees.
 
-    ``agrees`` is None where nothing was measured. A metric that the run does not have is an error, a case
-    that the paper does not have gives no rows.
+    ``agrees`` is None where nothing was measured, for example since the run has other metrics. A case that
+    the paper does not have gives no rows.
     """
     return [_row(config, metric, figure, scores) for metric, figure in published(config).items()]
 
@@ -78,9 +78,7 @@ def figure_of(written: Any, where: str) -> Figure:
 
 
 def _row(config: ReferenceConfig, metric: str, figure: Figure, scores: Mapping[str, Score]) -> dict[str, Any]:
-    if metric not in scores:
-        raise ConfigError(f"reference.figures: {metric!r} is not measured{nearest(metric, scores)}")
-    score = scores[metric]
+    score = scores.get(metric, Score(None))
     return {
         "metric": metric,
         "published": figure.value,

@@ -71,8 +71,10 @@ def scores_table(record: Record) -> Table:
             str(score.n),
         ]
         if reference:
-            cells += _published(reference.get(name))
+            cells += _published(reference.pop(name, None))
         table.add_row(*cells)
+    for name, row in reference.items():
+        table.add_row(name, "not measured", "", "", "", *_published(row))
     return table
 
 
