@@ -39,14 +39,17 @@ class Plan:
     """The fine-tuning half of the provider, where the config asks for it."""
 
 
-def plan(config: DictConfig) -> Plan:
-    """Check a composed config and build what it names; raises :class:`ConfigError`, never pays."""
+def plan(config: DictConfig, asks: bool = True) -> Plan:
+    """Check a composed config and build what it names; raises :class:`ConfigError`, never pays.
+
+    Without ``asks`` it is for looking only, and keys are not wanted.
+    """
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
     validate(typed)
     book = prices.load(typed.prices)
-    responder = _responder(typed.prompt, typed.provider, typed.hyperparameter, book)
-    judge = _judge(typed, book)
+    responder = _responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks)
+    judge = _judge(typed, book, asks)
     if typed.budget_usd is not None:
         _payable(typed, responder, judge)
     return Plan(
@@ -88,11 +91,13 @@ def _tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:
     return tuner
 
 
-def _judge(config: RunnerConfig, book: Book) -> Responder | None:
+def _judge(config: RunnerConfig, book: Book, asks: bool) -> Responder | None:
     judge = config.judge
     if judge is None:
         return None
-    return _responder(judge.prompt, judge.provider or config.provider, judge.hyperparameter, book, "judge.")
+    return _responder(
+        judge.prompt, judge.provider or config.provider, judge.hyperparameter, book, asks, "judge."
+    )
 
 
 def _responder(
@@ -100,6 +105,7 @@ def _responder(
     provider_node: Any,
     hyperparameter: HyperparameterConfig,
     book: Book,
+    asks: bool,
     prefix: str = "",
 ) -> Responder:
     compiled = compile_prompt(prompt, f"{prefix}prompt")
@@ -107,7 +113,7 @@ def _responder(
     provider = build(provider_node, f"{prefix}provider")
     if not isinstance(provider, Provider):
         raise ConfigError(f"{prefix}provider: {type(provider).__name__} has no 'complete' and 'identity'")
-    responder = Responder(compiled, provider, parser, sampling(hyperparameter, prompt), book)
+    responder = Responder(compiled, provider, parser, sampling(hyperparameter, prompt), book, asks)
     responder.check()
     return responder
 

@@ -9,7 +9,9 @@ import atexit
 import gc
 import os
 import shlex
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -29,13 +31,14 @@ INTERRUPTED = 130
 COMMANDS = {
     "run": "runner.commands:run",
     "cleanup": "runner.commands:cleanup",
+    "estimate": "runner.estimate:estimate",
     "list": "runner.commands:list_runs",
     "sync": "runner.commands:sync",
 }
 # A command that is no run leaves no folder and no log of a run.
 UNRECORDED = [
     "hydra.run.dir=.",
-    "hydra.sweep.dir=.",
+    "hydra/launcher=basic",
     "hydra.output_subdir=null",
     "hydra/job_logging=none",
     "~hydra.callbacks.sweep",
@@ -51,7 +54,8 @@ def main() -> None:
     typed = ["runner", *sys.argv[1:]]
     given = os.environ.get("HYDRA_FULL_ERROR", "0")
     command = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in COMMANDS else "run"
-    sys.argv[1:] = options_first(sys.argv[1:] + (UNRECORDED if command != "run" else []))
+    aside = tempfile.mkdtemp() if command == "estimate" else "."
+    sys.argv[1:] = options_first(sys.argv[1:] if command == "run" else unrecorded(sys.argv[1:], aside))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
     code = 0
     try:
@@ -70,6 +74,8 @@ def main() -> None:
     finally:
         os.environ["HYDRA_FULL_ERROR"] = given
         code = _finish_sweep(code)
+        if aside != ".":
+            shutil.rmtree(aside, ignore_errors=True)
     sys.exit(code)
 
 
@@ -77,6 +83,12 @@ def _collect_less() -> None:
     """What is imported lives to the end: looking through it for garbage took 2 of a short run's 5 seconds."""
     gc.set_threshold(100_000, 20, 50)
     atexit.register(gc.freeze)
+
+
+def unrecorded(arguments: list[str], folder: str) -> list[str]:
+    """The arguments for a command that is no run: one point after another, what Hydra writes in a folder."""
+    kept = [argument for argument in arguments if not argument.startswith("hydra/launcher=")]
+    return [*kept, *UNRECORDED, f"hydra.sweep.dir={folder}"]
 
 
 def options_first(arguments: list[str]) -> list[str]:
@@ -133,6 +145,8 @@ def _explain(error: Exception) -> int:
 
 def _finish_sweep(code: int) -> int:
     """A sweep ends here and not in Hydra's callback, which a failed point would skip."""
+    if estimate := sys.modules.get("runner.estimate"):
+        estimate.finish()
     sweeping = sys.modules.get("runner.sweeping")
     # MLflow takes seconds, and whoever interrupts waits for none of them; `runner sync` logs the rest
     return code if sweeping is None or code == INTERRUPTED else int(sweeping.finish(code))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import polars as pl
@@ -27,10 +27,11 @@ def unanswered(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.lit(value).alias(name) for name, value in COLUMNS.items())
 
 
-def size(messages: Sequence[Message], answer: float = 0) -> float:
+def size(messages: Sequence[Message], answer: float = 0, count: Callable[[str], int] = tokens.count) -> float:
     """Estimated tokens of a chat in which every :data:`MARK` is an answer of so many tokens."""
     marks = sum(message["content"].count(MARK) for message in messages)
-    return tokens.chat(message["content"].replace(MARK, "") for message in messages) + marks * answer
+    texts = (message["content"].replace(MARK, "") for message in messages)
+    return tokens.chat(texts, count) + marks * answer
 
 
 def trained(files: Sequence[TrainingFile], n_epochs: int | None) -> float:

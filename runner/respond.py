@@ -34,11 +34,13 @@ class Responder:
     parser: Parser
     sampling: Sampling
     book: Book = field(default_factory=prices.load)
+    asks: bool = True
+    """False where nothing will be asked, so that no key is needed."""
 
     def check(self, columns: Sequence[str] | None = None) -> None:
         """Let the provider refuse settings, or rows without a column that it needs, before any call."""
         check = getattr(self.provider, "check", None)
-        if check:
+        if check and self.asks:
             check(self.sampling, columns)
         named = getattr(self.provider, "priced_as", None)
         if named and self.book.price(self.provider.name, named) is None:

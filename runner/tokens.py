@@ -11,7 +11,7 @@ times the estimate where a tokenizer reads them digit by digit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 PIECE = re.compile(
     r"(?P<word> ?[A-Za-z\u00c0-\u024f]+)|(?P<digits>\d{1,3})|(?P<space>\s+)|(?P<sign> ?[!-/:-@\[-`{-~]+)"
@@ -33,8 +33,8 @@ def count(text: str) -> int:
     )
 
 
-def chat(turns: Iterable[str]) -> int:
-    """Estimated tokens of a chat with these texts as its turns."""
+def chat(turns: Iterable[str], count: Callable[[str], int] = count) -> int:
+    """Estimated tokens of a chat with these texts as its turns, each counted by ``count``."""
     return PER_CHAT + sum(PER_TURN + count(text) for text in turns)
 
 

@@ -51,6 +51,10 @@ class Sums:
     def __call__(self, *more: str) -> Outcome:
         return self._command(*self.experiment, *more)
 
+    def estimate(self, *more: str) -> Outcome:
+        """``runner estimate`` of it."""
+        return self._command("estimate", *self.experiment, *more)
+
     @property
     def experiment(self) -> list[str]:
         """The overrides that make it."""

@@ -15,11 +15,11 @@ PURE = {
     "sweep", "sweep_table", "table", "tokens", "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
-    "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "respond", "spending", "writer",
+    "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "respond", "spending", "workload", "writer",
 }  # fmt: skip
 EDGES = {"providers", "tracking"}
 WIRING = {
-    "__main__", "build", "cli", "commands", "explain", "job", "model", "origin", "progress", "run", "screen",
+    "__main__", "build", "cli", "commands", "estimate", "estimate_table", "explain", "job", "model", "origin", "progress", "run", "screen",
     "sweeping", "validate",
 }  # fmt: skip
 LEVEL = {name: level for level, names in enumerate((PURE, EFFECTS, EDGES, WIRING)) for name in names}
