@@ -151,5 +151,6 @@ def _check_arguments(node: dict[str, Any], key: str) -> None:
 
 
 def resolved(config: RunnerConfig) -> dict[str, Any]:
-    """The config as plain data, for the record."""
-    return dataclasses.asdict(config)
+    """The experiment as plain data, for the record; without what is said to other commands."""
+    plain = dataclasses.asdict(config)
+    return {key: value for key, value in plain.items() if key not in ("reproduce", "export")}

@@ -32,9 +32,13 @@ COMMANDS = {
     "run": "runner.commands:run",
     "cleanup": "runner.commands:cleanup",
     "estimate": "runner.estimate:estimate",
+    "export": "runner.export:command",
     "list": "runner.commands:list_runs",
+    "reproduce": "runner.reproduce:command",
     "sync": "runner.commands:sync",
 }
+# Commands that take folders of runs, and the key that these become.
+FOLDERS = {"export": "export.folders", "reproduce": "reproduce.folders"}
 # A command that is no run leaves no folder and no log of a run.
 UNRECORDED = [
     "hydra.run.dir=.",
@@ -54,6 +58,7 @@ def main() -> None:
     typed = ["runner", *sys.argv[1:]]
     given = os.environ.get("HYDRA_FULL_ERROR", "0")
     command = sys.argv.pop(1) if len(sys.argv) > 1 and sys.argv[1] in COMMANDS else "run"
+    sys.argv[1:] = named(FOLDERS.get(command), sys.argv[1:])
     aside = tempfile.mkdtemp() if command == "estimate" else "."
     sys.argv[1:] = options_first(sys.argv[1:] if command == "run" else unrecorded(sys.argv[1:], aside))
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
@@ -83,6 +88,28 @@ def _collect_less() -> None:
     """What is imported lives to the end: looking through it for garbage took 2 of a short run's 5 seconds."""
     gc.set_threshold(100_000, 20, 50)
     atexit.register(gc.freeze)
+
+
+def named(key: str | None, arguments: list[str]) -> list[str]:
+    """Folders among the arguments as one override of ``key``; without a key nothing changes.
+
+    >>> named("export.folders", ["outputs/runs/1", "export.data=true", "outputs/runs/2"])
+    ['export.data=true', "export.folders=['outputs/runs/1','outputs/runs/2']"]
+    """
+    places = [
+        place
+        for place, (before, argument) in enumerate(zip(["", *arguments], arguments, strict=False))
+        if key and _is_folder(argument) and before not in WITH_VALUE
+    ]
+    if not places:
+        return arguments
+    quoted = ["'" + arguments[place].replace("'", r"\'") + "'" for place in places]
+    rest = [argument for place, argument in enumerate(arguments) if place not in places]
+    return [*rest, f"{key}=[{','.join(quoted)}]"]
+
+
+def _is_folder(argument: str) -> bool:
+    return argument[0:1] not in ("-", "~", "+") and ("=" not in argument or Path(argument).exists())
 
 
 def unrecorded(arguments: list[str], folder: str) -> list[str]:

@@ -11,10 +11,10 @@ from typing import cast
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runner import build, finetune, job, screen, sweeping, tracking
+from runner import build, finetune, job, restore, screen, sweeping, tracking
 from runner.errors import BudgetError, ConfigError, nearest
 from runner.ledger import Ledger
-from runner.origin import git_sha
+from runner.origin import git_sha, versions
 from runner.progress import progress
 from runner.record import RECORD, Record, flatten, read, recorded
 from runner.run import run as carry_out
@@ -33,6 +33,7 @@ def run(config: DictConfig) -> float | None:
         with recorded(record, folder), progress(screen.point(record)) as (advance, report):
             plan = build.plan(config)
             describe(record, plan)
+            restore.keep_prompts(plan, folder)
             carry_out(plan, record, folder, advance, report)
     except ConfigError:
         if record.sweep:  # a failed point belongs in the sweep's table, a typo in no tracking store
@@ -67,6 +68,7 @@ def describe(record: Record, plan: build.Plan) -> None:
     """Params and tags that are known before the first call."""
     config = plan.config
     record.config = build.resolved(config)
+    record.environment = versions()
     leaves = flatten({key: value for key, value in record.config.items() if key != "reference"})
     record.params = {
         key: value

@@ -50,9 +50,7 @@ def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, repo
         beside = tracking.beside(plan.config.tracking)
         with model.responder(plan, frame, ledger, record, report, spending) as responder, beside:
             frame = answer(responder, frame, ledger, advance, spending.answering(responder, frame))
-        frame = probability.add(
-            frame, parse.classes(responder.parser), plan.config.dataset.params.get("positive")
-        )
+        frame = likely(plan, frame)
         frame.write_parquet(folder / PREDICTIONS)
         frame = judged(plan, frame, ledger, advance, spending.judging())
         frame, unasked = usage.split(frame)
@@ -108,6 +106,12 @@ def answer(
     if "target" not in frame.columns:
         return frame
     return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"], frame["id"]))
+
+
+def likely(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
+    """Probabilities of the positive class, where the answers' log-probabilities tell."""
+    positive = plan.config.dataset.params.get("positive")
+    return probability.add(frame, parse.classes(plan.responder.parser), positive)
 
 
 def judged(

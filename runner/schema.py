@@ -251,6 +251,26 @@ class ReferenceConfig:
 
 
 @dataclass
+class ReproduceConfig:
+    """``runner reproduce FOLDER``: of a run, a sweep or an export. ``ask`` buys answers the ledger lacks."""
+
+    folders: list[str] = field(default_factory=list)
+    ask: bool = False
+
+
+@dataclass
+class ExportConfig:
+    """``runner export FOLDER``: ``to`` is a new folder or a ``.zip``, by default under outputs/exports.
+
+    ``data`` takes the data files along, whose licence may not allow it.
+    """
+
+    folders: list[str] = field(default_factory=list)
+    to: str | None = None
+    data: bool = False
+
+
+@dataclass
 class RunnerConfig:
     """One experiment."""
 
@@ -272,6 +292,8 @@ class RunnerConfig:
     budget_usd: float | None = None
     """What a run, or all points of a sweep together, may spend."""
     prices: PricesConfig = field(default_factory=PricesConfig)
+    reproduce: ReproduceConfig = field(default_factory=ReproduceConfig)
+    export: ExportConfig = field(default_factory=ExportConfig)
 
 
 def register() -> None:

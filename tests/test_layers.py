@@ -10,17 +10,20 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runner"
 
 PURE = {
-    "curves", "dataset", "digest", "errors", "fetch", "figures", "inputs", "metrics", "outlook", "parse", "prices",
-    "probability", "prompt", "record", "reference", "schema", "shots", "split", "statistics", "steps",
-    "sweep", "sweep_table", "table", "tokens", "training", "types", "usage",
+    "curves", "dataset", "difference_table", "differences", "digest", "errors", "fetch", "figures",
+    "inputs", "metrics", "outlook", "parse", "prices", "probability", "prompt", "record", "reference",
+    "schema", "shots", "split", "statistics", "steps", "sweep", "sweep_table", "table", "tokens",
+    "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
-    "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "respond", "spending", "workload", "writer",
+    "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "overlay", "respond",
+    "spending", "workload", "writer",
 }  # fmt: skip
 EDGES = {"providers", "tracking"}
 WIRING = {
-    "__main__", "build", "cli", "commands", "estimate", "estimate_table", "explain", "job", "model", "origin", "progress", "run", "screen",
-    "sweeping", "validate",
+    "__main__", "build", "checks", "cli", "commands", "estimate", "estimate_table", "explain", "export",
+    "job", "model", "origin", "progress", "replay", "reproduce", "restore", "run", "screen", "sweeping",
+    "validate",
 }  # fmt: skip
 LEVEL = {name: level for level, names in enumerate((PURE, EFFECTS, EDGES, WIRING)) for name in names}
 
