@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 from typing import Any
 
 import polars as pl
@@ -18,10 +20,15 @@ from runner.prompt import Prompt
 from runner.schema import HyperparameterConfig, PromptConfig
 from runner.types import Completion, Parser, Provider, Request, Sampling
 
+log = logging.getLogger(__name__)
+_warned: set[str] = set()
+
 Advance = Callable[[str, int], Callable[[int], None]]
 """Given a title and a total, returns what is told how many more are done."""
 
 TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
+PROBED = 50  # rows that tell whether a run has something to ask: the ledger has mostly all or none of them
+NOTICE = timedelta(days=90)
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
 
@@ -87,6 +94,7 @@ def complete(
     ``cost_usd`` is what the answer cost whenever it was bought, null if that is not known. A row without an
     answer, and one that asks what another row asks, cost nothing.
     """
+    _warn_of_shutdown(frame, responder, ledger, prefix)
     requests = _requests(frame, responder, prefix)
     answers = engine.ask(requests, responder.provider, ledger, advance=advance, purse=purse)
     completions = [answer.completion for answer in answers]
@@ -136,10 +144,21 @@ def _costs(
     return costs
 
 
-def unanswered(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> bool:
+def unanswered(frame: pl.DataFrame, responder: Responder, ledger: Ledger, prefix: str = "") -> bool:
     """Whether the ledger lacks the answer to any rendered row."""
-    keys = engine.request_keys(responder.provider, _requests(frame, responder))
+    keys = engine.request_keys(responder.provider, _requests(frame, responder, prefix))
     return len(ledger.get_many(engine.KIND, keys)) < len(set(keys))
+
+
+def _warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger, prefix: str) -> None:
+    """Say once if a model is about to be shut down, where there is something to ask it."""
+    announced, model = getattr(responder.provider, "shutdown_date", None), responder.provider.model
+    if announced is None or model in _warned or not unanswered(frame.head(PROBED), responder, ledger, prefix):
+        return
+    day = announced()
+    if day and day <= date.today() + NOTICE:
+        _warned.add(model)
+        log.warning("%s is shut down on %s, in %d days", model, day, (day - date.today()).days)
 
 
 def _requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:

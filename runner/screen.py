@@ -130,8 +130,9 @@ def sweep(frame: pl.DataFrame, folder: Path) -> None:
     console.print(sweep_table.fitting(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
         console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
-    if met := sweep_table.agreement(frame):
-        console.print(met)
+    for line in (sweep_table.agreement(frame), sweep_table.spent(frame)):
+        if line:
+            console.print(line)
     console.print(f"[dim]sweep   {folder}[/]")
 
 

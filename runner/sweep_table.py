@@ -54,6 +54,18 @@ def agreement(frame: pl.DataFrame) -> str:
     return f"{sum(known)} of {len(known)} published figures agree" if known else ""
 
 
+def spent(frame: pl.DataFrame) -> str:
+    """What all points spent together; empty where nothing was, or nothing is known of it.
+
+    >>> spent(pl.DataFrame({"cost_usd": [0.25, 0.5, None]}))
+    '$0.7500 spent, the cost of 1 of 3 points not known'
+    """
+    costs = frame["cost_usd"] if "cost_usd" in frame.columns else pl.Series([0.0])
+    total, unknown = float(costs.sum() or 0.0), costs.null_count()
+    rest = f", the cost of {unknown} of {frame.height} points not known" if unknown else ""
+    return f"${total:.4f} spent{rest}" if total else ""
+
+
 def _table(frame: pl.DataFrame, shown: Sequence[str], intervals: bool, stacked: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:

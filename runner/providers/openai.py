@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import date
 
 from runner.providers.chat import Chat
 from runner.types import Tuner
@@ -27,6 +28,12 @@ class OpenAI(Chat):
         scope = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
         found = {header: os.environ.get(variable, "") for header, variable in scope.items()}
         return super().headers(key) | {header: value for header, value in found.items() if value}
+
+    def shutdown_date(self) -> date | None:
+        """The day on which the model is announced to be shut down, if the service tells one."""
+        from runner.providers.openai_models import shutdown_date
+
+        return shutdown_date(self.endpoint(), self.model, self.headers(self.key()))
 
     def tuner(self) -> Tuner:
         """Fine-tuning in this account."""
