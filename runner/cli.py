@@ -68,12 +68,10 @@ def main() -> None:
     except KeyboardInterrupt:
         print(f"\nstopped; what is finished is kept. To go on: {shlex.join(typed)}", file=sys.stderr)
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except Exception as error:
         if given == "1":
             raise
-        code = _explain(error)
+        code = 0 if _unread(error) else _explain(error)
         if isinstance(error, BudgetError):
             print(f"To go on: {shlex.join(typed)}", file=sys.stderr)
     finally:
@@ -160,6 +158,18 @@ def _lazily(target: str, failed: list[Exception]) -> Callable[[DictConfig], Any]
             failed.append(error)
 
     return task
+
+
+def _unread(error: Exception) -> bool:
+    """Whether the reader of what is printed, such as ``head``, has seen enough and gone."""
+    if not isinstance(error, BrokenPipeError):
+        return False
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _explain(error: Exception) -> int:
