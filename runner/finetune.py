@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from runner.claim import alive, whoami
 from runner.digest import digest
 from runner.errors import ConfigError, RunnerError
 from runner.ledger import Ledger
@@ -26,7 +26,6 @@ from runner.types import Checkpoint, Deployer, Provider, TrainingFile, Tuner, Tu
 log = logging.getLogger(__name__)
 
 FILE, JOB, DEPLOYMENT = "file", "job", "deployment"
-LEASE_S = 120.0  # a claim on another machine is taken over when it is this old and has no job id
 Report = Callable[[TuningStatus], None]
 
 
@@ -120,7 +119,7 @@ def serving(
     if not wanted(provider):
         yield provider
         return
-    ledger.put(DEPLOYMENT, name, {"model": model, **_whoami()})
+    ledger.put(DEPLOYMENT, name, {"model": model, **whoami()})
     try:
         tuner.deploy(model, name)
         yield provider
@@ -131,7 +130,7 @@ def serving(
 
 def leftovers(ledger: Ledger) -> list[str]:
     """Deployments whose process is gone: each costs money by the hour until it is deleted."""
-    return [name for name, claim in ledger.items(DEPLOYMENT) if not _alive(claim, lease=False)]
+    return [name for name, claim in ledger.items(DEPLOYMENT) if not alive(claim, lease=False)]
 
 
 def clean_up(tuner: Deployer, ledger: Ledger) -> list[str]:
@@ -146,12 +145,12 @@ def clean_up(tuner: Deployer, ledger: Ledger) -> list[str]:
 
 def _create_once(order: Order, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     """The id of the one job for this order: ours if the claim is ours, else the one that its owner makes."""
-    claim = _whoami()
+    claim = whoami()
     while not ledger.add(JOB, order.key, claim):
         known = ledger.get(JOB, order.key) or {}
         if "id" in known:
             return str(known["id"])
-        if not _alive(known) and ledger.swap(JOB, order.key, known, claim):
+        if not alive(known) and ledger.swap(JOB, order.key, known, claim):
             break
         time.sleep(min(1.0, order.config.poll_s))
     try:
@@ -219,20 +218,3 @@ def _wait(job_id: str, tuner: Tuner, report: Report, poll_s: float) -> None:
                 f"fine-tuning job {job_id} {status.state}: {status.detail or 'no reason given'}"
             )
         time.sleep(poll_s)
-
-
-def _whoami() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
-
-
-def _alive(claim: dict[str, Any], lease: bool = True) -> bool:
-    """Whether the process behind a claim still runs; elsewhere only its age can tell."""
-    if claim.get("host") != socket.gethostname():
-        return not lease or time.time() - claim.get("time", 0) < LEASE_S
-    try:
-        os.kill(int(claim["pid"]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -82,6 +82,16 @@ class Ledger:
             return False
         return True
 
+    def add_many(self, kind: str, values: Mapping[str, Any]) -> None:
+        """Store those values whose keys are free; the others stay as they are."""
+        now = time.time()
+        rows = [
+            {"kind": kind, "key": key, "value": _dump(value), "created": now} for key, value in values.items()
+        ]
+        with self._engine.begin() as connection:
+            for chunk in _chunks(rows):
+                connection.execute(_insert(connection).on_conflict_do_nothing(), chunk)
+
     def swap(self, kind: str, key: str, old: Any, new: Any) -> bool:
         """Replace a value only if it is still ``old``; False if another process was first."""
         mine = (ENTRIES.c.kind == kind) & (ENTRIES.c.key == key) & (ENTRIES.c.value == _dump(old))
@@ -103,6 +113,12 @@ class Ledger:
         """Forget one entry; no error if it is not there."""
         with self._engine.begin() as connection:
             connection.execute(sa.delete(ENTRIES).where(ENTRIES.c.kind == kind, ENTRIES.c.key == key))
+
+    def remove_equal(self, kind: str, value: Any) -> None:
+        """Forget all entries of a kind that have this value."""
+        with self._engine.begin() as connection:
+            same = (ENTRIES.c.kind == kind) & (ENTRIES.c.value == _dump(value))
+            connection.execute(sa.delete(ENTRIES).where(same))
 
     def items(self, kind: str) -> Iterator[tuple[str, Any]]:
         """All entries of a kind, oldest first."""
@@ -144,19 +160,24 @@ def _create(engine: sa.Engine) -> None:
 
 
 def _upsert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    if connection.dialect.name == "sqlite":
-        from sqlalchemy.dialects.sqlite import insert
-    elif connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
-    else:
-        raise ConfigError(f"ledger.url: {connection.dialect.name} is not supported; use sqlite or postgresql")
-    statement = insert(ENTRIES)
+    statement = _insert(connection)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=[ENTRIES.c.kind, ENTRIES.c.key], set_={"value": statement.excluded.value}
         ),
         list(rows),
     )
+
+
+def _insert(connection: sa.Connection) -> Any:
+    """The dialect's own INSERT, which knows what to do where a key is taken."""
+    if connection.dialect.name == "sqlite":
+        from sqlalchemy.dialects.sqlite import insert
+    elif connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
+    else:
+        raise ConfigError(f"ledger.url: {connection.dialect.name} is not supported; use sqlite or postgresql")
+    return insert(ENTRIES)
 
 
 def _dump(value: Any) -> str:

@@ -16,7 +16,7 @@ PURE = {
     "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
-    "batch", "budget", "engine", "finetune", "judge", "ledger", "limits", "loop", "overlay", "respond",
+    "batch", "budget", "claim", "engine", "finetune", "judge", "ledger", "limits", "loop", "overlay", "respond",
     "spending", "workload", "writer",
 }  # fmt: skip
 EDGES = {"providers", "tracking"}

@@ -63,6 +63,16 @@ def test_remove_and_list(url):
     assert list(ledger.items("deployment")) == [("a", "A"), ("c", "C")]
 
 
+def test_add_many_keeps_what_is_there(url):
+    """Of many values those are stored whose keys are free, and entries of one value are forgotten together."""
+    ledger = Ledger(url)
+    ledger.put("batched", "a", "first")
+    ledger.add_many("batched", dict.fromkeys("abc", "second"))
+    assert ledger.get_many("batched", "abc") == {"a": "first", "b": "second", "c": "second"}
+    ledger.remove_equal("batched", "second")
+    assert dict(ledger.items("batched")) == {"a": "first"}
+
+
 def test_bad_url():
     """Neither a bad URL nor an unusable folder ends in a traceback."""
     with pytest.raises(ConfigError, match=r"ledger\.url"):

@@ -1,0 +1,29 @@
+"""Claims in the ledger: which process does something that must be done once, and whether it still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+LEASE_S = 120.0  # a claim of another machine can only be judged by its age
+
+
+def whoami() -> dict[str, Any]:
+    """This process, and when it claimed."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
+
+
+def alive(claim: Mapping[str, Any], lease: bool = True) -> bool:
+    """Whether the process behind a claim still runs; elsewhere only its age can tell."""
+    if claim.get("host") != socket.gethostname():
+        return not lease or time.time() - claim.get("time", 0) < LEASE_S
+    try:
+        os.kill(int(claim["pid"]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
