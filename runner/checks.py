@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from difflib import ndiff
 from typing import Any, cast
 
+import polars as pl
 from hydra import compose
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner import build, origin, restore
+from runner import build, model, origin, restore
+from runner.build import Plan
 from runner.differences import Check, settings
 from runner.errors import ConfigError, RunnerError
 from runner.explain import explain
 from runner.prompt import compile_prompt
-from runner.record import Record
+from runner.providers.recorded import Recorded
+from runner.record import Record, dumps, loads
 from runner.restore import Past
 from runner.schema import PromptConfig, RunnerConfig
 from runner.types import Provider
@@ -42,7 +45,7 @@ def config(past: Past) -> Check:
 
 def prompts(past: Past) -> list[Check]:
     """Whether the prompts' files still hold the recorded texts, which are the ones that are used."""
-    config = _object(restore.typed(past.record.config))
+    config = past.whole
     given = {"prompt": config.prompt, "judge.prompt": config.judge.prompt if config.judge else None}
     return [check for key, prompt in given.items() if prompt for check in _prompt(prompt, key, past.texts)]
 
@@ -77,9 +80,9 @@ def _lines(then: str, now: str) -> str:
 def nodes(record: Record) -> dict[str, Any]:
     """The config nodes of who answered: ``model``, as the checkpoint that was evaluated, and ``judge``."""
     config = record.config
-    model = next((item["model"] for item in record.models if item["evaluated"]), config["checkpoint"])
+    chosen = next((item["model"] for item in record.models if item["evaluated"]), config["checkpoint"])
     node = config["provider"]
-    found = {"model": node if model in (None, "base") else {**node, "model": str(model)}}
+    found = {"model": node if chosen in (None, "base") else {**node, "model": str(chosen)}}
     if config["judge"]:
         found["judge"] = config["judge"]["provider"] or node
     return found
@@ -105,6 +108,21 @@ def identity(who: str, then: Mapping[str, Any], provider: Provider | None) -> Ch
     changed = settings(then, now)
     shown = ", ".join(f"{value}"[:40] for value in then.values())
     return Check(who, "different" if changed else "same", "; ".join(changed) or shown)
+
+
+def training(past: Past, plan: Plan, frame: pl.DataFrame) -> list[Check]:
+    """Whether the same rows and settings would train the same model; nothing where none was trained."""
+    if "base" not in past.record.identities:
+        return []
+    base = Recorded(known_as=past.record.identities["base"])
+    responder = replace(plan.responder, provider=base)
+    try:
+        order = model.order(replace(plan, config=past.whole, responder=responder), frame)
+    except RunnerError as error:
+        return [Check("training", "missing", _short(error), decides=False)]
+    same = order.key == past.record.params.get("finetune_key")
+    rows = ", ".join(f"{file.name}: {file.rows} rows" for file in order.training)
+    return [Check("training", "same" if same else "different", rows)]
 
 
 @contextmanager
@@ -142,4 +160,4 @@ def _object(config: Any) -> RunnerConfig:
 
 def _plain(node: Any) -> Any:
     """As it would be read back from a record."""
-    return json.loads(json.dumps(node, default=str))
+    return loads(dumps(node))

@@ -21,17 +21,16 @@ STYLES = {"same": "green", "different": "red", "missing": "yellow"}
 
 def shown(report: Report, name: str, brief: bool = False) -> RenderableType:
     """The tables of a report; ``brief`` leaves one line for a run that is the same."""
-    end = Text(f"{name}: {len(report.failed)} things differ", style="red") if report.failed else _same(name)
+    if not report.failed:
+        end = Text(f"{name}: reproduced", style="green")
+    else:
+        end = Text(f"{name}: not the same: {', '.join(report.failed)}", style="red")
     if brief and not report.failed:
         return end
     parts: list[RenderableType] = [_checks(report.checks), _scores(report.scores)]
     if report.changes:
         parts.append(_changes(report.changes))
     return Group(*parts, end)
-
-
-def _same(name: str) -> Text:
-    return Text(f"{name}: reproduced", style="green")
 
 
 def _table(*titles: str) -> Table:

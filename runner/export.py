@@ -14,12 +14,12 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from runner import dataset, differences, fetch, inputs, origin, overlay, restore, screen
 from runner.engine import KIND
 from runner.errors import ConfigError, DataError
-from runner.record import PREDICTIONS, RECORD, Record
+from runner.record import PREDICTIONS, RECORD, Record, dumps
 from runner.restore import Past
 from runner.schema import DatasetConfig, FileConfig, RunnerConfig
 from runner.sweeping import SWEEP
@@ -112,23 +112,20 @@ def _keys(past: Past) -> Iterator[str]:
 
 def _data(pasts: Sequence[Past]) -> tuple[list[dict[str, Any]], str]:
     """The files that the runs read, and in words what is not as they read it."""
-    configs = {json.dumps(past.record.config["dataset"], default=str): past for past in pasts}
+    configs = {dumps(past.record.config["dataset"]): past for past in pasts}
     changed = [reason for past in configs.values() if (reason := _changed(past))]
     files: dict[tuple[str | None, str | None], FileConfig] = {}
     for past in pasts:
-        config = OmegaConf.to_object(restore.typed(past.record.config))
-        assert isinstance(config, RunnerConfig)
-        files |= {(file.path, file.url): file for file in _files(config)}
+        files |= {(file.path, file.url): file for file in _files(past.whole)}
     entries = [_entry(file, known=not changed) for file in files.values()]
     return entries, "; ".join(changed)
 
 
 def _changed(past: Past) -> str:
     """Why the data is not what a run read; empty if it is."""
-    config = OmegaConf.to_object(restore.typed(past.record.config))
-    assert isinstance(config, RunnerConfig)
+    data = past.whole.dataset
     try:
-        now = inputs.describe(config.dataset, dataset.load(config.dataset))
+        now = inputs.describe(data, dataset.load(data))
     except DataError as error:
         return f"the data is not here: {error}"
     checks = differences.inputs(past.record, Record(id="", name="", inputs=now))

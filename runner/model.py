@@ -33,7 +33,7 @@ def responder(
     only if the ledger lacks an answer to one of them.
     """
     with _provider(plan, frame, ledger, record, report, spending) as provider:
-        record.identities = {"model": dict(provider.identity())}
+        record.identities["model"] = dict(provider.identity())
         if plan.judge:
             record.identities["judge"] = dict(plan.judge.provider.identity())
         record.tags["model"] = str(record.identities["model"].get("model") or provider.model)
@@ -56,7 +56,8 @@ def _provider(
     model = finetune.pick(checkpoint, tuned.checkpoints)
     last = model == tuned.checkpoints[-1].model
     record.tags["stage"] = "fine-tuned" if last else "checkpoint"
-    record.params["finetune_job"] = tuned.job_id
+    record.params |= {"finetune_job": tuned.job_id, "finetune_key": wanted.key}
+    record.identities["base"] = wanted.base
     record.curves |= tuned.curve
     record.models = [
         {"number": item.number, "step": item.step, "model": item.model, "evaluated": item.model == model}

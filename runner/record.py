@@ -25,6 +25,7 @@ from runner.types import Score
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
+PAIRS = "(pairs)"
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Record:
     models: list[dict[str, Any]] = field(default_factory=list)
     """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
     identities: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Who answered, as it stands in the ledger's keys: ``model`` and, where there is one, ``judge``."""
+    """Who answered, as in the ledger's keys: ``model``, ``judge``, and ``base``, which was trained."""
     environment: dict[str, str] = field(default_factory=dict)
     """Versions of Python, of this package and of what it builds on."""
     labels: list[str] = field(default_factory=list)
@@ -70,7 +71,7 @@ class Record:
     def write(self, folder: Path) -> None:
         """Write ``record.json`` so that a crash leaves the old one or the new one, never half of one."""
         partial = folder / f"{RECORD}.{os.getpid()}.partial"
-        partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False, default=str))
+        partial.write_text(dumps(asdict(self), indent=1))
         partial.replace(folder / RECORD)
 
 
@@ -94,10 +95,34 @@ def recorded(record: Record, folder: Path) -> Iterator[None]:
 
 def read(folder: Path) -> Record:
     """Read a record back from its folder."""
-    data = json.loads((folder / RECORD).read_text())
+    data = loads((folder / RECORD).read_text())
     data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
     data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
     return Record(**data)
+
+
+def dumps(data: Any, indent: int | None = None) -> str:
+    """JSON that keeps the keys of mappings as they are: YAML's ``1: yes`` does not come back as ``"1"``.
+
+    >>> dumps({"labels": {1: "yes"}})
+    '{"labels": {"(pairs)": [[1, "yes"]]}}'
+    """
+    return json.dumps(_with_pairs(data), indent=indent, ensure_ascii=False, default=str)
+
+
+def loads(text: str) -> Any:
+    """What :func:`dumps` wrote."""
+    return json.loads(text, object_hook=lambda found: dict(found[PAIRS]) if PAIRS in found else found)
+
+
+def _with_pairs(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_with_pairs(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if all(isinstance(key, str) for key in node):
+        return {key: _with_pairs(value) for key, value in node.items()}
+    return {PAIRS: [[key, _with_pairs(value)] for key, value in node.items()]}
 
 
 def predictions(folder: Path) -> pl.DataFrame:

@@ -102,6 +102,7 @@ def compare(past: Past, ledger_url: str | None = None, ask: bool = False) -> Rep
             *data,
             *checks.prompts(past),
             *models,
+            *checks.training(past, plan, frame),
             *found,
             *differences.counted(changes, frame, ANSWERS if replayed else COMPARED),
             differences.measured(scores),

@@ -19,7 +19,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
@@ -104,6 +104,11 @@ class Past:
         """The texts of its prompts, by config key."""
         files = sorted((self.folder / PROMPTS).glob(f"*{SUFFIX}"))
         return {file.name.removesuffix(SUFFIX): file.read_bytes().decode() for file in files}
+
+    @cached_property
+    def whole(self) -> RunnerConfig:
+        """Its config as it was, but for the places of the data that its export brought along."""
+        return cast(RunnerConfig, OmegaConf.to_object(typed(_with_data(self.record.config, self.export))))
 
     def config(self, providers: Mapping[str, Any]) -> DictConfig:
         """Its config, with the texts of its prompts, the data of its export, and these ``providers``.

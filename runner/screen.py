@@ -137,14 +137,36 @@ def sweep(frame: pl.DataFrame, folder: Path) -> None:
 
 
 def runs(found: Sequence[tuple[Path, Record]]) -> None:
-    """A line per recorded run: when, what, how it ended, its first score."""
+    """A line per recorded run: when, what, how it ended, its first score; above its points one per sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("started", "experiment", "point", "model", "status", "score", "folder"):
+    for title in ("started", "experiment", "point", "model", "status", "score"):
         table.add_column(title)
+    table.add_column("folder", min_width=max((len(str(folder)) for folder, _ in found), default=0))
+    sweeps: dict[Path, list[Record]] = {}
+    for folder, record in found:
+        if record.sweep:
+            sweeps.setdefault(folder.parent, []).append(record)
     for folder, record in sorted(found, key=lambda pair: pair[1].started):
-        started = time.strftime("%Y-%m-%d %H:%M", time.localtime(record.started))
+        if points := sweeps.pop(folder.parent, []):
+            table.add_row(*map(Text, _sweep_cells(folder.parent, points)), style="bold")
+        started = _minute(record.started)
         point = ", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.swept.items())
-        score = next((f"{name} {number(score.value)}" for name, score in record.scores.items()), "")
+        score = next((_score(name, score) for name, score in record.scores.items()), "")
         cells = [started, record.name, point, record.tags.get("model", ""), record.status, score, str(folder)]
         table.add_row(*map(Text, cells))
     console.print(table if found else "no run is recorded under outputs/")
+
+
+def _sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
+    """When a sweep began, what it is, how many of its points are through, and where it is."""
+    finished = sum(record.status == "finished" for record in points)
+    started = _minute(min(record.started for record in points))
+    return [started, points[0].name, f"sweep of {len(points)}", "", f"{finished} finished", "", str(folder)]
+
+
+def _score(name: str, score: Score) -> str:
+    return f"{name} {number(score.value, score.low is not None)}"
+
+
+def _minute(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -98,7 +98,9 @@ def _shown(frame: pl.DataFrame) -> list[str]:
     flat = [name for name, kind in frame.schema.items() if not kind.is_nested()]
     flat = [name for name in flat if frame[name].count()]
     known = [name for name in COLUMNS if name in flat]
-    given = [name for name in flat if name not in known and not name.endswith(("_tokens", "stored", "ledger_key"))]
+    given = [
+        name for name in flat if name not in known and not name.endswith(("_tokens", "stored", "ledger_key"))
+    ]
     return (known + given)[:20]
 
 
