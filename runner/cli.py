@@ -34,11 +34,12 @@ COMMANDS = {
     "estimate": "runner.estimate:estimate",
     "export": "runner.export:command",
     "list": "runner.commands:list_runs",
+    "report": "runner.commands:write_report",
     "reproduce": "runner.reproduce:command",
     "sync": "runner.commands:sync",
 }
 # Commands that take folders of runs, and the key that these become.
-FOLDERS = {"export": "export.folders", "reproduce": "reproduce.folders"}
+FOLDERS = {"export": "export.folders", "report": "report.folders", "reproduce": "reproduce.folders"}
 # A command that is no run leaves no folder and no log of a run.
 UNRECORDED = [
     "hydra.run.dir=.",

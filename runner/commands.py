@@ -23,6 +23,8 @@ from runner.sweep import summary
 from runner.types import Deployer
 
 OUTPUTS = Path("outputs")
+BESIDE_THE_RUN = ("reference", "export", "report", "reproduce")
+"""Groups of the config that are not among a run's params: published figures, and what other commands read."""
 
 
 def run(config: DictConfig) -> float | None:
@@ -69,7 +71,7 @@ def describe(record: Record, plan: build.Plan) -> None:
     config = plan.config
     record.config = build.resolved(config)
     record.environment = versions()
-    leaves = flatten({key: value for key, value in record.config.items() if key != "reference"})
+    leaves = flatten({key: value for key, value in record.config.items() if key not in BESIDE_THE_RUN})
     record.params = {
         key: value
         for key, value in leaves.items()
@@ -122,6 +124,16 @@ def list_runs(_: DictConfig) -> None:
     """Show the runs and sweeps recorded under outputs/, newest last."""
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
     screen.runs([(file.parent, read(file.parent)) for file in found])
+
+
+def write_report(config: DictConfig) -> None:
+    """Turn runs and sweeps into a page and tables under outputs/reports."""
+    from runner import report  # draws, tests and renders, which no other command needs
+
+    folders = report.find(list(config.report.folders), OUTPUTS)
+    target = OUTPUTS / "reports" / (config.report.name or report.name(folders))
+    for file in report.write(folders, target, build.build, config.report.rows):
+        screen.console.print(str(file))
 
 
 def sync(config: DictConfig) -> None:

@@ -56,7 +56,7 @@ def confusion_matrix(target: pl.Series, prediction: pl.Series, labels: Sequence[
     counts = confusion(target, prediction, labels)
     columns = [*labels, UNPARSED][: counts.shape[1]]
     size = 1.8 + 0.75 * len(columns)
-    figure = _figure(max(size + 0.6, 4.2), max(size - 0.4, 3.2))
+    figure = canvas(max(size + 0.6, 4.2), max(size - 0.4, 3.2))
     axes = figure.add_subplot()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
@@ -109,7 +109,7 @@ def reliability(rows: pl.DataFrame, positive: str, bins: int = 10) -> Figure:
     points = probability.reliability(rows.select("probability", target=true), positive=True, bins=bins)
     stated, share, count = (points[name].to_numpy() for name in ("probability", "frequency", "n"))
     error = float(np.average(np.abs(stated - share), weights=count))
-    figure = _figure(5.2, 5.2)
+    figure = canvas(5.2, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     upper.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle="--")
     upper.plot(stated, share, color=BLUE, marker="o")
@@ -117,7 +117,7 @@ def reliability(rows: pl.DataFrame, positive: str, bins: int = 10) -> Figure:
     lower.bar(points["low"], count, width=0.96 / bins, align="edge", color=BLUE)
     lower.set(xlabel=f"stated probability of {positive}", ylabel="rows", xlim=(0, 1))
     for axes in (upper, lower):
-        _plain(axes)
+        plain(axes)
     return figure
 
 
@@ -126,7 +126,7 @@ def training(curves: Mapping[str, Sequence[tuple[int, float]]], checkpoints: Seq
     losses = {name: points for name, points in curves.items() if "loss" in name}
     others = {name: points for name, points in curves.items() if "loss" not in name}
     panels = [panel for panel in (losses, others) if panel]
-    figure = _figure(6.4 * len(panels), 4)
+    figure = canvas(6.4 * len(panels), 4)
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
         for color, (name, points) in zip(_colors(len(panel)), panel.items(), strict=True):
             axes.plot(*zip(*points, strict=True), color=color, label=name, linewidth=1.4)
@@ -134,7 +134,7 @@ def training(curves: Mapping[str, Sequence[tuple[int, float]]], checkpoints: Seq
             axes.axvline(step, color=QUIET, linewidth=0.8, linestyle=":")
         axes.set(xlabel="step", title="Training loss" if panel is losses else "Training")
         axes.legend(frameon=False)
-        _plain(axes)
+        plain(axes)
     return figure
 
 
@@ -156,7 +156,7 @@ def sweep(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure | N
 
 
 def _lines(points: pl.DataFrame, metric: str, axis: str, others: Sequence[str]) -> Figure:
-    figure = _figure(7, 4.4)
+    figure = canvas(7, 4.4)
     axes = figure.add_subplot()
     series = points.with_columns(_setting(others).alias("setting")).partition_by(
         "setting", maintain_order=True
@@ -166,7 +166,7 @@ def _lines(points: pl.DataFrame, metric: str, axis: str, others: Sequence[str]) 
     _scale(axes, points[axis])
     axes.set(xlabel=axis, ylabel=metric, title=f"{metric} by {axis}")
     _legend(figure, axes, ", ".join(others))
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -186,7 +186,7 @@ def _line(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: str) ->
 
 
 def _bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
-    figure = _figure(7, 1.7 + 0.42 * points.height)
+    figure = canvas(7, 1.7 + 0.42 * points.height)
     axes = figure.add_subplot()
     names = points.select(_setting(swept).alias("setting"))["setting"].to_list()
     value, places = points[metric], list(range(points.height))
@@ -201,7 +201,7 @@ def _bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlabel=metric, title=f"{metric} by {', '.join(swept)}" if swept else metric)
     _legend(figure, axes)
-    _plain(axes, "x")
+    plain(axes, "x")
     return figure
 
 
@@ -232,7 +232,8 @@ def _colors(count: int) -> list[str]:
     return [SERIES[i % len(SERIES)] for i in range(count)]
 
 
-def _figure(width: float, height: float) -> Figure:
+def canvas(width: float, height: float) -> Figure:
+    """An empty figure, its size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -241,7 +242,8 @@ def _figure(width: float, height: float) -> Figure:
     return figure
 
 
-def _plain(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
+def plain(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
+    """Take away what is no data, and draw a quiet grid behind it."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)

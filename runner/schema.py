@@ -271,6 +271,18 @@ class ExportConfig:
 
 
 @dataclass
+class ReportConfig:
+    """``runner report [FOLDER…]``: of runs and sweeps, by default the newest; into outputs/reports/``name``.
+
+    ``rows`` are given to read, of each set of rows on which points were run.
+    """
+
+    folders: list[str] = field(default_factory=list)
+    name: str | None = None
+    rows: int = 50
+
+
+@dataclass
 class RunnerConfig:
     """One experiment."""
 
@@ -294,6 +306,7 @@ class RunnerConfig:
     prices: PricesConfig = field(default_factory=PricesConfig)
     reproduce: ReproduceConfig = field(default_factory=ReproduceConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
+    report: ReportConfig = field(default_factory=ReportConfig)
 
 
 def register() -> None:

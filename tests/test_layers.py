@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "runner"
 
 PURE = {
     "curves", "dataset", "difference_table", "differences", "digest", "errors", "fetch", "figures",
-    "inputs", "metrics", "outlook", "parse", "prices", "probability", "prompt", "record", "reference",
-    "schema", "shots", "split", "statistics", "steps", "sweep", "sweep_table", "table", "tokens",
-    "training", "types", "usage",
+    "inputs", "metrics", "outlook", "parse", "prices", "probability", "prompt", "record", "redact",
+    "reference", "report", "schema", "shots", "split", "statistics", "steps", "sweep", "sweep_table",
+    "table", "tokens", "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
     "batch", "budget", "claim", "engine", "finetune", "judge", "ledger", "limits", "loop", "overlay", "respond",

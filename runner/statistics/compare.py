@@ -51,12 +51,7 @@ def compare(
     ``strict`` counts unparsed rows as wrong; ``parsed`` keeps the rows that both runs have parsed. Group,
     confidence, resamples and seed are those of the metric. Raises :class:`DataError` for different rows.
     """
-    if not isinstance(metric, Metric):
-        raise ConfigError(f"{type(metric).__name__} cannot compare runs; runner.metrics.Metric can")
-    if metric.per:
-        raise ConfigError(f"metric {metric.name}: runs cannot be compared per {metric.per}; use group")
-    frames = aligned(one, other, key)
-    both = _joined(metric, frames, reading)
+    both = _joined(metric, one, other, reading, key)
     return {
         f"{metric.name}{suffix}": _compared(f"{metric.name}{suffix}", metric, measure, both)
         for suffix, measure in metric.measures().items()
@@ -112,8 +107,12 @@ class _Both:
     sample: Tally
 
 
-def _joined(metric: Metric, frames: tuple[pl.DataFrame, pl.DataFrame], reading: Reading) -> _Both:
-    pairs = [metric.pairs(frame) for frame in frames]
+def _joined(metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading, key: str) -> _Both:
+    if not isinstance(metric, Metric):
+        raise ConfigError(f"{type(metric).__name__} cannot compare runs; runner.metrics.Metric can")
+    if metric.per:
+        raise ConfigError(f"metric {metric.name}: runs cannot be compared per {metric.per}; use group")
+    pairs = [metric.pairs(frame) for frame in aligned(one, other, key)]
     cells = [metric.cells(some) for some in pairs]
     if cells[0].height != cells[1].height:
         raise DataError(f"metric {metric.name}: the runs have {cells[0].height} and {cells[1].height} units")
@@ -182,4 +181,6 @@ def compare_runs(
 
 
 def _first(metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading, key: str) -> Comparison:
-    return next(iter(compare(metric, one, other, reading, key).values()))
+    both = _joined(metric, one, other, reading, key)
+    suffix, measure = next(iter(metric.measures().items()))
+    return _compared(f"{metric.name}{suffix}", metric, measure, both)

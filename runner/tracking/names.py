@@ -8,13 +8,14 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from runner.redact import without_credentials as without_credentials
+
 KEY_LENGTH = 250
 VALUE_LENGTH = 6000
 TAG_LENGTH = 8000
 
 # MLflow takes a colon on Linux and refuses it on Windows
 _ILLEGAL = r"[^\w./\- ]+"
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def key(name: str) -> str:
@@ -52,15 +53,6 @@ def text(value: Any) -> str:
     """
     plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return without_credentials(plain)
-
-
-def without_credentials(value: str) -> str:
-    """A URL without its user and password.
-
-    >>> without_credentials("postgresql://me:secret@host/runs")
-    'postgresql://***@host/runs'
-    """
-    return _CREDENTIALS.sub("***@", value)
 
 
 def cut(value: str, limit: int = VALUE_LENGTH, where: str = "") -> str:

@@ -1,0 +1,187 @@
+"""The figures of a report, as SVG that is part of the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from runner import figures
+from runner.figures import confusion, positive_label
+from runner.report.points import Point
+from runner.sweep import headline, labels, summary
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MOST = 6
+"""Scores that are drawn over a sweep; all are in the table."""
+MAX_LABELS = 12
+CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure as a data URI; ``width`` in inches, and a ``title`` for those who cannot see it."""
+
+    title: str
+    source: str
+    width: float
+    caption: str = ""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A confusion matrix: per label its counts and their shares of the line, in percent."""
+
+    title: str
+    labels: list[str]
+    columns: list[str]
+    lines: list[tuple[str, list[tuple[int, int]]]]
+
+
+def curves(points: Sequence[Point]) -> list[Plot]:
+    """A plot of each of the first scores where a swept key is a number or a checkpoint, else of the first."""
+    records = [point.record for point in points]
+    swept = list(labels(records).values())
+    frame, ticks = _numbered(summary(records), points)
+    lines = any(key in frame.columns and _axis(frame[key]) for key in swept)
+    scores = headline(records)[: MOST if lines else 1] if len(points) > 1 else []
+    drawn = {metric: figures.sweep(frame, metric, swept) for metric in scores}
+    for figure in drawn.values():
+        if figure and ticks and figure.axes[0].get_xlabel() == CHECKPOINT:
+            figure.axes[0].set_xticks(list(ticks), list(ticks.values()))
+    return [_plot(f"{metric} over the sweep", figure) for metric, figure in drawn.items() if figure]
+
+
+def _axis(values: pl.Series) -> bool:
+    return values.dtype.is_numeric() and values.n_unique() > 1
+
+
+def _numbered(frame: pl.DataFrame, points: Sequence[Point]) -> tuple[pl.DataFrame, dict[int, str]]:
+    """Checkpoints as numbers, the base model as 0, so that they make a curve; and how to name the numbers."""
+    if CHECKPOINT not in frame.columns:
+        return frame, {}
+    places = [_place(point) for point in points]
+    last = max((int(model["number"]) for point in points for model in point.record.models), default=0)
+    known = sorted({place for place in places if place is not None})
+    ticks = {place: {0: "base", last: f"last ({last})"}.get(place, str(place)) for place in known}
+    return frame.with_columns(pl.Series(CHECKPOINT, places, dtype=pl.Int64)), ticks
+
+
+def _place(point: Point) -> int | None:
+    record = point.record
+    evaluated = [int(model["number"]) for model in record.models if model.get("evaluated")]
+    return evaluated[0] if evaluated else 0 if record.tags.get("stage") == "base" else None
+
+
+def training(points: Sequence[Point]) -> list[Plot]:
+    """Each training once, however many of its checkpoints are points."""
+    drawn: dict[str, Plot] = {}
+    for point in points:
+        record = point.record
+        if record.curves and repr(record.curves) not in drawn:
+            steps = [int(model["step"]) for model in record.models if model.get("step") is not None]
+            job = record.params.get("finetune_job")
+            caption = f"training job {job}" if job else f"training of {point.number} {point.name}"
+            figure = figures.training(record.curves, steps)
+            drawn[repr(record.curves)] = _plot("training curves", figure, caption)
+    return list(drawn.values())
+
+
+def reliability(points: Sequence[Point]) -> list[Plot]:
+    """Stated probabilities against what came true, per point that states them."""
+    drawn = []
+    for point in points:
+        positive, rows = positive_label(point.record), point.rows
+        if positive is not None and rows is not None and {"probability", "target"} <= {*rows.columns}:
+            known = rows.drop_nulls(["probability", "target"])
+            if not known.is_empty():
+                figure = figures.reliability(known, positive)
+                drawn.append(_plot("reliability", figure, f"{point.number} {point.name}"))
+    return drawn
+
+
+@dataclass(frozen=True)
+class _Priced:
+    """A point whose answers have a known price, in US dollars, and its score with bounds."""
+
+    name: str
+    dollars: float
+    value: float
+    low: float
+    high: float
+
+
+def cost(points: Sequence[Point]) -> Plot | None:
+    """The first score against what the answers cost; None unless two points have a known price."""
+    metric = next(iter(headline([point.record for point in points])), "")
+    known = [priced for point in points if (priced := _priced(point, metric)) is not None]
+    if len(known) < 2:
+        return None
+    figure = figures.canvas(7, 4.4)
+    axes = figure.add_subplot()
+    for one in known:
+        bars = [[one.value - one.low], [one.high - one.value]]
+        axes.errorbar(one.dollars, one.value, bars, fmt="o", color=figures.BLUE, ecolor=figures.QUIET)
+        place = (one.dollars, one.value)
+        axes.annotate(one.name, place, xytext=(6, 5), textcoords="offset points", fontsize=8)
+    if max(one.dollars for one in known) / min(one.dollars for one in known) >= 20:
+        axes.set_xscale("log")
+    axes.margins(x=0.18)
+    axes.set(xlabel="cost of the answers, US dollars", ylabel=metric, title=f"{metric} against cost")
+    figures.plain(axes)
+    return _plot(f"{metric} against cost", figure)
+
+
+def _priced(point: Point, metric: str) -> _Priced | None:
+    score = point.record.scores.get(metric)
+    dollars = point.record.figures.get("cost_usd_total")
+    if score is None or score.value is None or not dollars:
+        return None
+    low = score.value if score.low is None else score.low
+    high = score.value if score.high is None else score.high
+    return _Priced(f"{point.number} {point.name}", dollars, score.value, low, high)
+
+
+def matrices(points: Sequence[Point]) -> list[Matrix]:
+    """The confusion matrices of points whose answers are labels."""
+    return [matrix for point in points if (matrix := _matrix(point)) is not None]
+
+
+def _matrix(point: Point) -> Matrix | None:
+    rows = point.rows
+    if rows is None or not {"target", "prediction"} <= {*rows.columns}:
+        return None
+    names = point.record.labels or _texts(rows)
+    if not 1 < len(names) <= MAX_LABELS or not rows["target"].count():
+        return None
+    counts = confusion(rows["target"], rows["prediction"], names)
+    columns = [*names, figures.UNPARSED][: counts.shape[1]]
+    lines = [
+        (name, [(int(count), round(100 * int(count) / max(int(line.sum()), 1))) for count in line])
+        for name, line in zip(names, counts, strict=True)
+    ]
+    return Matrix(f"{point.number} {point.name}", names, columns, lines)
+
+
+def _texts(rows: pl.DataFrame) -> list[str]:
+    """The few texts that targets and predictions are, where no parser names the labels."""
+    if rows["target"].dtype != pl.String or rows["prediction"].dtype != pl.String:
+        return []
+    return sorted({*rows["target"].drop_nulls(), *rows["prediction"].drop_nulls()})
+
+
+def _plot(title: str, figure: Figure, caption: str = "") -> Plot:
+    """SVG without a date, and so the same for the same data."""
+    import matplotlib
+
+    buffer = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "runner"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+    source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return Plot(title, source, figure.get_figwidth(), caption)

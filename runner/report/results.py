@@ -1,0 +1,115 @@
+"""The table of results: a line for each point, a cell for each score, the published figure beside it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from runner.record import Record
+from runner.report.points import Point
+from runner.sweep import PARSED, headline, labels
+from runner.sweep_table import number
+from runner.types import Score
+
+PRINTED = 9
+"""Characters up to which a published figure is shown as it is printed; longer ones are rounded."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A score as shown; empty texts where there is nothing to say."""
+
+    value: str
+    low: str = ""
+    high: str = ""
+    parsed: str = ""
+    """The score over parsed rows, where it differs."""
+    published: str = ""
+    printed: str = ""
+    """The published figure in full, as the paper prints it."""
+    agrees: bool | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A point with what sets it apart and its cells; ``None`` for a score it does not have."""
+
+    number: str
+    setting: list[str]
+    cells: list[Cell | None]
+    n: str
+    failure: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """``keys`` head the settings, ``metrics`` the cells."""
+
+    keys: list[str]
+    metrics: list[str]
+    lines: list[Line]
+    met: int
+    compared: int
+
+    def panels(self, most: int) -> list[Results]:
+        """The same lines with at most so many scores each, as evenly as it goes."""
+        count = max(1, math.ceil(len(self.metrics) / most))
+        size = max(1, math.ceil(len(self.metrics) / count))
+        return [self._part(slice(first, first + size)) for first in range(0, len(self.metrics) or 1, size)]
+
+    def _part(self, chosen: slice) -> Results:
+        lines = [replace(line, cells=line.cells[chosen]) for line in self.lines]
+        return replace(self, metrics=self.metrics[chosen], lines=lines)
+
+
+def table(points: Sequence[Point]) -> Results:
+    """The results of all points."""
+    records = [point.record for point in points]
+    keys, metrics = labels(records), headline(records)
+    compared = [row["agrees"] for record in records for row in record.reference if row["agrees"] is not None]
+    return Results(
+        keys=list(keys.values()),
+        metrics=metrics,
+        lines=[_line(point, list(keys), metrics) for point in points],
+        met=sum(compared),
+        compared=len(compared),
+    )
+
+
+def _line(point: Point, keys: Sequence[str], metrics: Sequence[str]) -> Line:
+    record = point.record
+    counts = [score.n for score in record.scores.values() if score.n]
+    failure = "" if record.status == "finished" else f"{record.status}: {record.error or 'no reason given'}"
+    return Line(
+        number=point.number,
+        setting=["" if record.swept.get(key) is None else str(record.swept[key]) for key in keys],
+        cells=[cell(record, metric) for metric in metrics],
+        n=str(max(counts)) if counts else "",
+        failure=failure.partition("\n")[0],
+    )
+
+
+def cell(record: Record, metric: str) -> Cell | None:
+    """One score of one run; None if it has no such score."""
+    score = record.scores.get(metric)
+    if score is None:
+        return None
+    bounded = score.low is not None and score.high is not None
+    row = next((row for row in record.reference if row["metric"] == metric), {})
+    printed = str(row.get("printed", ""))
+    return Cell(
+        value=number(score.value, bounded),
+        low=number(score.low) if bounded else "",
+        high=number(score.high) if bounded else "",
+        parsed=_parsed(score, record.scores.get(f"{metric}{PARSED}")),
+        published=printed if len(printed) <= PRINTED else number(row["published"], bounded),
+        printed=printed,
+        agrees=row.get("agrees"),
+    )
+
+
+def _parsed(strict: Score, parsed: Score | None) -> str:
+    if parsed is None or parsed.value is None or number(parsed.value) == number(strict.value):
+        return ""
+    return f"{number(parsed.value)} of {parsed.n}"
