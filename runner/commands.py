@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import cast
@@ -21,6 +23,8 @@ from runner.run import run as carry_out
 from runner.schema import RunnerConfig, TrackingConfig
 from runner.sweep import summary
 from runner.types import Deployer
+
+log = logging.getLogger(__name__)
 
 OUTPUTS = Path("outputs")
 BESIDE_THE_RUN = ("reference", "export", "report", "reproduce")
@@ -115,9 +119,22 @@ def close_sweep(folder: Path, config: DictConfig, code: int) -> int:
     records = [read(point) for point in folders if (point / RECORD).exists()]
     if not records:
         return code
-    screen.sweep(summary(records), folder)
-    tracking.close_sweep(sweeping.read(folder).get("parent"), folders, _tracking(config))
+    line, comparison = _compared(folders)
+    screen.sweep(summary(records), folder, line)
+    files = {"comparison.csv": comparison} if comparison else {}
+    tracking.close_sweep(sweeping.read(folder).get("parent"), folders, _tracking(config), files)
     return int(any(record.status != "finished" for record in records)) or code
+
+
+def _compared(folders: Sequence[Path]) -> tuple[str, str]:
+    """The points of a sweep against its first one; what cannot be compared stops no sweep."""
+    from runner import report
+
+    try:
+        return report.with_first([folder for folder in folders if (folder / RECORD).exists()], build.build)
+    except Exception:
+        log.debug("the points are not compared", exc_info=True)
+        return "", ""
 
 
 def list_runs(_: DictConfig) -> None:

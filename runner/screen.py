@@ -124,13 +124,13 @@ def _failures(record: Record) -> list[str]:
     return [f"[yellow]{failed:.0f} rows failed; first: {record.tags.get('first_error')}[/]"] if failed else []
 
 
-def sweep(frame: pl.DataFrame, folder: Path) -> None:
-    """The table of a sweep; below it why points failed, and how many published figures are met."""
+def sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
+    """The table of a sweep; below it why points failed, how they compare, and which figures are met."""
     console.print()
     console.print(sweep_table.fitting(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
         console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
-    for line in (sweep_table.agreement(frame), sweep_table.spent(frame)):
+    for line in (compared, sweep_table.agreement(frame), sweep_table.spent(frame)):
         if line:
             console.print(line)
     console.print(f"[dim]sweep   {folder}[/]")

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runner.digest import digest
-from runner.report import comparing, facts, page, plots, reading, results
+from runner.report import comparing, facts, formats, page, plots, reading, results
 from runner.report.comparing import Build
 from runner.report.points import Point, command, find, load
 from runner.sweep import summary
-
-FILES = ("index.html", "table.md", "table.tex", "table.csv")
 
 
 def write(folders: Sequence[Path], target: Path, build: Build, rows: int = 50) -> list[Path]:
@@ -32,7 +30,9 @@ def write(folders: Sequence[Path], target: Path, build: Build, rows: int = 50) -
         "table.md": page.markdown(content),
         "table.tex": page.latex(content),
         "table.csv": summary([point.record for point in points]).write_csv(),
+        "comparison.csv": comparing.frame(content.compared.tables).write_csv(),
     }
+    texts = {name: text for name, text in texts.items() if text.strip()}
     for name, text in texts.items():
         (target / name).write_text(text, encoding="utf-8")
     return [target / name for name in texts]
@@ -56,6 +56,12 @@ def compose(points: Sequence[Point], folders: Sequence[Path], build: Build, rows
     )
 
 
+def with_first(folders: Sequence[Path], build: Build) -> tuple[str, str]:
+    """A sweep's points compared with the first: in a line, and as CSV; empty where rows differ."""
+    table = comparing.with_first(load(folders), build) if len(folders) <= comparing.MOST else None
+    return (formats.against_first(table), comparing.frame([table]).write_csv()) if table else ("", "")
+
+
 def name(folders: Sequence[Path]) -> str:
     """The name of a report: its folder's, or one that the same folders always have."""
     first = folders[0].resolve()
@@ -64,4 +70,4 @@ def name(folders: Sequence[Path]) -> str:
     return own if len(folders) == 1 else f"{own}-and-{len(folders) - 1}-more-{digest(rest)[:6]}"
 
 
-__all__ = ["Build", "Point", "compose", "find", "load", "name", "write"]
+__all__ = ["Build", "Point", "compose", "find", "load", "name", "with_first", "write"]

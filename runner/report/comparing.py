@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -18,6 +18,9 @@ Build = Callable[[Any, str], Any]
 
 ALL_PAIRS = 45
 """Up to so many pairs of one family each two points are compared, beyond it each with the first."""
+
+MOST = 20
+"""Points up to which a sweep is compared with its first one as soon as it ends."""
 
 LEVEL = 0.05
 
@@ -84,6 +87,28 @@ def compare(points: Sequence[Point], build: Build) -> Compared:
     return Compared(families, refused, tables, left_out, names)
 
 
+def frame(tables: Sequence[Table]) -> pl.DataFrame:
+    """All comparisons as one table; ``one`` and ``other`` are numbers of points."""
+    rows = [asdict(comparison) for table in tables for comparison in table.comparisons]
+    for row in rows:
+        numbers = row.pop("names")
+        row |= {"score_one": row["one"], "score_other": row["other"], "one": numbers[0], "other": numbers[1]}
+    return pl.DataFrame(rows, infer_schema_length=None)
+
+
+def with_first(points: Sequence[Point], build: Build) -> Table | None:
+    """Every other point compared with the first by the first metric that can; None if rows differ."""
+    families, refused = related(points)
+    if refused or not families or len(families[0].points) < 2:
+        return None
+    for name in _metrics(families):
+        try:
+            return Table(name, _within(name, families[0], build, families[0].points[0]))
+        except (ConfigError, DataError):
+            continue
+    return None
+
+
 def related(points: Sequence[Point]) -> tuple[list[Family], list[str]]:
     """Points by the rows they share, and for each family after the first why it is not in the first."""
     groups: list[list[Point]] = []
@@ -128,15 +153,18 @@ def _nodes(point: Point) -> Mapping[str, Any]:
 
 
 def _table(name: str, families: Sequence[Family], build: Build) -> Table:
-    found = [comparison for family in families for comparison in _within(name, family, build)]
+    found: list[Comparison] = []
+    for family in families:
+        first = family.points[0] if family.pairs > ALL_PAIRS else None
+        found += _within(name, family, build, first)
     if all(comparison.difference == 0 and comparison.detectable is None for comparison in found):
         raise ConfigError("the same in all points, row by row")
     return Table(name, adjusted(found))
 
 
-def _within(name: str, family: Family, build: Build) -> list[Comparison]:
+def _within(name: str, family: Family, build: Build, first: Point | None = None) -> list[Comparison]:
     metric = metric_of(name, family, build)
-    baseline = family.points[0].number if family.pairs > ALL_PAIRS else None
+    baseline = first.number if first else None
     runs = {point.number: point.rows for point in family.points if point.rows is not None}
     return [replace(one, metric=name) for one in compare_runs(metric, runs, baseline)]
 

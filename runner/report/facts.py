@@ -162,7 +162,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "answers worth": _cost("cost_usd_total"),
 }
 
-LONG = ("source", "table")
+LONG = ("source", "published in", "table")
 """Facts that are too long for a column."""
 
 

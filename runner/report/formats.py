@@ -9,6 +9,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from runner.report.comparing import Table
+
 _LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -65,6 +67,12 @@ def p_value(value: float | None) -> str:
     if value is None:
         return "–"
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def against_first(table: Table) -> str:
+    """Comparisons with one point in a line: ``f1 against [0], paired: [1] p 0.015, [2] p < 0.001 (Holm)``."""
+    each = ", ".join(f"{one.names[0]} p {p_value(one.adjusted)}" for one in table.comparisons)
+    return f"{table.metric} against {table.comparisons[0].names[1]}, paired by row: {each} (Holm)"
 
 
 def signed(value: float | None) -> str:

@@ -19,7 +19,8 @@ from runner.sweep import short
 SWEEP = "sweep.json"
 BESIDE_THE_POINT = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
 """Keys that change nothing of what is measured, and so tell no two runs apart."""
-_ABSENT = "–"
+ABSENT = "–"
+"""What stands for an override that another run has and this one has not."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Point:
         parts = [
             str(value) if bare and isinstance(value, str) else f"{short(key)}={value}"
             for key, value in swept.items()
+            if value != ABSENT
         ]
         return ", ".join(parts) or self.record.name
 
@@ -82,7 +84,7 @@ def told_apart(records: Sequence[Record]) -> list[Record]:
     keys = list(dict.fromkeys(key for given in overrides for key in given))
     varied = [key for key in keys if len({str(given.get(key)) for given in overrides}) > 1]
     return [
-        replace(record, job=number, swept={key: given.get(key, _ABSENT) for key in varied})
+        replace(record, job=number, swept={key: given.get(key, ABSENT) for key in varied})
         for number, (record, given) in enumerate(zip(records, overrides, strict=True))
     ]
 

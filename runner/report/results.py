@@ -53,14 +53,18 @@ class Results:
     compared: int
 
     def panels(self, most: int) -> list[Results]:
-        """The same lines with at most so many scores each, as evenly as it goes."""
+        """Tables of at most so many scores, as evenly as it goes; a point is in those in which it has one."""
         count = max(1, math.ceil(len(self.metrics) / most))
         size = max(1, math.ceil(len(self.metrics) / count))
         return [self._part(slice(first, first + size)) for first in range(0, len(self.metrics) or 1, size)]
 
     def _part(self, chosen: slice) -> Results:
         lines = [replace(line, cells=line.cells[chosen]) for line in self.lines]
-        return replace(self, metrics=self.metrics[chosen], lines=lines)
+        return replace(
+            self,
+            metrics=self.metrics[chosen],
+            lines=[line for line in lines if line.failure or any(line.cells)],
+        )
 
 
 def table(points: Sequence[Point]) -> Results:

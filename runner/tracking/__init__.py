@@ -118,13 +118,18 @@ def open_sweep(
     return _attempt(work, config, RunnerError) if config.enabled else None
 
 
-def close_sweep(parent: str | None, folders: Sequence[Path], config: TrackingConfig) -> None:
-    """Put the summary of the points in ``folders`` on their parent run, and its outcome."""
+def close_sweep(
+    parent: str | None,
+    folders: Sequence[Path],
+    config: TrackingConfig,
+    files: Mapping[str, str] | None = None,
+) -> None:
+    """Put the summary of the points in ``folders`` on their parent run, its outcome and further texts."""
 
     def work() -> None:
         from runner.tracking import store, sweeps
 
-        sweeps.close(str(parent), folders, store.connect(config))
+        sweeps.close(str(parent), folders, store.connect(config), files or {})
 
     if config.enabled and parent is not None:
         _attempt(work, config)

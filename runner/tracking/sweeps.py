@@ -46,12 +46,14 @@ def start(
         return runs.create(store, name, given | identity, IN_PROGRESS, (started or now, now))
 
 
-def close(parent: str, folders: Sequence[Path], store: Store) -> None:
-    """Put table, plots, shared params and the outcome on the parent run; may be repeated."""
+def close(parent: str, folders: Sequence[Path], store: Store, files: Mapping[str, str] | None = None) -> None:
+    """Put table, plots, shared params, further files and the outcome on the parent run; may be repeated."""
     records = [read(folder) for folder in folders if (folder / RECORD).exists()]
     frame = summary(records)
     with TemporaryDirectory() as staging:
         _stage(frame, records, Path(staging))
+        for name, text in (files or {}).items():
+            Path(staging, name).write_text(text)
         store.client.log_artifacts(parent, staging)
     tags = artifacts.table_tag([TABLE]) | {"mlflow.note.content": _note(frame, records, len(folders))}
     _log_values(parent, records, len(folders), store, tags)
