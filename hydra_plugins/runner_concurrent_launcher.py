@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -38,6 +38,31 @@ ConfigStore.instance().store(
 )
 
 
+class _Composer:
+    """A loader that composes a point once: sweepers compose each to check it, launchers to run it."""
+
+    def __init__(self, loader: ConfigLoader) -> None:
+        self._loader = loader
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """What a sweeper calls."""
+        config = self._loader.load_sweep_config(master_config, sweep_overrides)
+        self._composed[tuple(sweep_overrides)] = config
+        return config
+
+    def take(self, master_config: DictConfig, overrides: list[str]) -> DictConfig:
+        """The config of one point, which is nobody else's."""
+        config = self._composed.pop(tuple(overrides), None)
+        if config is None:
+            return self._loader.load_sweep_config(master_config, overrides)
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+
 class ConcurrentLauncher(Launcher):
     """Runs points as threads; results and failures are per point, as with Hydra's own launchers."""
 
@@ -45,10 +70,14 @@ class ConcurrentLauncher(Launcher):
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        self.config, self.hydra_context, self.task_function = config, hydra_context, task_function
+        self.config, self.task_function = config, task_function
+        self.composer = _Composer(hydra_context.config_loader)
+        hydra_context.config_loader = cast(ConfigLoader, self.composer)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run every point; a failed one is in its return value and stops no other."""
+        from runner import loop
+
         setup_globals()
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,43 +85,53 @@ class ConcurrentLauncher(Launcher):
             self.config.hydra.runtime.output_dir = str(folder)
         configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
         logging.captureWarnings(True)
-        workers = self.n_jobs or min(MOST, len(job_overrides))
-        with ThreadPoolExecutor(workers, thread_name_prefix="point") as pool:
-            # each point starts as soon as it is composed, which takes longer than anything else here
-            running = [
-                pool.submit(self._run, *self._prepare(initial_job_idx + number, list(overrides)))
-                for number, overrides in enumerate(job_overrides)
-            ]
-            return [job.result() for job in running]
+        _resolve_by_thread()
+        pool = ThreadPoolExecutor(self.n_jobs or min(MOST, len(job_overrides)), thread_name_prefix="point")
+        points = []
+        try:
+            for number, overrides in enumerate(map(list, job_overrides), initial_job_idx):
+                config = self.composer.take(self.config, overrides)
+                points.append(pool.submit(self._run, number, config, overrides))
+            loop.attend(*points)
+            return [point.result() for point in points]
+        except BaseException:
+            loop.interrupt()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
-    def _prepare(self, number: int, overrides: list[str]) -> tuple[DictConfig, JobReturn]:
-        """Compose one point, with its folder and its saved config, and resolve what depends on Hydra."""
-        config = self.hydra_context.config_loader.load_sweep_config(self.config, overrides)
-        with open_dict(config):
-            config.hydra.job.id, config.hydra.job.num = f"job_id_{number}", number
-        folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
-        with open_dict(config):
-            config.hydra.runtime.output_dir = str(folder.absolute())
-        HydraConfig.instance().set_config(config)
+    def _run(self, number: int, config: DictConfig, overrides: list[str]) -> JobReturn:
+        """One point, in its own folder."""
+        from runner.job import running
+
         result = JobReturn()
         result.overrides, result.hydra_cfg, result.working_dir = overrides, config, str(Path.cwd())
+        with open_dict(config):
+            config.hydra.job.id, config.hydra.job.num = f"job_id_{number}", number
+            folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
+            config.hydra.runtime.output_dir = str(folder.absolute())
         result.cfg = deepcopy(config)
         with read_write(result.cfg), open_dict(result.cfg):
             del result.cfg["hydra"]
-        _save(config, result.cfg, folder / ".hydra")
-        return config, result
-
-    def _run(self, config: DictConfig, result: JobReturn) -> JobReturn:
-        from runner.job import running
-
         try:
             with running(config.hydra):
+                _save(config, result.cfg, folder / ".hydra")
                 result.return_value = self.task_function(result.cfg)
             result.status = JobStatus.COMPLETED
         except Exception as error:
             result.return_value = error
             result.status = JobStatus.FAILED
         return result
+
+
+def _resolve_by_thread() -> None:
+    """``${hydra:job.num}`` means the point of this thread; Hydra's own resolver knows one job a process."""
+    from runner import job
+
+    def of_this_job(path: str) -> Any:
+        return OmegaConf.select(job.settings(), path)
+
+    OmegaConf.register_new_resolver("hydra", of_this_job, replace=True)
 
 
 def _save(config: DictConfig, task: Any, folder: Path) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -14,19 +14,39 @@ T = TypeVar("T")
 SLICE_S = 0.2
 _lock = threading.Lock()
 _loops: list[asyncio.AbstractEventLoop] = []
+_under_way: set[Future[Any]] = set()
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine and wait for it. If waiting is interrupted the coroutine is cancelled."""
+    """Run a coroutine and wait for it. If waiting is interrupted the coroutine is cancelled.
+
+    Raises ``KeyboardInterrupt`` also in a thread whose work :func:`interrupt` cancels.
+    """
     future: Future[T] = asyncio.run_coroutine_threadsafe(work, _running())
+    _under_way.add(future)
     try:
-        # in slices: a signal that another thread receives does not wake this one
-        while not wait([future], timeout=SLICE_S).done:
-            pass
+        attend(future)
     except BaseException:
         future.cancel()
         raise
-    return future.result()
+    finally:
+        _under_way.discard(future)
+    try:
+        return future.result()
+    except CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def attend(*futures: Future[Any]) -> None:
+    """Wait until all are done, in slices: a signal that another thread receives does not wake this one."""
+    while wait(futures, timeout=SLICE_S).not_done:
+        pass
+
+
+def interrupt() -> None:
+    """Cancel what all threads wait for: Ctrl-C reaches the main thread alone."""
+    for future in list(_under_way):
+        future.cancel()
 
 
 def _running() -> asyncio.AbstractEventLoop:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,10 +29,12 @@ def fitting(frame: pl.DataFrame, console: Console) -> Table:
         table = _table(frame, shown, intervals, stacked)
         if _fits(table, console):
             return table
-    for kept in range(len(shown) - 1, 1, -1):
-        table = _table(frame, shown[:kept], intervals=False, stacked=True)
-        if _fits(table, console):
-            break
+
+    def too_wide(kept: int) -> bool:
+        return not _fits(_table(frame, shown[:kept], intervals=False, stacked=True), console)
+
+    kept = max(2, 1 + bisect_left(range(2, len(shown)), True, key=too_wide))
+    table = _table(frame, shown[:kept], intervals=False, stacked=True)
     table.caption = f"too wide for this screen: {', '.join(shown[kept:])}"
     table.caption_justify = "left"
     return table

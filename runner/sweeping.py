@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,10 +15,21 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from runner.errors import RunnerError
 from runner.schema import TrackingConfig
 
 SWEEP = "sweep.json"
-_opened: list[tuple[Path, DictConfig]] = []
+IN_THREADS = "hydra_plugins.runner_concurrent_launcher.ConcurrentLauncher"
+
+
+@dataclass(frozen=True)
+class _Opened:
+    folder: Path
+    config: DictConfig
+    opening: threading.Thread | None = None
+
+
+_opened: list[_Opened] = []
 
 
 class OpenSweep(Callback):
@@ -28,15 +42,29 @@ class OpenSweep(Callback):
         overrides = [str(override) for override in config.hydra.overrides.task]
         started = time.time()
         told = {"fixed": fixed(overrides), "overrides": overrides, "started": started}
-        _write(folder, told | {"parent": _open(folder, config, started)})
-        _opened.append((folder, config))
+        _write(folder, told)
+        opening = None
+        if config.hydra.launcher.get("_target_") == IN_THREADS:
+            # importing MLflow takes seconds, in which points that are threads already wait for servers
+            opening = threading.Thread(target=_try_to_open, args=(folder, config, told), daemon=True)
+            opening.start()
+        else:
+            _open(folder, config, told)
+        _opened.append(_Opened(folder, config, opening))
 
 
-def _open(folder: Path, config: DictConfig, started: float) -> str | None:
+def _try_to_open(folder: Path, config: DictConfig, told: dict[str, Any]) -> None:
+    with suppress(RunnerError):  # points meet it again, and say so when they are logged
+        _open(folder, config, told)
+
+
+def _open(folder: Path, config: DictConfig, told: dict[str, Any]) -> None:
     from runner import tracking
 
     settings = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
-    return tracking.open_sweep(str(config.get("name") or "sweep"), folder.name, settings, started=started)
+    name = str(config.get("name") or "sweep")
+    parent = tracking.open_sweep(name, folder.name, settings, started=told["started"])
+    _write(folder, told | {"parent": parent})
 
 
 def fixed(overrides: list[str]) -> dict[str, str]:
@@ -82,8 +110,16 @@ def finish(code: int) -> int:
     """Close the sweep that this process launched, if any; 1 if a point failed, else ``code``."""
     from runner import commands
 
-    return commands.close_sweep(*_opened.pop(), code) if _opened else code
+    if not _opened:
+        return code
+    sweep = _opened.pop()
+    if sweep.opening:
+        sweep.opening.join()
+    return commands.close_sweep(sweep.folder, sweep.config, code)
 
 
 def _write(folder: Path, told: dict[str, Any]) -> None:
-    (folder / SWEEP).write_text(json.dumps(told, indent=1, default=str))
+    """Whole or not at all: points read it while it is written."""
+    partial = folder / f"{SWEEP}.partial"
+    partial.write_text(json.dumps(told, indent=1, default=str))
+    partial.replace(folder / SWEEP)
