@@ -1,0 +1,1 @@
+"""How fast the engine is, as ratios to a bare loop in the same minute: ``python -m tests.benchmarks``."""
