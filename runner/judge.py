@@ -42,7 +42,10 @@ def judge(
 def questions(frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None) -> pl.DataFrame:
     """What the judge is asked, as ``judge_messages``: once per row, or for both orders of ``row``, its id."""
     if sides:
-        frame = frame.with_columns(first=pl.col(sides[0]), second=pl.col(sides[1]), row=pl.col("id"))
+        first, second = (pl.col(side) for side in sides)
+        if frame.schema[sides[0]] != frame.schema[sides[1]]:  # such as an answer beside a parsed target
+            first, second = first.cast(pl.String), second.cast(pl.String)
+        frame = frame.with_columns(first=first, second=second, row=pl.col("id"))
         frame = both_orders(frame, "first", "second").with_columns(id=pl.concat_str("id", "order"))
     return render(frame, responder.prompt, column=f"{PREFIX}messages")
 
