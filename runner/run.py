@@ -28,7 +28,7 @@ from runner import (
 from runner.budget import Budget
 from runner.build import Plan
 from runner.engine import Purse
-from runner.errors import DataError
+from runner.errors import DataError, ProviderError
 from runner.ledger import Ledger
 from runner.record import PREDICTIONS, Record
 from runner.spending import Spending
@@ -102,6 +102,7 @@ def answer(
     """Completions and predictions; the gold value goes through the same parser."""
     bar = advance(responder.provider.model, frame.height)
     frame = respond.complete(frame, responder, ledger, bar, purse=purse)
+    refuse_silence(frame)
     frame = respond.predict(frame, responder.parser)
     if "target" not in frame.columns:
         return frame
@@ -112,6 +113,13 @@ def likely(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
     """Probabilities of the positive class, where the answers' log-probabilities tell."""
     positive = plan.config.dataset.params.get("positive")
     return probability.add(frame, parse.classes(plan.responder.parser), positive)
+
+
+def refuse_silence(frame: pl.DataFrame) -> None:
+    """A run in which every single row failed has measured nothing, and says so instead of giving zeros."""
+    errors = frame["error"].drop_nulls()
+    if errors.len() == frame.height:
+        raise ProviderError(f"none of the {frame.height} rows was answered; the first: {errors[0]}")
 
 
 def judged(

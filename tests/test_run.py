@@ -34,6 +34,8 @@ EXPERIMENT = ["--config-dir", "mine", "dataset=even", "prompt=even", "metric=acc
 def even(call: Call) -> Reply:
     """A model that knows what is even, but stammers at 5; and judges what it said."""
     words = call.json["messages"][-1]["content"].split()
+    if words[0] == "nothing":
+        return Reply({"error": {"message": "unreadable"}}, status=400)
     if words[0] == "judge":
         return Reply(completion("correct" if words[1] == words[2] else "incorrect"))
     return Reply(completion("hm" if words[1] == "5" else "even" if int(words[1]) % 2 == 0 else "odd"))
@@ -124,3 +126,11 @@ def test_objective(command, runner):
     outcome = command("objective=f1")
     assert outcome.code == 2
     assert "objective: 'f1' is no metric" in outcome.err
+
+
+def test_no_row_answered(command, runner, server):
+    """A run in which every row fails is a failed run with the reason, not a score of zero."""
+    outcome = command("prompt.user='nothing to see'")
+    assert outcome.code == 1
+    assert "none of the 20 rows was answered; the first: " in outcome.err
+    assert runner.records()[0].status == "failed"
