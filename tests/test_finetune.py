@@ -134,3 +134,19 @@ def test_deployed_evaluated_deleted(command, runner):
         assert command(*provider).code == 0
         assert (api.made, len(api.jobs)) == (1, 1)
     assert [record.scores["exact_agreement"].value for record in runner.records()] == [1, 1]
+
+
+def test_reproduced_by_its_identity(command, runner, monkeypatch):
+    """A checkpoint's run is made again without its job, its server and its key; its training is compared."""
+    with serving(Answering()) as server:
+        provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
+        assert command(*provider, "checkpoint=1").code == 0
+    monkeypatch.delenv("OPENAI_API_KEY")
+    (folder,) = runner.folder.glob("outputs/runs/*")
+    outcome = runner("reproduce", str(folder), "--config-dir", "mine")
+    assert outcome.code == 0, outcome.err
+    assert [line.split()[1] for line in outcome.out.splitlines() if line.startswith("training")] == ["same"]
+    rows = [json.dumps(row | {"target": "0"} if row["part"] == "train" else row) for row in ROWS]
+    (runner.folder / "rows.jsonl").write_text("\n".join(rows))
+    assert "not reproduced" in (outcome := runner("reproduce", str(folder), "--config-dir", "mine")).err
+    assert "data train, training" in outcome.err
