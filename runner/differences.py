@@ -87,31 +87,33 @@ def inputs(then: Record, now: Record) -> list[Check]:
 
 
 def rows(then: pl.DataFrame, now: pl.DataFrame, given: Sequence[str]) -> list[Change]:
-    """The cells that differ: of the columns ``given`` in the data, of the chats, and of all answers."""
-    old = {row["id"]: row for row in then.iter_rows(named=True)}
-    new = {row["id"]: row for row in now.iter_rows(named=True)}
-    changes = [Change(key, "row", "there", "gone") for key in old if key not in new]
-    changes += [Change(key, "row", "", "new") for key in new if key not in old]
-    for key in old:
-        if key in new:
-            changes += _cells(key, old[key], new[key], given)
-    return changes
+    """The cells that differ, row by row: of the columns ``given`` in the data, of chats and of answers."""
+    gone, new = set(then["id"]) - set(now["id"]), set(now["id"]) - set(then["id"])
+    changes = [Change(key, "row", "there", "gone") for key in then["id"] if key in gone]
+    changes += [Change(key, "row", "", "new") for key in now["id"] if key in new]
+    ids = then.filter(~pl.col("id").is_in(list(gone))).select("id")
+    both = [ids.join(frame, on="id", how="left", maintain_order="left") for frame in (then, now)]
+    names = [*(name for name in given if name in then.columns and name not in ANSWERS), *COMPARED]
+    cells = [
+        (row, place, Change(ids["id"][row], name, *values))
+        for place, name in enumerate(names)
+        for row, values in _unequal(*(_column(frame, name) for frame in both))
+    ]
+    return changes + [change for *_, change in sorted(cells, key=lambda cell: cell[:2])]
 
 
-def _cells(
-    key: str, old: Mapping[str, Any], new: Mapping[str, Any], given: Sequence[str]
-) -> Iterator[Change]:
-    data = [name for name in given if name in old and name not in ANSWERS]
-    for name in [*data, *COMPARED]:
-        if not _equal(old, new, name):
-            yield Change(key, name, old.get(name), new.get(name))
+def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+    return frame[name] if name in frame.columns else pl.Series(name, [None] * frame.height, dtype=pl.Null)
 
 
-def _equal(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> bool:
-    one, other = old.get(name), new.get(name)
-    if isinstance(one, float) and isinstance(other, float):
-        return _close(one, other)
-    return bool(one == other)
+def _unequal(then: pl.Series, now: pl.Series) -> Iterator[tuple[int, tuple[Any, Any]]]:
+    """The places where two columns differ, with both values."""
+    if then.dtype == now.dtype and then.equals(now):
+        return
+    for row, values in enumerate(zip(then.to_list(), now.to_list(), strict=True)):
+        numbers = all(isinstance(value, float) for value in values)
+        if not (_close(*values) if numbers else values[0] == values[1]):
+            yield row, values
 
 
 def counted(changes: Sequence[Change], now: pl.DataFrame, columns: Sequence[str] = COMPARED) -> list[Check]:
