@@ -21,7 +21,7 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner import job, schema
+from runner import job, schema, validate
 from runner.errors import BudgetError
 
 PACKAGE = Path(__file__).parent
@@ -137,6 +137,9 @@ def options_first(arguments: list[str]) -> list[str]:
 
 
 def _start(command: str) -> None:
+    for argument in sys.argv[1:]:  # before Hydra saves them
+        key, _, value = argument.partition("=")
+        validate.refuse_password(key, value)
     schema.register()
     failed: list[Exception] = []
     task = _lazily(COMMANDS[command], failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -14,3 +15,12 @@ def without_credentials(value: str) -> str:
     'postgresql://***@host/runs'
     """
     return _CREDENTIALS.sub("***@", value)
+
+
+def password_in(text: str) -> bool:
+    """Whether a URL in the text carries a password.
+
+    >>> password_in("ledger.url=postgresql://me:secret@host/runs"), password_in("postgresql://me@host/runs")
+    (True, False)
+    """
+    return bool(_PASSWORD.search(text))

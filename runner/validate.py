@@ -7,6 +7,7 @@ from typing import Any
 
 from runner import reference
 from runner.errors import ConfigError
+from runner.redact import password_in
 from runner.schema import HyperparameterConfig, RunnerConfig
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -42,8 +43,19 @@ def validate(config: RunnerConfig) -> None:
         _limits(config.judge.provider, "judge.provider")
     _check("dataset.limit", config.dataset.limit, POSITIVE)
     _check("budget_usd", config.budget_usd, COUNT)
+    for key, url in (("ledger.url", config.ledger.url), ("tracking.uri", config.tracking.uri)):
+        refuse_password(key, url or "")
     _traces(config.tracking.traces)
     reference.published(config.reference)
+
+
+def refuse_password(key: str, url: str) -> None:
+    """Raise :class:`ConfigError` for a URL with a password: Hydra saves every config and override."""
+    if password_in(url):
+        raise ConfigError(
+            f"{key}: holds a password, which every run would save; leave it out and set PGPASSWORD "
+            "or use ~/.pgpass for PostgreSQL, MLFLOW_TRACKING_USERNAME and _PASSWORD for a tracking server"
+        )
 
 
 def _hyperparameters(values: HyperparameterConfig, key: str) -> None:

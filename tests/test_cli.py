@@ -72,3 +72,12 @@ def test_module(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
     assert "name: human_evaluator" in done.stdout
     assert time.monotonic() - started < 30
+
+
+def test_no_password_is_saved(runner):
+    """A password in a URL is refused before anything is written, and where else it can be is said."""
+    url = "postgresql+psycopg://me:hunter2@db/runs"
+    for typed in ([f"ledger.url={url}"], ["-m", f"tracking.uri={url}", "hyperparameter.seed=1,2"]):
+        outcome = runner(*typed)
+        assert (outcome.code, "hunter2" in outcome.err, "PGPASSWORD" in outcome.err) == (2, False, True)
+    assert not list(runner.folder.iterdir())
