@@ -1,0 +1,127 @@
+"""What the docs show is what happens: files and commands are taken from the pages themselves."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
+
+from runner import cli, schema
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+BLOCK = re.compile(
+    r"^(?:`(?P<file>[\w./]+)`\n\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
+)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The arguments of every ``runner`` line in the page's shell blocks."""
+    for block in BLOCK.finditer(page.read_text()):
+        for line in block["text"].splitlines() if block["kind"] == "sh" else ():
+            program, *arguments = shlex.split(line, comments=True) or [""]
+            if program in ("runner", "bin/runner"):
+                yield arguments
+
+
+def asks_a_model(arguments: list[str]) -> bool:
+    return any(argument.startswith("provider=") for argument in arguments)
+
+
+def points(overrides: list[str]) -> Iterator[list[str]]:
+    """Each value of each swept key once, with the first values of the others."""
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [
+        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
+        if o.is_sweep_override()
+        else [text]
+        for o, text in zip(parsed, overrides, strict=True)
+    ]
+    first = [values[0] for values in choices]
+    yield first
+    for place, values in enumerate(choices):
+        for value in values[1:]:
+            yield [*first[:place], value, *first[place + 1 :]]
+
+
+DOCUMENTED = [
+    pytest.param(arguments, id=f"{page.stem}: {' '.join(arguments)}"[:80])
+    for page in PAGES
+    for arguments in commands(page)
+    if "--config-dir" not in arguments
+]
+
+
+@pytest.mark.parametrize("arguments", DOCUMENTED)
+def test_commands_compose(arguments):
+    """Every command that a page shows is a command, and every point of it a config."""
+    command = arguments[0] if arguments and arguments[0] in cli.COMMANDS else None
+    given = cli.named(cli.FOLDERS.get(command or ""), arguments[1:] if command else arguments)
+    overrides = [argument for argument in given if not argument.startswith("-")]
+    schema.register()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        for point in points(overrides):
+            assert OmegaConf.to_object(compose("config", point))
+
+
+def test_the_pages_show_commands():
+    """The pattern finds what it should: the README's commands and the tutorial's."""
+    assert {len(list(commands(page))) > 3 for page in (PAGES[0], TUTORIAL)} == {True}
+
+
+def test_links_lead_somewhere():
+    """A page links to files that exist."""
+    for page in PAGES:
+        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def spaced(text: str) -> list[str]:
+    """Lines without the spaces that only align them."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def steps(page: Path) -> Iterator[tuple[str, str, str]]:
+    """Files of a page with their text, and shell blocks with the lines that they are said to print."""
+    blocks = [
+        (block["file"] or "", block["kind"], block["text"]) for block in BLOCK.finditer(page.read_text())
+    ]
+    for (file, kind, text), (_, following, printed) in zip(blocks, [*blocks[1:], ("", "", "")], strict=True):
+        if file:
+            yield file, text, ""
+        elif kind == "sh":
+            yield "", text, printed if following == "text" else ""
+
+
+def test_tutorial(runner, shared_data):
+    """From an empty folder: the page's files, its commands in their order, and what it says they print."""
+    for file, text, printed in steps(TUTORIAL):
+        if file:
+            (runner.folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (runner.folder / file).write_text(text)
+        for line in () if file else text.splitlines():
+            _, *arguments = shlex.split(line, comments=True)
+            outcome = runner(
+                *arguments, *(["--cfg", "job"] if asks_a_model(arguments) else ["tracking=none"])
+            )
+            assert (outcome.code != 0) == printed.startswith("error:"), outcome.err
+            said = spaced(outcome.out + outcome.err)
+            assert [line for line in spaced(printed) if line not in said] == []
+    assert len([record for record in runner.records() if record.status == "finished"]) == 6
+    assert len(list(runner.folder.glob("outputs/reports/*/index.html"))) == 1
+
+
+def test_mistake_in_the_readme(runner):
+    """The README's example of a mistake is what the command says; its … stands for more names."""
+    command, message = re.search(r"\$ runner ([^\n]*)\n(error: [^\n]*)", PAGES[0].read_text()).groups()
+    pattern = ".*".join(re.escape(part) for part in message.split("…"))
+    assert re.search(pattern, runner(command, "tracking=none").err)
