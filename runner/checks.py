@@ -20,7 +20,7 @@ from runner.build import Plan
 from runner.differences import Check, settings
 from runner.errors import ConfigError, RunnerError
 from runner.explain import explain
-from runner.prompt import compile_prompt
+from runner.prompt import SUFFIX, compile_prompt
 from runner.providers.recorded import Recorded
 from runner.record import Record, dumps, loads
 from runner.restore import Past
@@ -63,7 +63,7 @@ def _prompt(prompt: PromptConfig, key: str, then: Mapping[str, str]) -> list[Che
 
 def _files(prompt: PromptConfig) -> list[str]:
     turns = (getattr(prompt, turn) for turn in restore.TURNS)
-    return [turn for turn in turns if turn and turn.endswith(restore.SUFFIX) and "\n" not in turn]
+    return [turn for turn in turns if turn and turn.endswith(SUFFIX) and "\n" not in turn]
 
 
 def _lines(then: str, now: str) -> str:

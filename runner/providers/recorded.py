@@ -19,15 +19,9 @@ class Recorded:
     stored = True
     max_concurrency = 1
 
-    @property
-    def name(self) -> str:
-        """The service, as prices know it."""
-        return str(self.known_as.get("provider", "recorded"))
-
-    @property
-    def model(self) -> str:
-        """The model's name; weights have none."""
-        return str(self.known_as.get("model", "recorded"))
+    def __post_init__(self) -> None:
+        self.name = str(self.known_as.get("provider", "recorded"))
+        self.model = str(self.known_as.get("model", "recorded"))  # weights have no name
 
     def identity(self) -> Mapping[str, Any]:
         """What the record says."""
