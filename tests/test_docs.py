@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
+from runner import arguments as line
 from runner import cli, schema
 
 ROOT = Path(__file__).parents[1]
@@ -63,8 +64,8 @@ DOCUMENTED = [
 @pytest.mark.parametrize("arguments", DOCUMENTED)
 def test_commands_compose(arguments):
     """Every command that a page shows is a command, and every point of it a config."""
-    command = arguments[0] if arguments and arguments[0] in cli.COMMANDS else None
-    given = cli.named(cli.FOLDERS.get(command or ""), arguments[1:] if command else arguments)
+    command = arguments[0] if arguments and arguments[0] in line.COMMANDS else None
+    given = line.named(line.FOLDERS.get(command or ""), arguments[1:] if command else arguments)
     overrides = [argument for argument in given if not argument.startswith("-")]
     schema.register()
     GlobalHydra.instance().clear()

@@ -16,14 +16,14 @@ PURE = {
     "table", "tokens", "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
-    "batch", "budget", "claim", "engine", "finetune", "judge", "ledger", "limits", "loop", "overlay", "respond",
-    "spending", "workload", "writer",
+    "batch", "budget", "claim", "engine", "finetune", "judge", "ledger", "limits", "loop", "overlay",
+    "respond", "spending", "workload", "writer",
 }  # fmt: skip
 EDGES = {"providers", "tracking"}
 WIRING = {
-    "__main__", "build", "checks", "cli", "commands", "estimate", "estimate_table", "explain", "export",
-    "job", "model", "origin", "progress", "replay", "reproduce", "restore", "run", "screen", "sweeping",
-    "validate",
+    "__main__", "arguments", "build", "checks", "cli", "commands", "estimate", "estimate_table",
+    "explain", "export", "job", "model", "origin", "progress", "replay", "reproduce", "restore", "run",
+    "screen", "sweeping", "validate",
 }  # fmt: skip
 LEVEL = {name: level for level, names in enumerate((PURE, EFFECTS, EDGES, WIRING)) for name in names}
 
