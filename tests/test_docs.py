@@ -64,8 +64,8 @@ DOCUMENTED = [
 @pytest.mark.parametrize("arguments", DOCUMENTED)
 def test_commands_compose(arguments):
     """Every command that a page shows is a command, and every point of it a config."""
-    command = arguments[0] if arguments and arguments[0] in line.COMMANDS else None
-    given = line.named(line.FOLDERS.get(command or ""), arguments[1:] if command else arguments)
+    command = arguments[0] if arguments and arguments[0] in typed.COMMANDS else None
+    given = typed.named(typed.FOLDERS.get(command or ""), arguments[1:] if command else arguments)
     overrides = [argument for argument in given if not argument.startswith("-")]
     schema.register()
     GlobalHydra.instance().clear()
