@@ -143,6 +143,12 @@ def test_facts_are_said_once_or_side_by_side():
     assert told.lines == [["[0]", "0", "m0"], ["[1]", "1", "m1"], ["[2]", "2", ""]]
 
 
+def test_a_judge_is_named_with_its_model():
+    """Who judged, by what identifies it; digests are cut to their beginning."""
+    judge = {"config": {"judge": {"name": "correctness"}}, "identities": {"judge": {"weights": "ab" * 32}}}
+    assert ("judge", "correctness (weights abababababab)") in facts.gather([point(**judge)]).shared
+
+
 def test_comparison_corrects_over_all_pairs():
     """Each two points on the same rows are tested; Holm's correction counts the tests of all sets of rows."""
     other = rows(0.5, id=[f"other {i}" for i in range(40)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -111,10 +112,33 @@ def _param(name: str) -> Callable[[Record], str]:
     return lambda record: text(record.params.get(name))
 
 
+def _who(role: str) -> Callable[[Record], str]:
+    """What identifies the model in a role: provider, endpoint, the beginning of digests."""
+
+    def who(record: Record) -> str:
+        identity = {key: text(value) for key, value in record.identities.get(role, {}).items() if value}
+        return ", ".join(f"{key} {_DIGEST.sub(_beginning, value)}" for key, value in identity.items())
+
+    return who
+
+
+_DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
+
+
+def _beginning(found: re.Match[str]) -> str:
+    return found[0][:12]
+
+
 def _judge(record: Record) -> str:
-    judge = record.config.get("judge") or {}
-    model = (judge.get("provider") or {}).get("model")
-    return f"{judge['name']} ({model})" if judge and model else str(judge.get("name", ""))
+    """The judge's name and what identifies its model."""
+    name = (record.config.get("judge") or {}).get("name")
+    return f"{name} ({_who('judge')(record)})".removesuffix(" ()") if name else ""
+
+
+def _software(record: Record) -> str:
+    """Versions of this package and of Python; all others are in the record."""
+    names = ("llm-experiment-runner", "python")
+    return ", ".join(f"{name} {record.environment[name]}" for name in names if name in record.environment)
 
 
 def _published(name: str) -> Callable[[Record], str]:
@@ -143,6 +167,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "model": _tag("model"),
     "provider": _tag("provider"),
     "stage": _tag("stage"),
+    "identity": _who("model"),
     "judge": _judge,
     "data": _data,
     "data digest": _input("digest", 12),
@@ -153,6 +178,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "published in": _published("source"),
     "table": _published("table"),
     "code": _tag("git_sha"),
+    "software": _software,
     "answered": _count("answered"),
     "parsed": _count("parsed"),
     "failed": _count("failed"),
@@ -162,7 +188,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "answers worth": _cost("cost_usd_total"),
 }
 
-LONG = ("source", "published in", "table")
+LONG = ("identity", "judge", "source", "published in", "table")
 """Facts that are too long for a column."""
 
 

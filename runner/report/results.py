@@ -44,13 +44,15 @@ class Line:
 
 @dataclass(frozen=True)
 class Results:
-    """``keys`` head the settings, ``metrics`` the cells."""
+    """``keys`` head the settings, ``metrics`` the cells; ``met`` of ``compared`` published figures agree."""
 
     keys: list[str]
     metrics: list[str]
     lines: list[Line]
     met: int
     compared: int
+    exact: bool
+    """Whether all of them had to agree digit by digit, as those of replays do."""
 
     def panels(self, most: int) -> list[Results]:
         """Tables of at most so many scores, as evenly as it goes; a point is in those in which it has one."""
@@ -78,6 +80,9 @@ def table(points: Sequence[Point]) -> Results:
         lines=[_line(point, list(keys), metrics) for point in points],
         met=sum(compared),
         compared=len(compared),
+        exact=all(
+            (record.config.get("reference") or {}).get("exact") for record in records if record.reference
+        ),
     )
 
 
