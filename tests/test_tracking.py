@@ -288,3 +288,24 @@ def test_examples_in_docstrings_hold(module):
 def test_names_that_become_one_are_told_apart():
     """Two names that MLflow would see as one keep their values."""
     assert names.keys({"a=b": 1, "a@b": 2, "a_b": 3}) == {"a_b": 1, "a_b_2": 2, "a_b_3": 3}
+
+
+def test_store_is_made_whole(tmp_path, monkeypatch):
+    """What a killed process left of a store in the making is no obstacle to the next one."""
+    monkeypatch.chdir(tmp_path)
+    code = f"""
+import os, threading
+from runner import tracking
+from runner.schema import TrackingConfig
+
+def kill_in_the_middle():
+    while not os.path.exists("mlflow.db.partial") or os.path.getsize("mlflow.db.partial") < 150_000:
+        pass
+    os.kill(os.getpid(), 9)
+
+threading.Thread(target=kill_in_the_middle, daemon=True).start()
+tracking.prepare(TrackingConfig(uri="sqlite:///{tmp_path}/mlflow.db"))
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == -9
+    assert not (tmp_path / "mlflow.db").exists()
+    assert tracking.prepare(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"))

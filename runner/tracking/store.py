@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -116,6 +117,7 @@ def _create_database(uri: str, name: str) -> Store:
 
     The lock around this holds back processes of this program, not ``mlflow ui`` and not other machines.
     """
+    _make_file(uri)
     for pause in (1, 4):
         try:
             return _create(uri, name)
@@ -124,6 +126,25 @@ def _create_database(uri: str, name: str) -> Store:
         except Exception:
             time.sleep(pause)
     return _create(uri, name)
+
+
+def _make_file(uri: str) -> None:
+    """A new SQLite store is made under another name and put in its place whole.
+
+    MLflow's migrations take seconds, and a store whose making was cut off can never be opened again.
+    """
+    from mlflow import MlflowClient
+    from sqlalchemy import make_url
+
+    url = make_url(uri)
+    file = Path(url.database or "")
+    if url.get_backend_name() != "sqlite" or not file.name or file.exists() or os.name == "nt":
+        return
+    partial = file.with_name(f"{file.name}.partial")
+    for left_over in file.parent.glob(f"{partial.name}*"):
+        left_over.unlink()
+    MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+    partial.replace(file)
 
 
 def _create(uri: str, name: str) -> Store:

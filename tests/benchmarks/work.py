@@ -36,7 +36,7 @@ def measure(command: Sequence[str], folder: Path) -> Cost:
     began = time.perf_counter()
     with (folder / "printed.txt").open("w+") as printed:
         process = subprocess.Popen(
-            command, cwd=folder, stdout=printed, stderr=subprocess.STDOUT, env=_environment()
+            command, cwd=folder, stdout=printed, stderr=subprocess.STDOUT, env=environment()
         )
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -47,7 +47,8 @@ def measure(command: Sequence[str], folder: Path) -> Cost:
     return Cost(seconds, cpu, usage.ru_maxrss / 1024, process.returncode, out)
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
+    """Of a process in a folder of its own: it finds this checkout, and no other tracking store."""
     given = {"PYTHONPATH": str(ROOT), "BENCH_KEY": "sk-bench"}
     return {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | given
 
