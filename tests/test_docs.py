@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from runner import arguments as line
+from runner import arguments as command_line
 from runner import cli, schema
 
 ROOT = Path(__file__).parents[1]
@@ -64,8 +64,10 @@ DOCUMENTED = [
 @pytest.mark.parametrize("arguments", DOCUMENTED)
 def test_commands_compose(arguments):
     """Every command that a page shows is a command, and every point of it a config."""
-    command = arguments[0] if arguments and arguments[0] in typed.COMMANDS else None
-    given = typed.named(typed.FOLDERS.get(command or ""), arguments[1:] if command else arguments)
+    command = arguments[0] if arguments and arguments[0] in command_line.COMMANDS else None
+    given = command_line.named(
+        command_line.FOLDERS.get(command or ""), arguments[1:] if command else arguments
+    )
     overrides = [argument for argument in given if not argument.startswith("-")]
     schema.register()
     GlobalHydra.instance().clear()
