@@ -13,8 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from runner import arguments as command_line
 from runner import cli, schema
+from runner.arguments import COMMANDS, FOLDERS, named
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -64,10 +64,8 @@ DOCUMENTED = [
 @pytest.mark.parametrize("arguments", DOCUMENTED)
 def test_commands_compose(arguments):
     """Every command that a page shows is a command, and every point of it a config."""
-    command = arguments[0] if arguments and arguments[0] in command_line.COMMANDS else None
-    given = command_line.named(
-        command_line.FOLDERS.get(command or ""), arguments[1:] if command else arguments
-    )
+    command = arguments[0] if arguments and arguments[0] in COMMANDS else None
+    given = named(FOLDERS.get(command or ""), arguments[1:] if command else arguments)
     overrides = [argument for argument in given if not argument.startswith("-")]
     schema.register()
     GlobalHydra.instance().clear()
