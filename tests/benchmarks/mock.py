@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.mock --latency-ms 200 --jitter 0.5
 
-prints its port. ``GET /stats`` tells what it was asked, ``GET /log`` every request in order: the digest of
-its last message, and 200 or the fault. A completion says that digest (``--unique``), or ``0`` or ``1``.
+prints its port. ``GET /stats`` tells what it was asked, ``GET /log`` every request in order: its digest, and
+200 or the fault. A completion says that digest (``--unique``), or ``0`` or ``1``.
 """
 
 from __future__ import annotations
@@ -172,9 +172,8 @@ class Connection(asyncio.Protocol):
 
 
 def digest(body: bytes) -> str:
-    """What tells one question from another: a hash of its last message."""
-    message = json.loads(body)["messages"][-1]
-    return hashlib.sha256(message["content"].encode()).hexdigest()[:16]
+    """What tells one request from another: a hash of all of it."""
+    return hashlib.sha256(body).hexdigest()[:16]
 
 
 def _length(head: bytes) -> int:

@@ -105,7 +105,7 @@ class Episode:
         self.asked_again.update(text for text, _ in self.server.log()[before:] if text in finished)
 
     def finished(self) -> set[str]:
-        """The answers that the ledger holds; the server's answer to a question is the question's digest."""
+        """The answers that the ledger holds; the server answers with the request's digest."""
         file = self.folder / "outputs" / "ledger.db"
         if not file.exists():
             return set()
@@ -165,8 +165,7 @@ def episodes(folder: Path, kills: int, seed: int, each: int = 5) -> Iterator[tup
         place = folder / str(number)
         place.mkdir()
         with mock(**SERVER) as server:
-            # the first start makes the stores, which takes longer
-            episode = Episode(place, server, chance, 1.2 * lasts_s)
+            episode = Episode(place, server, chance, lasts_s)
             for _ in range(each):
                 if done + episode.kills >= kills or not episode.kill_once():
                     break
