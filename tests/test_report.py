@@ -204,6 +204,7 @@ def test_a_sweep_ends_with_a_comparison(tmp_path):
     line, table = report.with_first([folder / str(job) for job in range(3)], build.build)
     assert line == "accuracy against [0], paired by row: [1] p < 0.001, [2] p 1.000 (Holm)"
     assert table.splitlines()[1].startswith("accuracy,40,[1],[0],-0.5,")
+    assert comparing.with_first(load([folder]), build.build, patience_s=0) is None
     different = written(tmp_path / "other", [point(rows(0.9)), point(rows(0.9, count=30), 1)])
     assert report.with_first([different / "0", different / "1"], build.build) == ("", "")
 

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import polars as pl
 
 from runner.errors import ConfigError, DataError
-from runner.metrics.base import Metric
+from runner.metrics.base import Metric, RowMetric
 from runner.report.points import Point
 from runner.statistics import Comparison, adjusted, aligned, compare_runs, detectable_rate
 
 Build = Callable[[Any, str], Any]
 """Makes a metric from its node in a config; the second argument is its key."""
 
-ALL_PAIRS = 45
-"""Up to so many pairs of one family each two points are compared, beyond it each with the first."""
+ALL_PAIRS, COSTLY_PAIRS = 45, 15
+"""Up to so many pairs of one family each two points are compared, beyond it each with the first.
 
-MOST = 20
-"""Points up to which a sweep is compared with its first one as soon as it ends."""
+A permutation of a metric that is no mean over rows can take seconds.
+"""
+
+MOST, PATIENCE_S = 20, 3.0
+"""Points up to which a sweep is compared with its first one when it ends, and how long that may take."""
 
 LEVEL = 0.05
 
@@ -96,17 +100,33 @@ def frame(tables: Sequence[Table]) -> pl.DataFrame:
     return pl.DataFrame(rows, infer_schema_length=None)
 
 
-def with_first(points: Sequence[Point], build: Build) -> Table | None:
-    """Every other point compared with the first by the first metric that can; None if rows differ."""
+def with_first(points: Sequence[Point], build: Build, patience_s: float = PATIENCE_S) -> Table | None:
+    """Every other point compared with the first by the first metric that can.
+
+    None if rows differ, or if it takes longer than a sweep should be kept from ending.
+    """
     families, refused = related(points)
     if refused or not families or len(families[0].points) < 2:
         return None
     for name in _metrics(families):
         try:
-            return Table(name, _within(name, families[0], build, families[0].points[0]))
+            metric = metric_of(name, families[0], build)
+            found = list(_one_by_one(metric, families[0].points, time.monotonic() + patience_s))
         except (ConfigError, DataError):
             continue
+        if len(found) < len(families[0].points) - 1:
+            return None
+        return Table(name, [replace(one, metric=name) for one in adjusted(found)])
     return None
+
+
+def _one_by_one(metric: Metric, points: Sequence[Point], deadline: float) -> Iterator[Comparison]:
+    """Each point against the first, until the time is over."""
+    first, *others = ({point.number: point.rows} for point in points if point.rows is not None)
+    for other in others:
+        if time.monotonic() > deadline:
+            return
+        yield from compare_runs(metric, first | other, next(iter(first)))
 
 
 def related(points: Sequence[Point]) -> tuple[list[Family], list[str]]:
@@ -153,18 +173,16 @@ def _nodes(point: Point) -> Mapping[str, Any]:
 
 
 def _table(name: str, families: Sequence[Family], build: Build) -> Table:
-    found: list[Comparison] = []
-    for family in families:
-        first = family.points[0] if family.pairs > ALL_PAIRS else None
-        found += _within(name, family, build, first)
+    found = [comparison for family in families for comparison in _within(name, family, build)]
     if all(comparison.difference == 0 and comparison.detectable is None for comparison in found):
         raise ConfigError("the same in all points, row by row")
     return Table(name, adjusted(found))
 
 
-def _within(name: str, family: Family, build: Build, first: Point | None = None) -> list[Comparison]:
+def _within(name: str, family: Family, build: Build) -> list[Comparison]:
     metric = metric_of(name, family, build)
-    baseline = first.number if first else None
+    most = ALL_PAIRS if isinstance(metric, RowMetric) else COSTLY_PAIRS
+    baseline = family.points[0].number if family.pairs > most else None
     runs = {point.number: point.rows for point in family.points if point.rows is not None}
     return [replace(one, metric=name) for one in compare_runs(metric, runs, baseline)]
 
