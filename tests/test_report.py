@@ -190,6 +190,19 @@ def test_metrics_that_cannot_compare_are_named():
     assert "no.such.Metric" in compared.left_out["gone"]
 
 
+def test_each_experiment_has_its_own_metrics():
+    """Two sweeps in one report: a metric is compared where it was measured."""
+    config = {"config": {"metric": {"kappa": {"_target_": "runner.metrics.CohenKappa"}}}}
+    elsewhere = [rows(share, id=[f"other {i}" for i in range(40)]) for share in (0.9, 0.4)]
+    points = [point(rows(0.9)), point(rows(0.4), 1)]
+    points += [point(frame, job, **config) for job, frame in enumerate(elsewhere, 2)]
+    compared = comparing.compare(points, build.build)
+    assert [(table.metric, len(table.comparisons)) for table in compared.tables] == [
+        ("accuracy", 1),
+        ("kappa", 1),
+    ]
+
+
 def test_many_points_are_compared_with_the_first():
     """Beyond 45 pairs each point is held against the first one, not each two."""
     points = [point(rows(job / 20, seed=[job] * 40), job) for job in range(11)]

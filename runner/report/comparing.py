@@ -53,6 +53,8 @@ class Table:
 
     metric: str
     comparisons: list[Comparison]
+    pairs: int
+    """Pairs of points that have the metric; where there are many, only some are compared."""
 
     @property
     def shown(self) -> int:
@@ -116,7 +118,7 @@ def with_first(points: Sequence[Point], build: Build, patience_s: float = PATIEN
             continue
         if len(found) < len(families[0].points) - 1:
             return None
-        return Table(name, [replace(one, metric=name) for one in adjusted(found)])
+        return Table(name, [replace(one, metric=name) for one in adjusted(found)], families[0].pairs)
     return None
 
 
@@ -173,10 +175,11 @@ def _nodes(point: Point) -> Mapping[str, Any]:
 
 
 def _table(name: str, families: Sequence[Family], build: Build) -> Table:
-    found = [comparison for family in families for comparison in _within(name, family, build)]
+    measured = [family for family in families if any(_nodes(point).get(name) for point in family.points)]
+    found = [comparison for family in measured for comparison in _within(name, family, build)]
     if all(comparison.difference == 0 and comparison.detectable is None for comparison in found):
         raise ConfigError("the same in all points, row by row")
-    return Table(name, adjusted(found))
+    return Table(name, adjusted(found), sum(family.pairs for family in measured))
 
 
 def _within(name: str, family: Family, build: Build) -> list[Comparison]:
