@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 import tracked
 
-from runner import build, report
+from runner import build, report, tracking
 from runner.errors import ConfigError
 from runner.figures import UNPARSED
 from runner.report import comparing, facts, formats, plots, reading, results
@@ -354,3 +354,28 @@ def test_command(runner, tmp_path):
     )
     outcome = runner("report", "outputs/sweeps/s2")
     assert (outcome.code, "did you mean 'outputs/sweeps/s1'?" in outcome.err) == (2, True)
+
+
+def test_from_sweep_to_page(runner, tmp_path):
+    """Two recorded judges of the same rows: the sweep's end compares them, and so does the page."""
+    lines = [f"{i},{i % 2},{i % 2},{0 if i < 12 else i % 2}" for i in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["question,target,good,bad", *lines]))
+    prompt = ["prompt=unieval", "prompt.user='{{ question }}'", "prompt.parser.integer=true"]
+    (tmp_path / "mine/dataset").mkdir(parents=True)
+    (tmp_path / "mine/dataset/own.yaml").write_text("name: own\npath: rows.csv")
+    data = ["--config-dir", "mine", "dataset=own"]
+    swept = ["provider=replay", "-m", "provider.column=good,bad"]
+    outcome = runner(*data, *prompt, *swept, "metric=exact_agreement", "tracking=none")
+    assert "exact_agreement against [0], paired by row: [1] p 0.031 (Holm)" in outcome.out
+    assert runner("report", "report.name=mine").code == 0
+    text = Page((tmp_path / "outputs/reports/mine/index.html").read_text()).text
+    assert "1 of 1 differences is larger than chance explains" in " ".join(text.split())
+
+
+def test_the_parent_run_has_the_comparison(mlflow_config, tmp_path):
+    """What a sweep's end says is a file of its parent run, too."""
+    parent = tracking.open_sweep("fib", "s1", mlflow_config)
+    files = {"comparison.csv": "metric,n"}
+    tracking.close_sweep(parent, [tracked.point(tmp_path, 0)], mlflow_config, files)
+    run = tracked.client(mlflow_config).get_run(parent)
+    assert tracked.artifact(run, "comparison.csv").read_text() == "metric,n"
