@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypedDict, runtime_checkable
+
+from runner.errors import ProviderError
 
 
 class Message(TypedDict):
@@ -208,6 +210,48 @@ class Deployer(Protocol):
 
     def undeploy(self, name: str) -> None:
         """Delete a deployment; no error if it is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """Where a batch stands: ``running``, ``ended`` (what it has done is there) or ``refused`` as a whole."""
+
+    state: Literal["running", "ended", "refused"]
+    detail: str = ""
+    """The service's own word or reason."""
+    done: int = 0
+    """Requests done so far, well or not."""
+    total: int = 0
+
+
+@runtime_checkable
+class Batcher(Protocol):
+    """The half of a provider that answers many requests within a day, for less money.
+
+    All calls block; errors are :class:`ProviderError`. Which batch is which is told by its key in the
+    metadata or by its input file.
+    """
+
+    most_requests: int
+    most_bytes: int
+
+    def line(self, key: str, request: Request) -> bytes:
+        """A request as a line of the input file, without the newline."""
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Send an input file and return its id once it can be used."""
+
+    def find(self, key: str, file_id: str | None) -> str | None:
+        """The id of the batch with this key, or made from this file, that was not refused; or None."""
+
+    def create(self, key: str, file_id: str) -> str:
+        """Start a batch and return its id."""
+
+    def status(self, batch_id: str) -> BatchStatus:
+        """Where the batch stands now."""
+
+    def results(self, batch_id: str) -> Iterable[tuple[str, Completion | ProviderError]]:
+        """Key and answer, or key and failure, of every request that an ended batch tells of."""
 
 
 class Parser(Protocol):

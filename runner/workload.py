@@ -93,7 +93,7 @@ class Caller:
             return [digest([self.provider.model, request.messages]) for request in requests]
 
     def work(self, stock: Stock, seen: set[str], answer: tuple[float, float | None] = (0.0, 0.0)) -> Work:
-        """The calls for chats neither stored nor seen; :data:`outlook.MARK` in them stands for an ``answer``."""
+        """The calls for chats neither stored nor seen; :data:`outlook.MARK` stands for an ``answer``."""
         new = [chat for key, chat in stock.chats.items() if key not in stock.known and key not in seen]
         seen.update(stock.chats)
         times = stock.correction(self._size)

@@ -16,8 +16,8 @@ PURE = {
     "table", "tokens", "training", "types", "usage",
 }  # fmt: skip
 EFFECTS = {
-    "batch", "budget", "claim", "engine", "finetune", "judge", "ledger", "limits", "loop", "overlay",
-    "respond", "spending", "workload", "writer",
+    "batch", "batch_job", "budget", "claim", "engine", "finetune", "judge", "ledger", "limits", "loop",
+    "overlay", "respond", "spending", "workload", "writer",
 }  # fmt: skip
 EDGES = {"providers", "tracking"}
 WIRING = {

@@ -10,7 +10,7 @@ from typing import Any
 from runner.errors import ConfigError
 from runner.providers.chat import Chat
 from runner.providers.entra import INFERENCE, Entra
-from runner.types import Tuner
+from runner.types import Batcher, Tuner
 
 ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 
@@ -34,6 +34,7 @@ class Azure(Chat):
     deployment: Mapping[str, Any] = field(default_factory=dict)
 
     name = "azure"
+    has_batches = True
     key_required = False
     max_tokens_field = "max_completion_tokens"
 
@@ -83,6 +84,12 @@ class Azure(Chat):
     def fresh_headers(self) -> Mapping[str, str] | None:
         """A valid Entra token, where there is no key."""
         return {"Authorization": f"Bearer {self.token()}"} if self.signs_in else None
+
+    def batcher(self) -> Batcher:
+        """Batches at this resource; the deployment's type must be one for batches."""
+        from runner.providers.azure_batch import AzureBatcher
+
+        return AzureBatcher(self)
 
     def tuner(self) -> Tuner:
         """Fine-tuning at this resource."""

@@ -14,10 +14,13 @@ from urllib.parse import urlsplit
 from runner.errors import ConfigError, ProviderError, RetryableError
 from runner.providers.failures import Origin, failure
 from runner.providers.quota import rate_limits
-from runner.types import Completion, RateLimits, Request, Sampling, Tuner
+from runner.types import Batcher, Completion, RateLimits, Request, Sampling, Tuner
 
 if TYPE_CHECKING:
     from runner.providers.wire import Wire
+
+
+NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "batch_poll_s")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -32,6 +35,8 @@ class Chat:
     ``timeout_s``            seconds that one answer may take
     ``options``              further fields of the request body, sent as they are
     ``priced_as``            the name under which the price is found, where it is not the model's
+    ``batch``                ask through the service's batch API: for less money, within a day
+    ``batch_poll_s``         seconds between two looks at a batch
 
     The key is read when the first request is sent and is kept out of ``repr``, identity and messages.
     """
@@ -45,9 +50,12 @@ class Chat:
     timeout_s: float = 300.0
     options: Mapping[str, Any] = field(default_factory=dict)
     priced_as: str | None = None
+    batch: bool = False
+    batch_poll_s: float = 30.0
 
     name = "chat"
     stored = True
+    has_batches = False
     key_required = True
     max_tokens_field = "max_tokens"
     seed_field = "seed"
@@ -60,7 +68,11 @@ class Chat:
         if not isinstance(self.model, str) or not self.model:
             raise ConfigError(f"provider.model={self.model!r}: a model's name is required")
         _check_url(self.endpoint())
-        for key in ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s"):
+        if self.batch and not self.has_batches:
+            raise ConfigError(
+                f"provider.batch=true: provider={self.name} has none; openai, azure and mistral do"
+            )
+        for key in NUMBERS:
             _check_number(key, getattr(self, key), optional=key.endswith("_minute"))
         if sampling and sampling.response_format == "json_schema" and not sampling.json_schema:
             raise ConfigError("prompt.response_format=json_schema: prompt.json_schema is missing")
@@ -84,6 +96,10 @@ class Chat:
     def tuner(self) -> Tuner:
         """The fine-tuning half; raises :class:`ConfigError` where there is none."""
         raise ConfigError(f"finetune: provider={self.name} cannot fine-tune; provider=local can")
+
+    def batcher(self) -> Batcher:
+        """The batch half; raises :class:`ConfigError` where there is none."""
+        raise ConfigError(f"provider.batch=true: provider={self.name} has no batches")
 
     @property
     def latest_limits(self) -> RateLimits | None:

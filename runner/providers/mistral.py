@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.providers.chat import Chat
-from runner.types import Tuner
+from runner.types import Batcher, Tuner
 
 
 @dataclass(kw_only=True, eq=False)
@@ -16,7 +16,14 @@ class Mistral(Chat):
     api_key_env: str | None = "MISTRAL_API_KEY"
 
     name = "mistral"
+    has_batches = True
     seed_field = "random_seed"
+
+    def batcher(self) -> Batcher:
+        """Batches in this account."""
+        from runner.providers.mistral_batch import MistralBatcher
+
+        return MistralBatcher(self)
 
     def tuner(self) -> Tuner:
         """Fine-tuning in this account."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from runner.providers.chat import Chat
-from runner.types import Tuner
+from runner.types import Batcher, Tuner
 
 
 @dataclass(kw_only=True, eq=False)
@@ -21,6 +21,7 @@ class OpenAI(Chat):
     api_key_env: str | None = "OPENAI_API_KEY"
 
     name = "openai"
+    has_batches = True
     max_tokens_field = "max_completion_tokens"  # the reasoning models refuse ``max_tokens``
 
     def headers(self, key: str) -> dict[str, str]:
@@ -34,6 +35,12 @@ class OpenAI(Chat):
         from runner.providers.openai_models import shutdown_date
 
         return shutdown_date(self.endpoint(), self.model, self.headers(self.key()))
+
+    def batcher(self) -> Batcher:
+        """Batches in this account."""
+        from runner.providers.openai_batch import OpenAIBatcher
+
+        return OpenAIBatcher(self)
 
     def tuner(self) -> Tuner:
         """Fine-tuning in this account."""

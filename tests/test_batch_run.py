@@ -1,0 +1,81 @@
+"""Whole runs through a batch, from the command line to the record."""
+
+from __future__ import annotations
+
+import pytest
+from adding import ADDER, Sums
+from hosted import KEY
+from hosted_batch import BatchService
+from servers import serving
+
+BATCH = ("provider=openai", "provider.batch=true", "provider.batch_poll_s=0.01")
+
+
+@pytest.fixture
+def api():
+    return BatchService()
+
+
+@pytest.fixture
+def sums(runner, monkeypatch, api):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(api) as server:
+        yield Sums(runner, server)
+
+
+def test_half_the_price(sums, api):
+    """A run through a batch scores as a live one, and costs the batch's share of the price."""
+    assert sums(*BATCH).code == 0
+    record = sums.records()[0]
+    assert (record.status, record.figures["answered"]) == ("finished", 10)
+    assert record.figures["cost_usd"] == pytest.approx(10 * ADDER / 2)
+    assert (len(api.batches), api.live) == (1, 0)
+
+
+def test_live_after_batch_is_free(sums, api):
+    """A live run of the same rows asks nothing, and knows that its answers were bought at half the price."""
+    sums(*BATCH)
+    sums("provider=openai")
+    figures = sums.records()[1].figures
+    assert (api.live, figures["cost_usd"]) == (0, 0)
+    assert figures["cost_usd_total"] == pytest.approx(10 * ADDER / 2)
+
+
+def test_an_estimate_knows_the_share(sums):
+    """Half of the live bounds, and a word about the time."""
+    live, later = (
+        sums.estimate("hyperparameter.max_tokens=2", *more) for more in (("provider=openai",), BATCH)
+    )
+    bounds = [float(outcome.out.splitlines()[1].split()[-1]) for outcome in (live, later)]
+    assert bounds[1] == pytest.approx(bounds[0] / 2, rel=0.01)
+    assert "a batch may take 24 h" in later.out
+
+
+def test_a_budget_bounds_a_batch(sums, api):
+    """With money for some rows a batch of those is made; the same command goes on with the others."""
+    limited = (*BATCH, "budget_usd=0.25", "hyperparameter.max_tokens=2")
+    outcome = sums(*limited)
+    done = sum(api.asked.values())
+    assert (outcome.code, sums.records()[0].status) == (1, "stopped")
+    assert 3 <= done < 10
+    assert sums.records()[0].figures["cost_usd"] == pytest.approx(done * ADDER / 2)
+    for _ in range(5):
+        outcome = sums(*limited)
+    assert outcome.code == 0
+    assert set(api.asked.values()) == {1}
+
+
+@pytest.mark.parametrize("launcher", ["basic", "concurrent"])
+def test_a_sweep_shares_batches(sums, api, launcher):
+    """Points with rows in common buy each row in one batch, also where they run at the same time."""
+    outcome = sums(*BATCH, f"hydra/launcher={launcher}", "-m", "++dataset.limit=6,10")
+    assert (outcome.code, set(api.asked.values()), len(api.asked)) == (0, {1}, 10)
+    total = sum(record.figures["cost_usd"] for record in sums.records())
+    assert total == pytest.approx(10 * ADDER / 2)
+
+
+def test_no_batches_elsewhere(sums):
+    """A provider without a batch API refuses the key before anything is asked."""
+    outcome = sums("provider.batch=true")
+    assert outcome.code == 2
+    assert "provider.batch" in outcome.err
