@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -29,6 +30,7 @@ Advance = Callable[[str, int], Callable[[int], None]]
 TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
 PROBED = 50  # rows that tell whether a run has something to ask: the ledger has mostly all or none of them
 NOTICE = timedelta(days=90)
+PART = 5_000  # rows made into a column at a time: as Python objects they take ten times the space
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
 
@@ -75,9 +77,11 @@ def render(
     column: str = "messages",
 ) -> pl.DataFrame:
     """Add the rendered chats. ``shots`` holds the shot rows of each row; None means no shots."""
-    rows = frame.iter_rows(named=True)
-    chats = [prompt.messages(row, shots[i] if shots else ()) for i, row in enumerate(rows)]
-    return frame.with_columns(pl.Series(column, chats, dtype=MESSAGES))
+    rows = enumerate(frame.iter_rows(named=True))
+    chats = pl.Series(column, [], dtype=MESSAGES)
+    while part := [prompt.messages(row, shots[i] if shots else ()) for i, row in islice(rows, PART)]:
+        chats.append(pl.Series(column, part, dtype=MESSAGES))
+    return frame.with_columns(chats)
 
 
 def complete(
