@@ -25,8 +25,9 @@ GROUPS = [
     "experiment",
 ]
 NEEDED = {
-    "openai_compatible": ["provider.base_url=http://127.0.0.1:1/v1", "provider.model=any"],
-    "azure": ["provider.base_url=https://example.invalid"],
+    "provider=openai_compatible": ["provider.base_url=http://127.0.0.1:1/v1", "provider.model=any"],
+    "provider=azure": ["provider.base_url=https://example.invalid"],
+    "metric": ["dataset=fib"],  # binary metrics take the positive label from the data set
 }
 KEYS = ["OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY"]
 
@@ -51,7 +52,7 @@ def composed(monkeypatch):
 @pytest.mark.parametrize(("group", "option"), list(options()))
 def test_option(composed, group, option):
     """Composed over the default experiment, an option gives a typed config and a plan."""
-    config = composed(f"{group}={option}", *(NEEDED.get(option, []) if group == "provider" else []))
+    config = composed(f"{group}={option}", *NEEDED.get(f"{group}={option}", NEEDED.get(group, [])))
     plan = build.plan(config)
     assert plan.config.name
 
@@ -62,7 +63,7 @@ def test_option(composed, group, option):
 def test_option_inside_judge(composed, group, option):
     """Datasets, prompts and providers can be used a second time, elsewhere in the config."""
     if group == "dataset":
-        config = composed("finetune=supervised", f"+dataset@finetune.dataset={option}")
+        config = composed("finetune=supervised", f"dataset@finetune.dataset={option}")
         assert OmegaConf.to_container(config.finetune.dataset, resolve=True)["name"]
         return
     config = composed("judge=correctness", f"{group}@judge.{group}={option}")
