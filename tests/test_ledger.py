@@ -64,7 +64,7 @@ def test_remove_and_list(url):
 
 
 def test_add_many_keeps_what_is_there(url):
-    """Of many values those are stored whose keys are free, and entries of one value are forgotten together."""
+    """Of many values those are stored whose keys are free; entries of one value are forgotten together."""
     ledger = Ledger(url)
     ledger.put("batched", "a", "first")
     ledger.add_many("batched", dict.fromkeys("abc", "second"))
