@@ -168,7 +168,7 @@ def _warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger,
 
 def _requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:
     rows = frame.iter_rows(named=True)
-    # whole rows only for those who read them: at 100,000 rows they take a quarter of the memory
+    # whole rows only for those who read them, as they are held until all is answered
     whole = not getattr(responder.provider, "stored", True)
     return [
         Request(tuple(row[f"{prefix}messages"]), responder.sampling, row if whole else {"id": row["id"]})

@@ -33,7 +33,11 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One question to a model. ``row`` is the data row behind it, read only by ``replay``."""
+    """One question to a model.
+
+    ``row`` is the data row behind it: all of it for a provider that is not ``stored``, such as ``replay``,
+    else its ``id``.
+    """
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
