@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from runner.errors import RunnerError
-from runner.ledger import Ledger
+from runner.ledger import Ledger, reason
 
 
 class Writer:
@@ -40,7 +40,10 @@ class Writer:
 
     def _check(self) -> None:
         if self._error:
-            raise RunnerError(f"the ledger cannot be written: {self._error}") from self._error
+            raise RunnerError(
+                f"the ledger cannot be written: {reason(self._error)}; what is in it stays, and the same "
+                "command goes on from there"
+            ) from self._error
 
     def _run(self) -> None:
         more = True
