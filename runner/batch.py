@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import takewhile
 from typing import Any
 
 from runner.batch_job import ROW, Jobs
@@ -78,9 +79,10 @@ class _Desk:
         self._take(self._ledger.get_many(KIND, self._left), stored=True)
         owners = self._ledger.get_many(ROW, self._left)
         free = {key: request for key, request in self._left.items() if key not in owners}
-        for key in [key for key, request in free.items() if not self._reserve(key, request)]:
-            del free[key], self._left[key]
-        for lines in self._parts(free):
+        payable = dict(takewhile(lambda item: self._reserve(*item), free.items()))
+        if not owners and not payable:  # and nothing is under way that could leave money
+            self._left = {}
+        for lines in self._parts(payable):
             owners |= self._jobs.claim(lines)
         return owners
 

@@ -70,7 +70,6 @@ class Drawn:
         ahead: Mapping[str, float] | None = None,
         cash: float = 0.0,
     ) -> None:
-        self.exhausted = False
         self.kept = 0.0
         self._budget, self._price, self._share = budget, price, share
         self._ahead = ahead or {}
@@ -81,12 +80,11 @@ class Drawn:
         """Set the most aside that the request can cost, and what its answer makes necessary."""
         bound = self._share * most(self._price, request)
         ahead = self._ahead.get(str(request.row.get("id")), 0.0)
-        if not self.exhausted:
-            self.exhausted = not self._has(bound + ahead)
-        if not self.exhausted:
+        enough = self._has(bound + ahead)
+        if enough:
             self._cash -= bound + ahead
             self._held[id(request)] = bound, ahead
-        return not self.exhausted
+        return enough
 
     def settle(self, request: Request, completion: Completion | None) -> None:
         """Take back the difference; an answer whose tokens were not counted cost all that was set aside."""

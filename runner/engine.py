@@ -10,8 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
@@ -51,7 +51,11 @@ class Purse(Protocol):
     """What calls are paid from."""
 
     def reserve(self, request: Request) -> bool:
-        """Set the most aside that a request can cost; False, now and from then on, if that is not there."""
+        """Set the most aside that a request can cost; False if that is not there.
+
+        It is tried again after each answer that is still under way, and is not asked in the end if none
+        leaves enough.
+        """
 
     def settle(self, request: Request, completion: Completion | None) -> None:
         """Take back what a reserved request did not cost: all of it if there is no answer."""
@@ -137,7 +141,7 @@ async def _drive(
     missing: dict[str, Request], provider: Provider, ledger: Ledger, done: Done, purse: Purse | None
 ) -> None:
     lane = _lane(provider, ledger)
-    work = iter(missing.items())
+    work = deque(missing.items())
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(provider.max_concurrency, len(missing))):
@@ -149,10 +153,12 @@ async def _drive(
 
 
 async def _worker(
-    work: Iterator[tuple[str, Request]], provider: Provider, lane: Lane, done: Done, purse: Purse | None
+    work: deque[tuple[str, Request]], provider: Provider, lane: Lane, done: Done, purse: Purse | None
 ) -> None:
-    for key, request in work:
+    while work:
+        key, request = work.popleft()
         if purse and not purse.reserve(request):
+            work.appendleft((key, request))  # for those under way, who may leave enough
             return
         try:
             answer = Answer(await _attempt(request, provider, lane))

@@ -109,8 +109,8 @@ class Spending:
         return self._purse(Drawn(self._budget, payable(self._judge), _share(self._judge), cash=kept))
 
     def check(self, done: int, rows: int) -> None:
-        """Raise :class:`BudgetError` if the money ran out."""
-        if self._budget and any(purse.exhausted for purse in self._purses):
+        """Raise :class:`BudgetError` if the money ran out before all rows were done."""
+        if self._budget and done < rows:
             raise exhausted(self._budget, done, rows)
 
     def training(self, order: finetune.Order, price: Price | None) -> Training:
