@@ -27,14 +27,14 @@ class McNemar:
 
 def mcnemar(only_one: int, only_other: int) -> McNemar:
     """From the rows that only one and that only the other run has right (SciPy's binomial and chi-square)."""
-    from scipy.stats import binomtest
-    from scipy.stats import chi2 as chi_square
+    from scipy.special import bdtr, chdtrc  # scipy.stats takes a second to import, at every sweep's end
 
     torn = only_one + only_other
     if not torn:
         return McNemar(1.0, 0.0, 1.0)
     statistic = max(0, abs(only_one - only_other) - 1) ** 2 / torn
-    return McNemar(float(binomtest(only_one, torn).pvalue), statistic, float(chi_square.sf(statistic, 1)))
+    exact = min(1.0, 2 * bdtr(min(only_one, only_other), torn, 0.5))
+    return McNemar(float(exact), statistic, float(chdtrc(1, statistic)))
 
 
 def permutation(
@@ -74,11 +74,11 @@ def detectable(error: float, alpha: float = 0.05, power: float = POWER) -> float
     ``error`` is the standard error of the difference. (z(1 - alpha/2) + z(power)) · error: Bloom 1995,
     "Minimum Detectable Effects". None where there is no error to go by.
     """
-    from scipy.stats import norm
+    from scipy.special import ndtri
 
     if not np.isfinite(error) or error <= 0:
         return None
-    return float((norm.ppf(1 - alpha / 2) + norm.ppf(power)) * error)
+    return float((ndtri(1 - alpha / 2) + ndtri(power)) * error)
 
 
 def detectable_rate(n: int, torn: float = 0.2, alpha: float = 0.05, power: float = POWER) -> float | None:
