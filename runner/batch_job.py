@@ -133,7 +133,7 @@ class Jobs:
                 name, content = f"runner-{batch[:32]}.jsonl", b"\n".join(lines) + b"\n"
                 file = self._again(lambda: self._batcher.upload(name, content))
                 self._ledger.put(BATCH, batch, {**self._mine(), "file": file})
-                batch_id = self._again(lambda: self._created(batch, file))
+                batch_id = self._created(batch, file)
             self._ledger.put(BATCH, batch, {**self._mine(), "id": batch_id})
             log.info("%s: batch %s of %d requests", self._provider.name, batch_id, len(lines))
         except BaseException as error:
@@ -144,13 +144,23 @@ class Jobs:
             raise
 
     def _created(self, batch: str, file: str) -> str:
-        try:
-            return self._batcher.create(batch, file)
-        except RetryableError:
-            found = self._batcher.find(batch, file)  # it may have been heard although its answer was lost
-            if found is None:
+        unanswered: RetryableError | None = None
+
+        def create() -> str:
+            nonlocal unanswered
+            found = self._batcher.find(batch, file) if unanswered else None  # it may have been heard
+            try:
+                return found or self._batcher.create(batch, file)
+            except RetryableError as error:
+                unanswered = error
                 raise
-            return found
+
+        try:
+            return self._again(create)
+        except RetryableError:
+            raise
+        except ProviderError as error:
+            raise unanswered or error from None  # a refusal of the second call says nothing of the first
 
     def _again(self, call: Callable[[], str]) -> str:
         for attempt in range(1, TRIES):

@@ -19,6 +19,7 @@ from runner import batch, batch_job, engine
 from runner.engine import Answer
 from runner.errors import ConfigError, FatalProviderError, RunnerError
 from runner.ledger import Ledger
+from runner.providers import rest
 from runner.providers.azure import Azure
 from runner.providers.chat import Chat
 from runner.providers.mistral import Mistral
@@ -235,6 +236,19 @@ def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
         assert texts(answers) == ["2", "4", "6"], f"call {cut}"
         assert (len(api.batches), set(api.asked.values())) == (1, {1}), f"call {cut}"
         assert clean(ledger)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
+    """A batch whose creation was heard is not made again while nobody can look whether it was."""
+    created = cuts(name, "answer", tmp_path)[-1]
+    api = SERVICES[name]()
+    api.fault = lambda number, done: (number == created and done) or created < number <= created + rest.TRIES
+    with serving(api) as server:
+        answers = ask(name, server.url, ledger, 1, 2, 3)
+    assert texts(answers) == ["2", "4", "6"]
+    assert (len(api.batches), set(api.asked.values())) == (1, {1})
+    assert clean(ledger)
 
 
 def kill_at(api: BatchService, name: str, server: Server, url: str, cut: int, done: bool) -> None:
