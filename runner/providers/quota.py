@@ -10,11 +10,16 @@ from runner.types import RateLimits
 # OpenAI, Azure and most gateways; after it Mistral
 REQUESTS = ("requests", "req-minute")
 TOKENS = ("tokens", "tokens-minute")
+HEADERS = [
+    f"x-ratelimit-{what}-{name}" for what in ("limit", "remaining", "reset") for name in (*REQUESTS, *TOKENS)
+]
 UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 
 
 def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
     """The limits in an answer's headers, or None where there are none."""
+    if not any(map(headers.__contains__, HEADERS)):  # asked at every answer
+        return None
     limits = RateLimits(
         requests=_count(headers, "limit", REQUESTS),
         remaining_requests=_count(headers, "remaining", REQUESTS),
