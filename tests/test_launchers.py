@@ -49,22 +49,15 @@ def test_same_sweep(launcher, tmp_path, server):
     assert len(server.calls) == 4 * 6
     assert children(f"sqlite:///{tmp_path}/mlflow.db") == {"odd": [f"n_shot={n}" for n in range(4)]}
     asked = len(server.calls)
-    assert (
-        run(
-            command(tmp_path, server.url)("-m", "hydra/launcher=concurrent", POINTS, "tracking=none"),
-            tmp_path,
-        ).returncode
-        == 0
-    )
+    again = ["-m", "hydra/launcher=concurrent", POINTS, "tracking=none"]
+    assert run(command(tmp_path, server.url)(*again), tmp_path).returncode == 0
     assert len(server.calls) == asked, "another launcher asked again"
 
 
 def test_interpolation_by_point(tmp_path, server):
     """What a config takes from Hydra's settings is that of its own point, also where points are threads."""
-    done = run(
-        command("-m", "hydra/launcher=concurrent", POINTS, "tracking=none", "name=p${hydra:job.num}"),
-        tmp_path,
-    )
+    options = ["hydra/launcher=concurrent", POINTS, "tracking=none", "name=p${hydra:job.num}"]
+    done = run(command(tmp_path, server.url)("-m", *options), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [point.name for point in points(tmp_path)] == ["p0", "p1", "p2", "p3"]
 
