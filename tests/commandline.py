@@ -35,6 +35,8 @@ class CommandLine:
         self.patch.chdir(self.folder)
         self.patch.setattr(sys, "argv", ["runner", *arguments])
         self.patch.setenv("HYDRA_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
+        # for one short process; here it would leave one test's garbage to be found in another one
+        self.patch.setattr(cli, "_collect_less", lambda: None)
         handlers, level = logging.root.handlers[:], logging.root.level
         try:
             cli.main()
