@@ -8,6 +8,7 @@ same purchase has the same key on every machine.
 from __future__ import annotations
 
 import json
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ ENTRIES = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
 )
 T = TypeVar("T")
+PATIENCE_S = 60.0  # for another process to finish its write to the same SQLite file
 CHUNK = 500  # keys per query: below every database's limit on bound parameters
 
 
@@ -36,7 +38,7 @@ class Ledger:
         self.url = url
         try:
             self._engine = _connect(sa.make_url(url))
-            _create(self._engine)
+            _patiently(lambda: _create(self._engine))
         except sa.exc.ArgumentError as error:
             raise ConfigError(f"ledger.url: {url!r} is not a database URL ({error})") from error
         except (sa.exc.SQLAlchemyError, ImportError) as error:
@@ -137,15 +139,28 @@ def _connect(url: sa.URL) -> sa.Engine:
         return sa.create_engine(url, pool_pre_ping=True, max_overflow=-1)
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 60}, max_overflow=-1)
+    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE_S}, max_overflow=-1)
 
     @sa.event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _: Any) -> None:
         # A write-ahead log lets readers and one writer work at once; NORMAL survives a killed process.
-        connection.execute("PRAGMA journal_mode=WAL")
+        _patiently(lambda: connection.execute("PRAGMA journal_mode=WAL"))
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
+
+
+def _patiently(work: Callable[[], object]) -> None:
+    """Do what SQLite refuses at once, whatever the time-out, while another process does the same."""
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            work()
+            return
+        except (sqlite3.OperationalError, sa.exc.OperationalError) as error:
+            if "database is locked" not in str(error) or time.monotonic() > end:
+                raise
+        time.sleep(0.01)
 
 
 def _create(engine: sa.Engine) -> None:

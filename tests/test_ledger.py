@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -52,6 +53,13 @@ def test_one_claims(url):
     for process in processes:
         process.join()
     assert sorted(claims) == [False, False, False, True]
+
+
+def test_opened_at_once(tmp_path):
+    """A file that is not there yet is made by whoever is first; the others wait for it."""
+    files = [f"sqlite:///{tmp_path}/{n // 3}.db" for n in range(90)]
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(Ledger, files))
 
 
 def test_remove_and_list(url):

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelStatus
+from mlflow.exceptions import MlflowException
 
 from runner.record import Record
 from runner.tracking import names
@@ -21,7 +22,11 @@ def log_datasets(record: Record, run_id: str, store: Store) -> tuple[str, str] |
     datasets = [_dataset(given) for given in record.inputs]
     if not datasets:
         return None
-    store.client.log_inputs(run_id, datasets=datasets)
+    with alone("data sets", store.uri):
+        try:
+            store.client.log_inputs(run_id, datasets=datasets)
+        except MlflowException:  # another machine may just have made the same data set, which is found now
+            store.client.log_inputs(run_id, datasets=datasets)
     first = datasets[0].dataset
     return first.name, first.digest
 
@@ -50,7 +55,7 @@ def log_models(record: Record, run_id: str, store: Store) -> str | None:
     """Make each fine-tuned checkpoint a logged model, once; return the id of the evaluated one."""
     evaluated = None
     for checkpoint in record.models:
-        with alone(f"model {checkpoint['model']} in {store.uri}"):
+        with alone("model", f"{checkpoint['model']} in {store.uri}"):
             model_id = _find(checkpoint["model"], store) or _create(checkpoint, run_id, store)
         if checkpoint.get("evaluated"):
             evaluated = model_id

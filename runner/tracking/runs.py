@@ -28,7 +28,7 @@ def log(folder: Path, store: Store, parent: str | None = None, wanted_traces: ob
     A run that was logged before, whole or in part, is completed and not made twice.
     """
     record = read(folder)
-    with alone(f"log {record.id}"), TemporaryDirectory() as staging:
+    with alone("log", record.id), TemporaryDirectory() as staging:
         run_id = _run(record, store)
         long = {name: text for name, text in params(record).items() if len(text) > names.VALUE_LENGTH}
         tables = artifacts.stage(record, folder, long, Path(staging))

@@ -107,7 +107,7 @@ def connect(config: TrackingConfig) -> Store:
         if uri.startswith("http"):
             _open[known] = _create(uri, config.experiment_name)
         else:
-            with alone(f"open {uri}"):  # another thread may have been first
+            with alone("open", uri):  # another thread may have been first
                 _open[known] = _open.get(known) or _create_database(uri, config.experiment_name)
     return _open[known]
 

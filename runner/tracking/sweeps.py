@@ -36,7 +36,7 @@ def start(
 
     While points run its status is SCHEDULED, which, unlike RUNNING, promises no living process.
     """
-    with alone(f"sweep {sweep_id}"):
+    with alone("sweep", sweep_id):
         found = runs.find(store, "sweep_parent", sweep_id)
         if found is not None:
             return str(found.info.run_id)
