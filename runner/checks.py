@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from difflib import ndiff
 from typing import Any, cast
@@ -21,6 +19,7 @@ from runner.differences import Check, settings
 from runner.errors import ConfigError, RunnerError
 from runner.explain import explain
 from runner.prompt import SUFFIX, compile_prompt
+from runner.providers import local_weights
 from runner.providers.recorded import Recorded
 from runner.record import Record, dumps, loads
 from runner.restore import Past
@@ -99,7 +98,7 @@ def today(node: Any) -> Provider | None:
 def identity(who: str, then: Mapping[str, Any], provider: Provider | None) -> Check:
     """Whether the same model would answer today. Needs no key and no network."""
     try:
-        with _offline():
+        with local_weights.at_hand_only():
             now = _plain(dict(provider.identity())) if provider else None
     except RunnerError as error:
         return Check(who, "missing", _short(error), decides=False)
@@ -123,19 +122,6 @@ def training(past: Past, plan: Plan, frame: pl.DataFrame) -> list[Check]:
     same = order.key == past.record.params.get("finetune_key")
     rows = ", ".join(f"{file.name}: {file.rows} rows" for file in order.training)
     return [Check("training", "same" if same else "different", rows)]
-
-
-@contextmanager
-def _offline() -> Iterator[None]:
-    """Weights on a hub are looked for on this machine only."""
-    before = os.environ.get("HF_HUB_OFFLINE")
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        yield
-    finally:
-        os.environ.pop("HF_HUB_OFFLINE")
-        if before is not None:
-            os.environ["HF_HUB_OFFLINE"] = before
 
 
 def versions(record: Record) -> list[Check]:

@@ -7,7 +7,6 @@ same prompt have in the middle, up to ``max_tokens``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -20,6 +19,7 @@ from runner import build, engine, estimate_table, finetune, job, judge, model, o
 from runner.digest import digest
 from runner.ledger import Ledger
 from runner.prices import MILLION, Price
+from runner.providers import local_weights
 from runner.record import Record
 from runner.workload import Caller, Stock, Untrained, Work
 
@@ -59,9 +59,9 @@ _seen: set[str] = set()
 
 def estimate(config: DictConfig) -> None:
     """Survey one point; :func:`finish` shows all of them."""
-    os.environ["HF_HUB_OFFLINE"] = "1"  # weights that are not there are not fetched for an estimate
-    plan = build.plan(config, asks=False)
-    points.append(survey(plan, _seen, list(job.settings().overrides.task)))
+    with local_weights.at_hand_only():
+        plan = build.plan(config, asks=False)
+        points.append(survey(plan, _seen, list(job.settings().overrides.task)))
 
 
 def finish() -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import count
 from pathlib import Path
 
 import pytest
+from absl.logging import get_absl_handler
 from commandline import CommandLine
 from omegaconf import OmegaConf
 
 from runner.schema import DatasetConfig, TrackingConfig
+
+# ROUGE brings absl, whose handler closes, when Hydra sets up logging, what was sys.stderr at its import:
+# the file that pytest captures into
+get_absl_handler().python_handler.stream = sys.__stderr__
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 from dataclasses import replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from children import process_of, shared_queue
 from hosted import KEY
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
 from servers import Server, completion, serving
@@ -27,17 +27,6 @@ from runner.providers.openai import OpenAI, OpenAICompatible
 from runner.types import Request, Sampling
 
 SERVICES = {"openai": BatchService, "azure": AzureBatchService, "mistral": MistralBatchService}
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(
-    [
-        "test_batch",
-        "runner.batch",
-        "runner.providers.azure_batch",
-        "runner.providers.mistral_batch",
-        "polars",
-        "pytest",
-    ]
-)
 
 
 @pytest.fixture(autouse=True)
@@ -253,7 +242,7 @@ def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
 
 def kill_at(api: BatchService, name: str, server: Server, url: str, cut: int, done: bool) -> None:
     """A process that asks for three rows is killed at its n-th call."""
-    child = CHILDREN.Process(target=_ask_alone, args=(name, server.url, url))
+    child = process_of(_ask_alone, name, server.url, url)
 
     def kill(number: int, over: bool) -> bool:
         if number == cut and over == done:
@@ -292,9 +281,9 @@ def test_two_at_once(tmp_path: Path) -> None:
     api = BatchService(states=("in_progress",) * 20 + ("completed",))
     url = database(tmp_path)
     Ledger(url).close()
-    queue = CHILDREN.Queue()
+    queue = shared_queue()
     with serving(api) as server:
-        children = [CHILDREN.Process(target=_ask_and_tell, args=(server.url, url, queue)) for _ in range(3)]
+        children = [process_of(_ask_and_tell, server.url, url, queue) for _ in range(3)]
         for child in children:
             child.start()
         told = [queue.get(timeout=60) for _ in children]

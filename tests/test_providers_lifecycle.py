@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import multiprocessing
 import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from children import process_of
 from hosted import KEY, AzureApi, Hosted, MistralApi, OpenAIApi
 from servers import Server, serving
 
@@ -29,19 +29,6 @@ CHATS: list[list[Message]] = [
     [{"role": "user", "content": f"{n}+1?"}, {"role": "assistant", "content": str(n + 1)}] for n in range(10)
 ]
 FILES = (training_file("facts", CHATS), training_file("watched", CHATS[::-1]))
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload(
-    [
-        "runner.finetune",
-        "runner.providers.azure_tuning",
-        "runner.providers.mistral_tuning",
-        "runner.providers.wire",
-        "openai.resources.files",
-        "openai.resources.fine_tuning.jobs",
-        "mistralai.client.files",
-        "pytest",
-    ]
-)
 SERVICES = {"openai": OpenAIApi, "azure": AzureApi, "mistral": MistralApi}
 
 
@@ -149,7 +136,7 @@ def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
     for cut in cuts(name, lost, tmp_path):
         api = SERVICES[name]()
         with serving(api) as server:
-            child = CHILDREN.Process(target=_live_alone, args=(name, server.url, database(tmp_path, cut)))
+            child = process_of(_live_alone, name, server.url, database(tmp_path, cut))
 
             def kill(number: int, done: bool, cut: int = cut, pid: Any = child) -> bool:
                 if number == cut and done == (lost == "answer"):

@@ -6,6 +6,9 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +21,17 @@ HUB = {
     ":SmolLM2-135M-Instruct.Q4_1.gguf"
 }
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+))?(:(?P<file>[^:]+\.gguf))?")
+_at_hand_only: ContextVar[bool] = ContextVar("at_hand_only", default=False)
+
+
+@contextmanager
+def at_hand_only() -> Iterator[None]:
+    """Within the block, in this thread, weights on the hub are looked for on this machine only."""
+    token = _at_hand_only.set(True)
+    try:
+        yield
+    finally:
+        _at_hand_only.reset(token)
 
 
 def check(model: str) -> None:
@@ -106,10 +120,13 @@ def _download(model: str) -> Path:
 
     found = _HUB_ID.fullmatch(model)
     assert found is not None
-    repo, revision = found["repo"], found["revision"]
+    repo, file, revision = found["repo"], found["file"], found["revision"]
+    here = _at_hand_only.get()
+    if here and file is None:
+        raise FatalProviderError(f"provider.model={model}: which file it means is known to the hub only")
     try:
-        file = found["file"] or _only_gguf(repo, list_repo_files(repo, revision=revision))
-        return Path(hf_hub_download(repo, file, revision=revision))
+        file = file or _only_gguf(repo, list_repo_files(repo, revision=revision))
+        return Path(hf_hub_download(repo, file, revision=revision, local_files_only=here))
     except ConfigError:
         raise
     except Exception as error:  # the hub's client raises errors of several libraries

@@ -1,0 +1,43 @@
+"""Processes to be killed: forked from one that has imported the slow packages, in the test's environment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Mapping
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.queues import Queue
+from typing import Any
+
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload(
+    [
+        "runner.batch",
+        "runner.finetune",
+        "runner.providers.azure_batch",
+        "runner.providers.azure_tuning",
+        "runner.providers.mistral_batch",
+        "runner.providers.mistral_tuning",
+        "runner.providers.wire",
+        "openai.resources.files",
+        "openai.resources.fine_tuning.jobs",
+        "mistralai.client.files",
+        "polars",
+        "pytest",
+    ]
+)
+
+
+def process_of(target: Callable[..., None], *arguments: Any) -> ForkServerProcess:
+    """A process that will call ``target``, which must be importable."""
+    return _FORKED.Process(target=_as_here, args=(dict(os.environ), target, arguments))
+
+
+def shared_queue() -> Queue[Any]:
+    """What such processes can tell through."""
+    return _FORKED.Queue()
+
+
+def _as_here(environment: Mapping[str, str], target: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    os.environ.update(environment)
+    target(*arguments)
