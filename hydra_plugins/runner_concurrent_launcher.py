@@ -13,9 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.config_store import ConfigStore
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.plugins.launcher import Launcher
@@ -38,31 +37,6 @@ ConfigStore.instance().store(
 )
 
 
-class _Composer:
-    """A loader that composes a point once: sweepers compose each to check it, launchers to run it."""
-
-    def __init__(self, loader: ConfigLoader) -> None:
-        self._loader = loader
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loader, name)
-
-    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
-        """What a sweeper calls."""
-        config = self._loader.load_sweep_config(master_config, sweep_overrides)
-        self._composed[tuple(sweep_overrides)] = config
-        return config
-
-    def take(self, master_config: DictConfig, overrides: list[str]) -> DictConfig:
-        """The config of one point, which is nobody else's."""
-        config = self._composed.pop(tuple(overrides), None)
-        if config is None:
-            return self._loader.load_sweep_config(master_config, overrides)
-        OmegaConf.copy_cache(from_config=master_config, to_config=config)
-        return config
-
-
 class ConcurrentLauncher(Launcher):
     """Runs points as threads; results and failures are per point, as with Hydra's own launchers."""
 
@@ -70,9 +44,11 @@ class ConcurrentLauncher(Launcher):
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        from runner.composer import Composer
+
         self.config, self.task_function = config, task_function
-        self.composer = _Composer(hydra_context.config_loader)
-        hydra_context.config_loader = cast(ConfigLoader, self.composer)
+        self.composer = Composer(hydra_context.config_loader)  # type: ignore[arg-type]
+        hydra_context.config_loader = self.composer  # type: ignore[assignment]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run every point; a failed one is in its return value and stops no other."""

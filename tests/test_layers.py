@@ -21,7 +21,7 @@ EFFECTS = {
 }  # fmt: skip
 EDGES = {"providers", "tracking"}
 WIRING = {
-    "__main__", "arguments", "build", "checks", "cli", "commands", "estimate", "estimate_table",
+    "__main__", "arguments", "build", "checks", "cli", "commands", "composer", "estimate", "estimate_table",
     "explain", "export", "job", "model", "origin", "progress", "replay", "reproduce", "restore", "run",
     "screen", "sweeping", "validate",
 }  # fmt: skip
