@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.queues import Queue
@@ -36,6 +37,18 @@ def process_of(target: Callable[..., None], *arguments: Any) -> ForkServerProces
 def shared_queue() -> Queue[Any]:
     """What such processes can tell through."""
     return _FORKED.Queue()
+
+
+def dies_at(cut: int, done: bool, child: ForkServerProcess) -> Callable[[int, bool], bool]:
+    """A server's fault: ``child`` is killed during its n-th call, before or after (``done``) its effect."""
+
+    def fault(number: int, over: bool) -> bool:
+        if number == cut and over == done:
+            os.kill(child.pid, signal.SIGKILL)
+            return True
+        return False
+
+    return fault
 
 
 def _as_here(environment: Mapping[str, str], target: Callable[..., None], arguments: tuple[Any, ...]) -> None:

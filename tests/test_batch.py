@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from children import process_of, shared_queue
+from children import dies_at, process_of, shared_queue
 from hosted import KEY
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
 from servers import Server, completion, serving
@@ -243,14 +242,7 @@ def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
 def kill_at(api: BatchService, name: str, server: Server, url: str, cut: int, done: bool) -> None:
     """A process that asks for three rows is killed at its n-th call."""
     child = process_of(_ask_alone, name, server.url, url)
-
-    def kill(number: int, over: bool) -> bool:
-        if number == cut and over == done:
-            os.kill(child.pid, signal.SIGKILL)
-            return True
-        return False
-
-    api.fault = kill
+    api.fault = dies_at(cut, done, child)
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL

@@ -2,13 +2,12 @@
 
 import asyncio
 import json
-import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from children import process_of
+from children import dies_at, process_of
 from hosted import KEY, AzureApi, Hosted, MistralApi, OpenAIApi
 from servers import Server, serving
 
@@ -137,14 +136,7 @@ def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
         api = SERVICES[name]()
         with serving(api) as server:
             child = process_of(_live_alone, name, server.url, database(tmp_path, cut))
-
-            def kill(number: int, done: bool, cut: int = cut, pid: Any = child) -> bool:
-                if number == cut and done == (lost == "answer"):
-                    os.kill(pid.pid, signal.SIGKILL)
-                    return True
-                return False
-
-            api.fault = kill
+            api.fault = dies_at(cut, lost == "answer", child)
             child.start()
             child.join()
             assert child.exitcode == -signal.SIGKILL
