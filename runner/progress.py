@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -26,6 +27,7 @@ Advance = Callable[[str, int], Callable[[int], None]]
 Report = Callable[[TuningStatus], None]
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
+LINE_S = 60.0
 _lock = threading.Lock()
 _shared: list[Progress] = []
 _users = [0]
@@ -41,13 +43,20 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress(point: str = "") -> Iterator[tuple[Advance, Report]]:
-    """Bars with rate and time left, on a terminal; silent where the screen is a file.
+    """Bars with rate and time left, on a terminal; where the screen is a file, a line a minute.
 
     Gives what opens a bar for rows, and what shows the state of a fine-tuning job. The bars go when the
     block ends; ``point`` tells the bars of one point from those of another.
     """
     tasks: list[TaskID] = []
     tuning: list[TaskID] = []
+    said = [time.monotonic()]
+
+    def say(line: str) -> None:
+        if not errors.is_terminal and time.monotonic() - said[0] >= LINE_S:
+            said[0] = time.monotonic()
+            errors.print(line, markup=False)
+
     with _bars() as bars:
 
         def add(title: str, total: float) -> TaskID:
@@ -55,14 +64,21 @@ def progress(point: str = "") -> Iterator[tuple[Advance, Report]]:
             return tasks[-1]
 
         def advance(title: str, total: int) -> Callable[[int], None]:
-            task = add(title, total)
-            return lambda count: bars.advance(task, count)
+            task, done = add(title, total), [0]
+
+            def more(count: int) -> None:
+                done[0] += count
+                bars.advance(task, count)
+                say(f"{point} {title} {done[0]:,} of {total:,} rows".strip())
+
+            return more
 
         def report(status: TuningStatus) -> None:
             title = f"{point} fine-tuning {status.state} {status.detail}".strip()
             if not tuning:
                 tuning.append(add(title, 1.0))
             bars.update(tuning[0], description=title, completed=status.progress or 0.0)
+            say(title)
 
         try:
             yield advance, report

@@ -50,10 +50,13 @@ def stage(record: Record, folder: Path, long: Mapping[str, str], target: Path) -
 
 def save(drawn: dict[str, Figure], folder: Path) -> None:
     """Write figures as PNG files."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     for name, figure in drawn.items():
         file = folder / f"{names.key(name)}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(file)
+        # ``savefig`` would draw it twice, to lay it out first
+        FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
 
 
 def write_table(frame: pl.DataFrame, file: Path) -> None:

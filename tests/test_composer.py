@@ -1,0 +1,54 @@
+"""Points of a sweep that are copies of one another are what Hydra would have composed."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from conftest import CONF
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from runner import schema
+from runner.composer import Composer
+
+SWEPT = {
+    "hyperparameter.n_shot": ["0", "3"],
+    "prompt": ["human_evaluator", "fib_judge"],
+    "name": ["plain", "'${dataset.name}-x'"],
+    "+provider.extra_body": ["{a: 1}", "{b: 2}"],
+}
+FIXED = ["provider=openai_compatible", "dataset.limit=3", "hydra.job.chdir=false"]
+
+
+@pytest.fixture
+def loader():
+    schema.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra.config_loader
+
+
+def test_as_composed_by_hydra(loader):
+    """Values, options, interpolations, mappings, and what Hydra notes about its overrides."""
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    composer = Composer(loader)
+    for values in product(*SWEPT.values()):
+        overrides = FIXED + [f"{key}={value}" for key, value in zip(SWEPT, values, strict=True)]
+        wanted = loader.load_sweep_config(master, overrides)
+        composer.load_sweep_config(master, overrides)
+        got = composer.take(master, overrides)
+        assert OmegaConf.to_container(got) == OmegaConf.to_container(wanted)
+        assert OmegaConf.get_type(got) == OmegaConf.get_type(wanted)
+
+
+def test_a_wrong_value_is_told_by_hydra(loader):
+    """The message of a later point is that of a first one."""
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    composer = Composer(loader)
+    composer.load_sweep_config(master, ["hyperparameter.n_shot=0"])
+    with pytest.raises(Exception, match=r"Error merging override hyperparameter\.n_shot=many"):
+        composer.load_sweep_config(master, ["hyperparameter.n_shot=many"])
