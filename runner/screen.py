@@ -44,7 +44,8 @@ def summary(record: Record, folder: Path, tracked: str | None) -> None:
     if record.reference:
         lines.append(Text(_published_where(record), style="dim"))
     lines += [_counts(record.figures, record.finished or 0, record.started), *_failures(record)]
-    lines.append(f"[dim]record  {folder}[/]")
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    lines.append(f"[dim]record  {shown}[/]")
     if tracked:
         lines.append(f"[dim]mlflow  {tracked}[/]")
     console.print(Group(*lines))
