@@ -27,8 +27,8 @@ from runner.types import Deployer
 log = logging.getLogger(__name__)
 
 OUTPUTS = Path("outputs")
-BESIDE_THE_RUN = ("reference", "export", "report", "reproduce")
-"""Groups of the config that are not among a run's params: published figures, and what other commands read."""
+BESIDE_THE_RUN = ("reference", "report")
+"""Groups of the config that are not among a run's params: published figures, the report."""
 
 
 def run(config: DictConfig) -> float | None:

@@ -67,7 +67,6 @@ def _varied(
 ) -> DictConfig | None:
     """A copy of ``first``'s config with other single values; None where one is refused, for Hydra to tell."""
     config = deepcopy(config)
-    told = config.hydra.overrides.task
     for known, override in zip(first, overrides, strict=True):
         if known.input_line == override.input_line:
             continue
@@ -75,10 +74,11 @@ def _varied(
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         except OmegaConfBaseException:
             return None
-        told[list(told).index(known.input_line)] = override.input_line
+    task = [override for override in overrides if not override.is_hydra_override()]
+    config.hydra.overrides.task = [override.input_line for override in task]
     naming = config.hydra.job.config.override_dirname
     config.hydra.job.override_dirname = get_overrides_dirname(
-        [item for item in overrides if not item.is_hydra_override()],
+        task,
         kv_sep=naming.kv_sep,
         item_sep=naming.item_sep,
         exclude_keys=naming.exclude_keys,

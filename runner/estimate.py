@@ -133,7 +133,7 @@ def _judgments(
     if there.any():
         silent = lambda title, total: lambda count: None  # noqa: E731 - a named function would only repeat it
         answered = run.answer(caller.responder, frame.filter(there), ledger, silent)
-        judged = asking.stock(judge.questions(answered, plan.judge, sides), ledger, "judge_messages")
+        judged = asking.stock(judge.questions(answered, plan.judge, sides), ledger, judge.PREFIX)
         chats, known = {**judged.chats, **chats}, judged.known
     return asking.work(Stock(chats, known), seen, (stock.typical(), caller.responder.sampling.max_tokens))
 

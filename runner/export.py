@@ -19,11 +19,10 @@ from omegaconf import DictConfig
 from runner import dataset, differences, fetch, inputs, origin, overlay, restore, screen
 from runner.engine import KIND
 from runner.errors import ConfigError, DataError
-from runner.record import PREDICTIONS, RECORD, Record, dumps
+from runner.record import PREDICTIONS, RECORD, SWEEP, Record, dumps
+from runner.redact import without_credentials
 from runner.restore import Past
 from runner.schema import DatasetConfig, FileConfig, RunnerConfig
-from runner.sweeping import SWEEP
-from runner.tracking.names import without_credentials
 
 FORMAT = 1
 EXPORTS = Path("outputs/exports")

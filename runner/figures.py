@@ -41,8 +41,7 @@ def of_record(record: Record, rows: pl.DataFrame | None) -> dict[str, Figure]:
     if positive is not None and _holds(rows, "target", "probability"):
         drawn["reliability"] = reliability(rows, positive)
     if record.curves:
-        steps = [int(model["step"]) for model in record.models if model.get("step") is not None]
-        drawn["training"] = training(record.curves, steps)
+        drawn["training"] = training(record.curves, record.checkpoint_steps)
     return drawn
 
 

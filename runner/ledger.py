@@ -66,32 +66,23 @@ class Ledger:
 
     def put_many(self, kind: str, values: Mapping[str, Any]) -> None:
         """Store or replace values in one transaction."""
-        now = time.time()
-        rows = [
-            {"kind": kind, "key": key, "value": _dump(value), "created": now} for key, value in values.items()
-        ]
         with self._engine.begin() as connection:
-            for chunk in _chunks(rows):
+            for chunk in _chunks(_rows(kind, values)):
                 _upsert(connection, chunk)
 
     def add(self, kind: str, key: str, value: Any) -> bool:
         """Store a value only if the key is free; False if another process was first."""
-        row = {"kind": kind, "key": key, "value": _dump(value), "created": time.time()}
         try:
             with self._engine.begin() as connection:
-                connection.execute(sa.insert(ENTRIES), row)
+                connection.execute(sa.insert(ENTRIES), _rows(kind, {key: value}))
         except sa.exc.IntegrityError:
             return False
         return True
 
     def add_many(self, kind: str, values: Mapping[str, Any]) -> None:
         """Store those values whose keys are free; the others stay as they are."""
-        now = time.time()
-        rows = [
-            {"kind": kind, "key": key, "value": _dump(value), "created": now} for key, value in values.items()
-        ]
         with self._engine.begin() as connection:
-            for chunk in _chunks(rows):
+            for chunk in _chunks(_rows(kind, values)):
                 connection.execute(_insert(connection).on_conflict_do_nothing(), chunk)
 
     def swap(self, kind: str, key: str, old: Any, new: Any) -> bool:
@@ -193,6 +184,14 @@ def _insert(connection: sa.Connection) -> Any:
     else:
         raise ConfigError(f"ledger.url: {connection.dialect.name} is not supported; use sqlite or postgresql")
     return insert(ENTRIES)
+
+
+def _rows(kind: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """New entries as rows of the table."""
+    now = time.time()
+    return [
+        {"kind": kind, "key": key, "value": _dump(value), "created": now} for key, value in values.items()
+    ]
 
 
 def _dump(value: Any) -> str:

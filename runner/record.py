@@ -25,6 +25,7 @@ from runner.types import Score
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
+SWEEP = "sweep.json"
 PAIRS = "(pairs)"
 
 
@@ -68,6 +69,11 @@ class Record:
     """Classes of a classification, in the order of the confusion matrix."""
     error: str | None = None
 
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The training steps at which checkpoints were taken, as far as they are known."""
+        return [int(model["step"]) for model in self.models if model.get("step") is not None]
+
     def write(self, folder: Path) -> None:
         """Write ``record.json`` so that a crash leaves the old one or the new one, never half of one."""
         partial = folder / f"{RECORD}.{os.getpid()}.partial"
@@ -99,6 +105,14 @@ def read(folder: Path) -> Record:
     data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
     data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
     return Record(**data)
+
+
+def runs(folder: Path) -> list[Path]:
+    """The folder itself if it is a run's, else those of the points of the sweep in it, in their order."""
+    if (folder / RECORD).exists():
+        return [folder]
+    points = [file.parent for file in folder.glob(f"*/{RECORD}") if file.parent.name.isdigit()]
+    return sorted(points, key=lambda point: int(point.name))
 
 
 def dumps(data: Any, indent: int | None = None) -> str:

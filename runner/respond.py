@@ -99,9 +99,9 @@ def complete(
     answer, and one that asks what another row asks, cost nothing.
     """
     _warn_of_shutdown(frame, responder, ledger, prefix)
-    requests = _requests(frame, responder, prefix)
+    asked = requests(frame, responder, prefix)
     asking = batch.ask if getattr(responder.provider, "batch", False) else engine.ask
-    answers = asking(requests, responder.provider, ledger, advance=advance, purse=purse)
+    answers = asking(asked, responder.provider, ledger, advance=advance, purse=purse)
     completions = [answer.completion for answer in answers]
 
     def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:
@@ -151,7 +151,7 @@ def _costs(
 
 def unanswered(frame: pl.DataFrame, responder: Responder, ledger: Ledger, prefix: str = "") -> bool:
     """Whether the ledger lacks the answer to any rendered row."""
-    keys = engine.request_keys(responder.provider, _requests(frame, responder, prefix))
+    keys = engine.request_keys(responder.provider, requests(frame, responder, prefix))
     return len(ledger.get_many(engine.KIND, keys)) < len(set(keys))
 
 
@@ -166,7 +166,8 @@ def _warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger,
         log.warning("%s is shut down on %s, in %d days", model, day, (day - date.today()).days)
 
 
-def _requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:
+def requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:
+    """What is asked for each row: its rendered chat with the responder's sampling."""
     rows = frame.iter_rows(named=True)
     # whole rows only for those who read them, as they are held until all is answered
     whole = not getattr(responder.provider, "stored", True)

@@ -24,7 +24,7 @@ from typing import Any, cast
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
-from runner import job, overlay, sweeping
+from runner import job, overlay, record
 from runner.build import Plan
 from runner.errors import ConfigError
 from runner.prompt import SUFFIX, Prompt
@@ -77,10 +77,7 @@ def runs(folder: Path) -> list[Path]:
 
     Raises :class:`ConfigError` if it is neither.
     """
-    if (folder / RECORD).exists():
-        return [folder]
-    points = sweeping.points(folder) if folder.is_dir() else []
-    found = [point for point in points if (point / RECORD).exists()]
+    found = record.runs(folder)
     if not found:
         raise ConfigError(f"{folder}: holds no {RECORD}, so it is no run; `runner list` shows what there is")
     return found

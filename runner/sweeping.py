@@ -16,9 +16,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from runner.errors import RunnerError
+from runner.record import SWEEP
 from runner.schema import TrackingConfig
 
-SWEEP = "sweep.json"
 IN_THREADS = "hydra_plugins.runner_concurrent_launcher.ConcurrentLauncher"
 
 

@@ -14,7 +14,7 @@ from runner.digest import digest
 from runner.errors import ProviderError
 from runner.ledger import Ledger
 from runner.prices import Price
-from runner.respond import Responder
+from runner.respond import Responder, requests
 from runner.types import Completion, Message, Provider, Request
 
 ENOUGH = 5  # stored answers whose token counts correct the estimate
@@ -76,21 +76,18 @@ class Caller:
         """Whether the calls go through a batch."""
         return bool(getattr(self.provider, "batch", False))
 
-    def stock(self, frame: pl.DataFrame, ledger: Ledger, column: str = "messages") -> Stock:
+    def stock(self, frame: pl.DataFrame, ledger: Ledger, prefix: str = "") -> Stock:
         """The rendered chats of a frame, looked up in the ledger."""
-        keys = self.keys(frame, column)
-        return Stock(
-            dict(zip(keys, frame[column].to_list(), strict=True)), ledger.get_many(engine.KIND, keys)
-        )
+        keys, chats = self.keys(frame, prefix), frame[f"{prefix}messages"].to_list()
+        return Stock(dict(zip(keys, chats, strict=True)), ledger.get_many(engine.KIND, keys))
 
-    def keys(self, frame: pl.DataFrame, column: str = "messages") -> list[str]:
+    def keys(self, frame: pl.DataFrame, prefix: str = "") -> list[str]:
         """The keys of the answers to a frame's chats."""
-        rows = frame.iter_rows(named=True)
-        requests = [Request(tuple(row[column]), self.responder.sampling, row) for row in rows]
+        asked = requests(frame, self.responder, prefix)
         try:
-            return engine.request_keys(self.provider, requests)
+            return engine.request_keys(self.provider, asked)
         except ProviderError:  # the weights of a local model are not here yet, so it has answered nothing
-            return [digest([self.provider.model, request.messages]) for request in requests]
+            return [digest([self.provider.model, request.messages]) for request in asked]
 
     def work(self, stock: Stock, seen: set[str], answer: tuple[float, float | None] = (0.0, 0.0)) -> Work:
         """The calls for chats neither stored nor seen; :data:`outlook.MARK` stands for an ``answer``."""

@@ -85,10 +85,9 @@ def training(points: Sequence[Point]) -> list[Plot]:
     for point in points:
         record = point.record
         if record.curves and repr(record.curves) not in drawn:
-            steps = [int(model["step"]) for model in record.models if model.get("step") is not None]
             job = record.params.get("finetune_job")
             caption = f"training job {job}" if job else f"training of {point.number} {point.name}"
-            figure = figures.training(record.curves, steps)
+            figure = figures.training(record.curves, record.checkpoint_steps)
             drawn[repr(record.curves)] = _plot("training curves", figure, caption)
     return list(drawn.values())
 

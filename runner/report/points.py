@@ -12,11 +12,10 @@ from typing import Any
 import polars as pl
 
 from runner.errors import ConfigError, nearest
-from runner.record import PREDICTIONS, RECORD, Record, predictions, read
+from runner.record import PREDICTIONS, RECORD, SWEEP, Record, predictions, read, runs
 from runner.redact import without_credentials
 from runner.sweep import short
 
-SWEEP = "sweep.json"
 BESIDE_THE_POINT = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
 """Keys that change nothing of what is measured, and so tell no two runs apart."""
 ABSENT = "–"
@@ -55,7 +54,7 @@ def find(given: Sequence[str], outputs: Path) -> list[Path]:
         ConfigError: a folder that is neither, or nothing recorded yet.
     """
     for folder in map(Path, given):
-        if not _runs(folder):
+        if not runs(folder):
             known = [str(place) for place in _recorded(outputs)]
             raise ConfigError(
                 f"report.folders: {folder} holds no run and no sweep{nearest(str(folder), known)}"
@@ -70,9 +69,9 @@ def find(given: Sequence[str], outputs: Path) -> list[Path]:
 
 def load(folders: Sequence[Path]) -> list[Point]:
     """Every run in these folders once, in order; ``job`` numbers them and ``swept`` tells them apart."""
-    runs = list(dict.fromkeys(run.resolve() for folder in folders for run in _runs(folder)))
-    records = told_apart([read(run) for run in runs])
-    return [Point(record, _rows(run)) for record, run in zip(records, runs, strict=True)]
+    found = list(dict.fromkeys(run.resolve() for folder in folders for run in runs(folder)))
+    records = told_apart([read(run) for run in found])
+    return [Point(record, _rows(run)) for record, run in zip(records, found, strict=True)]
 
 
 def told_apart(records: Sequence[Record]) -> list[Record]:
@@ -115,21 +114,13 @@ def _number(text: str) -> float | int | str:
     return text
 
 
-def _runs(folder: Path) -> list[Path]:
-    """The folder itself if it is a run, else the points of the sweep in it, in their order."""
-    if (folder / RECORD).exists():
-        return [folder]
-    points = [file.parent for file in folder.glob(f"*/{RECORD}") if file.parent.name.isdigit()]
-    return sorted(points, key=lambda point: int(point.name))
-
-
 def _recorded(outputs: Path) -> list[Path]:
     folders = sorted([*outputs.glob("runs/*"), *outputs.glob("sweeps/*")])
-    return [folder for folder in folders if _runs(folder)]
+    return [folder for folder in folders if runs(folder)]
 
 
 def _ended(folder: Path) -> float:
-    return max((run / RECORD).stat().st_mtime for run in _runs(folder))
+    return max((run / RECORD).stat().st_mtime for run in runs(folder))
 
 
 def _rows(run: Path) -> pl.DataFrame | None:

@@ -13,6 +13,7 @@ import polars as pl
 
 from runner import figures
 from runner.record import PREDICTIONS, Record, predictions
+from runner.redact import without_credentials
 from runner.tracking import names
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def _copy(folder: Path, target: Path) -> None:
 def _copy_file(source: str, target: str) -> None:
     """A copy without the credentials that a URL in a config may carry."""
     if source.endswith(TEXTS):
-        Path(target).write_text(names.without_credentials(Path(source).read_text()))
+        Path(target).write_text(without_credentials(Path(source).read_text()))
     else:
         shutil.copyfile(source, target)
 

@@ -9,6 +9,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, L
 from mlflow.exceptions import MlflowException
 
 from runner.record import Record
+from runner.redact import without_credentials
 from runner.tracking import names
 from runner.tracking.lock import alone
 from runner.tracking.store import Store
@@ -32,7 +33,7 @@ def log_datasets(record: Record, run_id: str, store: Store) -> tuple[str, str] |
 
 
 def _dataset(given: dict[str, Any]) -> DatasetInput:
-    source = names.without_credentials(str(given.get("source") or ""))
+    source = without_credentials(str(given.get("source") or ""))
     dataset = Dataset(
         name=str(given.get("name") or "data")[:500],
         digest=str(given.get("digest") or "unknown")[:DIGEST_LENGTH],

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runner.errors import ConfigError, nearest
+from runner.redact import without_credentials
 from runner.schema import TrackingConfig
 from runner.tracking.lock import alone
-from runner.tracking.names import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
