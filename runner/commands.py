@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import cast
 
@@ -14,7 +14,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner import build, finetune, job, restore, screen, sweeping, tracking
-from runner.errors import BudgetError, ConfigError, nearest
+from runner.errors import BudgetError, ConfigError, RunnerError, nearest
 from runner.ledger import Ledger
 from runner.origin import git_sha, versions
 from runner.progress import progress
@@ -95,7 +95,10 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
     tracked = _tracking(config)
     if not tracked.enabled:
         return None
-    parent = sweeping.read(folder.parent).get("parent") if record.sweep else None
+    parent = None
+    if record.sweep:
+        with suppress(RunnerError):  # logging the run meets it again, and says so
+            parent = sweeping.parent(folder.parent, config)
     return tracking.log_run(folder, tracked, parent)
 
 

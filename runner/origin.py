@@ -5,14 +5,15 @@ from __future__ import annotations
 import platform
 import re
 import subprocess
-from functools import cache
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
+
+from runner.once import once
 
 PACKAGE = "llm-experiment-runner"
 
 
-@cache
+@once
 def git_sha() -> str:
     """Commit of the current folder's checkout, with ``-dirty`` for uncommitted changes, or ``""``."""
     try:
@@ -29,7 +30,7 @@ def git_sha() -> str:
     return found.stdout.strip() if found.returncode == 0 else ""
 
 
-@cache
+@once
 def versions() -> dict[str, str]:
     """Versions of Python, of this package and of those that it requires, extras left out."""
     found = {"python": platform.python_version()}

@@ -8,17 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from runner.errors import ConfigError, nearest
+from runner.once import once
 from runner.schema import PricesConfig
 from runner.types import Completion, Provider
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, but six times as fast, where libyaml is
 MILLION = 1_000_000
 SNAPSHOT = re.compile(r"(-\d{4}(-?\d\d-?\d\d)?)?(:.*|\.ft-.*)?")
 """What may follow a name and leave its price as it is: a date, and what tells a fine-tune from its base."""
@@ -129,9 +130,9 @@ def load(config: PricesConfig | None = None) -> Book:
     return Book((*own, *_shipped()))
 
 
-@cache
+@once
 def _shipped() -> tuple[Table, ...]:
-    return tuple(_tables(yaml.safe_load(SHIPPED.read_bytes()), SHIPPED.name))
+    return tuple(_tables(yaml.load(SHIPPED.read_bytes(), LOADER), SHIPPED.name))
 
 
 def _read(path: Path) -> Any:

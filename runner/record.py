@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from typing import Any
 import polars as pl
 
 from runner.errors import BudgetError
+from runner.files import whole
 from runner.types import Score
 
 RECORD = "record.json"
@@ -76,9 +76,8 @@ class Record:
 
     def write(self, folder: Path) -> None:
         """Write ``record.json`` so that a crash leaves the old one or the new one, never half of one."""
-        partial = folder / f"{RECORD}.{os.getpid()}.partial"
-        partial.write_text(dumps(asdict(self), indent=1))
-        partial.replace(folder / RECORD)
+        with whole(folder / RECORD) as file:
+            file.write_text(dumps(asdict(self), indent=1))
 
 
 @contextmanager

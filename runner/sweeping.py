@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -15,7 +14,7 @@ from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from runner.errors import RunnerError
+from runner.files import whole
 from runner.record import SWEEP
 from runner.schema import TrackingConfig
 
@@ -26,45 +25,42 @@ IN_THREADS = "hydra_plugins.runner_concurrent_launcher.ConcurrentLauncher"
 class _Opened:
     folder: Path
     config: DictConfig
-    opening: threading.Thread | None = None
 
 
 _opened: list[_Opened] = []
+_turn = threading.Lock()
 
 
 class OpenSweep(Callback):
     """Hydra callback: prepares the sweep in the launching process, before the first point starts."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Create folder, tracking store and parent run; points, wherever they run, only add to them."""
+        """Create the folder, and where points are processes the parent run, to which they only add."""
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         overrides = [str(override) for override in config.hydra.overrides.task]
-        started = time.time()
-        told = {"fixed": fixed(overrides), "overrides": overrides, "started": started}
-        _write(folder, told)
-        opening = None
-        if config.hydra.launcher.get("_target_") == IN_THREADS:
-            # importing MLflow takes seconds, in which points that are threads already wait for servers
-            opening = threading.Thread(target=_try_to_open, args=(folder, config, told), daemon=True)
-            opening.start()
-        else:
-            _open(folder, config, told)
-        _opened.append(_Opened(folder, config, opening))
+        _write(folder, {"fixed": fixed(overrides), "overrides": overrides, "started": time.time()})
+        _opened.append(_Opened(folder, config))
+        if config.hydra.launcher.get("_target_") != IN_THREADS:
+            parent(folder, config)
 
 
-def _try_to_open(folder: Path, config: DictConfig, told: dict[str, Any]) -> None:
-    with suppress(RunnerError):  # points meet it again, and say so when they are logged
-        _open(folder, config, told)
+def parent(folder: Path, config: DictConfig) -> str | None:
+    """The sweep's parent run, made by the first who asks; None where MLflow cannot be used.
 
-
-def _open(folder: Path, config: DictConfig, told: dict[str, Any]) -> None:
+    Importing MLflow takes seconds, in which points that are threads already wait for servers.
+    Raises :class:`runner.errors.ConfigError` for an address or an experiment that cannot be used.
+    """
     from runner import tracking
 
-    settings = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
-    name = str(config.get("name") or "sweep")
-    parent = tracking.open_sweep(name, folder.name, settings, started=told["started"])
-    _write(folder, told | {"parent": parent})
+    with _turn:
+        told = read(folder)
+        if told.get("parent") is None:
+            settings = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
+            name = str(config.get("name") or "sweep")
+            told["parent"] = tracking.open_sweep(name, folder.name, settings, started=told.get("started"))
+            _write(folder, told)
+        return cast("str | None", told["parent"])
 
 
 def fixed(overrides: list[str]) -> dict[str, str]:
@@ -113,13 +109,9 @@ def finish(code: int) -> int:
     if not _opened:
         return code
     sweep = _opened.pop()
-    if sweep.opening:
-        sweep.opening.join()
     return commands.close_sweep(sweep.folder, sweep.config, code)
 
 
 def _write(folder: Path, told: dict[str, Any]) -> None:
-    """Whole or not at all: points read it while it is written."""
-    partial = folder / f"{SWEEP}.partial"
-    partial.write_text(json.dumps(told, indent=1, default=str))
-    partial.replace(folder / SWEEP)
+    with whole(folder / SWEEP) as file:  # points read it
+        file.write_text(json.dumps(told, indent=1, default=str))

@@ -10,8 +10,8 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "runner"
 
 PURE = {
-    "curves", "dataset", "difference_table", "differences", "digest", "errors", "fetch", "figures",
-    "inputs", "metrics", "outlook", "parse", "prices", "probability", "prompt", "record", "redact",
+    "curves", "dataset", "difference_table", "differences", "digest", "errors", "fetch", "figures", "files",
+    "inputs", "metrics", "once", "outlook", "parse", "prices", "probability", "prompt", "record", "redact",
     "reference", "report", "schema", "shots", "split", "statistics", "steps", "sweep", "sweep_table",
     "table", "tokens", "training", "types", "usage",
 }  # fmt: skip

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.files import whole
 from runner.types import TuningState
 
 _MODEL_ID = re.compile(r"(?P<job>local-\w+):(?P<number>[0-9]+)")
@@ -80,7 +81,7 @@ class Job:
     def prepare(self, recipe: Recipe) -> None:
         """Make the folder; it counts as made once its job.json is there."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(self.folder / "job.json", json.dumps(asdict(recipe), indent=1))
+        write_json(self.folder / "job.json", asdict(recipe))
 
     def exists(self, key: str) -> bool:
         """Whether this folder holds the training with this key."""
@@ -93,7 +94,7 @@ class Job:
 
     def report(self, progress: Progress) -> None:
         """Say where the training stands."""
-        replace_text(self.folder / "status.json", json.dumps(asdict(progress)))
+        write_json(self.folder / "status.json", asdict(progress))
 
     def say(self, message: str) -> None:
         """Add a message to the events."""
@@ -154,16 +155,10 @@ def model_ids(models_dir: Path) -> list[str]:
     return [model_id(path.parts[-3], int(path.parts[-2].rpartition("-")[2])) for path in found]
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(text)
-    partial.replace(path)
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    replace_text(path, json.dumps(content, indent=1))
+    with whole(path) as file:
+        file.write_text(json.dumps(content, indent=1))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
+from runner.files import whole
 from runner.providers.local_gguf import Base
 from runner.providers.local_job import Recipe
 from runner.providers.local_rows import Packed, Row, pack
@@ -168,10 +168,9 @@ class Optimizer:
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a state whole or not at all."""
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    """Write a state."""
+    with whole(path) as file:
+        torch.save(content, file)
 
 
 def load(path: Path) -> dict[str, Any]:

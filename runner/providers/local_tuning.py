@@ -20,6 +20,7 @@ from typing import Any
 
 from runner import curves
 from runner.errors import ConfigError, ProviderError, nearest
+from runner.files import whole
 from runner.providers import rules
 from runner.providers.local import Local
 from runner.providers.local_job import Job, Progress, Recipe, job_id, model_id
@@ -63,9 +64,8 @@ class LocalTuner:
         """Keep a file under its name."""
         path = self._models / "files" / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{file.name}.{os.getpid()}.partial")
-        partial.write_bytes(file.content)
-        partial.replace(path)
+        with whole(path) as partial:
+            partial.write_bytes(file.content)
         return file.name
 
     def find_job(self, key: str) -> str | None:

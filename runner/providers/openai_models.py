@@ -6,15 +6,14 @@ https://developers.openai.com/api/reference/resources/models/methods/retrieve
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from datetime import date
-from functools import lru_cache
 from urllib.parse import quote
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from runner.once import once
+
 TIMEOUT_S = 3.0
-_lock = threading.Lock()
 
 
 def shutdown_date(endpoint: str, model: str, headers: Mapping[str, str]) -> date | None:
@@ -22,8 +21,7 @@ def shutdown_date(endpoint: str, model: str, headers: Mapping[str, str]) -> date
 
     Asked once per process and model.
     """
-    with _lock:  # the points of a sweep ask at the same time
-        return _asked(f"{endpoint}/models/{quote(model, safe='')}", tuple(sorted(headers.items())))
+    return _asked(f"{endpoint}/models/{quote(model, safe='')}", tuple(sorted(headers.items())))
 
 
 class _Stay(HTTPRedirectHandler):
@@ -33,7 +31,7 @@ class _Stay(HTTPRedirectHandler):
         """Where a redirect leads is not asked."""
 
 
-@lru_cache
+@once
 def _asked(url: str, headers: tuple[tuple[str, str], ...]) -> date | None:
     try:
         with build_opener(_Stay).open(Request(url, headers=dict(headers)), timeout=TIMEOUT_S) as response:

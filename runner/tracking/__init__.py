@@ -24,6 +24,7 @@ HEAD_START_S = 1.0
 SPARED_S = 60.0
 """A hanging server costs its time-outs once in so many seconds, and not at every point of a sweep."""
 
+_turn = threading.Lock()
 _warned: set[str] = set()
 _spared_until: dict[str, float] = {}
 
@@ -48,8 +49,11 @@ def beside(config: TrackingConfig) -> Iterator[None]:
 
 
 def warm_up(config: TrackingConfig) -> None:
-    """Import all that logging needs, and open the store. What fails here is told when a run is logged."""
-    with suppress(RunnerError):
+    """Import all that logging needs, and open the store. What fails here is told when a run is logged.
+
+    The points of a sweep do it at the same time: one works, the others wait.
+    """
+    with _turn, suppress(RunnerError):
         if prepare(config):
             from runner import figures
             from runner.tracking import runs, sweeps, syncing  # noqa: F401
