@@ -10,7 +10,6 @@ this way: they take Hydra's settings from :mod:`runner.job` and not from Hydra's
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +77,7 @@ class ConcurrentLauncher(Launcher):
 
     def _run(self, number: int, config: DictConfig, overrides: list[str]) -> JobReturn:
         """One point, in its own folder."""
+        from runner.composer import copied, save
         from runner.job import running
 
         result = JobReturn()
@@ -86,12 +86,12 @@ class ConcurrentLauncher(Launcher):
             config.hydra.job.id, config.hydra.job.num = f"job_id_{number}", number
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             config.hydra.runtime.output_dir = str(folder.absolute())
-        result.cfg = deepcopy(config)
+        result.cfg = copied(config)
         with read_write(result.cfg), open_dict(result.cfg):
             del result.cfg["hydra"]
         try:
             with running(config.hydra):
-                _save(config, result.cfg, folder / ".hydra")
+                save(config, result.cfg, folder / ".hydra")
                 result.return_value = self.task_function(result.cfg)
             result.status = JobStatus.COMPLETED
         except Exception as error:
@@ -108,10 +108,3 @@ def _resolve_by_thread() -> None:
         return OmegaConf.select(job.settings(), path)
 
     OmegaConf.register_new_resolver("hydra", of_this_job, replace=True)
-
-
-def _save(config: DictConfig, task: Any, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(task, folder / "config.yaml")
-    OmegaConf.save(OmegaConf.masked_copy(config, "hydra"), folder / "hydra.yaml")
-    OmegaConf.save(config.hydra.overrides.task, folder / "overrides.yaml")

@@ -1,16 +1,19 @@
-"""Hydra's composition of the points of a sweep, as far as they differ."""
+"""Hydra's composition of the points of a sweep, as far as they differ, and the files it writes of them."""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Sequence
-from copy import deepcopy
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
 
@@ -25,7 +28,7 @@ class Composer:
         self._loader = loader
         self._is_group = cache(loader.repository.group_exists)
         self._composed: dict[tuple[str, ...], DictConfig] = {}
-        self._firsts: dict[tuple[str, ...], tuple[list[Override], DictConfig]] = {}
+        self._firsts: dict[tuple[str, ...], tuple[list[Override], bytes]] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -39,7 +42,7 @@ class Composer:
         config = _varied(*self._firsts[shape], parsed) if shape in self._firsts else None
         if config is None:
             config = self._loader.load_sweep_config(master_config, sweep_overrides)
-            self._firsts[shape] = parsed, deepcopy(config)
+            self._firsts[shape] = parsed, pickle.dumps(config)
         self._composed[tuple(sweep_overrides)] = config
         return config
 
@@ -62,11 +65,32 @@ class Composer:
         )
 
 
-def _varied(
-    first: Sequence[Override], config: DictConfig, overrides: Sequence[Override]
-) -> DictConfig | None:
+class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # type: ignore[misc]
+    """OmegaConf's way to write values, over libyaml, which is three times as fast."""
+
+    yaml_representers = get_omega_conf_dumper().yaml_representers
+
+
+def save(config: DictConfig, task: DictConfig, folder: Path) -> None:
+    """Write what Hydra writes of a job: its config without and with Hydra's own node, its overrides."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hydra = OmegaConf.to_container(config.hydra, enum_to_str=True)
+    overrides = OmegaConf.to_container(config.hydra.overrides.task)
+    parts = {"config": OmegaConf.to_container(task, enum_to_str=True), "hydra": {"hydra": hydra}}
+    for name, content in (parts | {"overrides": overrides}).items():
+        with (folder / f"{name}.yaml").open("w") as file:
+            yaml.dump(content, file, _Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def copied(config: DictConfig) -> DictConfig:
+    """A copy that shares nothing, in half the time that ``deepcopy`` takes."""
+    copy: DictConfig = pickle.loads(pickle.dumps(config))
+    return copy
+
+
+def _varied(first: Sequence[Override], pickled: bytes, overrides: Sequence[Override]) -> DictConfig | None:
     """A copy of ``first``'s config with other single values; None where one is refused, for Hydra to tell."""
-    config = deepcopy(config)
+    config: DictConfig = pickle.loads(pickled)
     for known, override in zip(first, overrides, strict=True):
         if known.input_line == override.input_line:
             continue

@@ -53,7 +53,7 @@ def progress(point: str = "") -> Iterator[tuple[Advance, Report]]:
     said = [time.monotonic()]
 
     def say(line: str) -> None:
-        if not errors.is_terminal and time.monotonic() - said[0] >= LINE_S:
+        if time.monotonic() - said[0] >= LINE_S and not errors.is_terminal:
             said[0] = time.monotonic()
             errors.print(line, markup=False)
 

@@ -9,10 +9,10 @@ from conftest import CONF
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import OmegaConf, open_dict
 
 from runner import schema
-from runner.composer import Composer
+from runner.composer import Composer, copied, save
 
 SWEPT = {
     "hyperparameter.n_shot": ["0", "3"],
@@ -43,6 +43,21 @@ def test_as_composed_by_hydra(loader):
         got = composer.take(master, overrides)
         assert OmegaConf.to_container(got) == OmegaConf.to_container(wanted)
         assert OmegaConf.get_type(got) == OmegaConf.get_type(wanted)
+
+
+def test_saved_as_by_hydra(loader, tmp_path):
+    """The files in ``.hydra`` are the text that OmegaConf writes."""
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    texts = ["name='3'", "+dataset.params={a: 1e3, b: [yes, '', null, 'ü\\n  x: y']}", "provider.model='off'"]
+    config = loader.load_sweep_config(master, FIXED + texts)
+    task = copied(config)
+    with open_dict(task):
+        del task["hydra"]
+    save(config, task, tmp_path / ".hydra")
+    wanted = {"config": task, "hydra": OmegaConf.masked_copy(config, "hydra")}
+    wanted["overrides"] = config.hydra.overrides.task
+    for name, part in wanted.items():
+        assert (tmp_path / ".hydra" / f"{name}.yaml").read_text() == OmegaConf.to_yaml(part)
 
 
 def test_a_wrong_value_is_told_by_hydra(loader):
