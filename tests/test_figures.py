@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import polars as pl
 import pytest
 import tracked
 
 from runner import figures
+from runner.metrics import confusion
 from runner.sweep import summary
 from runner.types import Score
 
@@ -29,24 +32,26 @@ def swept(**keys):
 
 def test_confusion_counts_with_a_column_for_the_unparsed():
     """Counts by true and predicted label; an answer that is no label is counted apart."""
-    target = pl.Series(["a", "a", "b", "b", "other"])
-    prediction = pl.Series(["a", "b", "b", None, "a"])
-    assert figures.confusion(target, prediction, ["a", "b"]).tolist() == [[1, 1, 0], [0, 1, 1]]
-    assert figures.confusion(target[:3], prediction[:3], ["a", "b"]).tolist() == [[1, 1], [0, 1]]
+    frame = pl.DataFrame({"target": ["a", "a", "b", "b", "other"], "prediction": ["a", "b", "b", None, "a"]})
+    assert confusion(frame, ["a", "b"]).counts.tolist() == [[1, 1, 0], [0, 1, 1]]
+    assert confusion(frame[:3], ["a", "b"]).counts.tolist() == [[1, 1], [0, 1]]
 
 
 def test_confusion_of_numbers():
     """Ratings are labels too, though the rows hold numbers and the labels are text."""
-    counts = figures.confusion(pl.Series([1, 3, 5]), pl.Series([1.0, 3.0, None]), ["1", "3", "5"])
-    assert counts.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    frame = pl.DataFrame({"target": [1, 3, 5], "prediction": [1.0, 3.0, None]})
+    for labels in (["1", "3", "5"], []):
+        assert confusion(frame, labels).counts.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
 
 
 def test_confusion_matrix_shows_every_cell():
     """Each cell has its count, and the axes their labels."""
-    frame = tracked.rows()
-    (axes,) = figures.confusion_matrix(frame["target"], frame["prediction"], LABELS).axes
-    assert [text.get_text().split()[0] for text in axes.texts] == ["4", "0", "0", "1", "2", "1"]
-    assert [label.get_text() for label in axes.get_xticklabels()] == [*LABELS, figures.UNPARSED]
+    found = confusion(tracked.rows(), ["<b>", *LABELS])
+    svg = ElementTree.fromstring(figures.confusion_matrix(found))
+    texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[:3] == ["Confusion matrix, 8 rows", "true", "predicted"]
+    assert texts[3:7] == ["<b>", *LABELS, "(unparsed)"]
+    assert texts[12:17] == [LABELS[0], "0", "4", "0", "0"]
 
 
 def test_reliability_plots_frequency_against_probability():

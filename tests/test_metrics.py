@@ -190,6 +190,7 @@ def test_confusion_has_a_column_for_the_unparsed() -> None:
     """Rows are targets, columns predictions, the last one the unparsed."""
     matrix = metrics.confusion(frame(["a", "a", "b", "b"], ["a", "c", None, None]))
     assert matrix.labels == ["a", "b", "c"]
+    assert matrix.columns == ["a", "b", "c", "(unparsed)"]
     assert matrix.counts.tolist() == [[1, 0, 1, 0], [0, 0, 0, 2], [0, 0, 0, 0]]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import polars as pl
 import pytest
@@ -11,7 +13,7 @@ import tracked
 
 from runner import build, report, tracking
 from runner.errors import ConfigError
-from runner.figures import UNPARSED
+from runner.metrics.matrix import UNPARSED
 from runner.report import comparing, facts, formats, plots, reading, results
 from runner.report.points import Point, find, load, told_apart
 from runner.statistics import compare_runs, holm
@@ -293,9 +295,11 @@ def test_cost_is_drawn_where_it_is_known():
 
 def test_confusion_matrix_counts_and_shares():
     """Counts by true and predicted label, labels from the rows where no parser has them."""
-    (matrix,) = plots.matrices([point(rows(0.75))])
-    assert matrix.labels == ["no", "yes"]
-    assert matrix.lines == [("no", [(15, 75), (5, 25)]), ("yes", [(5, 25), (15, 75)])]
+    (drawn,) = plots.matrices([point(rows(0.75))])
+    svg = ElementTree.fromstring(base64.b64decode(drawn.source.partition(",")[2]))
+    texts = [" ".join(text.itertext()) for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[1:5] == ["true", "predicted", "no", "yes"]
+    assert texts[5:] == ["no", "15 75 %", "5 25 %", "yes", "5 25 %", "15 75 %"]
 
 
 def test_runs_of_different_commands_are_told_apart_by_their_overrides():

@@ -101,7 +101,7 @@ def test_figures_follow_the_content(mlflow_config, tmp_path):
     )
     figures = artifact(logged(folder, mlflow_config), "figures")
     assert {file.name for file in figures.iterdir()} == {
-        "confusion_matrix.png", "reliability.png", "training.png",
+        "confusion_matrix.svg", "reliability.png", "training.png",
     }  # fmt: skip
 
 

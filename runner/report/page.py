@@ -13,7 +13,7 @@ from markupsafe import Markup
 from runner.report import formats
 from runner.report.comparing import LEVEL, Compared
 from runner.report.facts import Facts
-from runner.report.plots import Matrix, Plot
+from runner.report.plots import Plot
 from runner.report.reading import Reading
 from runner.report.results import Results
 from runner.sweep_table import number
@@ -31,7 +31,7 @@ class Page:
     facts: Facts
     results: Results
     compared: Compared
-    matrices: list[Matrix]
+    matrices: list[Plot]
     curves: list[Plot]
     reliability: list[Plot]
     training: list[Plot]

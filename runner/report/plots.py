@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from runner import figures
-from runner.figures import confusion, positive_label
+from runner.figures import positive_label
+from runner.metrics import confusion
 from runner.report.points import Point
 from runner.sweep import headline, labels, summary
 
@@ -26,22 +27,12 @@ CHECKPOINT = "checkpoint"
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure as a data URI; ``width`` in inches, and a ``title`` for those who cannot see it."""
+    """A figure as a data URI; ``width`` in inches or its own, and a ``title`` for those who cannot see it."""
 
     title: str
     source: str
-    width: float
+    width: float | None = None
     caption: str = ""
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """A confusion matrix: per label its counts and their shares of the line, in percent."""
-
-    title: str
-    labels: list[str]
-    columns: list[str]
-    lines: list[tuple[str, list[tuple[int, int]]]]
 
 
 def curves(points: Sequence[Point]) -> list[Plot]:
@@ -147,25 +138,20 @@ def _priced(point: Point, metric: str) -> _Priced | None:
     return _Priced(f"{point.number} {point.name}", dollars, score.value, low, high)
 
 
-def matrices(points: Sequence[Point]) -> list[Matrix]:
+def matrices(points: Sequence[Point]) -> list[Plot]:
     """The confusion matrices of points whose answers are labels."""
-    return [matrix for point in points if (matrix := _matrix(point)) is not None]
+    return [plot for point in points if (plot := _matrix(point)) is not None]
 
 
-def _matrix(point: Point) -> Matrix | None:
+def _matrix(point: Point) -> Plot | None:
     rows = point.rows
     if rows is None or not {"target", "prediction"} <= {*rows.columns}:
         return None
     names = point.record.labels or _texts(rows)
     if not 1 < len(names) <= MAX_LABELS or not rows["target"].count():
         return None
-    counts = confusion(rows["target"], rows["prediction"], names)
-    columns = [*names, figures.UNPARSED][: counts.shape[1]]
-    lines = [
-        (name, [(int(count), round(100 * int(count) / max(int(line.sum()), 1))) for count in line])
-        for name, line in zip(names, counts, strict=True)
-    ]
-    return Matrix(f"{point.number} {point.name}", names, columns, lines)
+    title = f"{point.number} {point.name}"
+    return Plot(title, _uri(figures.confusion_matrix(confusion(rows, names), title).encode()))
 
 
 def _texts(rows: pl.DataFrame) -> list[str]:
@@ -182,5 +168,8 @@ def _plot(title: str, figure: Figure, caption: str = "") -> Plot:
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "runner"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    source = f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-    return Plot(title, source, figure.get_figwidth(), caption)
+    return Plot(title, _uri(buffer.getvalue()), figure.get_figwidth(), caption)
+
+
+def _uri(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"
