@@ -20,6 +20,7 @@ KIND = "pace"
 BURST_S = 0.5  # unused allowance of this many seconds may be used at once
 SHARE_S = 0.25  # a process books this many seconds of the shared allowance at a time
 LOWER, RAISE = 0.85, 1.03  # on a refusal; for every second without one
+GENTLY, NEAR = 1.005, (0.95, 1.1)  # so much instead, near the rate of the last refusal
 WINDOW_S = 1.0
 
 
@@ -85,12 +86,16 @@ class Pace:
 
 
 class Found:
-    """A rate that nobody told: unlimited until a refusal, then held just below what is admitted."""
+    """A rate that nobody told: unlimited until a refusal, then held just below what is admitted.
+
+    It is raised again, gently where it was refused before, and never above what answers tell to be the limit.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._answers: deque[float] = deque()
-        self._next = self._changed = 0.0
+        self._next = self._raised = self._lowered = 0.0
+        self._refused_at = self._told = math.inf
         self.rate = math.inf
         """Requests a second."""
 
@@ -99,9 +104,10 @@ class Found:
         now = self._clock()
         if math.isinf(self.rate):
             return now
-        if now - self._changed > WINDOW_S:
-            self.rate *= RAISE
-            self._changed = now
+        if now - self._raised > WINDOW_S:
+            near = NEAR[0] <= self.rate / self._refused_at <= NEAR[1]
+            self.rate = min(self.rate * (GENTLY if near else RAISE), self._told)
+            self._raised = now
         start = max(self._next, now - BURST_S)
         self._next = start + 1 / self.rate
         return start
@@ -112,17 +118,19 @@ class Found:
         self._answers.append(now)
         while self._answers[0] < now - WINDOW_S:
             self._answers.popleft()
-        if limits and limits.requests and math.isinf(self.rate):
-            self.rate, self._changed = limits.requests / 60, now
+        if limits and limits.requests:
+            self._told = limits.requests / 60
+            self.rate = min(self.rate, self._told)
 
     def refused(self) -> None:
         """Lower the rate, at most once for all refusals of the same moment."""
         now = self._clock()
-        if now - self._changed < WINDOW_S:
+        if now - self._lowered < WINDOW_S:
             return
         admitted = max(1.0, len(self._answers) / WINDOW_S)
-        self.rate = LOWER * min(self.rate, admitted)
-        self._changed = self._next = now
+        self._refused_at = min(self.rate, admitted)
+        self.rate = LOWER * self._refused_at
+        self._lowered = self._raised = self._next = now
 
 
 class Gate:

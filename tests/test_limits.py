@@ -74,9 +74,38 @@ def test_unknown_rate_is_found():
 
 def test_headers_tell_the_rate():
     """A limit in an answer's headers is taken before any refusal."""
-    found = Found()
+    now = [100.0]
+    found = Found(lambda: now[0])
     found.answered(RateLimits(requests=600))
     assert found.rate == 10
+    for _ in range(60):
+        now[0] += 2
+        found.take()
+    assert found.rate == 10, "raised above what the server told"
+
+
+def test_few_refusals_where_nobody_tells():
+    """Of what a server admits 90% and more is used; after the first burst it refuses less than 1%."""
+    now, allowance, sent, refused = [100.0], 50.0, 0, 0
+    found = Found(lambda: now[0])
+    for _ in range(50):  # what is under way when the first refusal comes
+        found.answered(None)
+    found.refused()
+    now[0] += 1
+    while now[0] < 400:
+        start = max(now[0], found.take())
+        allowance, now[0] = min(50.0, allowance + 50 * (start - now[0])), start
+        sent += 1
+        if allowance >= 1:
+            allowance -= 1
+            found.answered(None)
+        else:
+            refused += 1
+            found.refused()
+            now[0] += 1
+            allowance = min(50.0, allowance + 50)
+    assert refused < 0.01 * sent
+    assert sent - refused > 0.9 * 50 * 300
 
 
 def test_fewer_at_once_while_the_server_fails():
