@@ -41,17 +41,16 @@ def multipart(call: Call) -> dict[str, EmailMessage]:
 
 
 @dataclass
-class Hosted:
-    """What all services share: files, jobs, counts, and states that go on with every look at a job."""
+class Service:
+    """A local server: whoever has the key is served, calls are counted and may be cut.
 
-    states: tuple[str, ...] = ("queued", "running", "succeeded")
-    error: dict[str, Any] | None = None
+    ``states`` are what a job is at each look; the last one stays.
+    """
+
+    states: tuple[str, ...]
     page: int = 2
     fault: Callable[[int, bool], bool] = lambda number, done: False
     """``fault(n, done)``: whether the n-th call is cut, before (``done`` false) or after it took effect."""
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    contents: dict[str, bytes] = field(default_factory=dict)
-    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
     looks: Counter[str] = field(default_factory=Counter)
     calls: int = 0
 
@@ -61,14 +60,33 @@ class Hosted:
         if self.fault(number, False):
             return Reply(fault="cut")
         try:
-            need(call.headers.get("Authorization") == f"Bearer {KEY}", "wrong key")
+            need(self.key(call) == KEY, "wrong key")
             reply = self.route(call)
         except Refused as reason:
             reply = Reply({"error": {"message": str(reason), "type": "invalid_request_error"}}, status=400)
         return Reply(fault="cut") if self.fault(number, True) else reply
 
+    def key(self, call: Call) -> str:
+        return (call.headers.get("Authorization") or "").removeprefix("Bearer ")
+
+    def state(self, name: str) -> str:
+        """One further than at the last look."""
+        self.looks[name] += 1
+        return self.states[min(self.looks[name], len(self.states)) - 1]
+
     def route(self, call: Call) -> Reply:
         raise NotImplementedError
+
+
+@dataclass
+class Hosted(Service):
+    """What the fine-tuning APIs share: files, and jobs that go on with every look."""
+
+    states: tuple[str, ...] = ("queued", "running", "succeeded")
+    error: dict[str, Any] | None = None
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    contents: dict[str, bytes] = field(default_factory=dict)
+    jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def upload(self, call: Call) -> dict[str, Any]:
         form = multipart(call)
@@ -89,10 +107,8 @@ class Hosted:
         return self.files[name]
 
     def look(self, job_id: str) -> dict[str, Any]:
-        """The job as it stands, one state further than at the last look."""
         job = self.jobs[job_id]
-        self.looks[job_id] += 1
-        job["status"] = self.states[min(self.looks[job_id], len(self.states)) - 1]
+        job["status"] = self.state(job_id)
         return job
 
 

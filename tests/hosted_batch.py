@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hosted import KEY, Refused, multipart, need
+from hosted import Service, multipart, need
 from servers import Call, Reply, completion
 
 MODEL = "adder"
@@ -26,42 +26,28 @@ def add(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
 
 
 @dataclass
-class BatchService:
+class BatchService(Service):
     """https://developers.openai.com/api/reference/resources/batches
 
-    ``states`` are what a batch is at each look; the last one stays. ``answer`` answers one line. Of lines
-    whose number ``unheard`` holds, nothing is heard before the batch expires.
+    ``answer`` answers one line. Of lines whose number ``unheard`` holds, nothing is heard before the batch
+    expires.
     """
 
     states: tuple[str, ...] = ("validating", "in_progress", "completed")
     answer: Callable[[dict[str, Any]], tuple[int, dict[str, Any]]] = add
     unheard: frozenset[int] = frozenset()
     errors: tuple[str, ...] = ()
-    fault: Callable[[int, bool], bool] = lambda number, done: False
-    """``fault(n, done)``: whether the n-th call is cut, before (``done`` false) or after it took effect."""
     upload_state: str = "processed"
     root: str = "/v1"
-    page: int = 2
     endpoint: str = "/v1/chat/completions"
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     """How often each question was answered, through batches and live."""
     live: int = 0
-    looks: Counter[str] = field(default_factory=Counter)
-    calls: int = 0
 
-    def __call__(self, call: Call) -> Reply:
-        self.calls += 1
-        number = self.calls
-        if self.fault(number, False):
-            return Reply(fault="cut")
-        try:
-            need(KEY in (call.headers.get("Authorization") or call.headers.get("api-key") or ""), "wrong key")
-            reply = self.route(call)
-        except Refused as reason:
-            reply = Reply({"error": {"message": str(reason), "type": "invalid_request_error"}}, status=400)
-        return Reply(fault="cut") if self.fault(number, True) else reply
+    def key(self, call: Call) -> str:
+        return super().key(call) or call.headers.get("api-key") or ""
 
     def route(self, call: Call) -> Reply:
         path = call.path.removeprefix(self.root)
@@ -142,8 +128,7 @@ class BatchService:
     def look(self, name: str) -> dict[str, Any]:
         """The batch as it stands, one state further than at the last look; done when it has ended."""
         batch = self.batches[name]
-        self.looks[name] += 1
-        batch["status"] = self.states[min(self.looks[name], len(self.states)) - 1]
+        batch["status"] = self.state(name)
         total = len(self.lines(batch["input_file_id"]))
         batch["request_counts"] = {"total": total, "completed": 0, "failed": 0}
         if batch["status"] == "failed":
@@ -234,8 +219,7 @@ class MistralBatchService(BatchService):
 
     def look(self, name: str) -> dict[str, Any]:
         job = self.batches[name]
-        self.looks[name] += 1
-        job["status"] = self.states[min(self.looks[name], len(self.states)) - 1]
+        job["status"] = self.state(name)
         job |= {"total_requests": len(self.lines(job["input_files"][0])), "completed_requests": 0}
         if job["status"] == "FAILED":
             job["errors"] = [{"message": text, "count": 1} for text in self.errors]
