@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from absl.logging import get_absl_handler
+from asking import KEY
 from commandline import CommandLine
 from omegaconf import OmegaConf
 
@@ -38,6 +39,15 @@ def dataset_option(name: str, *overrides: str) -> DatasetConfig:
     option = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DatasetConfig), *layers))
     assert isinstance(option, DatasetConfig)
     return option
+
+
+@pytest.fixture
+def keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All providers have one key, and nothing else that their SDKs would read from the environment."""
+    for variable in ("OPENAI_API_KEY", "MISTRAL_API_KEY", "AZURE_OPENAI_API_KEY"):
+        monkeypatch.setenv(variable, KEY)
+    for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "AZURE_OPENAI_ENDPOINT"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 _experiments = count()

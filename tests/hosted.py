@@ -10,7 +10,7 @@ import base64
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.parser import BytesParser
@@ -38,6 +38,16 @@ def multipart(call: Call) -> dict[str, EmailMessage]:
     form = BytesParser(policy=HTTP).parsebytes(head + call.body)
     need(form.get_content_type() == "multipart/form-data", "a form is wanted")
     return {part.get_param("name", header="content-disposition"): part for part in form.iter_parts()}
+
+
+def worth_losing(calls: Sequence[Call], lost: str) -> list[int]:
+    """The numbers of the calls to lose: of requests all, of answers those that follow an effect."""
+    return [number for number, call in enumerate(calls, start=1) if lost == "request" or call.method != "GET"]
+
+
+def loses(cut: int, lost: str) -> Callable[[int, bool], bool]:
+    """The fault that loses one call: its request or its answer."""
+    return lambda number, done: number == cut and done == (lost == "answer")
 
 
 @dataclass

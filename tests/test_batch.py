@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from children import dies_at, process_of, shared_queue
-from hosted import KEY
+from hosted import KEY, loses, worth_losing
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
 from servers import Server, completion, serving
 
@@ -201,11 +201,9 @@ def test_a_lost_ledger_finds_the_batch(tmp_path: Path) -> None:
 
 
 def cuts(name: str, lost: str, folder: Path) -> list[int]:
-    """The numbers of the calls to cut: all of them; of the answers those that follow an effect."""
     with serving(SERVICES[name]()) as server:
         ask(name, server.url, Ledger(database(folder, "count")), 1, 2, 3)
-    changing = [lost == "request" or call.method != "GET" for call in server.calls]
-    return [number for number, wanted in enumerate(changing, start=1) if wanted]
+    return worth_losing(server.calls, lost)
 
 
 @pytest.mark.parametrize("lost", ["request", "answer"])
@@ -214,7 +212,7 @@ def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
     """Whichever call is lost, or its answer, there is one batch, and each row is answered once."""
     for cut in cuts(name, lost, tmp_path):
         api = SERVICES[name]()
-        api.fault = lambda number, done, cut=cut: number == cut and done == (lost == "answer")
+        api.fault = loses(cut, lost)
         ledger = Ledger(database(tmp_path, cut))
         with serving(api) as server:
             try:

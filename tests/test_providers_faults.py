@@ -17,13 +17,7 @@ from runner.providers.openai import OpenAI, OpenAICompatible
 from runner.providers.wire import _trust
 from runner.types import Request
 
-
-@pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("OPENAI_API_KEY", "MISTRAL_API_KEY", "AZURE_OPENAI_API_KEY"):
-        monkeypatch.setenv(variable, KEY)
-    for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "AZURE_OPENAI_ENDPOINT"):
-        monkeypatch.delenv(variable, raising=False)
+pytestmark = pytest.mark.usefixtures("keys")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from children import dies_at, process_of
-from hosted import KEY, AzureApi, Hosted, MistralApi, OpenAIApi
+from hosted import KEY, AzureApi, Hosted, MistralApi, OpenAIApi, loses, worth_losing
 from servers import Server, serving
 
 from runner import finetune
@@ -84,11 +84,9 @@ def database(folder: Path, name: object) -> str:
 
 
 def cuts(name: str, lost: str, folder: Path) -> list[int]:
-    """The numbers of the calls to cut: all of them; of the answers those that follow an effect."""
     with serving(SERVICES[name]()) as server:
         live(name, server.url, Ledger(database(folder, "count")))
-    changing = [lost == "request" or call.method != "GET" for call in server.calls]
-    return [number for number, wanted in enumerate(changing, start=1) if wanted]
+    return worth_losing(server.calls, lost)
 
 
 def bought(api: Hosted) -> tuple[int, int, int]:
@@ -118,7 +116,7 @@ def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
     """Whichever call is lost, or its answer, the next run ends with the same two files and one job."""
     for cut in cuts(name, lost, tmp_path):
         api = SERVICES[name]()
-        api.fault = lambda number, done, cut=cut: number == cut and done == (lost == "answer")
+        api.fault = loses(cut, lost)
         ledger = Ledger(database(tmp_path, cut))
         with serving(api) as server:
             try:

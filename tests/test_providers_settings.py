@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import KEY, MESSAGES, ask
+from asking import MESSAGES, ask
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -15,13 +15,7 @@ from runner.providers.azure import Azure
 from runner.providers.openai import OpenAI, OpenAICompatible
 from runner.types import Request, Sampling
 
-
-@pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in ("OPENAI_API_KEY", "MISTRAL_API_KEY", "AZURE_OPENAI_API_KEY"):
-        monkeypatch.setenv(variable, KEY)
-    for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "AZURE_OPENAI_ENDPOINT"):
-        monkeypatch.delenv(variable, raising=False)
+pytestmark = pytest.mark.usefixtures("keys")
 
 
 def test_nothing_is_read_or_opened_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
