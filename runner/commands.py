@@ -58,7 +58,7 @@ def run(config: DictConfig) -> float | None:
 def _new(config: DictConfig) -> Record:
     hydra = job.settings()
     sweep = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
-    overrides = list(hydra.overrides.task)
+    overrides = job.overrides(hydra)
     return Record(
         id=uuid.uuid4().hex,
         name=str(config.name),

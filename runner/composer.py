@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
+from runner import job
+
 
 class Composer:
     """A loader that composes a point once: sweepers compose each to check it, launchers to run it.
@@ -75,9 +77,8 @@ def save(config: DictConfig, task: DictConfig, folder: Path) -> None:
     """Write what Hydra writes of a job: its config without and with Hydra's own node, its overrides."""
     folder.mkdir(parents=True, exist_ok=True)
     hydra = OmegaConf.to_container(config.hydra, enum_to_str=True)
-    overrides = OmegaConf.to_container(config.hydra.overrides.task)
     parts = {"config": OmegaConf.to_container(task, enum_to_str=True), "hydra": {"hydra": hydra}}
-    for name, content in (parts | {"overrides": overrides}).items():
+    for name, content in (parts | {"overrides": job.overrides(config.hydra)}).items():
         with (folder / f"{name}.yaml").open("w") as file:
             yaml.dump(content, file, _Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 

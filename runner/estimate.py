@@ -61,7 +61,7 @@ def estimate(config: DictConfig) -> None:
     """Survey one point; :func:`finish` shows all of them."""
     with local_weights.at_hand_only():
         plan = build.plan(config, asks=False)
-        points.append(survey(plan, _seen, list(job.settings().overrides.task)))
+        points.append(survey(plan, _seen, job.overrides()))
 
 
 def finish() -> None:

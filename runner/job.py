@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
 
 _hydra: ContextVar[Any] = ContextVar("hydra", default=None)
 
@@ -15,6 +16,12 @@ _hydra: ContextVar[Any] = ContextVar("hydra", default=None)
 def settings() -> Any:
     """The ``hydra`` node of this job's config."""
     return _hydra.get() or HydraConfig.get()
+
+
+def overrides(hydra: Any = None) -> list[str]:
+    """What was typed for a job, this one unless another's node is given; an interpolation stays one."""
+    typed = OmegaConf.to_container((hydra or settings()).overrides.task)
+    return cast(list[str], typed)
 
 
 @contextmanager

@@ -30,7 +30,7 @@ TAKEN = ("reproduce.", "ledger.url=")
 
 def command(config: DictConfig) -> None:
     """Reproduce the given runs; raises :class:`RunnerError` naming what is not the same."""
-    _refuse_others(list(job.settings().overrides.task))
+    _refuse_others(job.overrides())
     if not config.reproduce.folders:
         raise ConfigError("runner reproduce FOLDER: name the folder of a run or a sweep, or an export")
     failed = [part for name in config.reproduce.folders for part in _reproduced(Path(name), config)]

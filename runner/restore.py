@@ -136,7 +136,7 @@ def past(folder: Path, export: Export) -> Past:
 
 def typed_ledger(config: DictConfig) -> str | None:
     """The ledger that was named on the command line, if one was."""
-    named = any(override.startswith("ledger.url=") for override in job.settings().overrides.task)
+    named = any(override.startswith("ledger.url=") for override in job.overrides())
     return str(config.ledger.url) if named else None
 
 

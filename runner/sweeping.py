@@ -13,7 +13,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
+from runner import job
 from runner.files import whole
 from runner.record import SWEEP
 from runner.schema import TrackingConfig
@@ -38,8 +40,9 @@ class OpenSweep(Callback):
         """Create the folder, and where points are processes the parent run, to which they only add."""
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        overrides = [str(override) for override in config.hydra.overrides.task]
-        _write(folder, {"fixed": fixed(overrides), "overrides": overrides, "started": time.time()})
+        overrides = job.overrides(config.hydra)
+        told = {"name": _name(config), "fixed": fixed(overrides), "overrides": overrides}
+        _write(folder, told | {"started": time.time()})
         _opened.append(_Opened(folder, config))
         if config.hydra.launcher.get("_target_") != IN_THREADS:
             parent(folder, config)
@@ -57,10 +60,17 @@ def parent(folder: Path, config: DictConfig) -> str | None:
         told = read(folder)
         if told.get("parent") is None:
             settings = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
-            name = str(config.get("name") or "sweep")
-            told["parent"] = tracking.open_sweep(name, folder.name, settings, started=told.get("started"))
+            name, started = told.get("name", "sweep"), told.get("started")
+            told["parent"] = tracking.open_sweep(name, folder.name, settings, started=started)
             _write(folder, told)
         return cast("str | None", told["parent"])
+
+
+def _name(config: DictConfig) -> str:
+    try:
+        return str(config.get("name") or "sweep")
+    except OmegaConfBaseException:  # such as p${hydra:job.num}, which only a point has
+        return "sweep"
 
 
 def fixed(overrides: list[str]) -> dict[str, str]:
