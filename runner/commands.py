@@ -38,6 +38,7 @@ def run(config: DictConfig) -> float | None:
     try:
         with recorded(record, folder), progress(screen.point(record)) as (advance, report):
             plan = build.plan(config)
+            tracking.check(plan.config.tracking)
             describe(record, plan)
             restore.keep_prompts(plan, folder)
             carry_out(plan, record, folder, advance, report)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner import job
+from runner.errors import RunnerError
 from runner.files import whole
 from runner.record import SWEEP
 from runner.schema import TrackingConfig
@@ -45,7 +47,8 @@ class OpenSweep(Callback):
         _write(folder, told | {"started": time.time()})
         _opened.append(_Opened(folder, config))
         if config.hydra.launcher.get("_target_") != IN_THREADS:
-            parent(folder, config)
+            with suppress(RunnerError):  # points meet it again, and say so
+                parent(folder, config)
 
 
 def parent(folder: Path, config: DictConfig) -> str | None:
