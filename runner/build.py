@@ -145,7 +145,7 @@ def _check_arguments(node: dict[str, Any], key: str) -> None:
     for name in node:
         if not name.startswith("_") and name not in parameters:
             raise ConfigError(f"{key}.{name}: no such key{nearest(name, parameters)}")
-    for name, parameter in parameters.items():
+    for name, parameter in parameters.items() if not node.get("_partial_") else ():
         if parameter.default is parameter.empty and name not in node:
             raise ConfigError(f"{key}.{name}: a value is required")
 

@@ -102,6 +102,18 @@ def complete(
     asked = requests(frame, responder, prefix)
     asking = batch.ask if getattr(responder.provider, "batch", False) else engine.ask
     answers = asking(asked, responder.provider, ledger, advance=advance, purse=purse)
+    return _answered(frame, answers, responder, prefix)
+
+
+def silent(frame: pl.DataFrame, responder: Responder) -> pl.DataFrame:
+    """The columns of :func:`complete` as if nothing had been asked."""
+    frame = _answered(frame, [engine.UNASKED] * frame.height, responder, "")
+    return frame.with_columns(logprobs=pl.lit(None, pl.String)) if responder.sampling.logprobs else frame
+
+
+def _answered(
+    frame: pl.DataFrame, answers: Sequence[Answer], responder: Responder, prefix: str
+) -> pl.DataFrame:
     completions = [answer.completion for answer in answers]
 
     def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:

@@ -28,7 +28,7 @@ from runner import (
 from runner.budget import Budget
 from runner.build import Plan
 from runner.engine import Purse
-from runner.errors import DataError, ProviderError
+from runner.errors import ConfigError, DataError, ProviderError, nearest
 from runner.ledger import Ledger
 from runner.record import PREDICTIONS, Record
 from runner.spending import Spending
@@ -47,6 +47,7 @@ def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, repo
     with closing(Ledger(plan.config.ledger.url)) as ledger, purses(plan, ledger, record) as spending:
         rows = load(plan, record)
         frame = ask(plan, rows, record)
+        rehearse(plan, frame, ledger)
         beside = tracking.beside(plan.config.tracking)
         with model.responder(plan, frame, ledger, record, report, spending) as responder, beside:
             frame = answer(responder, frame, ledger, advance, spending.answering(responder, frame))
@@ -92,6 +93,18 @@ def ask(plan: Plan, rows: Rows, record: Record) -> pl.DataFrame:
     return respond.render(frame, prompt, shots.rows(rows.train, chosen))
 
 
+def rehearse(plan: Plan, frame: pl.DataFrame, ledger: Ledger) -> None:
+    """Do what follows the answers as if nobody had answered, to refuse before anything is paid what could
+    not be measured: a gold value that is missing or cannot be read, a column that no row has, an objective
+    that no metric gives.
+    """
+    frame = likely(plan, graded(plan.responder, respond.silent(frame, plan.responder)))
+    names = metrics.rehearse(plan.metrics, judged(plan, frame, ledger, lambda *_: lambda _: None))
+    objective = plan.config.objective
+    if objective is not None and names is not None and objective not in names:
+        raise ConfigError(f"objective: {objective!r} is no metric{nearest(objective, names)}")
+
+
 def answer(
     responder: respond.Responder,
     frame: pl.DataFrame,
@@ -99,10 +112,15 @@ def answer(
     advance: respond.Advance,
     purse: Purse | None = None,
 ) -> pl.DataFrame:
-    """Completions and predictions; the gold value goes through the same parser."""
+    """Completions, predictions and gold values."""
     bar = advance(responder.provider.model, frame.height)
     frame = respond.complete(frame, responder, ledger, bar, purse=purse)
     refuse_silence(frame)
+    return graded(responder, frame)
+
+
+def graded(responder: respond.Responder, frame: pl.DataFrame) -> pl.DataFrame:
+    """Predictions, and the gold value through the same parser."""
     frame = respond.predict(frame, responder.parser)
     if "target" not in frame.columns:
         return frame

@@ -34,6 +34,18 @@ def ratings() -> pl.DataFrame:
     ).with_columns(prediction=pl.when("lost").then(None).otherwise("prediction"))
 
 
+NUMERIC = ("Bias", "CohenKappa", "ExactAgreement", "KendallTau", "MeanAbsoluteError", "Pearson", "Spearman")
+
+
+@pytest.mark.parametrize("name", NUMERIC)
+def test_nothing_parsed(ratings: pl.DataFrame, name: str) -> None:
+    """A model of which no answer parses has no value over parsed rows, and is no error."""
+    silent = ratings.with_columns(prediction=pl.lit(None, pl.Int64))
+    options = {"weights": "linear"} if name == "CohenKappa" else {}
+    scores = getattr(metrics, name)(**options)(silent)
+    assert [score.value for key, score in scores.items() if key.endswith("_parsed")] == [None]
+
+
 @pytest.mark.parametrize("weights", [None, "linear", "quadratic"])
 def test_kappa_is_that_of_scikit_learn(ratings: pl.DataFrame, weights: Any) -> None:
     """Over the parsed rows; weighted, a rating that nobody gives still lies between its neighbours."""

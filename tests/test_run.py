@@ -121,11 +121,36 @@ def test_sweep(command, runner):
     assert "[2] failed: hyperparameter.n_shot=99, but the train split has 10 rows" in outcome.out
 
 
-def test_objective(command, runner):
-    """A run returns its objective to a sweeper; an objective that is not measured is refused."""
-    outcome = command("objective=f1")
+UNMEASURABLE = {
+    "an objective": (["objective=f1"], "objective: 'f1' is no metric", None),
+    "a metric's column": (["+metric.accuracy.group=document"], "no column 'document'", None),
+    "a column of the judge's": (["metric=verdict_share"], "no column 'verdict'", None),
+    "the judge's template": (["judge=even", "judge.prompt.user='{{ complettion }}'"], "'complettion'", None),
+    "a gold value that cannot be read": ([], "'perhaps' cannot be read by prompt.parser", "perhaps"),
+    "a gold value that is missing": ([], "column 'target' has no value in 1 rows", ""),
+}
+
+
+@pytest.mark.parametrize(("overrides", "message", "gold"), UNMEASURABLE.values(), ids=UNMEASURABLE)
+def test_refused_before_the_first_call(command, runner, server, overrides, message, gold):
+    """What could not be measured afterwards is told while nothing is paid."""
+    if gold is not None:
+        rows = [*ROWS, {"question": "Is 21 even or odd?", "target": gold or None}]
+        (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    outcome = command(*overrides)
+    assert outcome.code in (1, 2)
+    assert message in outcome.err
+    assert not server.calls
+
+
+def test_objective(command, server):
+    """A user's metric is not called without answers, so its names are known, and checked, after them."""
+    own = ["+metric.own={_target_: builtins.len, _partial_: true}", "~metric.accuracy"]
+    assert command(*own, "objective=own").code == 0
+    outcome = command(*own, "objective=owl")
     assert outcome.code == 2
-    assert "objective: 'f1' is no metric" in outcome.err
+    assert "objective: 'owl' is no metric; did you mean 'own'?" in outcome.err
+    assert server.calls
 
 
 def test_no_row_answered(command, runner, server):

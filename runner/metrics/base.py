@@ -168,6 +168,8 @@ class Metric(ABC):
 
 
 def _kept(measure: Measure, cells: pl.DataFrame, keep: NDArray[np.bool_], counts: Floats) -> Floats:
+    if cells.is_empty():
+        return np.full(len(counts), np.nan)
     return measure.values(cells, counts if keep.all() else counts[:, keep])
 
 
