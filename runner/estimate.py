@@ -77,6 +77,7 @@ def survey(plan: build.Plan, seen: set[str], overrides: Sequence[str] = ()) -> P
     with closing(Ledger(plan.config.ledger.url)) as ledger:
         record = Record("", plan.config.name)  # of which nothing is kept
         frame = run.ask(plan, run.load(plan, record), record)
+        run.rehearse(plan, frame, ledger)
         caller, trained, training_usd = _model(plan, frame, ledger, seen)
         stock = caller.stock(frame, ledger)
         answers = caller.work(stock, seen)

@@ -77,7 +77,7 @@ def test_what_the_ledger_has_is_free(sums):
 
 def test_shared_rows_are_counted_once(sums):
     """Points that ask the same share the cost; the first one is told it."""
-    points = told(sums, LIMIT, "-m", "++dataset.limit=4,10", "metric=accuracy,exact_match")
+    points = told(sums, LIMIT, "-m", "++dataset.limit=4,10", "metric=accuracy,exact_agreement")
     assert [point.answers.calls for point in points] == [4, 6, 0, 0]
 
 

@@ -56,7 +56,7 @@ def command(runner, server):
         file.write_text("\n".join(line.strip() for line in text.strip().splitlines()))
     (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     provider = ["provider=openai_compatible", f"provider.base_url={server.url}/v1", "provider.model=m"]
-    return lambda *more: runner(*EXPERIMENT, *provider, *more)
+    return lambda *more, first=(): runner(*first, *EXPERIMENT, *provider, *more)
 
 
 def frame_of(runner) -> pl.DataFrame:
@@ -133,13 +133,14 @@ UNMEASURABLE = {
 
 @pytest.mark.parametrize(("overrides", "message", "gold"), UNMEASURABLE.values(), ids=UNMEASURABLE)
 def test_refused_before_the_first_call(command, runner, server, overrides, message, gold):
-    """What could not be measured afterwards is told while nothing is paid."""
+    """What could not be measured afterwards is told while nothing is paid, by ``estimate`` too."""
     if gold is not None:
         rows = [*ROWS, {"question": "Is 21 even or odd?", "target": gold or None}]
         (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    outcome = command(*overrides)
-    assert outcome.code in (1, 2)
-    assert message in outcome.err
+    for name in ((), ("estimate",)):
+        outcome = command(*overrides, first=name)
+        assert outcome.code in (1, 2)
+        assert message in outcome.err
     assert not server.calls
 
 
