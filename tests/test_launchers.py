@@ -56,11 +56,12 @@ def test_same_sweep(launcher, tmp_path, server):
 
 def test_interpolation_by_point(tmp_path, server):
     """What a config takes from Hydra's settings is that of its own point, also where points are threads."""
-    options = ["hydra/launcher=concurrent", POINTS, "name=p${hydra:job.num}"]
+    options = ["hydra/launcher=concurrent", POINTS, "tracking=none", "name=p${hydra:job.num}"]
     done = run(command(tmp_path, server.url)("-m", *options), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [point.name for point in points(tmp_path)] == ["p0", "p1", "p2", "p3"]
-    assert list(children(f"sqlite:///{tmp_path}/mlflow.db")) == ["sweep"]
+    (noted,) = (json.loads(file.read_text()) for file in tmp_path.glob("outputs/sweeps/*/sweep.json"))
+    assert (noted["name"], noted["overrides"][-1]) == ("sweep", "name=p${hydra:job.num}")
 
 
 @needs("hydra_optuna_sweeper")
