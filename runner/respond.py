@@ -108,7 +108,9 @@ def complete(
 def silent(frame: pl.DataFrame, responder: Responder) -> pl.DataFrame:
     """The columns of :func:`complete` as if nothing had been asked."""
     frame = _answered(frame, [engine.UNASKED] * frame.height, responder, "")
-    return frame.with_columns(logprobs=pl.lit(None, pl.String)) if responder.sampling.logprobs else frame
+    options = getattr(responder.provider, "options", None) or {}
+    wanted = responder.sampling.logprobs is not None or "logprobs" in options
+    return frame.with_columns(logprobs=pl.lit(None, pl.String)) if wanted else frame
 
 
 def _answered(

@@ -125,10 +125,25 @@ UNMEASURABLE = {
     "an objective": (["objective=f1"], "objective: 'f1' is no metric", None),
     "a metric's column": (["+metric.accuracy.group=document"], "no column 'document'", None),
     "a column of the judge's": (["metric=verdict_share"], "no column 'verdict'", None),
+    "probabilities": (
+        ["metric=brier", "+dataset.params={positive: odd}"],
+        "no column 'probability'",
+        None,
+    ),
     "the judge's template": (["judge=even", "judge.prompt.user='{{ complettion }}'"], "'complettion'", None),
     "a gold value that cannot be read": ([], "'perhaps' cannot be read by prompt.parser", "perhaps"),
     "a gold value that is missing": ([], "column 'target' has no value in 1 rows", ""),
 }
+
+
+@pytest.mark.parametrize(
+    "asked", ["hyperparameter.logprobs=0", "+provider.options={logprobs: true, top_logprobs: 2}"]
+)
+def test_probabilities_that_are_asked_for(command, server, asked):
+    """They are not there before the answers, and so missed only where a server leaves them out."""
+    outcome = command("metric=brier", "+dataset.params={positive: odd}", asked)
+    assert "no column 'probability'" in outcome.err
+    assert server.calls
 
 
 @pytest.mark.parametrize(("overrides", "message", "gold"), UNMEASURABLE.values(), ids=UNMEASURABLE)
