@@ -28,6 +28,10 @@ MISTAKES = {
     "a template's name": (["prompt.user='{{ questn }}'"], "'questn', not a column; did you mean 'question'?"),
     "an override": (["dataset.limit=(3"], "is not an override"),
     "traces": (["tracking.traces=some"], "tracking.traces: 'some' must be all, failures, none"),
+    "a tracking address": (
+        ["tracking.enabled=true", "tracking.uri=htp://host"],
+        "tracking.uri: 'htp://host' has an unknown kind; did you mean 'http'?",
+    ),
     "a checkpoint": (["checkpoint=2"], "checkpoint: 2 needs fine-tuning; set finetune=supervised"),
 }
 
