@@ -14,11 +14,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from runner import build, finetune, job, restore, screen, sweeping, tracking
-from runner.errors import BudgetError, ConfigError, RunnerError, nearest
+from runner.errors import BudgetError, ConfigError, RunnerError
 from runner.ledger import Ledger
 from runner.origin import git_sha, versions
 from runner.progress import progress
-from runner.record import RECORD, Record, flatten, read, recorded
+from runner.record import RECORD, Record, flatten, read, recorded, runs
+from runner.run import check_objective
 from runner.run import run as carry_out
 from runner.schema import RunnerConfig, TrackingConfig
 from runner.sweep import summary
@@ -110,20 +111,17 @@ def _tracking(config: DictConfig) -> TrackingConfig:
 def _objective(record: Record, config: RunnerConfig) -> float | None:
     if config.objective is None:
         return next((score.value for score in record.scores.values()), None)
-    if config.objective not in record.scores:
-        raise ConfigError(
-            f"objective: {config.objective!r} is no metric{nearest(config.objective, record.scores)}"
-        )
+    check_objective(config.objective, record.scores)
     return record.scores[config.objective].value
 
 
 def close_sweep(folder: Path, config: DictConfig, code: int) -> int:
     """Show the sweep's table here and on its parent run; 1 if a point failed."""
-    folders = sweeping.points(folder)
-    records = [read(point) for point in folders if (point / RECORD).exists()]
+    folders, done = sweeping.points(folder), runs(folder)
+    records = [read(point) for point in done]
     if not records:
         return code
-    line, comparison = _compared(folders)
+    line, comparison = _compared(done)
     screen.sweep(summary(records), folder, line)
     files = {"comparison.csv": comparison} if comparison else {}
     tracking.close_sweep(sweeping.read(folder).get("parent"), folders, _tracking(config), files)
@@ -135,7 +133,7 @@ def _compared(folders: Sequence[Path]) -> tuple[str, str]:
     from runner import report
 
     try:
-        return report.with_first([folder for folder in folders if (folder / RECORD).exists()], build.build)
+        return report.with_first(folders, build.build)
     except Exception:
         log.debug("the points are not compared", exc_info=True)
         return "", ""

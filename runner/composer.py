@@ -76,9 +76,12 @@ class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # type: ignore[misc]
 def save(config: DictConfig, task: DictConfig, folder: Path) -> None:
     """Write what Hydra writes of a job: its config without and with Hydra's own node, its overrides."""
     folder.mkdir(parents=True, exist_ok=True)
-    hydra = OmegaConf.to_container(config.hydra, enum_to_str=True)
-    parts = {"config": OmegaConf.to_container(task, enum_to_str=True), "hydra": {"hydra": hydra}}
-    for name, content in (parts | {"overrides": job.overrides(config.hydra)}).items():
+    contents = {
+        "config": OmegaConf.to_container(task, enum_to_str=True),
+        "hydra": {"hydra": OmegaConf.to_container(config.hydra, enum_to_str=True)},
+        "overrides": job.overrides(config.hydra),
+    }
+    for name, content in contents.items():
         with (folder / f"{name}.yaml").open("w") as file:
             yaml.dump(content, file, _Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 

@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 from omegaconf import DictConfig
 
-from runner import build, engine, estimate_table, finetune, job, judge, model, outlook, run
+from runner import build, engine, estimate_table, finetune, job, judge, model, outlook, respond, run
 from runner.digest import digest
 from runner.ledger import Ledger
 from runner.prices import MILLION, Price
@@ -132,8 +132,7 @@ def _judgments(
     }
     known: Mapping[str, Any] = {}
     if there.any():
-        silent = lambda title, total: lambda count: None  # noqa: E731 - a named function would only repeat it
-        answered = run.answer(caller.responder, frame.filter(there), ledger, silent)
+        answered = run.answer(caller.responder, frame.filter(there), ledger, respond.unwatched)
         judged = asking.stock(judge.questions(answered, plan.judge, sides), ledger, judge.PREFIX)
         chats, known = {**judged.chats, **chats}, judged.known
     return asking.work(Stock(chats, known), seen, (stock.typical(), caller.responder.sampling.max_tokens))

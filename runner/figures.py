@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
-from runner.metrics import Confusion, confusion
+from runner.metrics import Confusion, confusion, probability
 from runner.once import once
 from runner.record import Record
 
@@ -37,7 +37,7 @@ def of_record(record: Record, rows: pl.DataFrame | None) -> dict[str, Figure | s
     """The figures that a run's content calls for, by name; text is SVG."""
     drawn: dict[str, Figure | str] = {}
     if 1 < len(record.labels) <= MAX_LABELS and _holds(rows, "target", "prediction"):
-        drawn["confusion_matrix"] = confusion_matrix(confusion(rows, record.labels))
+        drawn["confusion_matrix"] = confusion_matrix(confusion(rows, labels=record.labels))
     positive = positive_label(record)
     if positive is not None and _holds(rows, "target", "probability"):
         drawn["reliability"] = reliability(rows, positive)
@@ -78,8 +78,6 @@ def reliability(rows: pl.DataFrame, positive: str, bins: int = 10) -> Figure:
     On the diagonal a stated 0.8 comes true 8 times in 10. The title has the expected calibration error, the
     mean distance from the diagonal (:class:`runner.metrics.CalibrationError`).
     """
-    from runner.metrics import probability
-
     true = pl.col("target").cast(pl.String) == positive
     points = probability.reliability(rows.select("probability", target=true), positive=True, bins=bins)
     stated, share, count = (points[name].to_numpy() for name in ("probability", "frequency", "n"))

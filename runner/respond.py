@@ -27,11 +27,17 @@ _warned: set[str] = set()
 Advance = Callable[[str, int], Callable[[int], None]]
 """Given a title and a total, returns what is told how many more are done."""
 
+
 TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
 PROBED = 50  # rows that tell whether a run has something to ask: the ledger has mostly all or none of them
 NOTICE = timedelta(days=90)
 PART = 5_000  # rows made into a column at a time: as Python objects they take ten times the space
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
+
+
+def unwatched(title: str, total: int) -> Callable[[int], None]:
+    """An :data:`Advance` that shows nothing."""
+    return lambda count: None
 
 
 @dataclass(frozen=True)

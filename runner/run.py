@@ -5,6 +5,7 @@ rows ─ shots ─ messages ─ completion ─ prediction ─ verdict ─ scores
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +100,16 @@ def rehearse(plan: Plan, frame: pl.DataFrame, ledger: Ledger) -> None:
     that no metric gives.
     """
     frame = likely(plan, graded(plan.responder, respond.silent(frame, plan.responder)))
-    names = metrics.rehearse(plan.metrics, judged(plan, frame, ledger, lambda *_: lambda _: None))
-    objective = plan.config.objective
-    if objective is not None and names is not None and objective not in names:
-        raise ConfigError(f"objective: {objective!r} is no metric{nearest(objective, names)}")
+    names = metrics.rehearse(plan.metrics, judged(plan, frame, ledger, respond.unwatched))
+    if names is not None:
+        check_objective(plan.config.objective, names)
+
+
+def check_objective(objective: str | None, names: Iterable[str]) -> None:
+    """Refuse an objective that is not among the scores' names."""
+    known = list(names)
+    if objective is not None and objective not in known:
+        raise ConfigError(f"objective: {objective!r} is no metric{nearest(objective, known)}")
 
 
 def answer(

@@ -6,7 +6,6 @@ import json
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,13 +24,7 @@ from runner.schema import TrackingConfig
 IN_THREADS = "hydra_plugins.runner_concurrent_launcher.ConcurrentLauncher"
 
 
-@dataclass(frozen=True)
-class _Opened:
-    folder: Path
-    config: DictConfig
-
-
-_opened: list[_Opened] = []
+_opened: list[tuple[Path, DictConfig]] = []
 _turn = threading.Lock()
 
 
@@ -39,13 +32,16 @@ class OpenSweep(Callback):
     """Hydra callback: prepares the sweep in the launching process, before the first point starts."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Create the folder, and where points are processes the parent run, to which they only add."""
+        """Create the folder, and where points are processes the parent run, to which they only add.
+
+        Points that are threads make it themselves: they wait for servers while MLflow is imported.
+        """
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         overrides = job.overrides(config.hydra)
         told = {"name": _name(config), "fixed": fixed(overrides), "overrides": overrides}
         _write(folder, told | {"started": time.time()})
-        _opened.append(_Opened(folder, config))
+        _opened.append((folder, config))
         if config.hydra.launcher.get("_target_") != IN_THREADS:
             with suppress(RunnerError):  # points meet it again, and say so
                 parent(folder, config)
@@ -54,7 +50,6 @@ class OpenSweep(Callback):
 def parent(folder: Path, config: DictConfig) -> str | None:
     """The sweep's parent run, made by the first who asks; None where MLflow cannot be used.
 
-    Importing MLflow takes seconds, in which points that are threads already wait for servers.
     Raises :class:`runner.errors.ConfigError` for an address or an experiment that cannot be used.
     """
     from runner import tracking
@@ -121,8 +116,7 @@ def finish(code: int) -> int:
 
     if not _opened:
         return code
-    sweep = _opened.pop()
-    return commands.close_sweep(sweep.folder, sweep.config, code)
+    return commands.close_sweep(*_opened.pop(), code)
 
 
 def _write(folder: Path, told: dict[str, Any]) -> None:

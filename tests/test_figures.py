@@ -33,20 +33,20 @@ def swept(**keys):
 def test_confusion_counts_with_a_column_for_the_unparsed():
     """Counts by true and predicted label; an answer that is no label is counted apart."""
     frame = pl.DataFrame({"target": ["a", "a", "b", "b", "other"], "prediction": ["a", "b", "b", None, "a"]})
-    assert confusion(frame, ["a", "b"]).counts.tolist() == [[1, 1, 0], [0, 1, 1]]
-    assert confusion(frame[:3], ["a", "b"]).counts.tolist() == [[1, 1], [0, 1]]
+    assert confusion(frame, labels=["a", "b"]).counts.tolist() == [[1, 1, 0], [0, 1, 1]]
+    assert confusion(frame[:3], labels=["a", "b"]).counts.tolist() == [[1, 1], [0, 1]]
 
 
 def test_confusion_of_numbers():
     """Ratings are labels too, though the rows hold numbers and the labels are text."""
     frame = pl.DataFrame({"target": [1, 3, 5], "prediction": [1.0, 3.0, None]})
     for labels in (["1", "3", "5"], []):
-        assert confusion(frame, labels).counts.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+        assert confusion(frame, labels=labels).counts.tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
 
 
 def test_confusion_matrix_shows_every_cell():
     """Each cell has its count, and the axes their labels."""
-    found = confusion(tracked.rows(), ["<b>", *LABELS])
+    found = confusion(tracked.rows(), labels=["<b>", *LABELS])
     svg = ElementTree.fromstring(figures.confusion_matrix(found))
     texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[:3] == ["Confusion matrix, 8 rows", "true", "predicted"]

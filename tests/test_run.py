@@ -136,16 +136,6 @@ UNMEASURABLE = {
 }
 
 
-@pytest.mark.parametrize(
-    "asked", ["hyperparameter.logprobs=0", "+provider.options={logprobs: true, top_logprobs: 2}"]
-)
-def test_probabilities_that_are_asked_for(command, server, asked):
-    """They are not there before the answers, and so missed only where a server leaves them out."""
-    outcome = command("metric=brier", "+dataset.params={positive: odd}", asked)
-    assert "no column 'probability'" in outcome.err
-    assert server.calls
-
-
 @pytest.mark.parametrize(("overrides", "message", "gold"), UNMEASURABLE.values(), ids=UNMEASURABLE)
 def test_refused_before_the_first_call(command, runner, server, overrides, message, gold):
     """What could not be measured afterwards is told while nothing is paid, by ``estimate`` too."""
@@ -157,6 +147,16 @@ def test_refused_before_the_first_call(command, runner, server, overrides, messa
         assert outcome.code in (1, 2)
         assert message in outcome.err
     assert not server.calls
+
+
+@pytest.mark.parametrize(
+    "asked", ["hyperparameter.logprobs=0", "+provider.options={logprobs: true, top_logprobs: 2}"]
+)
+def test_probabilities_that_are_asked_for(command, server, asked):
+    """They are not there before the answers, and so missed only where a server leaves them out."""
+    outcome = command("metric=brier", "+dataset.params={positive: odd}", asked)
+    assert "no column 'probability'" in outcome.err
+    assert server.calls
 
 
 def test_objective(command, server):

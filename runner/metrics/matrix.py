@@ -10,6 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from runner.metrics.base import column
+from runner.metrics.classification import Accuracy
+from runner.metrics.labels import labels_of
+
 UNPARSED = "(unparsed)"
 
 
@@ -33,28 +37,29 @@ class Confusion:
 
 def confusion(
     frame: pl.DataFrame,
-    labels: Sequence[str] = (),
     prediction: str = "prediction",
     target: str = "target",
+    labels: Sequence[str] = (),
 ) -> Confusion:
-    """The confusion matrix of two columns over ``labels``, or over all of both columns in their order.
+    """The confusion matrix of two columns over ``labels``, or over those of both, sorted.
 
-    Rows whose target is no label are left out.
+    With ``labels``, rows whose target is none of them are left out; without, every row needs a target.
     """
-    names = list(labels) or _names(frame[target], frame[prediction])
+    if labels:
+        both = {"target": target, "prediction": prediction}
+        pairs = pl.DataFrame({name: column(frame, of, "confusion") for name, of in both.items()})
+        pairs = pairs.drop_nulls("target")
+    else:
+        pairs = Accuracy(prediction=prediction, target=target, name="confusion").pairs(frame)
+    names = list(labels) or [_name(label) for label in labels_of(pairs)]
     place = {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), len(names) + 1), dtype=np.int64)
-    for true, predicted, rows in frame.drop_nulls(target).group_by(target, prediction).len().rows():
+    for true, predicted, rows in pairs.group_by("target", "prediction").len().rows():
         if (row := place.get(_name(true))) is not None:
-            column = None if predicted is None else place.get(_name(predicted))
-            counts[row, len(names) if column is None else column] += rows
+            found = None if predicted is None else place.get(_name(predicted))
+            counts[row, len(names) if found is None else found] += rows
     unparsed = bool(counts[:, -1].any())
     return Confusion(names, names + [UNPARSED] * unparsed, counts if unparsed else counts[:, :-1])
-
-
-def _names(*columns: pl.Series) -> list[str]:
-    values = set().union(*(column.drop_nulls().unique() for column in columns))
-    return [_name(value) for value in sorted(values)]
 
 
 def _name(value: Any) -> str:

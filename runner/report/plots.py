@@ -151,7 +151,7 @@ def _matrix(point: Point) -> Plot | None:
     if not 1 < len(names) <= MAX_LABELS or not rows["target"].count():
         return None
     title = f"{point.number} {point.name}"
-    return Plot(title, _uri(figures.confusion_matrix(confusion(rows, names), title).encode()))
+    return Plot(title, _uri(figures.confusion_matrix(confusion(rows, labels=names), title).encode()))
 
 
 def _texts(rows: pl.DataFrame) -> list[str]:

@@ -51,14 +51,14 @@ def stage(record: Record, folder: Path, long: Mapping[str, str], target: Path) -
 
 def save(drawn: Mapping[str, Figure | str], folder: Path) -> None:
     """Write figures as PNG files, and those that are text as SVG files."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     for name, figure in drawn.items():
         file = folder / f"{names.key(name)}.{'svg' if isinstance(figure, str) else 'png'}"
         file.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(figure, str):
             file.write_text(figure)
         else:  # ``savefig`` would draw it twice, to lay it out first
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+
             FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,6 +14,7 @@ from tests.benchmarks.work import Cost, Mock, Workplace, measure, mock
 
 JITTERED = {"latency_ms": 200, "jitter": 0.5}
 LIMITED = {"rps": 50, "burst": 50}
+SECONDS = attrgetter("seconds")
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def sweep(folder: Path) -> Iterator[Line]:
             sweeps.append(
                 work.runner(ours.url, "-m", "hydra/launcher=concurrent", f"hyperparameter.seed={seeds}")
             )
-        one, many = min(ones, key=_seconds), min(sweeps, key=_seconds)
+        one, many = min(ones, key=SECONDS), min(sweeps, key=SECONDS)
         note = f"peak {ours.stats()['peak']} at once; {_cpu(many)}"
     yield Line("sweep of 20 points", many.seconds, "s", one.seconds, most=2, note=note)
 
@@ -124,7 +126,7 @@ def start(folder: Path) -> Iterator[Line]:
     """The commands that compute nothing."""
     for options in (("--help",), ("--cfg", "job")):
         command = [sys.executable, "-m", "runner", *options]
-        best = min((measure(command, folder) for _ in range(3)), key=lambda cost: cost.seconds)
+        best = min((measure(command, folder) for _ in range(3)), key=SECONDS)
         yield Line(f"runner {' '.join(options)}", best.seconds, "s", most=1, note=_cpu(best))
 
 
@@ -143,10 +145,6 @@ def run(name: str) -> Iterator[Line]:
     """Measure one case in a folder of its own."""
     with TemporaryDirectory() as folder:
         yield from CASES[name](Path(folder))
-
-
-def _seconds(cost: Cost) -> float:
-    return cost.seconds
 
 
 def _calls_s(server: Mock) -> float:
