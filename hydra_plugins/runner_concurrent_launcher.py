@@ -2,7 +2,7 @@
 
 Points wait for servers most of the time. As threads of one process they share connections, rate limits, the
 ledger and the loaded model, and start without another Python. Only the runner's own commands may be launched
-this way: they take Hydra's settings from :mod:`runner.job` and not from Hydra's one global place.
+this way: they take Hydra's settings from :mod:`runner.config.hydra_job` and not from Hydra's one global place.
 """
 
 # no `from __future__ import annotations` here: Hydra runs this file before it is in sys.modules, where
@@ -43,7 +43,7 @@ class ConcurrentLauncher(Launcher):
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        from runner.composer import Composer
+        from runner.config.composer import Composer
 
         self.config, self.task_function = config, task_function
         self.composer = Composer(hydra_context.config_loader)  # type: ignore[arg-type]
@@ -51,7 +51,7 @@ class ConcurrentLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run every point; a failed one is in its return value and stops no other."""
-        from runner import loop
+        from runner.engine import event_loop as loop
 
         setup_globals()
         folder = Path(str(self.config.hydra.sweep.dir))
@@ -77,8 +77,8 @@ class ConcurrentLauncher(Launcher):
 
     def _run(self, number: int, config: DictConfig, overrides: list[str]) -> JobReturn:
         """One point, in its own folder."""
-        from runner.composer import copied, save
-        from runner.job import running
+        from runner.config.composer import copied, save
+        from runner.config.hydra_job import running
 
         result = JobReturn()
         result.overrides, result.hydra_cfg, result.working_dir = overrides, config, str(Path.cwd())
@@ -102,7 +102,7 @@ class ConcurrentLauncher(Launcher):
 
 def _resolve_by_thread() -> None:
     """``${hydra:job.num}`` means the point of this thread; Hydra's own resolver knows one job a process."""
-    from runner import job
+    from runner.config import hydra_job as job
 
     def of_this_job(path: str) -> Any:
         return OmegaConf.select(job.settings(), path)

@@ -1,3 +1,3 @@
-"""Declarative experiments on language models. The wiring is in ``runner.run``; start reading there."""
+"""Declarative experiments on language models. Start reading at ``runner.experiment.run``."""
 
 __version__ = "0.1.0"

@@ -1,6 +1,6 @@
 """``python -m runner`` is the console script ``runner``."""
 
-from runner.cli import main
+from runner.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -10,15 +10,13 @@ import pytest
 from absl.logging import get_absl_handler
 from asking import KEY
 from commandline import CommandLine
-from omegaconf import OmegaConf
+from places import SHARED
 
-from runner.schema import DatasetConfig, TrackingConfig
+from runner.config.schema import TrackingConfig
 
 # ROUGE brings absl, whose handler closes, when Hydra sets up logging, what was sys.stderr at its import:
 # the file that pytest captures into
 get_absl_handler().python_handler.stream = sys.__stderr__
-
-SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
 @pytest.fixture
@@ -28,17 +26,6 @@ def shared_data(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip("needs the public data files beside the checkout (../shared/data)")
     monkeypatch.setenv("RUNNER_DATA_DIR", str(SHARED))
     return SHARED
-
-
-CONF = Path(__file__).parents[1] / "conf"
-
-
-def dataset_option(name: str, *overrides: str) -> DatasetConfig:
-    """An option of the group dataset, with overrides such as ``params.subset=Natural``."""
-    layers = (OmegaConf.load(CONF / "dataset" / f"{name}.yaml"), OmegaConf.from_dotlist(list(overrides)))
-    option = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(DatasetConfig), *layers))
-    assert isinstance(option, DatasetConfig)
-    return option
 
 
 @pytest.fixture

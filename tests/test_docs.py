@@ -13,8 +13,9 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from runner import cli, schema
-from runner.arguments import COMMANDS, FOLDERS, named
+from runner.cli.arguments import COMMANDS, FOLDERS, named
+from runner.config import schema
+from runner.core.paths import CONF
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -69,7 +70,7 @@ def test_commands_compose(arguments):
     overrides = [argument for argument in given if not argument.startswith("-")]
     schema.register()
     GlobalHydra.instance().clear()
-    with initialize_config_dir(str(cli.CONF), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         for point in points(overrides):
             assert OmegaConf.to_object(compose("config", point))
 

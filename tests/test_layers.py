@@ -1,90 +1,133 @@
-"""The layers hold: a module imports from its own layer or lower, edges never import each other."""
+"""The house stands: arrows between rooms go one way, and every room is small enough to know."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-PACKAGE = Path(__file__).parent.parent / "runner"
+PACKAGE = ROOT / "runner"
 
-PURE = {
-    "curves", "dataset", "difference_table", "differences", "digest", "errors", "fetch", "figures", "files",
-    "inputs", "metrics", "once", "outlook", "parse", "prices", "probability", "prompt", "record", "redact",
-    "reference", "report", "schema", "shots", "split", "statistics", "steps", "sweep", "sweep_table",
-    "table", "tokens", "training", "types", "usage",
-}  # fmt: skip
-EFFECTS = {
-    "batch", "batch_job", "budget", "claim", "engine", "finetune", "judge", "ledger", "limits", "loop",
-    "overlay", "respond", "spending", "workload", "writer",
-}  # fmt: skip
-EDGES = {"providers", "tracking"}
-WIRING = {
-    "__main__", "arguments", "build", "checks", "cli", "commands", "composer", "estimate", "estimate_table",
-    "explain", "export", "job", "model", "origin", "progress", "replay", "reproduce", "restore", "run",
-    "screen", "sweeping", "validate",
-}  # fmt: skip
-LEVEL = {name: level for level, names in enumerate((PURE, EFFECTS, EDGES, WIRING)) for name in names}
+MAY_IMPORT = {
+    "core": "",
+    "parse": "core",
+    "config": "core",
+    "engine": "core",
+    "records": "core",
+    "providers.http": "core",
+    "providers": "core providers.http",
+    "providers.openai": "core providers providers.http",
+    "providers.azure": "core providers providers.http providers.openai",
+    "providers.mistral": "core providers providers.http",
+    "providers.local": "core providers",
+    "data": "core config",
+    "metrics": "core config",
+    "metrics.statistics": "core metrics",
+    "money": "core config engine",
+    "pipeline": "core config data engine money parse",
+    "experiment": "core config data engine metrics money parse pipeline records",
+    "report": "core metrics metrics.statistics records",
+    "tracking": "core config records report",
+    "reproduce": "core config data engine experiment money pipeline providers.local records",
+    "cli": "core config data engine experiment metrics money parse pipeline records report reproduce tracking"
+    " providers.local",
+    "": "cli config core experiment records report",
+}
+"""Each room and what it may import. The root is the Python API and ``python -m runner``."""
 
 SDKS = {
     "mlflow": "tracking",
-    "openai": "providers/",
-    "mistralai": "providers/mistral",
-    "azure": "providers/",
-    "xllamacpp": "providers/local",
-    "torch": "providers/local",
-    "transformers": "providers/local",
-    "peft": "providers/local",
+    "openai": "providers.openai providers.azure",
+    "mistralai": "providers.mistral",
+    "azure": "providers.azure",
+    "xllamacpp": "providers.local",
+    "torch": "providers.local",
+    "transformers": "providers.local",
+    "peft": "providers.local",
+    "gguf": "providers.local",
 }
-MODULES = sorted(PACKAGE.rglob("*.py"))
+ENTRIES, MODULES, LINES = 17, 14, 300
 
 
-def layer_of(module: str) -> str:
-    return module.split(".")[0]
+def name_of(file: Path) -> str:
+    """The dotted name below ``runner``; a package's is that of its ``__init__``."""
+    parts = file.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(file): file for file in sorted(PACKAGE.rglob("*.py"))}
+
+
+def room_of(name: str) -> str:
+    """The package that a module belongs to."""
+    return name if FILES[name].name == "__init__.py" else name.rpartition(".")[0]
 
 
 def imported(file: Path) -> set[str]:
-    """Full names of what a module imports, at its top or inside its functions."""
+    """Full names of what a module imports: at its top, inside its functions, and for its types."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{file}: a relative import"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
 
 
-def own(file: Path) -> str:
-    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts)
+def own_imports(name: str) -> set[str]:
+    """The modules of this package that a module imports."""
+    found = set()
+    for full in imported(FILES[name]):
+        inside = full.removeprefix("runner.")
+        if inside != full:
+            found.add(inside if inside in FILES else inside.rpartition(".")[0])
+    return found - {name}
 
 
-@pytest.mark.parametrize("file", MODULES, ids=own)
-def test_imports_go_down(file):
-    """No module imports from a higher layer, and no edge imports another edge."""
-    mine = layer_of(own(file))
-    if mine == "__init__":
-        return
-    for name in imported(file):
-        if not name.startswith("runner."):
-            continue
-        other = layer_of(name.removeprefix("runner."))
-        if other not in LEVEL:  # a name of the package itself
-            continue
-        assert LEVEL[other] <= LEVEL[mine], f"{own(file)} imports {name}"
-        assert {mine, other} != EDGES, f"{own(file)} imports {name}"
+@pytest.mark.parametrize("name", FILES)
+def test_arrows_go_one_way(name):
+    """A module imports from its own room or from those that its room may import."""
+    room = room_of(name)
+    allowed = {room, *MAY_IMPORT[room].split()}
+    assert {room_of(other) for other in own_imports(name)} <= allowed, name
 
 
-@pytest.mark.parametrize("file", MODULES, ids=own)
-def test_every_module_has_a_layer(file):
-    """A new module is put into a layer on purpose."""
-    assert layer_of(own(file)) in LEVEL or own(file) == "__init__"
+def test_no_circles():
+    """Neither rooms nor modules import each other in a circle."""
+    modules = {name: own_imports(name) for name in FILES}
+    rooms = {room: set(allowed.split()) for room, allowed in MAY_IMPORT.items()}
+    for graph in (modules, rooms):
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            pytest.fail(f"a circle: {error.args[1]}")
 
 
-@pytest.mark.parametrize("file", MODULES, ids=own)
-def test_sdks_stay_at_their_edge(file):
-    """An SDK is imported only by the module that speaks to its service."""
-    where = file.relative_to(PACKAGE).as_posix()
-    for name in imported(file):
-        place = SDKS.get(name.split(".")[0])
-        assert place is None or where.startswith(place), f"{where} imports {name}"
+@pytest.mark.parametrize("name", FILES)
+def test_sdks_stay_where_their_service_is(name):
+    """An SDK is imported only by the room that speaks to its service."""
+    for full in imported(FILES[name]):
+        place = SDKS.get(full.split(".")[0])
+        assert place is None or room_of(name) in place.split(), f"{name} imports {full}"
+
+
+def test_rooms_are_small():
+    """What one opens is a dozen rooms of a dozen modules of a few hundred lines."""
+    entries = [entry.name for entry in PACKAGE.iterdir() if entry.name != "__pycache__"]
+    assert len(entries) <= ENTRIES, entries
+    for folder in {file.parent for file in FILES.values()}:
+        assert len(list(folder.glob("*.py"))) <= MODULES, folder
+    for name, file in FILES.items():
+        assert len(file.read_text().splitlines()) <= LINES, name
+
+
+def test_tests_lie_like_the_code():
+    """The folders of the tests are rooms of the code."""
+    beside = {"support", "benchmarks", "faults"}
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        folder = ".".join(file.relative_to(ROOT / "tests").parent.parts)
+        assert folder in MAY_IMPORT or folder in beside, file

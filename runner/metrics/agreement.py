@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.errors import ConfigError, DataError, nearest
+from runner.core.errors import ConfigError, DataError, nearest
 from runner.metrics.base import Metric, defined
+from runner.metrics.bootstrap import Floats
 from runner.metrics.labels import codes, labels_of, ratio
 from runner.metrics.rating import check_scale, farthest
-from runner.metrics.resample import Floats
 
 
 @dataclass(kw_only=True)

@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.errors import ConfigError, DataError, nearest
-from runner.metrics.resample import Bounds, Floats, Statistic, Tally, around, exact, intervals, tally
-from runner.types import Score
+from runner.core.errors import ConfigError, DataError, nearest
+from runner.core.types import Score
+from runner.metrics.bootstrap import Bounds, Floats, Statistic, Tally, around, exact, intervals, tally
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import polars as pl
 
-from runner.errors import ConfigError, nearest
+from runner.core.errors import ConfigError, nearest
 from runner.metrics.base import Metric, RowMetric, defined
+from runner.metrics.bootstrap import Floats
 from runner.metrics.labels import ClassCounts, class_counts, codes, labels_of, ratio
-from runner.metrics.resample import Floats
 
 log = logging.getLogger(__name__)
 

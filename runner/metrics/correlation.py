@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.metrics.base import Metric, defined
+from runner.metrics.bootstrap import Floats
 from runner.metrics.labels import ratio
 from runner.metrics.rating import check_numeric, check_scale, farthest
-from runner.metrics.resample import Floats
 
 
 @dataclass(kw_only=True)

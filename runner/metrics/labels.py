@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.metrics.resample import Floats
+from runner.metrics.bootstrap import Floats
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,19 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from runner.errors import ConfigError, DataError, nearest
+from runner.core.errors import ConfigError, DataError, nearest
 from runner.metrics.base import Measure, Metric, column, row_names
-from runner.metrics.resample import Floats
-from runner.metrics.winners import ODD_MEASURES, ORDERS, PAIR_MEASURES, TIE, average, ruled, share, swapped
+from runner.metrics.bootstrap import Floats
+from runner.metrics.pairwise_measures import (
+    ODD_MEASURES,
+    ORDERS,
+    PAIR_MEASURES,
+    TIE,
+    average,
+    ruled,
+    share,
+    swapped,
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +49,7 @@ class Pairwise(Metric):
     with a warning.
 
     ``odd_kappa`` adds ``_odd_kappa_ab``, ``_odd_kappa_ba`` and ``_odd_kappa``, which only serve to compare
-    with LLMBar's files: see :func:`runner.metrics.winners.odd_kappa_codes`.
+    with LLMBar's files: see :func:`runner.metrics.pairwise_measures.odd_kappa_codes`.
     """
 
     pair: str = "pair"

@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.errors import ConfigError, DataError
+from runner.core.errors import ConfigError, DataError
 from runner.metrics.base import Metric, comparable
+from runner.metrics.bootstrap import Floats
 from runner.metrics.correlation import ranks
 from runner.metrics.labels import ratio
-from runner.metrics.resample import Floats
 
 
 @dataclass(kw_only=True)

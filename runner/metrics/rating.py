@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from runner.errors import ConfigError, DataError
+from runner.core.errors import ConfigError, DataError
 from runner.metrics.base import RowMetric
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 import polars as pl
 
-from runner.errors import DataError
+from runner.core.errors import DataError
 from runner.metrics.base import RowMetric
 
 

@@ -9,11 +9,11 @@ from random import Random
 import numpy as np
 import polars as pl
 
-from runner.errors import ConfigError
-from runner.metrics.alpha import ratings_of
+from runner.core.errors import ConfigError
+from runner.core.types import Score
 from runner.metrics.base import Metric, column, comparable, defined
-from runner.metrics.resample import Floats
-from runner.types import Score
+from runner.metrics.bootstrap import Floats
+from runner.metrics.krippendorff import ratings_of
 
 
 @dataclass(kw_only=True)
@@ -22,7 +22,7 @@ class UpperBound:
 
     The upper bound of JUDGE-BENCH (Bavaresco et al. 2024, ``results/upper_bound_estimates.ipynb``). The
     person drawn is among those behind the target, so it lies above
-    :class:`runner.metrics.yardstick.HumanCeiling`.
+    :class:`runner.metrics.people.HumanCeiling`.
 
     metric      any metric of this package; its own columns do not matter
     annotators  columns of one person each, or one column of lists; null is a missing value, and rows with

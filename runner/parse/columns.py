@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from runner.errors import DataError
+from runner.core.errors import DataError
+from runner.core.types import Parser
 from runner.parse.extract import Json, Text
-from runner.types import Parser
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from runner.errors import ConfigError, nearest
-from runner.types import Parser
+from runner.core.errors import ConfigError, nearest
+from runner.core.types import Parser
 
 
 class Text:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.errors import ConfigError
+from runner.core.errors import ConfigError
 
 _WORD = re.compile(r"(?<!\w)[-+]\d+|[^\W_]+")
 # between the words of a label: brackets, dashes, stars, but not the end of a sentence or line

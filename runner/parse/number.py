@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
-from runner.errors import ConfigError
+from runner.core.errors import ConfigError
 
 _NUMBER = r"(?<![\w.])(?:(?<!\d)[-+−])?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]|\.\d|,\d)"
 _NUMBERS = re.compile(_NUMBER, re.IGNORECASE)

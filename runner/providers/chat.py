@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from runner.errors import ConfigError, ProviderError, RetryableError
-from runner.providers.failures import Origin, failure
-from runner.providers.quota import rate_limits
-from runner.types import Batcher, Completion, RateLimits, Request, Sampling, Tuner
+from runner.core.errors import ConfigError, ProviderError, RetryableError
+from runner.core.types import Batcher, Completion, RateLimits, Request, Sampling, Tuner
+from runner.providers.http.failures import Origin, failure
+from runner.providers.http.rate_headers import rate_limits
 
 if TYPE_CHECKING:
-    from runner.providers.wire import Wire
+    from runner.providers.http.async_client import Wire
 
 
 NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout_s", "batch_poll_s")
@@ -158,7 +158,9 @@ class Chat:
         return Origin(self.name, self.endpoint(), self.model, self.api_key_env, (self.key(), *secrets))
 
     def _open(self) -> Wire:
-        from runner.providers.wire import Wire  # aiohttp takes 0.3 s, wasted where the ledger has all answers
+        from runner.providers.http.async_client import (
+            Wire,  # aiohttp takes 0.3 s, wasted where the ledger has all answers
+        )
 
         key = self.key()
         return Wire(

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.errors import ConfigError, FatalProviderError, ProviderError, nearest
-from runner.types import Completion, Request, Sampling
+from runner.core.errors import ConfigError, FatalProviderError, ProviderError, nearest
+from runner.core.types import Completion, Request, Sampling
 
 
 @dataclass(kw_only=True, eq=False)

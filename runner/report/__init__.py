@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.digest import digest
-from runner.report import comparing, facts, formats, page, plots, reading, results
-from runner.report.comparing import Build
+from runner.core.digest import digest
+from runner.records.sweep import summary
+from runner.report import comparisons as comparing
+from runner.report import disagreements as reading
+from runner.report import facts, formats, page, plots, results
+from runner.report.comparisons import Build
 from runner.report.points import Point, command, find, load
-from runner.sweep import summary
 
 
 def write(folders: Sequence[Path], target: Path, build: Build, rows: int = 50) -> list[Path]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from runner.record import Record
-from runner.redact import without_credentials
+from runner.core.redact import without_credentials
+from runner.records.record import Record
+from runner.records.sweep import common, labels
 from runner.report.points import BESIDE_THE_POINT, Point
-from runner.sweep import common, labels
 
 
 @dataclass(frozen=True)

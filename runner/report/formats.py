@@ -9,7 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from runner.report.comparing import Table
+from runner.report.comparisons import Table
 
 _LATEX = {
     "\\": r"\textbackslash{}",

@@ -10,13 +10,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from runner.cli.sweep_table import number
 from runner.report import formats
-from runner.report.comparing import LEVEL, Compared
+from runner.report.comparisons import LEVEL, Compared
+from runner.report.disagreements import Reading
 from runner.report.facts import Facts
 from runner.report.plots import Plot
-from runner.report.reading import Reading
 from runner.report.results import Results
-from runner.sweep_table import number
 
 COLUMN, SCREEN = 3, 8
 """Scores side by side in a column of text, and on a screen."""
@@ -80,7 +80,7 @@ LATEX_MARKERS: Mapping[str, Any] = {  # braces mean something else there
 
 
 def _settings() -> dict[str, Any]:
-    loader = PackageLoader("runner")
+    loader = PackageLoader("runner.report")
     return {"loader": loader, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
 
 

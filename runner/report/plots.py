@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from runner import figures
-from runner.figures import positive_label
 from runner.metrics import confusion
+from runner.records.sweep import headline, labels, summary
+from runner.report import figures
+from runner.report.figures import positive_label
 from runner.report.points import Point
-from runner.sweep import headline, labels, summary
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from runner.errors import ConfigError, nearest
-from runner.record import PREDICTIONS, RECORD, SWEEP, Record, predictions, read, runs
-from runner.redact import without_credentials
-from runner.sweep import short
+from runner.core.errors import ConfigError, nearest
+from runner.core.redact import without_credentials
+from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, predictions, read, runs
+from runner.records.sweep import short
 
 BESIDE_THE_POINT = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
 """Keys that change nothing of what is measured, and so tell no two runs apart."""

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runner.record import Record
+from runner.cli.sweep_table import number
+from runner.core.types import Score
+from runner.records.record import Record
+from runner.records.sweep import PARSED, headline, labels
 from runner.report.points import Point
-from runner.sweep import PARSED, headline, labels
-from runner.sweep_table import number
-from runner.types import Score
 
 PRINTED = 9
 """Characters up to which a published figure is shown as it is printed; longer ones are rounded."""

@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from runner.errors import RunnerError
-from runner.schema import TrackingConfig
+from runner.config.schema import TrackingConfig
+from runner.core.errors import RunnerError
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ def warm_up(config: TrackingConfig) -> None:
     """
     with _turn, suppress(RunnerError):
         if prepare(config):
-            from runner import figures
-            from runner.tracking import runs, sweeps, syncing  # noqa: F401
+            from runner.report import figures
+            from runner.tracking import runs, sweeps, sync  # noqa: F401
 
             figures.load()
 
@@ -64,7 +64,7 @@ def warm_up(config: TrackingConfig) -> None:
 def check(config: TrackingConfig) -> None:
     """Refuse an address that can hold no runs, without importing MLflow.
 
-    Raises :class:`runner.errors.ConfigError`.
+    Raises :class:`runner.core.errors.ConfigError`.
     """
     from runner.tracking import store
 
@@ -75,7 +75,7 @@ def check(config: TrackingConfig) -> None:
 def prepare(config: TrackingConfig) -> bool:
     """Create store and experiment, also while other processes do; False where the store is unreachable.
 
-    Raises :class:`runner.errors.ConfigError` for an address or an experiment that cannot be used.
+    Raises :class:`runner.core.errors.ConfigError` for an address or an experiment that cannot be used.
     """
 
     def work() -> bool:
@@ -95,7 +95,8 @@ def log_run(folder: Path, config: TrackingConfig, parent: str | None = None) -> 
     """
 
     def work() -> str:
-        from runner.tracking import store, syncing
+        from runner.tracking import store
+        from runner.tracking import sync as syncing
 
         return syncing.log_record(folder, store.connect(config), config.traces, parent)
 
@@ -111,7 +112,7 @@ def open_sweep(
 ) -> str | None:
     """Create a sweep's parent run, or find it; the run id, None if impossible.
 
-    Raises :class:`runner.errors.ConfigError` for an address or an experiment that cannot be used.
+    Raises :class:`runner.core.errors.ConfigError` for an address or an experiment that cannot be used.
     """
 
     def work() -> str:
@@ -142,12 +143,12 @@ def close_sweep(
 def sync(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
     """Log all records below ``outputs`` that are over and not in the store yet; run ids by folder.
 
-    Raises :class:`runner.errors.RunnerError` where the store cannot be used.
+    Raises :class:`runner.core.errors.RunnerError` where the store cannot be used.
     """
     from runner.tracking import store
 
     def work() -> dict[Path, str]:
-        from runner.tracking import syncing
+        from runner.tracking import sync as syncing
 
         return syncing.sync(outputs, store.connect(config), config.traces)
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from runner import figures
-from runner.record import PREDICTIONS, Record, predictions
-from runner.redact import without_credentials
+from runner.core.redact import without_credentials
+from runner.records.record import PREDICTIONS, Record, predictions
+from runner.report import figures
 from runner.tracking import names
 
 if TYPE_CHECKING:

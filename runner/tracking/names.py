@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from runner.redact import without_credentials
+from runner.core.redact import without_credentials
 
 KEY_LENGTH = 250
 VALUE_LENGTH = 6000

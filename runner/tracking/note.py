@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from runner.record import Record
-from runner.types import Score
+from runner.core.types import Score
+from runner.records.record import Record
 
 # MLflow's page sets the columns of a table side by side with nothing between them
 GAP = "\u00a0" * 4

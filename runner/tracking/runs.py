@@ -12,10 +12,11 @@ from typing import Any
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from runner.record import PREDICTIONS, Record, predictions, read
-from runner.sweep import short
-from runner.tracking import artifacts, inputs, names, note, traces
-from runner.tracking.lock import alone, user
+from runner.core.lock import alone, user
+from runner.records.record import PREDICTIONS, Record, predictions, read
+from runner.records.sweep import short
+from runner.tracking import artifacts, names, note, traces
+from runner.tracking import datasets as inputs
 from runner.tracking.store import SOURCE, Store
 
 LOGGED = "mlflow.json"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from runner.errors import ConfigError, nearest
-from runner.redact import without_credentials
-from runner.schema import TrackingConfig
-from runner.tracking.lock import alone
+from runner.config.schema import TrackingConfig
+from runner.core.errors import ConfigError, nearest
+from runner.core.lock import alone
+from runner.core.redact import without_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -11,11 +11,11 @@ from typing import Any
 import polars as pl
 from mlflow.entities import Metric, Param
 
-from runner import figures
-from runner.record import RECORD, Record, read
-from runner.sweep import common, headline, labels, metrics, summary
+from runner.core.lock import alone
+from runner.records.record import RECORD, Record, read
+from runner.records.sweep import common, headline, labels, metrics, summary
+from runner.report import figures
 from runner.tracking import artifacts, names, note, runs
-from runner.tracking.lock import alone
 from runner.tracking.store import Store
 
 TABLE = "sweep.json"

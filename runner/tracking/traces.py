@@ -25,7 +25,7 @@ from mlflow.entities import (
 )
 from mlflow.tracing.client import TracingClient
 
-from runner.record import Record
+from runner.records.record import Record
 from runner.tracking.store import Store
 
 BATCH = 100

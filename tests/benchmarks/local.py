@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from runner import engine
-from runner.ledger import Ledger
-from runner.providers import local
-from runner.types import Request, Sampling
+from runner.core.types import Request, Sampling
+from runner.engine import ask as engine
+from runner.engine.ledger import Ledger
+from runner.providers.local import provider as local
 
 ROUNDS, ROWS, WORDS = 4, 10, 40
 

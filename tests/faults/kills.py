@@ -18,8 +18,8 @@ from pathlib import Path
 
 import polars as pl
 
-from runner import record
-from runner.ledger import Ledger
+from runner.engine.ledger import Ledger
+from runner.records import record
 from tests.benchmarks.work import Mock, environment, mock
 
 POINTS, ROWS = 2, 40

@@ -1,0 +1,100 @@
+"""What ``runner estimate`` prints: a line per point, the total, and what the numbers rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from runner.cli.screen import console
+
+if TYPE_CHECKING:
+    from runner.experiment.estimate import Point
+    from runner.money.prices import Price
+
+COLUMNS = ("rows", "stored", "calls", "judge calls", "tokens read", "written", "trained", "USD from", "to")
+
+
+def show(points: Sequence[Point]) -> None:
+    """Print the points of a sweep, or the one point of a run."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("point", *COLUMNS):
+        table.add_column(title, justify="left" if title == "point" else "right", no_wrap=True)
+    for point, name in zip(points, names(points), strict=True):
+        table.add_row(name, *_cells([point]))
+    if len(points) > 1:
+        table.add_row("total", *_cells(points), style="bold")
+    lines: list[RenderableType] = [table]
+    lines += [Text(line, style="dim") for line in notes(points)]
+    console.print(Group(*lines))
+
+
+def names(points: Sequence[Point]) -> list[str]:
+    """What sets each point apart: the overrides that not all of them share; else the experiment's name."""
+    shared = set.intersection(*(set(point.overrides) for point in points))
+    own = [", ".join(word for word in point.overrides if word not in shared) for point in points]
+    return [text or point.name for text, point in zip(own, points, strict=True)]
+
+
+def notes(points: Sequence[Point]) -> list[str]:
+    """Below the table: prices and their dates, what is not known, and the least time."""
+    prices = {name: price for point in points for name, price in point.prices.items()}
+    lines = [_price(name, price) for name, price in prices.items()]
+    if any(point.usd[1] is None and point.usd[0] is not None for point in points):
+        lines.append("no upper bound: hyperparameter.max_tokens is not set")
+    if any(point.training_usd is None for point in points):
+        lines.append("the price of the training is not known")
+    minutes = sum(point.minutes for point in points)
+    if minutes:
+        lines.append(f"at least {minutes:.1f} min, by requests_per_minute and tokens_per_minute")
+    if any(point.batch for point in points):
+        lines.append("a batch may take 24 h")
+    return [*lines, "tokens are estimated, prices are without cache discounts; nothing was asked"]
+
+
+def _price(name: str, price: Price | None) -> str:
+    if price is None:
+        return f"{name}: no price is known (prices.models, prices.path, provider.priced_as)"
+    if not (price.input or price.output):
+        return f"{name}: free"
+    batch = f", {price.batch:.0%} of it in a batch" if price.batch < 1 else ""
+    where = f" ({price.date}, {price.source})" if price.date else ""
+    return f"{name}: ${price.input:g} in and ${price.output:g} out per million tokens{batch}{where}"
+
+
+def _cells(points: Sequence[Point]) -> list[str]:
+    works = [work for point in points for work in (point.answers, point.judgments) if work]
+    judged = [point.judgments for point in points if point.judgments]
+    counts = [
+        sum(point.rows for point in points),
+        sum(work.stored for work in works),
+        sum(point.answers.calls for point in points),
+        sum(work.calls for work in judged) if judged else None,
+    ]
+    spans = [
+        _span([work.read for work in works]),
+        _span([work.written for work in works]),
+        _count(sum(point.trained for point in points) or None),
+    ]
+    dollars = [_dollars([point.usd[side] for point in points]) for side in (0, 1)]
+    return [*map(_count, counts), *spans, *dollars]
+
+
+def _count(number: float | None) -> str:
+    return "" if number is None else f"{number:,.0f}"
+
+
+def _span(bounds: Sequence[tuple[float, float | None]]) -> str:
+    low = sum(low for low, _ in bounds)
+    highs = [high for _, high in bounds if high is not None]
+    if len(highs) < len(bounds):
+        return f"{low:,.0f} – ?"
+    return f"{low:,.0f}" if round(sum(highs)) == round(low) else f"{low:,.0f} – {sum(highs):,.0f}"
+
+
+def _dollars(amounts: Sequence[float | None]) -> str:
+    known = [amount for amount in amounts if amount is not None]
+    return f"{sum(known):.4f}" if len(known) == len(amounts) else "?"

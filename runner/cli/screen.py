@@ -1,0 +1,173 @@
+"""What a person sees: a header, a progress bar, a table with intervals, where to look further."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from runner.cli import sweep_table
+from runner.cli.sweep_table import number
+from runner.core.types import Score
+from runner.records.record import Record
+
+_WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for whole tables
+console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
+
+
+def header(record: Record) -> Text:
+    """The experiment in one line; a point of a sweep starts with its number and swept values."""
+    said = {record.name, "", None}  # an experiment is often called like its data set
+    tags = [record.tags.get(name) for name in ("dataset", "provider", "model", "stage")]
+    tags = [tag for tag in tags if tag not in said]
+    return Text.assemble((point(record) or record.name, "bold"), " ", (" · ".join(map(str, tags)), "dim"))
+
+
+def point(record: Record) -> str:
+    """What sets a point of a sweep apart: its number and its swept values."""
+    swept = ", ".join(f"{key}={value}" for key, value in record.swept.items())
+    return f"[{record.job}] {swept}" if swept else ""
+
+
+def summary(record: Record, folder: Path, tracked: str | None) -> None:
+    """Scores with intervals, published figures beside them, counts, places; printed in one piece."""
+    lines: list[RenderableType] = [header(record)]
+    if record.scores:
+        lines.append(scores_table(record))
+    if record.reference:
+        lines.append(Text(_published_where(record), style="dim"))
+    lines += [_counts(record.figures, record.finished or 0, record.started), *_failures(record)]
+    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    lines.append(f"[dim]record  {shown}[/]")
+    if tracked:
+        lines.append(f"[dim]mlflow  {tracked}[/]")
+    console.print(Group(*lines))
+
+
+def scores_table(record: Record) -> Table:
+    """One line per metric: strict value, interval, over parsed rows; published where there is one."""
+    reference = {row["metric"]: row for row in record.reference}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("metric", "value", "95% interval", "parsed only", "n"):
+        table.add_column(title, justify="left" if title == "metric" else "right")
+    if reference:
+        table.add_column("published", justify="right")
+        table.add_column("agrees")
+    for name, score in record.scores.items():
+        if name.endswith("_parsed") and name.removesuffix("_parsed") in record.scores:
+            continue
+        parsed = record.scores.get(f"{name}_parsed")
+        cells = [
+            name,
+            number(score.value, score.low is not None),
+            interval(score),
+            number(parsed.value) if parsed else "",
+            str(score.n),
+        ]
+        if reference:
+            cells += _published(reference.pop(name, None))
+        table.add_row(*cells)
+    for name, row in reference.items():
+        table.add_row(name, "not measured", "", "", "", *_published(row))
+    return table
+
+
+def interval(score: Score) -> str:
+    """``0.512 – 0.701``, or nothing where there is no interval."""
+    return "" if score.low is None or score.high is None else f"{score.low:.3f} – {score.high:.3f}"
+
+
+def _published(row: Mapping[str, Any] | None) -> list[str]:
+    if row is None:
+        return ["", ""]
+    printed = str(row.get("printed", ""))
+    shown = printed if 0 < len(printed) <= 8 else number(row["published"])
+    return [shown, {True: "yes", False: "no", None: "–"}[row["agrees"]]]
+
+
+def _published_where(record: Record) -> str:
+    """``published in PAPER, TABLE: 3 of 4 figures agree``."""
+    config = record.config.get("reference", {})
+    place = ", ".join(str(config[key]) for key in ("source", "table") if config.get(key))
+    met = sum(row["agrees"] is True for row in record.reference)
+    return f"published in {place or 'the experiment'}: {met} of {len(record.reference)} figures agree"
+
+
+def _counts(figures: Mapping[str, float], finished: float, started: float) -> str:
+    parts = [
+        f"{figures.get('answered', 0):.0f} of {figures.get('n', 0):.0f} rows answered",
+        f"{figures.get('parsed', 0):.0f} parsed",
+        f"{figures.get('calls', 0) + figures.get('judge_calls', 0):.0f} calls made",
+    ]
+    tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
+    parts += [f"{tokens:,.0f} tokens"] if tokens else []
+    parts += [_cost(figures)] if tokens else []
+    return f"[dim]{' · '.join(parts)} · {finished - started:.1f} s[/]"
+
+
+def _cost(figures: Mapping[str, float]) -> str:
+    """What was spent now, and what the answers cost when they were bought, if that is more."""
+    if "cost_usd" not in figures:
+        return "cost not known"
+    now, total = figures["cost_usd"], figures.get("cost_usd_total", 0.0)
+    return f"${now:.4f}" + (f" (answers worth ${total:.4f})" if total > now else "")
+
+
+def _failures(record: Record) -> list[str]:
+    failed = record.figures.get("failed", 0)
+    return [f"[yellow]{failed:.0f} rows failed; first: {record.tags.get('first_error')}[/]"] if failed else []
+
+
+def sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
+    """The table of a sweep; below it why points failed, how they compare, and which figures are met."""
+    console.print()
+    console.print(sweep_table.fitting(frame, console))
+    for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
+        console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
+    for line in (compared, sweep_table.agreement(frame), sweep_table.spent(frame)):
+        if line:
+            console.print(line)
+    console.print(f"[dim]sweep   {folder}[/]")
+
+
+def runs(found: Sequence[tuple[Path, Record]]) -> None:
+    """A line per recorded run: when, what, how it ended, its first score; above its points one per sweep."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("started", "experiment", "point", "model", "status", "score"):
+        table.add_column(title)
+    table.add_column("folder", min_width=max((len(str(folder)) for folder, _ in found), default=0))
+    sweeps: dict[Path, list[Record]] = {}
+    for folder, record in found:
+        if record.sweep:
+            sweeps.setdefault(folder.parent, []).append(record)
+    for folder, record in sorted(found, key=lambda pair: pair[1].started):
+        if points := sweeps.pop(folder.parent, []):
+            table.add_row(*map(Text, _sweep_cells(folder.parent, points)), style="bold")
+        started = _minute(record.started)
+        point = ", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.swept.items())
+        score = next((_score(name, score) for name, score in record.scores.items()), "")
+        cells = [started, record.name, point, record.tags.get("model", ""), record.status, score, str(folder)]
+        table.add_row(*map(Text, cells))
+    console.print(table if found else "no run is recorded under outputs/")
+
+
+def _sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
+    """When a sweep began, what it is, how many of its points are through, and where it is."""
+    finished = sum(record.status == "finished" for record in points)
+    started = _minute(min(record.started for record in points))
+    return [started, points[0].name, f"sweep of {len(points)}", "", f"{finished} finished", "", str(folder)]
+
+
+def _score(name: str, score: Score) -> str:
+    return f"{name} {number(score.value, score.low is not None)}"
+
+
+def _minute(seconds: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -1,0 +1,113 @@
+"""A sweep's summary (:func:`runner.records.sweep.summary`) as a table that fits the screen."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+
+BESIDE = ("_low", "_high", "_parsed", "_published", "_agrees")
+"""Endings of columns that are shown inside another column's cells, or not at all."""
+
+LAYOUTS = ((True, False), (False, False), (False, True))
+"""Whether intervals are shown, and whether titles are broken at their underscores; the widest first."""
+
+
+def fitting(frame: pl.DataFrame, console: Console) -> Table:
+    """A line per point, as much of it as the screen is wide.
+
+    Intervals stand beside values where there is room; else titles are broken at their underscores, and what
+    still does not fit is left out from the right and named below. A value that agrees with the published
+    figure has a tick, another one has a cross and that figure.
+    """
+    shown = [name for name in frame.columns if _shown(frame, name)]
+    for intervals, stacked in LAYOUTS:
+        table = _table(frame, shown, intervals, stacked)
+        if _fits(table, console):
+            return table
+
+    def too_wide(kept: int) -> bool:
+        return not _fits(_table(frame, shown[:kept], intervals=False, stacked=True), console)
+
+    kept = max(2, 1 + bisect_left(range(2, len(shown)), True, key=too_wide))
+    table = _table(frame, shown[:kept], intervals=False, stacked=True)
+    table.caption = f"too wide for this screen: {', '.join(shown[kept:])}"
+    table.caption_justify = "left"
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    unlimited = console.options.update(max_width=10_000)
+    return console.measure(table, options=unlimited).maximum <= console.width
+
+
+def agreement(frame: pl.DataFrame) -> str:
+    """How many of the published figures agree; empty where none is compared.
+
+    >>> agreement(pl.DataFrame({"f1": [0.5, 0.6], "f1_agrees": [True, False]}))
+    '1 of 2 published figures agree'
+    """
+    known = [
+        value for name in frame.columns if name.endswith("_agrees") for value in frame[name].drop_nulls()
+    ]
+    return f"{sum(known)} of {len(known)} published figures agree" if known else ""
+
+
+def spent(frame: pl.DataFrame) -> str:
+    """What all points spent together; empty where nothing was, or nothing is known of it.
+
+    >>> spent(pl.DataFrame({"cost_usd": [0.25, 0.5, None]}))
+    '$0.7500 spent, the cost of 1 of 3 points not known'
+    """
+    costs = frame["cost_usd"] if "cost_usd" in frame.columns else pl.Series([0.0])
+    total, unknown = float(costs.sum() or 0.0), costs.null_count()
+    rest = f", the cost of {unknown} of {frame.height} points not known" if unknown else ""
+    return f"${total:.4f} spent{rest}" if total else ""
+
+
+def _table(frame: pl.DataFrame, shown: Sequence[str], intervals: bool, stacked: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in shown:
+        title = name.replace("_", "\n") if stacked else name
+        table.add_column(title, justify="left" if frame[name].dtype == pl.String else "right", no_wrap=True)
+    for row in frame.iter_rows(named=True):
+        table.add_row(*(_cell(row, name, intervals) for name in shown))
+    return table
+
+
+def _shown(frame: pl.DataFrame, name: str) -> bool:
+    if name.endswith(BESIDE) or name == "reason" or not frame[name].count():
+        return False
+    usual = {"status": "finished", "cost_usd": 0.0}
+    return name not in usual or any(value != usual[name] for value in frame[name])
+
+
+def _cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
+    value = row[name]
+    if not isinstance(value, float):
+        return "" if value is None else str(value)
+    if name.endswith("_usd"):
+        return f"{value:.4f}"
+    low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
+    bounded = low is not None or f"{name}_low" not in row
+    bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""
+    return f"{number(value, bounded)}{bounds}{_mark(row, name, bounded)}"
+
+
+def _mark(row: Mapping[str, Any], name: str, bounded: bool) -> str:
+    published, agrees = row.get(f"{name}_published"), row.get(f"{name}_agrees")
+    if published is None or agrees is None:
+        return ""
+    return " ✓" if agrees else f" ✗ {number(published, bounded)}"
+
+
+def number(value: float | None, bounded: bool = True) -> str:
+    """Three decimals, or a dash for what is not defined; a whole number without an interval is a count."""
+    if value is None:
+        return "–"
+    count = value.is_integer() and abs(value) > 1 and not bounded
+    return f"{value:.0f}" if count else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""The shape of a config, its checks, and how it becomes objects."""

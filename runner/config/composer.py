@@ -1,0 +1,114 @@
+"""Hydra's composition of the points of a sweep, as far as they differ, and the files it writes of them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from omegaconf import DictConfig, OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
+from omegaconf.errors import OmegaConfBaseException
+
+from runner.config import hydra_job as job
+
+
+class Composer:
+    """A loader that composes a point once: sweepers compose each to check it, launchers to run it.
+
+    Points that choose the same options and differ in single values are copies of the first of them with
+    these values set: composing takes Hydra a tenth of a second, copying a hundredth.
+    """
+
+    def __init__(self, loader: ConfigLoaderImpl) -> None:
+        self._loader = loader
+        self._is_group = cache(loader.repository.group_exists)
+        self._composed: dict[tuple[str, ...], DictConfig] = {}
+        self._firsts: dict[tuple[str, ...], tuple[list[Override], bytes]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def load_sweep_config(self, master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+        """What a sweeper calls."""
+        parsed = OverridesParser.create().parse_overrides(sweep_overrides)
+        shape = tuple(
+            f"{item.key_or_group}=" if self._single(item) else str(item.input_line) for item in parsed
+        )
+        config = _varied(*self._firsts[shape], parsed) if shape in self._firsts else None
+        if config is None:
+            config = self._loader.load_sweep_config(master_config, sweep_overrides)
+            self._firsts[shape] = parsed, pickle.dumps(config)
+        self._composed[tuple(sweep_overrides)] = config
+        return config
+
+    def take(self, master_config: DictConfig, overrides: list[str]) -> DictConfig:
+        """The config of one point, which is nobody else's."""
+        config = self._composed.pop(tuple(overrides), None)
+        if config is None:
+            return self._loader.load_sweep_config(master_config, overrides)
+        OmegaConf.copy_cache(from_config=master_config, to_config=config)
+        return config
+
+    def _single(self, override: Override) -> bool:
+        """Whether it gives one key of the experiment one value, and chooses no option."""
+        return (
+            override.type is OverrideType.CHANGE
+            and not override.is_hydra_override()
+            and override.package is None
+            and not isinstance(override.value(), (dict, list))
+            and not self._is_group(override.key_or_group)
+        )
+
+
+class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # type: ignore[misc]
+    """OmegaConf's way to write values, over libyaml, which is three times as fast."""
+
+    yaml_representers = get_omega_conf_dumper().yaml_representers
+
+
+def save(config: DictConfig, task: DictConfig, folder: Path) -> None:
+    """Write what Hydra writes of a job: its config without and with Hydra's own node, its overrides."""
+    folder.mkdir(parents=True, exist_ok=True)
+    contents = {
+        "config": OmegaConf.to_container(task, enum_to_str=True),
+        "hydra": {"hydra": OmegaConf.to_container(config.hydra, enum_to_str=True)},
+        "overrides": job.overrides(config.hydra),
+    }
+    for name, content in contents.items():
+        with (folder / f"{name}.yaml").open("w") as file:
+            yaml.dump(content, file, _Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+
+
+def copied(config: DictConfig) -> DictConfig:
+    """A copy that shares nothing, in half the time that ``deepcopy`` takes."""
+    copy: DictConfig = pickle.loads(pickle.dumps(config))
+    return copy
+
+
+def _varied(first: Sequence[Override], pickled: bytes, overrides: Sequence[Override]) -> DictConfig | None:
+    """A copy of ``first``'s config with other single values; None where one is refused, for Hydra to tell."""
+    config: DictConfig = pickle.loads(pickled)
+    for known, override in zip(first, overrides, strict=True):
+        if known.input_line == override.input_line:
+            continue
+        try:
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:
+            return None
+    task = [override for override in overrides if not override.is_hydra_override()]
+    config.hydra.overrides.task = [override.input_line for override in task]
+    naming = config.hydra.job.config.override_dirname
+    config.hydra.job.override_dirname = get_overrides_dirname(
+        task,
+        kv_sep=naming.kv_sep,
+        item_sep=naming.item_sep,
+        exclude_keys=naming.exclude_keys,
+    )
+    return config

@@ -1,0 +1,75 @@
+"""One clear message for whatever stopped a command: the key, the value, the nearest valid choice."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from runner.core.errors import ConfigError, RunnerError, nearest
+from runner.core.paths import CONF
+
+TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback."
+
+
+def explain(error: Exception) -> tuple[str, int]:
+    """Message and exit code: 2 for what the user can mend before anything runs, else 1."""
+    if isinstance(error, RunnerError):
+        return f"error: {error}", 2 if isinstance(error, ConfigError) else 1
+    config_error = _config_error(error)
+    if config_error is not None or isinstance(error, HydraException):
+        return f"error: {_composition(error, config_error)}", 2
+    return f"internal error: {type(error).__name__}: {error}\n{TRACEBACK}", 1
+
+
+def _config_error(error: BaseException | None) -> OmegaConfBaseException | None:
+    while error is not None:
+        if isinstance(error, OmegaConfBaseException):
+            return error
+        error = error.__cause__
+    return None
+
+
+def _composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        return _missing_option(error)
+    if isinstance(error, OverrideParseException):
+        return f"{error.override!r} is not an override ({str(error).splitlines()[1]})"
+    if inner is None:
+        return " ".join(str(error).split())
+    if isinstance(inner, MissingMandatoryValue):
+        return f"{inner.full_key}: a value is required"
+    key, first = str(inner.full_key), str(inner).splitlines()[0]
+    if (
+        isinstance(inner, ConfigKeyError)
+        or "not in" in first
+        or type(inner).__name__ == "ConfigAttributeError"
+    ):
+        siblings = _siblings(inner)
+        hint = nearest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
+        return f"{key}: no such key{hint}"
+    return f"{key}: {first}"
+
+
+def _missing_option(error: MissingConfigException) -> str:
+    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    choices = [str(choice) for choice in error.options or _options(group)]
+    if not group:
+        return f"no config named {option!r}"
+    return f"{group}={option}: no such option{nearest(option, choices)}"
+
+
+def _options(group: str) -> list[str]:
+    """Hydra does not list the options where several of a group may be chosen."""
+    folder = CONF / group
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
+
+
+def _siblings(error: OmegaConfBaseException) -> list[str]:
+    """The keys that do exist where a wrong one was looked for."""
+    if dataclasses.is_dataclass(error.object_type):
+        return [field.name for field in dataclasses.fields(error.object_type)]
+    node = error.parent_node
+    return [str(name) for name in node] if isinstance(node, Mapping) else []

@@ -1,0 +1,83 @@
+"""Values that have the right type but make no sense, told before anything is paid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from runner.config.schema import HyperparameterConfig, RunnerConfig
+from runner.core.errors import ConfigError
+from runner.core.redact import password_in
+from runner.experiment import reference
+
+Rule = tuple[Callable[[Any], bool], str]
+
+POSITIVE: Rule = (lambda value: value > 0, "must be greater than 0")
+COUNT: Rule = (lambda value: value >= 0, "must not be negative")
+
+HYPERPARAMETERS: dict[str, Rule] = {
+    "n_shot": COUNT,
+    "temperature": (lambda value: 0 <= value <= 2, "must be between 0 and 2"),
+    "top_p": (lambda value: 0 < value <= 1, "must be above 0 and at most 1"),
+    "max_tokens": POSITIVE,
+    "logprobs": (lambda value: 0 <= value <= 20, "must be between 0 and 20"),
+    "n_epochs": POSITIVE,
+    "batch_size": POSITIVE,
+    "learning_rate": POSITIVE,
+    "learning_rate_multiplier": POSITIVE,
+    "training_steps": POSITIVE,
+}
+LIMITS: dict[str, Rule] = {
+    "max_concurrency": POSITIVE,
+    "requests_per_minute": POSITIVE,
+    "tokens_per_minute": POSITIVE,
+}
+
+
+def validate(config: RunnerConfig) -> None:
+    """Raise :class:`ConfigError` naming the first key whose value is out of range."""
+    _hyperparameters(config.hyperparameter, "hyperparameter")
+    _limits(config.provider, "provider")
+    if config.judge:
+        _hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
+        _limits(config.judge.provider, "judge.provider")
+    _check("dataset.limit", config.dataset.limit, POSITIVE)
+    _check("budget_usd", config.budget_usd, COUNT)
+    for key, url in (("ledger.url", config.ledger.url), ("tracking.uri", config.tracking.uri)):
+        refuse_password(key, url or "")
+    _traces(config.tracking.traces)
+    reference.published(config.reference)
+
+
+def refuse_password(key: str, url: str) -> None:
+    """Raise :class:`ConfigError` for a URL with a password: Hydra saves every config and override."""
+    if password_in(url):
+        raise ConfigError(
+            f"{key}: holds a password, which every run would save; leave it out and set PGPASSWORD "
+            "or use ~/.pgpass for PostgreSQL, MLFLOW_TRACKING_USERNAME and _PASSWORD for a tracking server"
+        )
+
+
+def _hyperparameters(values: HyperparameterConfig, key: str) -> None:
+    for name, rule in HYPERPARAMETERS.items():
+        _check(f"{key}.{name}", getattr(values, name), rule)
+
+
+def _limits(node: Any, key: str) -> None:
+    for name, rule in LIMITS.items():
+        value = node.get(name) if isinstance(node, dict) else None
+        if value is not None and not isinstance(value, int | float):
+            raise ConfigError(f"{key}.{name}: {value!r} is not a number")
+        _check(f"{key}.{name}", value, rule)
+
+
+def _check(key: str, value: Any, rule: Rule) -> None:
+    allowed, wanted = rule
+    if value is not None and not allowed(value):
+        raise ConfigError(f"{key}: {value!r} {wanted}")
+
+
+def _traces(value: Any) -> None:
+    if value in ("all", "failures", "none", None) or (isinstance(value, int) and value >= 0):
+        return
+    raise ConfigError(f"tracking.traces: {value!r} must be all, failures, none or a number of rows")

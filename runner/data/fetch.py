@@ -1,0 +1,146 @@
+"""Find a data file: by its path, in the data folder by name and sha256, or at its URL.
+
+The only network use for data; a file that is there is never asked for again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from functools import lru_cache
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from runner.config.schema import FileConfig
+from runner.core.errors import ConfigError, DataError, nearest
+from runner.core.paths import ROWS, data_folder
+
+TIMEOUT = 60.0
+"""Seconds without a byte after which a download is given up."""
+
+
+def locate(file: FileConfig, key: str = "dataset") -> Path:
+    """The local path of ``file``, downloaded if need be; ``key`` is its place in the config.
+
+    ``path`` is absolute, or relative to the current folder, then the data folder, then the packaged data.
+    With ``sha256`` the data folder is searched, subfolders included, for a file of this name and content
+    before the network is used, and the hash of whatever is found is checked.
+
+    Raises:
+        ConfigError: neither ``path`` nor ``url`` is given.
+        DataError: no such file, a content that does not have the sha256, or a failed download.
+    """
+    if not (file.path or file.url):
+        raise ConfigError(f"{key}.path and {key}.url are both empty: one of them must name a file")
+    found = _by_path(file, key) or _by_hash(file) or _by_url(file, key)
+    if found is None:
+        raise DataError(_missing(file, key))
+    return found
+
+
+def _by_path(file: FileConfig, key: str) -> Path | None:
+    if file.path is None:
+        return None
+    for folder in (Path(), data_folder(), ROWS):
+        candidate = folder / file.path
+        if candidate.is_file():
+            _check(candidate, file.sha256, f"{key}.sha256")
+            return candidate
+    return None
+
+
+def _by_hash(file: FileConfig) -> Path | None:
+    if file.sha256 is None:
+        return None
+    for candidate in _names(data_folder().absolute()).get(_name(file), ()):
+        if candidate.is_file() and sha256(candidate) == file.sha256.lower():
+            return candidate
+    return None
+
+
+def _by_url(file: FileConfig, key: str) -> Path | None:
+    if file.url is None:
+        return None
+    # One folder per content (or, for want of a hash, per URL): names such as result.json repeat.
+    mark = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
+    target = data_folder() / mark[:12].lower() / _name(file)
+    if file.sha256 is not None or not target.is_file():
+        _download(file.url, file.sha256, target, key)
+    return target
+
+
+def _name(file: FileConfig) -> str:
+    return (
+        Path(file.path).name
+        if file.url is None and file.path
+        else Path(unquote(urlsplit(file.url or "").path)).name
+    )
+
+
+@lru_cache(maxsize=8)
+def _names(folder: Path) -> dict[str, list[Path]]:
+    """All files below ``folder`` by name; walked once per process."""
+    names: dict[str, list[Path]] = {}
+    for parent, _, files in sorted(os.walk(folder)):
+        for name in files:
+            names.setdefault(name, []).append(Path(parent, name))
+    return names
+
+
+def sha256(path: Path) -> str:
+    """The file's SHA-256 in lower-case hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _check(path: Path, expected: str | None, key: str) -> None:
+    if expected is not None and (actual := sha256(path)) != expected.lower():
+        raise DataError(f"{key}: {path} has sha256 {actual}, but the config asks for {expected}")
+
+
+def _download(url: str, expected: str | None, target: Path, key: str) -> None:
+    """Write the URL's content to ``target``, whole and checked, or leave nothing."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            _receive(url, stream.fileno(), key)
+        if expected is not None and (actual := sha256(Path(partial))) != expected.lower():
+            raise DataError(f"{key}.sha256: {url} has sha256 {actual}, but the config asks for {expected}")
+        Path(partial).replace(target)
+    finally:
+        Path(partial).unlink(missing_ok=True)
+    _names.cache_clear()
+
+
+def _receive(url: str, descriptor: int, key: str) -> None:
+    from http.client import HTTPException
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    try:
+        request = Request(url, headers={"User-Agent": "llm-experiment-runner"})
+        with urlopen(request, timeout=TIMEOUT) as answer, open(descriptor, "wb", closefd=False) as stream:
+            shutil.copyfileobj(answer, stream)
+            wanted = answer.headers.get("Content-Length")
+            if wanted is not None and stream.tell() != int(wanted):
+                raise OSError(f"the connection ended after {stream.tell()} of {wanted} bytes")
+    except (OSError, ValueError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()
+        raise DataError(
+            f"{key}.url={url!r} cannot be fetched ({error}); a copy of the file anywhere below the data"
+            f" folder {data_folder()} (RUNNER_DATA_DIR) is used instead of the network if its sha256 fits"
+        ) from error
+
+
+def _missing(file: FileConfig, key: str) -> str:
+    places = [Path.cwd(), data_folder(), ROWS]
+    looked = ", ".join(str(place) for place in places)
+    names = {path.name for place in places if place.is_dir() for path in place.iterdir() if path.is_file()}
+    folder = Path(file.path or "").parent
+    names |= {path.name for place in places for path in (place / folder).glob("*") if path.is_file()}
+    where = "" if Path(file.path or "").is_absolute() else f" in {looked}"
+    return f"{key}.path={file.path!r}: no such file{where}{nearest(_name(file), names)}"

@@ -1,0 +1,32 @@
+"""What a run was fed: per split the rows, their digest and where they came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+
+from runner.config.schema import DatasetConfig
+from runner.core.digest import digest
+from runner.data.dataset import sources
+
+
+def describe(config: DatasetConfig, frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """One entry per split, the evaluated one first: name, split, rows, digest, source, columns."""
+    names = frame["split"].unique(maintain_order=True).to_list()
+    names.sort(key=lambda name: name != config.split.evaluate)
+    source = ", ".join(str(file.url or file.path) for file in sources(config))
+    entries = []
+    for name in names:
+        rows = frame.filter(pl.col("split") == name).drop("split")
+        entries.append(
+            {
+                "name": config.name,
+                "split": name,
+                "rows": rows.height,
+                "digest": digest(rows.rows())[:32],
+                "source": source,
+                "columns": {column: str(kind) for column, kind in rows.schema.items()},
+            }
+        )
+    return entries

@@ -1,0 +1,191 @@
+"""One data file as a frame, and its columns under new names."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from runner.core.errors import ConfigError, DataError, nearest
+
+_Kind = pl.DataType | pl.datatypes.DataTypeClass
+
+_SUFFIXES = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+
+
+def read(
+    path: Path, format: str | None = None, rows: str | None = None, key: str = "dataset"
+) -> pl.DataFrame:
+    """All rows of a CSV, JSONL, JSON or Parquet file, told apart by suffix unless ``format`` says.
+
+    ``rows`` is the JSON pointer (RFC 6901) to the list of rows inside a JSON file. Text must be UTF-8.
+    ``key`` is the file's place in the config.
+
+    Raises:
+        ConfigError: an unknown format, or a ``rows`` that leads nowhere.
+        DataError: a file that cannot be read as this format, or without rows.
+    """
+    kind = _format(path, format, key)
+    if rows is not None and kind != "json":
+        raise ConfigError(f"{key}.rows={rows!r} needs a JSON file, and {path.name} is read as {kind}")
+    try:
+        frame = _json(path, rows, key) if kind == "json" else _READERS[kind](path)
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+        raise DataError(f"{path}: cannot be read as {kind}: {_reason(path, kind, error)}") from error
+    if frame.is_empty():
+        raise DataError(f"{path}: holds no rows")
+    return frame
+
+
+def _format(path: Path, format: str | None, key: str) -> str:
+    known = sorted(set(_SUFFIXES.values()))
+    if format is None:
+        if path.suffix.lower() in _SUFFIXES:
+            return _SUFFIXES[path.suffix.lower()]
+        raise ConfigError(
+            f"{key}.format is needed, since {path.name!r} has no known suffix: {', '.join(known)}"
+        )
+    if format not in known:
+        raise ConfigError(f"{key}.format={format!r} is not known{nearest(format, known)}")
+    return format
+
+
+def _csv(path: Path) -> pl.DataFrame:
+    text = path.read_bytes()
+    text.decode("utf-8")  # polars would replace other encodings' letters without a word
+    return pl.read_csv(io.BytesIO(text), infer_schema_length=None)
+
+
+def _jsonl(path: Path) -> pl.DataFrame:
+    text = path.read_bytes()
+    return pl.read_ndjson(io.BytesIO(text), infer_schema_length=None) if text.strip() else pl.DataFrame()
+
+
+_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    "csv": _csv,
+    "jsonl": _jsonl,
+    "parquet": lambda path: pl.read_parquet(path),
+}
+
+
+def _json(path: Path, rows: str | None, key: str) -> pl.DataFrame:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    for token in _tokens(rows or ""):
+        content = _inside(content, token, f"{key}.rows={rows!r}")
+    if not (isinstance(content, list) and all(isinstance(row, dict) for row in content)):
+        lists = (
+            [name for name, value in content.items() if isinstance(value, list)]
+            if isinstance(content, dict)
+            else []
+        )
+        hint = f"; the file has lists at: {', '.join('/' + name for name in lists)}" if lists else ""
+        raise ConfigError(f"{key}.rows={rows!r} does not lead to a list of objects in {path.name}{hint}")
+    if not content:
+        return pl.DataFrame()
+    # Through JSON lines, because polars reads values of mixed types there (as text) and refuses them in JSON.
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in content)
+    return pl.read_ndjson(io.BytesIO(lines.encode()), infer_schema_length=None)
+
+
+def _inside(content: Any, token: str, where: str) -> Any:
+    if isinstance(content, dict) and token in content:
+        return content[token]
+    if isinstance(content, list) and token.isdecimal() and int(token) < len(content):
+        return content[int(token)]
+    known = (
+        content
+        if isinstance(content, dict)
+        else map(str, range(len(content) if isinstance(content, list) else 0))
+    )
+    raise ConfigError(f"{where}: there is no {token!r}{nearest(token, known)}")
+
+
+def _reason(path: Path, kind: str, error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object[: error.start].count(b"\n") + 1
+        return f"line {line} is not UTF-8; save the file as UTF-8"
+    if kind == "jsonl":
+        return _first_bad_line(path) or str(error)
+    return str(error).splitlines()[0]
+
+
+def _first_bad_line(path: Path) -> str | None:
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            if line.strip() and not isinstance(json.loads(line), dict):
+                return f"line {number} is not an object"
+        except ValueError as error:
+            return f"line {number}: {error}"
+    return None
+
+
+def select(frame: pl.DataFrame, columns: Mapping[str, Any], key: str = "dataset.columns") -> pl.DataFrame:
+    """The frame's columns under new names; all as they are where ``columns`` is empty.
+
+    Each value is a source column, a JSON pointer into nested records (``/results/0/text``) or a list of
+    these, which gives a list column.
+
+    Raises:
+        DataError: an unknown column or field, with the nearest that exists.
+    """
+    if not columns:
+        return frame
+    try:
+        return frame.select(_source(frame, s, f"{key}.{name}").alias(name) for name, s in columns.items())
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{key}: {error}") from error
+
+
+def _source(frame: pl.DataFrame, source: Any, where: str) -> pl.Expr:
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        return pl.concat_list([_source(frame, one, where) for one in source])
+    text = str(source)
+    if text in frame.columns:
+        return pl.col(text)
+    if not text.startswith("/"):
+        raise DataError(f"{where}={text!r}: the file has no such column{nearest(text, frame.columns)}")
+    return _pointer(frame, text, where)
+
+
+def _pointer(frame: pl.DataFrame, pointer: str, where: str) -> pl.Expr:
+    first, *rest = _tokens(pointer)
+    if first not in frame.columns:
+        raise DataError(
+            f"{where}={pointer!r}: the file has no column {first!r}{nearest(first, frame.columns)}"
+        )
+    expression: pl.Expr = pl.col(first)
+    kind: _Kind = frame.schema[first]
+    for token in rest:
+        expression, kind = _descend(expression, kind, token, f"{where}={pointer!r}")
+    return expression
+
+
+def _descend(expression: pl.Expr, kind: _Kind, token: str, where: str) -> tuple[pl.Expr, _Kind]:
+    if isinstance(kind, pl.Struct):
+        fields = dict(kind)
+        if token not in fields:
+            raise DataError(f"{where}: there is no field {token!r}{nearest(token, fields)}")
+        return expression.struct.field(token), fields[token]
+    if isinstance(kind, pl.List) and token.isdecimal():
+        return expression.list.get(int(token), null_on_oob=True), kind.inner
+    raise DataError(f"{where}: {token!r} leads into a value of type {kind}")
+
+
+def _tokens(pointer: str) -> list[str]:
+    """The steps of a JSON pointer.
+
+    >>> _tokens("/results/0/swap = False/a~1b")
+    ['results', '0', 'swap = False', 'a/b']
+    """
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]

@@ -1,0 +1,1 @@
+"""Calls: what is asked, how fast, how often, and the ledger that keeps the answers."""

@@ -1,0 +1,59 @@
+"""Writes to the ledger from a thread of its own, as fast as the database takes them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from typing import Any
+
+from runner.core.errors import RunnerError
+from runner.engine.ledger import Ledger, reason
+
+
+class Writer:
+    """Commits what it is given in the order it comes, many entries in one transaction under load.
+
+    An entry is in the database within the time of one transaction. Leaving the context waits for all of
+    them. If the database fails, the next :meth:`put` raises, so that no money is spent in vain.
+    """
+
+    def __init__(self, ledger: Ledger, kind: str) -> None:
+        self._ledger = ledger
+        self._kind = kind
+        self._queue: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="ledger-writer")
+
+    def __enter__(self) -> Writer:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._queue.put(None)
+        self._thread.join()
+        self._check()
+
+    def put(self, key: str, value: Any) -> None:
+        """Hand over one entry."""
+        self._check()
+        self._queue.put((key, value))
+
+    def _check(self) -> None:
+        if self._error:
+            raise RunnerError(
+                f"the ledger cannot be written: {reason(self._error)}; what is in it stays, and the same "
+                "command goes on from there"
+            ) from self._error
+
+    def _run(self) -> None:
+        more = True
+        while more:
+            batch = [self._queue.get()]
+            while not self._queue.empty():
+                batch.append(self._queue.get())
+            more = None not in batch
+            try:
+                if not self._error:
+                    self._ledger.put_many(self._kind, dict(item for item in batch if item))
+            except Exception as error:  # handed to the asking thread, which stops
+                self._error = error

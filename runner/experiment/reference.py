@@ -1,0 +1,98 @@
+"""Published figures against measured ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from runner.config.schema import ReferenceConfig
+from runner.core.errors import ConfigError
+from runner.core.types import Score
+
+ROUNDING = 1e-12
+"""What floating-point arithmetic may lose of a figure that is printed in full."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A published number; ``half_digit`` is half a unit of its last printed digit, 0 for a fraction."""
+
+    value: float
+    half_digit: float
+    printed: str
+
+
+def compare(config: ReferenceConfig, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
+    """One row per published figure of this run's case: published, as printed, measured, interval, agrees.
+
+    ``agrees`` is None where nothing was measured, for example since the run has other metrics. A case that
+    the paper does not have gives no rows.
+    """
+    return [_row(config, metric, figure, scores) for metric, figure in published(config).items()]
+
+
+def published(config: ReferenceConfig) -> dict[str, Figure]:
+    """The published figures of this run's case, by metric."""
+    figures = config.figures if config.case is None else config.figures.get(config.case, {})
+    if config.case is None and any(isinstance(value, Mapping | list) for value in figures.values()):
+        raise ConfigError("reference.figures: cases are given, so reference.case must say which one this is")
+    where = "reference.figures" if config.case is None else f"reference.figures.{config.case}"
+    return {
+        metric: figure_of(value, f"{where}.{metric}")
+        for metric, value in _by_metric(config, figures, where).items()
+        if value is not None
+    }
+
+
+def _by_metric(config: ReferenceConfig, figures: Any, where: str) -> dict[str, Any]:
+    if isinstance(figures, Mapping):
+        return dict(figures)
+    if not isinstance(figures, list) or len(figures) != len(config.columns):
+        wanted = f"{len(config.columns)} values, one for each of reference.columns"
+        raise ConfigError(f"{where}: {figures!r} is neither {{metric: value}} nor {wanted}")
+    return dict(zip(config.columns, figures, strict=True))
+
+
+def figure_of(written: Any, where: str) -> Figure:
+    """A figure as the paper prints it.
+
+    >>> figure_of("57.50%", "f1")
+    Figure(value=0.575, half_digit=5e-05, printed='57.50%')
+    >>> figure_of("92/100", "accuracy")
+    Figure(value=0.92, half_digit=0.0, printed='92/100')
+    """
+    text = str(written).strip()
+    try:
+        if "/" in text:
+            part, whole = (Decimal(number) for number in text.split("/"))
+            return Figure(float(part / whole), 0.0, text)
+        number = Decimal(text.removesuffix("%")).scaleb(-2 if text.endswith("%") else 0)
+    except (ArithmeticError, ValueError):
+        number = Decimal("nan")
+    if isinstance(written, bool) or not number.is_finite():
+        raise ConfigError(f"{where}: {written!r} is not a number, a percentage or a fraction")
+    half_digit = Decimal(5).scaleb(int(number.as_tuple().exponent) - 1)
+    return Figure(float(number), float(half_digit), text)
+
+
+def _row(config: ReferenceConfig, metric: str, figure: Figure, scores: Mapping[str, Score]) -> dict[str, Any]:
+    score = scores.get(metric, Score(None))
+    return {
+        "metric": metric,
+        "published": figure.value,
+        "printed": figure.printed,
+        "measured": score.value,
+        "low": score.low,
+        "high": score.high,
+        "agrees": _agrees(figure, score, config),
+    }
+
+
+def _agrees(figure: Figure, score: Score, config: ReferenceConfig) -> bool | None:
+    if score.value is None:
+        return None
+    inside = score.low is not None and score.high is not None and score.low <= figure.value <= score.high
+    allowed = max(config.tolerance, figure.half_digit if config.exact else 0.0)
+    return (inside and not config.exact) or abs(figure.value - score.value) <= allowed + ROUNDING

@@ -1,0 +1,143 @@
+"""What a score is to be held against: people among themselves, and a predictor that always says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from runner.core.errors import ConfigError, DataError, nearest
+from runner.core.types import Score
+from runner.metrics.base import Metric, column, defined
+from runner.metrics.bootstrap import Floats, intervals, tally
+from runner.metrics.krippendorff import ratings_of
+from runner.metrics.labels import ratio
+
+AGAINST = ("pairs", "majority", "mean")
+
+
+@dataclass(kw_only=True)
+class HumanCeiling:
+    """What people reach by a metric when they are judged by each other.
+
+    metric      any metric of this package; its own columns do not matter
+    annotators  columns of one person each, or one column of lists; null is a missing value
+    against     ``pairs``: each two people; ``majority``: each against the majority of the others (rows
+                without one left out); ``mean``: each against their mean
+
+    Of columns, the mean over people (those for whom it is undefined left out). In lists the places are no
+    persons, so all comparisons are pooled into one. Rows are drawn for the interval, with all their values.
+    """
+
+    metric: Metric
+    annotators: Sequence[str] | str
+    against: Literal["pairs", "majority", "mean"] = "pairs"
+    group: str | None = None
+    confidence: float = 0.95
+    resamples: int = 1000
+    seed: int = 0
+    name: str = "human_ceiling"
+
+    def __post_init__(self) -> None:
+        if self.against not in AGAINST:
+            raise ConfigError(f"metric {self.name}: against {self.against!r}{nearest(self.against, AGAINST)}")
+
+    def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
+        ratings = ratings_of(frame, self.annotators, self.name)
+        used = ratings.select(pl.sum_horizontal(pl.all().is_not_null()) >= 2).to_series()
+        groups = column(frame, self.group, self.name).filter(used) if self.group else None
+        sample = tally(ratings.filter(used), groups)
+        n = int(sample.counts.sum())
+        if not n:
+            return {self.name: Score(None)}
+        comparisons = [_known(*both) for both in self._comparisons(sample.cells)]
+        if isinstance(self.annotators, str):
+            comparisons = [pl.concat(comparisons)]
+        parts = [self._part(some, len(sample.counts)) for some in comparisons if some.height]
+        bounds = intervals(
+            sample, [lambda counts: self._mean(parts, counts)], self.confidence, self.resamples, self.seed
+        )[0]
+        value = float(self._mean(parts, sample.counts[None, :])[0])
+        return {self.name: Score(defined(value), bounds[0], bounds[1], n)}
+
+    def _part(self, comparison: pl.DataFrame, rows: int) -> tuple[Any, pl.DataFrame]:
+        """The different cells of one comparison, and the matrix from rows to them."""
+        from scipy.sparse import csr_array
+
+        pairs = comparison.select("prediction", "target").unique(maintain_order=True).with_row_index("cell")
+        cell = comparison.join(pairs, on=["prediction", "target"], how="left", maintain_order="left")["cell"]
+        where = (comparison["row"].to_numpy(), cell.to_numpy())
+        return csr_array((np.ones(len(cell)), where), shape=(rows, pairs.height)), self.metric.cells(pairs)
+
+    def _comparisons(self, ratings: pl.DataFrame) -> Iterator[tuple[pl.Series, pl.Series]]:
+        names = ratings.columns
+        if self.against == "pairs":
+            if len(names) > 20:
+                raise DataError(
+                    f"metric {self.name}: {len(names)} annotators are too many for pairs; use majority"
+                )
+            yield from ((ratings[a], ratings[b]) for i, a in enumerate(names) for b in names[i + 1 :])
+            return
+        combine = _majority if self.against == "majority" else _mean
+        yield from ((ratings[name], combine(ratings.drop(name))) for name in names)
+
+    def _mean(self, parts: list[tuple[Any, pl.DataFrame]], counts: Floats) -> Floats:
+        if not parts:
+            return np.full(len(counts), np.nan)
+        values = np.stack([self.metric.values(cells, counts @ matrix) for matrix, cells in parts])
+        known = np.isfinite(values)
+        return ratio(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
+
+
+def _known(prediction: pl.Series, target: pl.Series) -> pl.DataFrame:
+    """The rows that have both values."""
+    both = pl.DataFrame({"prediction": prediction, "target": target})
+    return both.with_row_index("row").drop_nulls()
+
+
+def _majority(ratings: pl.DataFrame) -> pl.Series:
+    """The most frequent value of each row, null where two are equally frequent."""
+    modes = ratings.select(pl.concat_list(pl.all()).list.drop_nulls().list.eval(pl.element().mode()))
+    lists = modes.to_series()
+    return pl.select(pl.when(lists.list.len() == 1).then(lists.list.first())).to_series()
+
+
+def _mean(ratings: pl.DataFrame) -> pl.Series:
+    return ratings.select(pl.mean_horizontal(pl.all())).to_series()
+
+
+CHOICES = ("majority", "median", "mean")
+
+
+@dataclass(kw_only=True)
+class Baseline:
+    """A metric of a predictor that always says the same: the ``choice`` over the targets, or ``constant``.
+
+    It knows the targets it is measured on, so it is the best of its kind.
+    """
+
+    metric: Metric
+    choice: Literal["majority", "median", "mean"] = "majority"
+    constant: Any = None
+    name: str = field(default="")
+
+    def __post_init__(self) -> None:
+        self.name = self.name or f"{self.metric.name}_baseline"
+        if self.choice not in CHOICES:
+            raise ConfigError(f"metric {self.name}: choice {self.choice!r}{nearest(self.choice, CHOICES)}")
+
+    def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
+        target = column(frame, self.metric.target, self.name)
+        said = self.constant if self.constant is not None else constant_of(target, self.choice)
+        constant = pl.Series(self.metric.prediction, [said] * frame.height, strict=False)
+        return {self.name: self.metric(frame.with_columns(constant))[self.metric.name]}
+
+
+def constant_of(target: pl.Series, choice: str) -> Any:
+    """The most frequent target (of several the first in order), or the middle of numbers."""
+    if choice == "majority":
+        return target.drop_nulls().mode().sort().first()
+    return target.median() if choice == "median" else target.mean()

@@ -1,0 +1,1 @@
+"""Prices, budgets, and what is still to come."""

@@ -1,0 +1,59 @@
+"""How many tokens will be read and written: of chats whose answers are still to come, and of a training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+from runner.core import tokens
+from runner.core.types import Message, TrainingFile
+
+MARK = "\x02answer\x03"
+"""Stands in a prompt where an answer will stand that does not exist yet."""
+COLUMNS: dict[str, Any] = {
+    **dict.fromkeys(("completion", "prediction"), MARK),
+    **dict.fromkeys(("answered_by", "finish_reason"), ""),
+    **dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "latency_s"), 0),
+    "error": None,
+    "probability": 0.5,
+}
+
+
+def unanswered(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with the columns that answers will add, :data:`MARK` where their text will be."""
+    return frame.with_columns(pl.lit(value).alias(name) for name, value in COLUMNS.items())
+
+
+def size(messages: Sequence[Message], answer: float = 0, count: Callable[[str], int] = tokens.count) -> float:
+    """Estimated tokens of a chat in which every :data:`MARK` is an answer of so many tokens."""
+    marks = sum(message["content"].count(MARK) for message in messages)
+    texts = (message["content"].replace(MARK, "") for message in messages)
+    return tokens.chat(texts, count) + marks * answer
+
+
+def trained(files: Sequence[TrainingFile], n_epochs: int | None) -> float:
+    """Estimated tokens that a training bills: those of its rows, as often as they are seen."""
+    epochs = n_epochs or default_epochs(sum(file.rows for file in files))
+    return epochs * sum(tokens.chat(turns) for file in files for turns in _chats(file))
+
+
+def default_epochs(rows: int) -> int:
+    """How often OpenAI trains on so many rows if it is not told: about 3 times, more for very few.
+
+    The rule of https://cookbook.openai.com/examples/chat_finetuning_data_prep: 100 to 25,000 rows in all,
+    in 1 to 25 epochs.
+
+    >>> [default_epochs(rows) for rows in (10, 200, 20_000)]
+    [10, 3, 1]
+    """
+    if rows * 3 < 100:
+        return min(25, 100 // max(rows, 1))
+    return max(1, 25_000 // rows) if rows * 3 > 25_000 else 3
+
+
+def _chats(file: TrainingFile) -> Iterable[list[str]]:
+    chats = (json.loads(line)["messages"] for line in file.content.splitlines())
+    return ([message["content"] for message in chat] for chat in chats)

@@ -1,0 +1,123 @@
+"""Prompts: Jinja templates to chat messages; the same function serves inference, shots and training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from jinja2 import meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from runner.config.schema import PromptConfig, ShotPlacement
+from runner.core.digest import digest
+from runner.core.errors import ConfigError, PromptError, nearest
+from runner.core.paths import PROMPTS
+from runner.core.types import Message
+
+SUFFIX = ".jinja"
+
+_ENVIRONMENT = ImmutableSandboxedEnvironment(
+    undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, autoescape=False
+)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Compiled turns. ``digest`` changes with any text of it and with nothing else."""
+
+    config: PromptConfig
+    system: Template | None
+    user: Template
+    assistant: Template
+    digest: str
+
+    def gold(self, row: Mapping[str, Any]) -> str:
+        """The assistant's turn as it should be: what a shot shows and what training teaches."""
+        return self.assistant.render(_names(row))
+
+    def messages(self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> list[Message]:
+        """The chat for one row, up to the question.
+
+        ``shots`` are rows of the train split. Placed as ``turns`` they become question and answer turns;
+        placed in the ``user`` turn the template loops over ``shots``, each a row with its gold turn as
+        ``gold``. Templates see each column by name, and the whole row as ``row``.
+        """
+        turns = self.config.shots.placement == ShotPlacement.turns
+        chat: list[Message] = []
+        if self.system:
+            chat.append({"role": "system", "content": self.system.render(_names(row))})
+        for shot in shots if turns else ():
+            chat.append({"role": "user", "content": self.user.render(_names(shot))})
+            chat.append({"role": "assistant", "content": self.gold(shot)})
+        shown = [] if turns else [{**shot, "gold": self.gold(shot)} for shot in shots]
+        chat.append({"role": "user", "content": self.user.render(_names(row, shown))})
+        return chat
+
+    def training(self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> list[Message]:
+        """The chat for one row with the gold turn appended."""
+        return [*self.messages(row, shots), {"role": "assistant", "content": self.gold(row)}]
+
+    def check(self, columns: Sequence[str], key: str = "prompt") -> None:
+        """Refuse templates that name columns the rows do not have, before anything is asked."""
+        given = {*columns, "row", "shots"}
+        for name in ("system", "user", "assistant"):
+            template = getattr(self, name)
+            missing = sorted(template.variables - given) if template else []
+            if missing:
+                hint = nearest(missing[0], columns)
+                raise PromptError(f"{key}.{name}: {template.name} uses {missing[0]!r}, not a column{hint}")
+
+
+@dataclass(frozen=True)
+class Template:
+    """A compiled text and the names that it needs."""
+
+    name: str
+    source: str
+    variables: frozenset[str]
+    render_text: Callable[[Mapping[str, Any]], str]
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The text with the values filled in, without surrounding blank space."""
+        try:
+            return self.render_text(values).strip()
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
+            where = f" (row {values['id']})" if "id" in values else ""
+            raise PromptError(f"prompt {self.name}{where}: {error}") from error
+
+
+def _names(row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+    return {**row, "row": row, "shots": shots}
+
+
+def compile_prompt(config: PromptConfig, key: str = "prompt") -> Prompt:
+    """Find and compile the templates of a prompt; ``key`` is where it stands in the config."""
+    system = _template(config.system, f"{key}.system") if config.system else None
+    user = _template(config.user, f"{key}.user")
+    assistant = _template(config.assistant, f"{key}.assistant")
+    texts = [system.source if system else None, user.source, assistant.source]
+    content = [*texts, str(config.shots.placement), str(config.response_format), config.json_schema]
+    return Prompt(config, system, user, assistant, digest(content))
+
+
+def _template(value: str, key: str) -> Template:
+    is_file = value.endswith(SUFFIX) and "\n" not in value
+    source = _read(value, key) if is_file else value
+    name = value if is_file else key
+    try:
+        tree = _ENVIRONMENT.parse(source)
+        compiled = _ENVIRONMENT.from_string(source)
+    except jinja2.TemplateSyntaxError as error:
+        raise PromptError(f"{key}: {name}, line {error.lineno}: {error.message}") from error
+    return Template(name, source, frozenset(meta.find_undeclared_variables(tree)), compiled.render)
+
+
+def _read(name: str, key: str) -> str:
+    for folder in (Path(), *PROMPTS):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8")
+    known = {file.relative_to(folder).as_posix() for folder in PROMPTS for file in folder.rglob(f"*{SUFFIX}")}
+    raise ConfigError(f"{key}: no prompt file {name!r}{nearest(name, known)}")

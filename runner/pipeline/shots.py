@@ -1,0 +1,153 @@
+"""Choose the examples that a prompt shows, and refuse those that would give the test away."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from runner.config.schema import ShotChoice, ShotsConfig
+from runner.core.errors import ConfigError, DataError, LeakageError, nearest
+from runner.pipeline.prompt import Prompt
+
+_CELLS = 4_000_000
+"""Pairs of rows that ``similar`` compares at once, which bounds its memory to about 100 MB."""
+
+
+def choose(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
+    """For each evaluated row the row numbers, in ``train``, of its ``k`` shots in the order to show them.
+
+    How is ``prompt.shots.choice``:
+
+    first     the first rows of the train split
+    random    a draw with ``seed``, the same for every evaluated row
+    balanced  a draw in which the labels (``column``, by default ``target``) take turns
+    similar   most similar first: cosine of the TF-IDF vectors of ``column``, by default of the rendered
+              question; equal similarity goes to the earlier train row
+
+    Shots are nested: those for k are the first k of those for any larger number.
+
+    Raises:
+        ConfigError: more shots than train rows, or an unknown column.
+        LeakageError: a chosen shot is, by id or by text, also an evaluated row.
+    """
+    if k < 0:
+        raise ConfigError(f"hyperparameter.n_shot={k}: a number of shots is 0 or more")
+    if k == 0 or evaluated.is_empty():
+        return [[] for _ in range(evaluated.height)]
+    if k > train.height:
+        raise ConfigError(f"hyperparameter.n_shot={k}, but the train split has {train.height} rows")
+    if prompt.config.shots.choice == ShotChoice.similar:
+        chosen = _similar(train, evaluated, k, prompt)
+    else:
+        chosen = [_order(train, prompt.config.shots)[:k]] * evaluated.height
+    shown = sorted({number for numbers in chosen for number in numbers})
+    refuse_leakage(evaluated, train[shown], prompt, what="shots")
+    return chosen
+
+
+def ids(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> pl.Series:
+    """The ids of chosen shots, a list per evaluated row, named ``shots``."""
+    names = train["id"].to_list()
+    return pl.Series("shots", [[names[n] for n in numbers] for numbers in chosen], dtype=pl.List(pl.String))
+
+
+def rows(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
+    """The chosen shots as rows, a list per evaluated row."""
+    known = {n: train.row(n, named=True) for n in {n for numbers in chosen for n in numbers}}
+    return [[known[n] for n in numbers] for numbers in chosen]
+
+
+def refuse_leakage(
+    evaluated: pl.DataFrame, shown: pl.DataFrame, prompt: Prompt, *, what: str, by_id: bool = True
+) -> None:
+    """Refuse evaluated rows that are also among ``shown``: the shots or the training rows.
+
+    Rows are the same if their ids are (``by_id``, for frames of one data set), or if ``prompt`` asks the
+    same question of them regardless of case, whitespace and sentence punctuation. ``what`` names the shown
+    rows in the message.
+
+    Raises:
+        LeakageError: naming the count, the first ids and the remedy.
+    """
+    if by_id:
+        _refuse(evaluated.filter(pl.col("id").is_in(shown["id"].implode())), evaluated.height, what, "id")
+    seen = normalised(questions(shown, prompt)).implode()
+    _refuse(
+        evaluated.filter(normalised(questions(evaluated, prompt)).is_in(seen)), evaluated.height, what, "text"
+    )
+
+
+def questions(frame: pl.DataFrame, prompt: Prompt) -> pl.Series:
+    """The user turn of each row, without shots."""
+    texts = [prompt.messages(row)[-1]["content"] for row in frame.iter_rows(named=True)]
+    return pl.Series(texts, dtype=pl.String)
+
+
+def normalised(texts: pl.Series) -> pl.Series:
+    """Texts in which case, whitespace and sentence punctuation make no difference.
+
+    Signs of arithmetic and of code stay: 3-2 is not 3+2.
+    """
+    lower = texts.str.normalize("NFKC").str.to_lowercase()
+    return lower.str.replace_all(r"""[\s.,;:!?…"'“”‘’«»()\[\]{}]+""", " ").str.strip_chars()
+
+
+def _order(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
+    """All train rows in the order in which every evaluated row takes them."""
+    numbers = list(range(train.height))
+    if config.choice == ShotChoice.first:
+        return numbers
+    random.Random(config.seed).shuffle(numbers)
+    if config.choice == ShotChoice.random:
+        return numbers
+    labels = _column(train, config.column or "target").to_list()
+    turns: dict[Any, int] = {}
+    turn_of = {}
+    for number in numbers:
+        turn_of[number] = turns[labels[number]] = turns.get(labels[number], 0) + 1
+    return sorted(numbers, key=lambda number: turn_of[number])
+
+
+def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+    if name not in frame.columns:
+        raise ConfigError(f"prompt.shots.column={name!r}: no such column{nearest(name, frame.columns)}")
+    return frame[name]
+
+
+def _texts(frame: pl.DataFrame, prompt: Prompt) -> list[str]:
+    name = prompt.config.shots.column
+    return (
+        questions(frame, prompt) if name is None else _column(frame, name).cast(pl.String).fill_null("")
+    ).to_list()
+
+
+def _similar(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
+    # TF-IDF and not an edit distance: for 1,000 x 1,000 rows half a second against half a minute, and the
+    # words that tell rows apart weigh most.
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(token_pattern=r"\w+")
+    try:
+        known = vectorizer.fit_transform(_texts(train, prompt))
+    except ValueError as error:
+        raise DataError("prompt.shots.choice=similar: the texts of the train split have no words") from error
+    asked = vectorizer.transform(_texts(evaluated, prompt))
+    block, chosen = max(1, _CELLS // train.height), []
+    for start in range(0, evaluated.height, block):
+        # Rounded, so that equal texts are equal whatever the order of summation.
+        likeness = (asked[start : start + block] @ known.T).toarray().round(9)
+        chosen += (-likeness).argsort(axis=1, kind="stable")[:, :k].tolist()
+    return chosen
+
+
+def _refuse(same: pl.DataFrame, of: int, what: str, by: str) -> None:
+    if same.is_empty():
+        return
+    shown = ", ".join(same["id"].head(5)) + (", …" if same.height > 5 else "")
+    raise LeakageError(
+        f"{same.height} of {of} evaluated rows are also among the {what}, by {by}: {shown}."
+        " Keep such rows together with dataset.split.group, or drop them with a step (unique, filter)"
+    )

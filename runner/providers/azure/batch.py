@@ -1,0 +1,27 @@
+"""Batches at Azure OpenAI (https://learn.microsoft.com/azure/ai-foundry/openai/how-to/batch).
+
+OpenAI's calls at the resource's own endpoint, for a deployment whose type is a batch type (Global Batch).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runner.providers.azure.provider import Azure
+from runner.providers.openai.batch import OpenAIBatcher
+
+
+class AzureBatcher(OpenAIBatcher):
+    """See :class:`runner.core.types.Batcher`."""
+
+    most_requests = 100_000
+    endpoint = "/chat/completions"  # so in Azure's reference, where the lines have the longer path
+    _provider: Azure
+
+    def _call(self, method: str, path: str, **settings: Any) -> Any:
+        if self._provider.api_version:
+            settings["params"] = {**settings.get("params", {}), "api-version": self._provider.api_version}
+        return super()._call(method, path, **settings)
+
+    def _root(self) -> str:
+        return f"{self._provider.endpoint()}/openai/v1"

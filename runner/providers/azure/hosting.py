@@ -1,0 +1,146 @@
+"""Deployments of an Azure OpenAI resource, through Azure's management API.
+
+https://learn.microsoft.com/rest/api/aiservices/accountmanagement/deployments
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import httpx2
+
+from runner.core.errors import ConfigError, FatalProviderError, ProviderError, nearest
+from runner.providers.azure.entra import MANAGEMENT, Entra
+from runner.providers.http.client import Rest
+from runner.providers.http.failures import Origin
+
+POLL_S = 5.0
+ENDED = {"Failed", "Canceled", "Disabled"}
+
+
+@dataclass(kw_only=True)
+class Deployment:
+    """Where and how a fine-tuned model is hosted; the config node ``provider.deployment``.
+
+    ``subscription``, ``resource_group``   null: from AZURE_SUBSCRIPTION_ID and AZURE_RESOURCE_GROUP
+    ``account``       the resource's name; null: the first part of the endpoint's host
+    ``sku``           ``DeveloperTier`` costs nothing and ends after 24 hours; others are billed by the hour
+    ``capacity``      thousands of tokens a minute
+    ``token_env``     variable that holds a management token; null: azure-identity
+    ``timeout_s``     seconds that a deployment may take
+    """
+
+    subscription: str | None = None
+    resource_group: str | None = None
+    account: str | None = None
+    sku: str = "DeveloperTier"
+    capacity: int = 50
+    token_env: str | None = None
+    base_url: str = "https://management.azure.com"
+    api_version: str = "2025-06-01"
+    timeout_s: float = 3600.0
+
+    @classmethod
+    def of(cls, node: Mapping[str, Any]) -> Deployment:
+        """From the config; raises :class:`ConfigError` for a key that does not exist."""
+        known = [field.name for field in fields(cls)]
+        for key in node:
+            if key not in known:
+                raise ConfigError(f"provider.deployment.{key}: no such key{nearest(key, known)}")
+        return cls(**node)
+
+    def url(self, endpoint: str, name: str) -> str:
+        """The address of one deployment; raises :class:`ConfigError` for what is missing."""
+        parts = {
+            "subscriptions": self._given("subscription", "AZURE_SUBSCRIPTION_ID"),
+            "resourceGroups": self._given("resource_group", "AZURE_RESOURCE_GROUP"),
+            "providers": "Microsoft.CognitiveServices",
+            "accounts": self.account or (urlsplit(endpoint).hostname or "").split(".")[0],
+            "deployments": name,
+        }
+        path = "/".join(f"{kind}/{quote(value, safe='')}" for kind, value in parts.items())
+        return f"{self.base_url.rstrip('/')}/{path}"
+
+    def _given(self, key: str, variable: str) -> str:
+        value = getattr(self, key) or os.environ.get(variable)
+        if not value:
+            raise ConfigError(
+                f"provider.deployment.{key} is required to host a fine-tuned model, or {variable}"
+            )
+        return str(value)
+
+
+class Hosting:
+    """Makes and deletes the deployments of one resource."""
+
+    def __init__(
+        self, deployment: Deployment, endpoint: str, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
+        self._deployment = deployment
+        self._endpoint = endpoint
+        self._sleep = sleep
+        self._entra = Entra(MANAGEMENT, deployment.token_env, "provider.deployment.token_env")
+
+    def check(self) -> None:
+        """Raise :class:`ConfigError` for what is missing. No network."""
+        self._deployment.url(self._endpoint, "any")
+        self._entra.check()
+
+    def create(self, model: str, name: str) -> None:
+        """Host a model and wait until that is done; nothing happens if it is hosted already."""
+        wanted = {
+            "sku": {"name": self._deployment.sku, "capacity": self._deployment.capacity},
+            "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
+        }
+        self._call("PUT", name, json=wanted)
+        for state in self._states(name):
+            if state == "Succeeded":
+                return
+            if state in ENDED or state is None:
+                raise ProviderError(f"azure: deployment {name} ended as {state or 'deleted'}")
+
+    def delete(self, name: str) -> None:
+        """Delete a deployment and wait until it is gone; no error if it was."""
+        for state in self._states(name):
+            if state is None:
+                return
+            if state != "Deleting":
+                self._call("DELETE", name)
+
+    def _states(self, name: str) -> Iterator[str | None]:
+        """The provisioning state, again and again; raises when the deployment takes too long."""
+        waited = 0.0
+        while waited < self._deployment.timeout_s:
+            yield self._state(name)
+            self._sleep(POLL_S)
+            waited += POLL_S
+        raise ProviderError(f"azure: deployment {name} takes longer than {waited:.0f} s")
+
+    def _state(self, name: str) -> str | None:
+        """The provisioning state, None where there is no such deployment."""
+        found = self._call("GET", name)
+        return None if found is None else str(found.get("properties", {}).get("provisioningState"))
+
+    def _call(self, method: str, name: str, **settings: Any) -> Any:
+        url = self._deployment.url(self._endpoint, name)
+        params = {"api-version": self._deployment.api_version}
+        try:
+            return self._rest.call(method, url, params=params, **settings)
+        except FatalProviderError as error:
+            if method == "PUT" or error.status != 404:
+                raise
+            return None
+
+    @cached_property
+    def _rest(self) -> Rest:
+        client = httpx2.Client(timeout=60.0)
+        weakref.finalize(self, client.close)
+        origin = Origin("azure", self._deployment.base_url)
+        return Rest(origin, client, lambda: {"Authorization": f"Bearer {self._entra.token()}"}, self._sleep)

@@ -1,0 +1,99 @@
+"""Fine-tuning at Azure OpenAI: OpenAI's calls at the resource's own endpoint, and hosting for the result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import openai
+from openai.types.fine_tuning import FineTuningJob
+
+from runner.core.errors import ProviderError, RetryableError
+from runner.core.types import Provider, TuningJob
+from runner.providers.azure.hosting import Deployment, Hosting
+from runner.providers.azure.provider import Azure
+from runner.providers.openai.tuning import RETRIES, OpenAITuner
+from runner.providers.tuning_files import suffix
+
+MARK = {"key_letters": 16, "letters": 40}
+ANSWERS_WITHIN_S = 600.0  # a new deployment is not found for some minutes after it is said to be there
+POLL_S = 5.0
+
+
+class AzureTuner(OpenAITuner):
+    """A tuner and a :class:`runner.core.types.Deployer`.
+
+    Azure's jobs carry no metadata, so the key goes into the suffix, which is also part of the model's name.
+    """
+
+    _provider: Azure
+
+    def __init__(self, provider: Azure, sleep: Callable[[float], None] = time.sleep) -> None:
+        super().__init__(provider, sleep)
+        self._hosting = Hosting(Deployment.of(provider.deployment), provider.endpoint(), sleep)
+
+    def check_job(self, job: TuningJob) -> None:
+        """What OpenAI checks, and that the result could be hosted."""
+        super().check_job(job)
+        self._hosting.check()
+
+    def deploy(self, model: str, name: str) -> None:
+        """Host a model under a name; returns when it answers. No error if it is there already."""
+        self._hosting.create(model, name)
+        waited = 0.0
+        while not self._answers(name):
+            if waited >= ANSWERS_WITHIN_S:
+                raise ProviderError(f"azure: deployment {name} does not answer after {waited:.0f} s")
+            self._sleep(POLL_S)
+            waited += POLL_S
+
+    def undeploy(self, name: str) -> None:
+        """Delete a deployment; no error if it is gone."""
+        self._hosting.delete(name)
+
+    def serving(self, model: str) -> Provider:
+        """The same resource, answering as the deployment of this name."""
+        return replace(self._provider, model=model, stands_for=None)
+
+    def hosted(self, model: str, name: str) -> Provider:
+        """The same resource, answering as this deployment; its identity is that of the hosted model."""
+        return replace(self._provider, model=name, stands_for=model)
+
+    def _answers(self, name: str) -> bool:
+        """Whether a deployment is found. An empty chat is refused unread (400), so it costs nothing."""
+        try:
+            with self._errors():
+                self._once.chat.completions.create(model=name, messages=[])
+        except RetryableError as error:
+            return error.limited
+        except ProviderError as error:
+            if error.status in {401, 403}:
+                raise
+            return error.status != 404
+        return True
+
+    def _connect(self) -> openai.OpenAI:
+        provider = self._provider
+        version = {"api-version": provider.api_version} if provider.api_version else None
+        return openai.OpenAI(
+            api_key=provider.token
+            if provider.signs_in
+            else provider.key(),  # tokens expire during a long job
+            base_url=f"{provider.endpoint()}/openai/v1",
+            default_query=version,
+            max_retries=RETRIES,
+            timeout=provider.timeout_s,
+        )
+
+    def _marks(self, job: TuningJob) -> dict[str, Any]:
+        return {"suffix": suffix(job.key, job.suffix, **MARK)}
+
+    def _jobs(self, key: str) -> Iterator[FineTuningJob]:
+        return iter(self._client.fine_tuning.jobs.list(limit=100))
+
+    def _has(self, job: FineTuningJob, key: str) -> bool:
+        mark = key[: MARK["key_letters"]]
+        given = str(getattr(job, "suffix", None) or "")  # not in the SDK's type, but in Azure's answer
+        return given.startswith(mark) or mark in (job.fine_tuned_model or "")

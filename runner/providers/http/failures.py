@@ -1,0 +1,157 @@
+"""From what a server answered to the error that the engine acts on.
+
+RetryableError        408, 409, 425, 429 and every 5xx
+FatalProviderError    redirects, 401, 402, 403, 404, 405, 407, 410, and what every row would hear again:
+                      no credit, no such model, a parameter that the model does not take
+ProviderError         the rest: this one row was refused (content filter, context length)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+
+RETRYABLE = {408, 409, 425, 429}
+FATAL = {401, 402, 403, 404, 405, 407, 410}
+FATAL_CODES = {
+    "account_deactivated",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "insufficient_quota",
+    "invalid_api_key",
+    "invalid_model",
+    "model_not_found",
+    "unknown_parameter",
+    "unsupported_parameter",
+    "unsupported_value",
+}
+HYPERPARAMETERS = {  # the parameters of a request that a config can leave out
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "seed": "seed",
+    "stop": "stop",
+    "logprobs": "logprobs",
+    "top_logprobs": "logprobs",
+}
+LONGEST_MESSAGE = 500
+CLOSED = {403, 404, 405, 410, 422}  # what services say that no longer fine-tune, or not for this account
+MASKED_KEY = re.compile(r"\bsk-[\w*-]{4,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who was asked, for messages. The secrets are held only to be removed from them."""
+
+    name: str
+    url: str
+    model: str = ""
+    key_env: str | None = None
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+    def hint(self, status: int) -> str:
+        """What to look at first, by status."""
+        if 300 <= status < 400 or status in {404, 405}:
+            return f" (provider.model={self.model}, asked at {self.url})"
+        if status in {401, 403} and self.key_env:
+            return f" (the key is read from the environment variable {self.key_env})"
+        return ""
+
+    def clean(self, text: str) -> str:
+        """The text without a key, whole or half masked as some servers quote it, and not endless."""
+        for secret in filter(None, self.secrets):
+            text = text.replace(secret, "***")
+        text = MASKED_KEY.sub("***", text)
+        return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
+
+
+def failure(origin: Origin, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+    """The error for an answer that is not a success. ``body`` is decoded JSON or text."""
+    error = _failure(origin, status, headers, body)
+    error.status = status
+    return error
+
+
+def _failure(origin: Origin, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+    message, codes, parameter = _read(body)
+    text = f"{origin.name}: HTTP {status}: {origin.clean(message)}{origin.hint(status)}"
+    if parameter in HYPERPARAMETERS and codes & {"unsupported_parameter", "unsupported_value"}:
+        text += f" (hyperparameter.{HYPERPARAMETERS[parameter]}=null leaves it out)"
+    if 300 <= status < 400 or status in FATAL or codes & FATAL_CODES:
+        return FatalProviderError(text)
+    if status == 429 and message.startswith("Request too large"):  # more than a whole minute allows
+        return ProviderError(text)
+    if status in RETRYABLE or status >= 500:
+        return RetryableError(text, retry_after=retry_after(headers), limited=status == 429)
+    return ProviderError(text)
+
+
+def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+    """Seconds that the server asks to wait (RFC 9110, 10.2.3: seconds or a date), or None.
+
+    >>> retry_after({"retry-after": "1.5"})
+    1.5
+    """
+    if milliseconds := _number(headers.get("retry-after-ms")):
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if value is None or seconds is not None:
+        return seconds
+    try:
+        when = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+
+
+@contextmanager
+def local_instead() -> Iterator[None]:
+    """Where a service refuses fine-tuning as such, say what does not."""
+    try:
+        yield
+    except RetryableError:
+        raise
+    except ProviderError as error:
+        if error.status not in CLOSED:
+            raise
+        raise type(error)(f"{error}; hosted fine-tuning is closing, provider=local trains here") from error
+
+
+def decoded(raw: bytes) -> Any:
+    """The body of an error answer: JSON if it is, else text."""
+    text = raw.decode(errors="replace").strip()
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value < float("inf") else None
+
+
+def _read(body: Any) -> tuple[str, set[str], str | None]:
+    """Message, codes and parameter of the error shapes in use (OpenAI, Mistral, FastAPI, Ollama)."""
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if not isinstance(error, dict):
+        return str(error or "no reason given"), set(), None
+    message = error.get("message") or error.get("detail") or error
+    codes = {str(error[name]) for name in ("code", "type") if error.get(name)}
+    parameter = error.get("param")
+    text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
+    return text, codes, parameter if isinstance(parameter, str) else None

@@ -1,0 +1,240 @@
+"""Fine-tuning on this machine, with the life of a hosted job: files, a job, events, checkpoints.
+
+The trainer is a process of its own, on the files of :mod:`runner.providers.local.training_folder`. It ends with the
+runner that started it, its state saved, and whoever asks for the job next starts it again where it stopped.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from runner.core.errors import ConfigError, ProviderError, nearest
+from runner.core.files import whole
+from runner.core.types import Checkpoint, Provider, TrainingFile, TuningJob, TuningStatus
+from runner.providers import curves
+from runner.providers import tuning_files as rules
+from runner.providers.local.packing import check_length, encode
+from runner.providers.local.provider import Local
+from runner.providers.local.training_folder import Job, Progress, Recipe, job_id, model_id
+
+EXTRA = ("torch", "transformers", "peft", "gguf")
+LEARNING_RATES = {"lora": 5e-4, "full": 1e-4}
+STARTS = 3  # a trainer that is killed so often without getting ahead will be killed again
+RULES = rules.Rules(source="provider=local", least_rows=1, most_bytes=2**32, most_tokens=2**32)
+_starting = threading.Lock()  # points of a sweep may be threads of one process
+_children: dict[Path, subprocess.Popen[bytes]] = {}
+
+
+class LocalTuner:
+    """Trainings under the provider's ``models_dir``. See :class:`runner.core.types.Tuner`."""
+
+    def __init__(self, provider: Local) -> None:
+        self._provider = provider
+        self._models = Path(provider.models_dir).absolute()
+        self._born = time.time()
+        self._starts: dict[str, list[int]] = {}
+
+    def check(self, files: tuple[TrainingFile, ...]) -> None:
+        """Refuse what training would: a missing library, a malformed row, one longer than the context."""
+        _check_extra()
+        rules.check(files, RULES)
+        for file in files:
+            self._check_lengths(file)
+
+    def check_job(self, job: TuningJob) -> None:
+        """Refuse a missing extra and options that the trainer does not have."""
+        _check_extra()
+        self._recipe(job)
+
+    def find_file(self, name: str) -> str | None:
+        """The name itself, if a file of this name is kept."""
+        return name if (self._models / "files" / name).exists() else None
+
+    def upload(self, file: TrainingFile) -> str:
+        """Keep a file under its name."""
+        path = self._models / "files" / file.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole(path) as partial:
+            partial.write_bytes(file.content)
+        return file.name
+
+    def find_job(self, key: str) -> str | None:
+        """The id of the training with this key, finished or not."""
+        return job_id(key) if self._job(job_id(key)).exists(key) else None
+
+    def create(self, job: TuningJob) -> str:
+        """Start a training and return its id."""
+        _check_extra()
+        made = self._job(job_id(job.key))
+        made.prepare(self._recipe(job))
+        self._start(made)
+        return made.folder.name
+
+    def status(self, job_id: str) -> TuningStatus:
+        """Where the training stands. One whose trainer is gone is started again from its saved state.
+
+        So is one that failed before this object was made: what stood in its way may be gone.
+        """
+        job = self._found(job_id)
+        alive = self._alive(job)
+        progress = job.progress()
+        if progress.state == "succeeded":
+            return _status(progress, model_id(job_id, job.checkpoints()[-1]["number"]))
+        if not alive and progress.state == "failed" and self._is_new(job):
+            return _status(progress)
+        if not alive and self._starts.get(job_id, []).count(progress.step) >= STARTS:
+            return TuningStatus("failed", _given_up(job, progress.step))
+        if not alive:
+            self._start(job)
+        return _status(replace(progress, state="running"))
+
+    def events(self, job_id: str) -> list[str]:
+        """The training's messages, oldest first."""
+        return self._found(job_id).events()
+
+    def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Loss and accuracy per step."""
+        path = self._found(job_id).folder / "curve.csv"
+        return curves.parse(path.read_bytes()) if path.exists() else {}
+
+    def checkpoints(self, job_id: str) -> list[Checkpoint]:
+        """The states after each epoch, and after the last step."""
+        return [
+            Checkpoint(item["number"], item["step"], model_id(job_id, item["number"]), item["metrics"])
+            for item in self._found(job_id).checkpoints()
+        ]
+
+    def serving(self, model: str) -> Provider:
+        """The same engine and base weights, with the checkpoint's own on top (or, ``full``, instead)."""
+        return replace(self._provider, model=model)
+
+    def _recipe(self, job: TuningJob) -> Recipe:
+        if job.integrations:
+            raise ConfigError("finetune.integrations: provider=local has none; the run itself is tracked")
+        settings = self._provider.settings()
+        options = _options(job.options)
+        method = options.get("method", "lora")
+        if settings.adapter:
+            raise ConfigError(
+                f"provider.model={self._provider.model}: is a LoRA checkpoint, train its base model"
+            )
+        given = {
+            name: value
+            for name in ("n_epochs", "training_steps", "batch_size", "seed")
+            if (value := getattr(job, name)) is not None
+        }
+        return Recipe(
+            key=job.key,
+            model=str(settings.weights) if self._provider.tuned() else self._provider.model,
+            weights_sha256=settings.weights_sha256,
+            context_length=self._provider.context_length,
+            training=job.training,
+            validation=job.validation,
+            learning_rate=(job.learning_rate or LEARNING_RATES[method])
+            * (job.learning_rate_multiplier or 1.0),
+            **given,
+            **options,
+        )
+
+    def _check_lengths(self, file: TrainingFile) -> None:
+        limit = self._provider.context_length
+        for number, line in enumerate(file.content.splitlines(), start=1):
+            if len(line) <= limit:  # a token is a byte at least
+                continue
+            row = encode(json.loads(line)["messages"], self._provider.engine())
+            check_length(row, f"{file.name}, line {number}", limit)
+
+    def _start(self, job: Job) -> None:
+        """Start the trainer; if another process does so too, only one of the two goes on."""
+        _check_extra()
+        with _starting:
+            if not self._alive(job):
+                self._spawn(job)
+
+    def _spawn(self, job: Job) -> None:
+        self._starts.setdefault(job.folder.name, []).append(job.progress().step)
+        command = [sys.executable, "-m", "runner.providers.local.trainer", str(job.folder), str(os.getpid())]
+        with (job.folder / "trainer.log").open("ab") as log:
+            _children[job.folder] = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is not for the trainer: it saves its state when we are gone
+                env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            )
+
+    def _alive(self, job: Job) -> bool:
+        child = _children.get(job.folder)
+        return (child is not None and child.poll() is None) or job.running()
+
+    def _is_new(self, job: Job) -> bool:
+        return (job.folder / "status.json").stat().st_mtime >= self._born
+
+    def _job(self, job_id: str) -> Job:
+        return Job(self._models / job_id)
+
+    def _found(self, job_id: str) -> Job:
+        job = self._job(job_id)
+        if not (job.folder / "job.json").exists():
+            raise ProviderError(f"local: there is no training {job_id} in {self._provider.models_dir}")
+        return job
+
+
+def _status(progress: Progress, model: str | None = None) -> TuningStatus:
+    share = progress.step / progress.steps if progress.steps else None
+    return TuningStatus(progress.state, progress.detail, model, share, progress.trained_tokens)
+
+
+def _given_up(job: Job, step: int) -> str:
+    child = _children.get(job.folder)
+    code = child.returncode if child else None
+    ended = f"signal {-code}" if code and code < 0 else f"exit code {code}"
+    log = job.folder / "trainer.log"
+    return (
+        f"the trainer ended {STARTS} times after step {step} ({ended}; 9 is often want of memory); see {log}"
+    )
+
+
+def _check_extra() -> None:
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f"provider=local: training needs {', '.join(missing)}; install the build of torch that suits "
+            "this machine (https://pytorch.org/get-started), then the extra: llm-experiment-runner[train]"
+        )
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The trainer's own options, checked."""
+    for name, value in given.items():
+        if name not in _VALID:
+            raise ConfigError(f"finetune.options.{name}: no such option{nearest(name, _VALID)}")
+        valid, wanted = _VALID[name]
+        if not valid(value):
+            raise ConfigError(f"finetune.options.{name}={value!r}: must be {wanted}")
+    implied = {"lora_alpha": 2.0 * given["lora_rank"]} if "lora_rank" in given else {}
+    return {**implied, **given}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_VALID: dict[str, tuple[Any, str]] = {
+    "method": (lambda value: value in LEARNING_RATES, "lora or full"),
+    "lora_rank": (lambda value: isinstance(value, int) and value >= 1, "a whole number of at least 1"),
+    "lora_alpha": (lambda value: _is_number(value) and value > 0, "a number above 0"),
+    "lora_dropout": (lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),
+    "warmup_ratio": (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
+}

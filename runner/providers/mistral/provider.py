@@ -1,0 +1,32 @@
+"""Mistral's API (https://docs.mistral.ai/api): the same dialect with a few names of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.core.types import Batcher, Tuner
+from runner.providers.chat import Chat
+
+
+@dataclass(kw_only=True, eq=False)
+class Mistral(Chat):
+    """Chat completions at Mistral."""
+
+    base_url: str | None = "https://api.mistral.ai/v1"
+    api_key_env: str | None = "MISTRAL_API_KEY"
+
+    name = "mistral"
+    has_batches = True
+    seed_field = "random_seed"
+
+    def batcher(self) -> Batcher:
+        """Batches in this account."""
+        from runner.providers.mistral.batch import MistralBatcher
+
+        return MistralBatcher(self)
+
+    def tuner(self) -> Tuner:
+        """Fine-tuning in this account."""
+        from runner.providers.mistral.tuning import MistralTuner  # the SDK takes half a second to import
+
+        return MistralTuner(self)

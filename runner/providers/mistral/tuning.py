@@ -1,0 +1,273 @@
+"""Fine-tuning at Mistral, over ``/v1/fine_tuning/jobs``: the SDK has no methods for it since 2.5.2.
+
+Files go through the SDK; jobs go through the SDK's HTTP client, with its key.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import httpx2
+from mistralai.client import Mistral as Sdk
+from mistralai.client import errors
+
+from runner.core.errors import ConfigError, RetryableError
+from runner.core.types import Checkpoint, Provider, TrainingFile, TuningJob, TuningState, TuningStatus
+from runner.providers.chat import Chat
+from runner.providers.http.client import Rest
+from runner.providers.http.failures import Origin, decoded, failure, local_instead
+from runner.providers.tuning_files import Rules, check, suffix
+
+log = logging.getLogger(__name__)
+
+RULES = Rules(
+    source="https://docs.mistral.ai/capabilities/finetuning",
+    least_rows=1,
+    most_bytes=512 * 1024 * 1024,
+    most_tokens=32_768,
+)
+STATES: Mapping[str, TuningState] = {
+    "QUEUED": "queued",
+    "VALIDATING": "queued",
+    "VALIDATED": "queued",
+    "STARTED": "running",
+    "RUNNING": "running",
+    "CANCELLATION_REQUESTED": "running",
+    "SUCCESS": "succeeded",
+    "FAILED": "failed",
+    "FAILED_VALIDATION": "failed",
+    "CANCELLED": "cancelled",
+}
+FOREIGN = {
+    "batch_size": "hyperparameter.training_steps",
+    "learning_rate_multiplier": "hyperparameter.learning_rate",
+}
+PAGE = 100
+MARK = {"key_letters": 12, "letters": 18}
+
+
+class MistralTuner:
+    """Files and jobs of one account. See :class:`runner.core.types.Tuner`.
+
+    Mistral's jobs carry no metadata, so the key goes into the suffix, which is also part of the model's
+    name. Checkpoints before the last have no model id: they appear in the curve and cannot be evaluated.
+    """
+
+    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
+        self._provider = provider
+        self._sleep = sleep
+        self._secrets: set[str] = set()
+
+    def check(self, files: tuple[TrainingFile, ...]) -> None:
+        """Refuse files that the service would refuse."""
+        check(files, RULES)
+
+    def check_job(self, job: TuningJob) -> None:
+        """Refuse hyperparameters that the service does not have, naming the one that it has."""
+        for name, instead in FOREIGN.items():
+            if getattr(job, name) is not None:
+                raise ConfigError(f"hyperparameter.{name}: mistral takes {instead} instead")
+        self._integrations(job)
+
+    def find_file(self, name: str) -> str | None:
+        """The id of an uploaded file of this name, or None."""
+        with self._errors():
+            for page in range(1000):
+                found = self._sdk.files.list(page=page, page_size=PAGE, search=name, purpose="fine-tune").data
+                for file in found:
+                    if file.filename == name:
+                        return file.id
+                if len(found) < PAGE:
+                    break
+        return None
+
+    def upload(self, file: TrainingFile) -> str:
+        """Send a file and return its id."""
+        content = {"file_name": file.name, "content": file.content, "content_type": "application/jsonl"}
+        with self._errors():
+            return self._sdk.files.upload(file=content, purpose="fine-tune").id  # type: ignore[arg-type]
+
+    def find_job(self, key: str) -> str | None:
+        """The id of the job with this key: the newest that did not fail, else the newest."""
+        jobs = [
+            job for job in self._jobs() if str(job.get("suffix") or "").startswith(key[: MARK["key_letters"]])
+        ]
+        jobs.sort(key=lambda job: job.get("created_at") or 0, reverse=True)
+        alive = [job for job in jobs if STATES.get(str(job.get("status"))) not in {"failed", "cancelled"}]
+        return next((str(job["id"]) for job in alive + jobs), None)
+
+    def create(self, job: TuningJob) -> str:
+        """Start a job and return its id; before that a dry run, which checks the job and tells its price."""
+        self.check_job(job)
+        body = self.body(job)
+        with local_instead():
+            log.info("mistral: %s", _offer(self._call("POST", params={"dry_run": "true"}, json=body)))
+            made = self._call("POST", json=body, need="id")
+        return str(made["id"])
+
+    def body(self, job: TuningJob) -> dict[str, Any]:
+        """What the create call says; what is None is left to the service. There is no seed."""
+        given = {
+            "training_steps": job.training_steps,
+            "learning_rate": job.learning_rate,
+            "epochs": job.n_epochs,
+        }
+        body = {
+            "model": self._provider.model,
+            "job_type": "completion",
+            "training_files": [{"file_id": file, "weight": weight} for file, weight in job.training],
+            "validation_files": [job.validation] if job.validation else None,
+            "hyperparameters": {name: value for name, value in given.items() if value is not None},
+            "suffix": suffix(job.key, job.suffix, **MARK),
+            "integrations": self._integrations(job) or None,
+            "auto_start": True,
+            **job.options,
+        }
+        return {name: value for name, value in body.items() if value is not None}
+
+    def status(self, job_id: str) -> TuningStatus:
+        """Where the job stands; a word that is not known counts as running and is passed on."""
+        job = self._job(job_id)
+        word = str(job["status"])
+        state = STATES.get(word, "running")
+        reason = _event(job["events"][-1]) if state == "failed" and job.get("events") else ""
+        return TuningStatus(
+            state=state,
+            detail=reason or word,
+            model=job.get("fine_tuned_model"),
+            progress=_progress(job),
+            trained_tokens=job.get("trained_tokens"),
+        )
+
+    def events(self, job_id: str) -> list[str]:
+        """The job's messages, oldest first."""
+        found = self._job(job_id).get("events") or []
+        return [_event(event) for event in sorted(found, key=lambda event: event.get("created_at") or 0)]
+
+    def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
+        """The training curve, which at Mistral is the metrics of the checkpoints."""
+        curves: dict[str, list[tuple[int, float]]] = {}
+        for point in self._points(self._job(job_id)):
+            for name, value in _metrics(point).items():
+                curves.setdefault(name, []).append((point["step_number"], value))
+        return curves
+
+    def checkpoints(self, job_id: str) -> list[Checkpoint]:
+        """The finished model only, under its number among the checkpoints."""
+        job = self._job(job_id)
+        points = self._points(job)
+        model = job.get("fine_tuned_model")
+        if not model:
+            return []
+        if len(points) > 1:
+            log.info("%s: of %d checkpoints only the last has a model id at Mistral", job_id, len(points))
+        last = points[-1] if points else {}
+        return [Checkpoint(max(len(points), 1), last.get("step_number", 0), str(model), _metrics(last))]
+
+    def serving(self, model: str) -> Provider:
+        """The same account, answering as ``model``."""
+        return replace(self._provider, model=model)
+
+    def _points(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+        return sorted(job.get("checkpoints") or [], key=lambda point: int(point["step_number"]))
+
+    def _integrations(self, job: TuningJob) -> list[dict[str, Any]]:
+        """As given, with the key that ``api_key_env`` names: configs hold names, the API wants the key."""
+        given = [_with_key(dict(item)) for item in job.integrations]
+        self._secrets.update(str(item["api_key"]) for item in given if "api_key" in item)
+        return given
+
+    def _job(self, job_id: str) -> Any:
+        return self._call("GET", f"/{job_id}", need="status")
+
+    def _jobs(self) -> Iterator[dict[str, Any]]:
+        for page in range(1000):
+            wanted = {"page": page, "page_size": PAGE, "created_by_me": "true"}
+            found = self._call("GET", params=wanted, need="data")["data"]
+            yield from found
+            if len(found) < PAGE:
+                return
+
+    def _call(self, method: str, path: str = "", need: str | None = None, **settings: Any) -> Any:
+        """A decoded object; ``need`` is a field without which it is not an answer."""
+        provider = self._provider
+        url = f"{provider.endpoint()}/fine_tuning/jobs{path}"
+        answer = self._rest.call(method, url, timeout=provider.timeout_s, **settings)
+        if not isinstance(answer, dict) or (need and need not in answer):
+            raise RetryableError(f"mistral: {method} {url}: the answer cannot be read")
+        return answer
+
+    @cached_property
+    def _sdk(self) -> Sdk:
+        provider = self._provider
+        server = provider.endpoint().removesuffix("/v1")
+        return Sdk(api_key=provider.key(), server_url=server, timeout_ms=int(provider.timeout_s * 1000))
+
+    @property
+    def _rest(self) -> Rest:
+        client, provider = self._sdk.sdk_configuration.client, self._provider
+        assert isinstance(client, httpx2.Client)
+        origin = provider.origin(*self._secrets)
+        return Rest(origin, client, lambda: provider.headers(provider.key()), self._sleep)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with translated(self._provider.origin()):
+            yield
+
+
+@contextmanager
+def translated(origin: Origin) -> Iterator[None]:
+    """Every error of the SDK as ours; :class:`ProviderError` at least."""
+    try:
+        yield
+    except errors.ResponseValidationError as error:
+        raise RetryableError(f"{origin.name}: {origin.clean(str(error))}") from error
+    except errors.MistralError as error:
+        raise failure(origin, error.status_code, error.headers, decoded(error.body.encode())) from None
+    except (errors.NoResponseError, httpx2.HTTPError, json.JSONDecodeError) as error:
+        raise RetryableError(f"{origin.name}: {origin.clean(str(error) or type(error).__name__)}") from error
+
+
+def _with_key(integration: dict[str, Any]) -> dict[str, Any]:
+    variable = integration.pop("api_key_env", None)
+    if variable is None:
+        return integration
+    value = os.environ.get(str(variable))
+    if not value:
+        raise ConfigError(
+            f"finetune.integrations: api_key_env={variable}: the environment variable is not set"
+        )
+    return {**integration, "api_key": value}
+
+
+def _offer(offer: Mapping[str, Any]) -> str:
+    cost = f"{offer['cost']} {offer.get('cost_currency') or ''}".strip() if offer.get("cost") else "unknown"
+    duration = offer.get("expected_duration_seconds")
+    return f"this job costs {cost}" + (f" and takes about {duration} s" if duration else "")
+
+
+def _event(event: Mapping[str, Any]) -> str:
+    data = event.get("data") or {}
+    text = ", ".join(f"{name} {value}" for name, value in data.items() if value is not None)
+    return f"{event.get('name', 'event')}: {text}" if text else str(event.get("name", "event"))
+
+
+def _metrics(point: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in (point.get("metrics") or {}).items() if value is not None}
+
+
+def _progress(job: Mapping[str, Any]) -> float | None:
+    steps = (job.get("hyperparameters") or {}).get("training_steps")
+    points = job.get("checkpoints") or []
+    if not steps or not points:
+        return None
+    return round(min(max(int(point["step_number"]) for point in points) / int(steps), 1.0), 3)

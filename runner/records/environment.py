@@ -1,0 +1,46 @@
+"""Where the code of a run came from, and what it ran on."""
+
+from __future__ import annotations
+
+import platform
+import re
+import subprocess
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from runner.core.once import once
+
+PACKAGE = "llm-experiment-runner"
+
+
+@once
+def git_sha() -> str:
+    """Commit of the current folder's checkout, with ``-dirty`` for uncommitted changes, or ``""``."""
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=Path.cwd(),
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return found.stdout.strip() if found.returncode == 0 else ""
+
+
+@once
+def versions() -> dict[str, str]:
+    """Versions of Python, of this package and of those that it requires, extras left out."""
+    found = {"python": platform.python_version()}
+    try:
+        wanted = [name for name in requires(PACKAGE) or [] if "extra ==" not in name]
+    except PackageNotFoundError:  # a checkout that is not installed
+        return found
+    for name in [PACKAGE, *(re.split(r"[^\w.-]", requirement)[0] for requirement in wanted)]:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

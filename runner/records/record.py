@@ -1,0 +1,157 @@
+"""The record of a run: a folder that is complete without any tracking server.
+
+<folder>/record.json           what was run and measured (this module's :class:`Record`)
+<folder>/predictions.parquet   per evaluated row: inputs, messages, completion, prediction, verdict
+<folder>/prompts/              the texts of the prompts as they were
+<folder>/.hydra/               the composed config and the overrides, written by Hydra
+<folder>/runner.log            the log
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from runner.core.errors import BudgetError
+from runner.core.files import whole
+from runner.core.types import Score
+
+RECORD = "record.json"
+PREDICTIONS = "predictions.parquet"
+SWEEP = "sweep.json"
+PAIRS = "(pairs)"
+
+
+@dataclass
+class Record:
+    """One run, as written to ``record.json``. Times are seconds since the epoch."""
+
+    id: str
+    name: str
+    status: str = "running"
+    """``running``, ``finished``, ``stopped`` (budget, Ctrl-C: partial results kept) or ``failed``."""
+    started: float = 0.0
+    finished: float | None = None
+    sweep: str | None = None
+    """Id of the sweep that this run is a point of."""
+    job: int | None = None
+    """Its number in that sweep, from 0."""
+    overrides: list[str] = field(default_factory=list)
+    swept: dict[str, Any] = field(default_factory=dict)
+    """The swept keys of this point and their values."""
+    config: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, Any] = field(default_factory=dict)
+    """Flattened leaves of the config, and what was resolved: hashes, split sizes, the model that answered."""
+    tags: dict[str, str] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
+    """Metrics with intervals; ``<metric>`` is strict, ``<metric>_parsed`` over parsed rows only."""
+    figures: dict[str, float] = field(default_factory=dict)
+    """Plain numbers: answered, parse_rate, tokens, cost_usd, seconds."""
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    inputs: list[dict[str, Any]] = field(default_factory=list)
+    """Data sets: name, source, digest, split, rows."""
+    reference: list[dict[str, Any]] = field(default_factory=list)
+    """Published against measured: metric, published, printed, measured, low, high, agrees."""
+    models: list[dict[str, Any]] = field(default_factory=list)
+    """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
+    identities: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Who answered, as in the ledger's keys: ``model``, ``judge``, and ``base``, which was trained."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Versions of Python, of this package and of what it builds on."""
+    labels: list[str] = field(default_factory=list)
+    """Classes of a classification, in the order of the confusion matrix."""
+    error: str | None = None
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The training steps at which checkpoints were taken, as far as they are known."""
+        return [int(model["step"]) for model in self.models if model.get("step") is not None]
+
+    def write(self, folder: Path) -> None:
+        """Write ``record.json`` so that a crash leaves the old one or the new one, never half of one."""
+        with whole(folder / RECORD) as file:
+            file.write_text(dumps(asdict(self), indent=1))
+
+
+@contextmanager
+def recorded(record: Record, folder: Path) -> Iterator[None]:
+    """Keep ``record.json`` true: written at the start, at the end and on every way out of the block."""
+    record.started = time.time()
+    record.write(folder)
+    try:
+        yield
+        record.status = "finished"
+    except BaseException as error:
+        stopped = isinstance(error, BudgetError | KeyboardInterrupt)
+        record.status = "stopped" if stopped else "failed"
+        record.error = str(error) or type(error).__name__
+        raise
+    finally:
+        record.finished = time.time()
+        record.write(folder)
+
+
+def read(folder: Path) -> Record:
+    """Read a record back from its folder."""
+    data = loads((folder / RECORD).read_text())
+    data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
+    data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
+    return Record(**data)
+
+
+def runs(folder: Path) -> list[Path]:
+    """The folder itself if it is a run's, else those of the points of the sweep in it, in their order."""
+    if (folder / RECORD).exists():
+        return [folder]
+    points = [file.parent for file in folder.glob(f"*/{RECORD}") if file.parent.name.isdigit()]
+    return sorted(points, key=lambda point: int(point.name))
+
+
+def dumps(data: Any, indent: int | None = None) -> str:
+    """JSON that keeps the keys of mappings as they are: YAML's ``1: yes`` does not come back as ``"1"``.
+
+    >>> dumps({"labels": {1: "yes"}})
+    '{"labels": {"(pairs)": [[1, "yes"]]}}'
+    """
+    return json.dumps(_with_pairs(data), indent=indent, ensure_ascii=False, default=str)
+
+
+def loads(text: str) -> Any:
+    """What :func:`dumps` wrote."""
+    return json.loads(text, object_hook=lambda found: dict(found[PAIRS]) if PAIRS in found else found)
+
+
+def _with_pairs(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_with_pairs(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if all(isinstance(key, str) for key in node):
+        return {key: _with_pairs(value) for key, value in node.items()}
+    return {PAIRS: [[key, _with_pairs(value)] for key, value in node.items()]}
+
+
+def predictions(folder: Path) -> pl.DataFrame:
+    """The per-row frame of a run."""
+    return pl.read_parquet(folder / PREDICTIONS)
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Leaves of nested mappings by dotted key; lists stay whole.
+
+    >>> flatten({"a": {"b": 1}, "c": [1, 2]})
+    {'a.b': 1, 'c': [1, 2]}
+    """
+    if not isinstance(node, dict):
+        return {prefix: node}
+    leaves: dict[str, Any] = {}
+    for key, value in node.items():
+        leaves |= flatten(value, f"{prefix}.{key}" if prefix else str(key))
+    return leaves

@@ -1,0 +1,98 @@
+"""A sweep as a table: one row for each point."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from runner.records.record import Record
+
+FIGURES = ("parse_rate", "cost_usd", "seconds")
+PARSED = "_parsed"
+_ABSENT = object()
+
+
+def summary(records: Sequence[Record]) -> pl.DataFrame:
+    """One row per point, in the order of the jobs.
+
+    Columns: ``job``; the swept keys; for each score its value, ``_low``, ``_high`` and, where a paper gives
+    one, ``_published`` and ``_agrees``; ``n`` (rows measured); parse_rate, cost_usd, seconds; ``status`` and
+    ``reason`` (why a point failed). What a point does not have is null.
+    """
+    points = sorted(records, key=lambda record: (record.job is None, record.job, record.started))
+    columns: dict[str, list[Any]] = {"job": [record.job for record in points]}
+    for key, name in labels(points).items():
+        columns[name] = _alike([record.swept.get(key) for record in points])
+    for metric in metrics(points):
+        columns |= _score_columns(metric, points)
+    columns["n"] = [max((score.n for score in record.scores.values()), default=None) for record in points]
+    for figure in FIGURES:
+        columns[figure] = [record.figures.get(figure) for record in points]
+    columns["status"] = [record.status for record in points]
+    columns["reason"] = [(record.error or "").partition("\n")[0] or None for record in points]
+    return pl.DataFrame(columns, strict=False)
+
+
+def metrics(records: Sequence[Record]) -> list[str]:
+    """The names of all scores, in the order of their first appearance."""
+    return list(dict.fromkeys(name for record in records for name in record.scores))
+
+
+def headline(records: Sequence[Record]) -> list[str]:
+    """The scores that stand for a run: those over all rows, without their twins over parsed rows."""
+    return [name for name in metrics(records) if not name.endswith(PARSED)]
+
+
+def labels(records: Sequence[Record]) -> dict[str, str]:
+    """Swept key to column name: its last part, or all of it where the last parts of two keys are the same."""
+    keys = list(dict.fromkeys(key for record in records for key in record.swept))
+    last = Counter(short(key) for key in keys)
+    return {key: short(key) if last[short(key)] == 1 else key for key in keys}
+
+
+def short(key: str) -> str:
+    """The last part of a dotted key.
+
+    >>> short("hyperparameter.n_shot")
+    'n_shot'
+    """
+    return key.rsplit(".", 1)[-1]
+
+
+def common(records: Sequence[Record]) -> dict[str, Any]:
+    """The params that are the same in all points, without the swept ones."""
+    first, *others = records or [Record("", "")]
+    swept = {key for record in records for key in record.swept}
+    return {
+        name: value
+        for name, value in first.params.items()
+        if name not in swept and all(other.params.get(name, _ABSENT) == value for other in others)
+    }
+
+
+def _score_columns(metric: str, points: Sequence[Record]) -> dict[str, list[Any]]:
+    scores = [record.scores.get(metric) for record in points]
+    columns = {
+        metric: [score.value if score else None for score in scores],
+        f"{metric}_low": [score.low if score else None for score in scores],
+        f"{metric}_high": [score.high if score else None for score in scores],
+    }
+    for side in ("published", "agrees"):
+        known = [_referenced(metric, side, record) for record in points]
+        columns |= {f"{metric}_{side}": known} if any(value is not None for value in known) else {}
+    return columns
+
+
+def _referenced(metric: str, side: str, record: Record) -> Any:
+    return next((row.get(side) for row in record.reference if row.get("metric") == metric), None)
+
+
+def _alike(values: list[Any]) -> list[Any]:
+    """Numbers stay numbers if all are; otherwise everything is text (``base``, ``1``, ``last``)."""
+    given = [value for value in values if value is not None]
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in given):
+        return values
+    return [None if value is None else str(value) for value in values]

@@ -1,0 +1,157 @@
+"""What differs between a run as it was recorded and the same run today."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import polars as pl
+
+from runner.core.types import Score
+from runner.records.record import Record, flatten
+
+State = Literal["same", "different", "missing"]
+ANSWERS = ("completion", "prediction", "judge_completion", "verdict")
+COMPARED = ("messages", *ANSWERS)
+EQUAL = 1e-9
+"""Relative difference up to which two numbers are the same: other machines add in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was compared. ``decides`` is false for what explains a difference but is none."""
+
+    what: str
+    state: State
+    detail: str = ""
+    decides: bool = True
+
+    @property
+    def fails(self) -> bool:
+        """Whether the run is not reproduced because of this."""
+        return self.decides and self.state != "same"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One cell of one row that differs."""
+
+    id: str
+    column: str
+    then: Any
+    now: Any
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that was compared for one run."""
+
+    checks: list[Check] = field(default_factory=list)
+    scores: dict[str, tuple[Score | None, Score | None]] = field(default_factory=dict)
+    """Then and now; None where there is no such score."""
+    changes: list[Change] = field(default_factory=list)
+
+    @property
+    def failed(self) -> list[str]:
+        """What is not the same, by name."""
+        return [check.what for check in self.checks if check.fails]
+
+
+def settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The leaves that differ, as ``key: then → now``. Keys that are new and empty are no difference.
+
+    >>> settings({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2, "new": None})
+    ['a.b: 1 → 3']
+    """
+    old, new = flatten(dict(then)), flatten(dict(now))
+    changed = [f"{key}: {old[key]} → {new.get(key, 'gone')}" for key in old if old[key] != new.get(key)]
+    added = [key for key in new if key not in old and new[key] not in (None, False, {}, [])]
+    return changed + [f"{key}: new, {new[key]}" for key in added]
+
+
+def inputs(then: Record, now: Record) -> list[Check]:
+    """Per split, whether its rows are the same."""
+    found = {entry["split"]: entry for entry in now.inputs}
+    checks = []
+    for entry in then.inputs:
+        today = found.pop(entry["split"], None)
+        name = f"data {entry['split']}"
+        if today and today["digest"] == entry["digest"]:
+            checks.append(Check(name, "same", f"{entry['rows']} rows"))
+        else:
+            rows = "gone" if today is None else f"{entry['rows']} rows then, {today['rows']} now"
+            checks.append(Check(name, "different", f"{rows}: {entry['source']}"))
+    return checks + [Check(f"data {name}", "different", "a new split") for name in found]
+
+
+def rows(then: pl.DataFrame, now: pl.DataFrame, given: Sequence[str]) -> list[Change]:
+    """The cells that differ, row by row: of the columns ``given`` in the data, of chats and of answers."""
+    gone, new = set(then["id"]) - set(now["id"]), set(now["id"]) - set(then["id"])
+    changes = [Change(key, "row", "there", "gone") for key in then["id"] if key in gone]
+    changes += [Change(key, "row", "", "new") for key in now["id"] if key in new]
+    ids = then.filter(~pl.col("id").is_in(list(gone))).select("id")
+    both = [ids.join(frame, on="id", how="left", maintain_order="left") for frame in (then, now)]
+    names = [*(name for name in given if name in then.columns and name not in ANSWERS), *COMPARED]
+    cells = [
+        (row, place, Change(ids["id"][row], name, *values))
+        for place, name in enumerate(names)
+        for row, values in _unequal(*(_column(frame, name) for frame in both))
+    ]
+    return changes + [change for *_, change in sorted(cells, key=lambda cell: cell[:2])]
+
+
+def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+    return frame[name] if name in frame.columns else pl.Series(name, [None] * frame.height, dtype=pl.Null)
+
+
+def _unequal(then: pl.Series, now: pl.Series) -> Iterator[tuple[int, tuple[Any, Any]]]:
+    """The places where two columns differ, with both values."""
+    if then.dtype == now.dtype and then.equals(now):
+        return
+    for row, values in enumerate(zip(then.to_list(), now.to_list(), strict=True)):
+        numbers = all(isinstance(value, float) for value in values)
+        if not (_close(*values) if numbers else values[0] == values[1]):
+            yield row, values
+
+
+def counted(changes: Sequence[Change], now: pl.DataFrame, columns: Sequence[str] = COMPARED) -> list[Check]:
+    """For the chats and each kind of answer, how many rows differ."""
+    checks = []
+    for name in columns:
+        ids = {change.id for change in changes if change.column == name}
+        if name in now.columns or ids:
+            detail = f"{len(ids)} of {now.height} rows" if ids else f"{now.height} rows"
+            what = "chats" if name == "messages" else f"{name}s".replace("_", " ")
+            checks.append(Check(what, "different" if ids else "same", detail))
+    return checks
+
+
+def measured(scores: Mapping[str, tuple[Score | None, Score | None]]) -> Check:
+    """Whether all scores are the same."""
+    changed = [name for name, pair in scores.items() if not same_score(*pair)]
+    return Check("scores", "different" if changed else "same", ", ".join(changed) or f"{len(scores)} scores")
+
+
+def scores(
+    then: Mapping[str, Score], now: Mapping[str, Score]
+) -> dict[str, tuple[Score | None, Score | None]]:
+    """Each score then and now, in the order of the record."""
+    return {name: (then.get(name), now.get(name)) for name in [*then, *(n for n in now if n not in then)]}
+
+
+def same_score(then: Score | None, now: Score | None) -> bool:
+    """Whether value, interval and n agree."""
+    if then is None or now is None:
+        return then is now
+    pairs = ((then.value, now.value), (then.low, now.low), (then.high, now.high))
+    return then.n == now.n and all(_close(one, other) for one, other in pairs)
+
+
+def _close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    if math.isnan(one) or math.isnan(other):
+        return math.isnan(one) and math.isnan(other)
+    return math.isclose(one, other, rel_tol=EQUAL, abs_tol=EQUAL)

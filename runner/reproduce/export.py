@@ -1,0 +1,172 @@
+"""``runner export``: a run or a sweep as one folder or ``.zip`` that another machine can reproduce.
+
+It keeps the shape of the folder it was made from, so that what reads a run reads an export; what is added at
+the top is said in :mod:`runner.reproduce.past_run`. Nothing in it depends on this machine: no ledger, no credentials.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig
+
+from runner.cli import screen
+from runner.config.schema import DatasetConfig, FileConfig, RunnerConfig
+from runner.core.errors import ConfigError, DataError
+from runner.core.redact import without_credentials
+from runner.data import dataset, fetch
+from runner.data import fingerprint as inputs
+from runner.engine.ask import KIND
+from runner.records import environment as origin
+from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, dumps
+from runner.reproduce import answers as overlay
+from runner.reproduce import differences
+from runner.reproduce import past_run as restore
+from runner.reproduce.past_run import Past
+
+FORMAT = 1
+EXPORTS = Path("outputs/exports")
+TEXTS = (RECORD, ".hydra/config.yaml", ".hydra/overrides.yaml")
+
+
+def command(config: DictConfig) -> None:
+    """Export one run or sweep; raises :class:`ConfigError` rather than replace what is there."""
+    if len(config.export.folders) != 1:
+        raise ConfigError("runner export FOLDER: name the folder of one run or one sweep")
+    source = Path(config.export.folders[0])
+    if restore.exported(source).brought:
+        raise ConfigError(f"{source}: is an export already; copy it as it is")
+    target = Path(config.export.to or EXPORTS / f"{_name(source)}.zip")
+    if target.exists():
+        raise ConfigError(f"export.to={target}: is there already; name another")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
+        staged = Path(partial, "export")
+        told = export(source, staged, restore.typed_ledger(config), config.export.data)
+        made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
+        made.rename(target)
+    screen.console.print(f"{target}: {told}")
+
+
+def _name(source: Path) -> str:
+    """The stamp of a run or sweep; of a point that of its sweep, with its number."""
+    place = source.absolute()
+    return f"{place.parent.name}-{place.name}" if (place.parent / SWEEP).exists() else place.name
+
+
+def export(source: Path, target: Path, ledger_url: str | None = None, with_data: bool = False) -> str:
+    """Fill ``target`` with all that reproducing the runs of ``source`` needs; tell what it holds."""
+    pasts = [restore.past(folder, restore.Export(folder)) for folder in restore.runs(source)]
+    for past in pasts:
+        _copy(past, target / past.folder.relative_to(source))
+    if (source / SWEEP).exists():
+        shutil.copyfile(source / SWEEP, target / SWEEP)
+    answers, lost = _answers(pasts, ledger_url)
+    overlay.write(target / restore.ANSWERS, answers)
+    data, changed = _data(pasts)
+    if changed and with_data:
+        raise DataError(f"export.data: {changed}")
+    if with_data:
+        _copy_data(data, target)
+    _write_manifest(target, data)
+    how = "with content" if with_data else "by name and sha256 (export.data=true takes the content)"
+    told = [_count(pasts, "run"), _count(answers, "answer"), f"{_count(data, 'data file')} {how}"]
+    told += [f"{lost} answers are not in the ledger any more"] if lost else []
+    return "\n".join([", ".join(told), *([f"data: {changed}"] if changed else [])])
+
+
+def _count(items: Sized, noun: str) -> str:
+    """``1 run``, ``2 runs``."""
+    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
+
+
+def _copy(past: Past, target: Path) -> None:
+    (target / ".hydra").mkdir(parents=True)
+    for name in TEXTS:
+        if (past.folder / name).exists():
+            (target / name).write_text(without_credentials((past.folder / name).read_text()))
+    shutil.copyfile(past.folder / PREDICTIONS, target / PREDICTIONS)
+    shutil.copytree(past.folder / restore.PROMPTS, target / restore.PROMPTS)
+
+
+def _answers(pasts: Iterable[Past], ledger_url: str | None) -> tuple[dict[str, Any], int]:
+    """The ledger's entries behind the runs' answers, and how many of them it has lost."""
+    answers: dict[str, Any] = {}
+    wanted: set[str] = set()
+    for past in pasts:
+        keys = set(_keys(past))
+        with restore.ledger(past, ledger_url) as ledger:
+            answers |= ledger.get_many(KIND, keys - answers.keys())
+        wanted |= keys
+    return answers, len(wanted - answers.keys())
+
+
+def _keys(past: Past) -> Iterator[str]:
+    for prefix in ("", "judge_"):
+        answered = f"{prefix}completion", f"{prefix}ledger_key"
+        if answered[1] in past.frame.columns:
+            for joined in past.frame.select(answered).drop_nulls()[answered[1]]:
+                yield from joined.split("\n")
+
+
+def _data(pasts: Sequence[Past]) -> tuple[list[dict[str, Any]], str]:
+    """The files that the runs read, and in words what is not as they read it."""
+    configs = {dumps(past.record.config["dataset"]): past for past in pasts}
+    changed = [reason for past in configs.values() if (reason := _changed(past))]
+    files: dict[tuple[str | None, str | None], FileConfig] = {}
+    for past in pasts:
+        files |= {(file.path, file.url): file for file in _files(past.whole)}
+    entries = [_entry(file, known=not changed) for file in files.values()]
+    return entries, "; ".join(changed)
+
+
+def _changed(past: Past) -> str:
+    """Why the data is not what a run read; empty if it is."""
+    data = past.whole.dataset
+    try:
+        now = inputs.describe(data, dataset.load(data))
+    except DataError as error:
+        return f"the data is not here: {error}"
+    checks = differences.inputs(past.record, Record(id="", name="", inputs=now))
+    changed = [check.what for check in checks if check.fails]
+    return f"changed since the run: {', '.join(changed)}" if changed else ""
+
+
+def _files(config: RunnerConfig) -> Iterator[FileConfig]:
+    """Every file that the evaluated, the training and the joined rows come from."""
+    own: list[DatasetConfig | None] = [config.dataset, config.finetune.dataset]
+    for data in (*own, *config.finetune.extra.values()):
+        if data is not None:
+            yield from dataset.sources(data)
+            for step in data.steps:
+                if step.join:
+                    join = step.join
+                    yield FileConfig(join.get("path"), join.get("url"), join.get("sha256"))
+
+
+def _entry(file: FileConfig, known: bool) -> dict[str, Any]:
+    """A line of the manifest. Of a file that is not as the run read it only the name is told."""
+    told: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
+    if known:
+        found = fetch.locate(file)
+        told |= {"sha256": fetch.sha256(found), "bytes": found.stat().st_size}
+    return told
+
+
+def _copy_data(data: Sequence[dict[str, Any]], target: Path) -> None:
+    for entry in data:
+        found = fetch.locate(FileConfig(entry["path"], entry["url"], entry["sha256"]))
+        entry["file"] = f"data/{entry['sha256'][:12]}/{found.name}"
+        (target / entry["file"]).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(found, target / entry["file"])
+
+
+def _write_manifest(target: Path, data: Sequence[dict[str, Any]]) -> None:
+    manifest = {"format": FORMAT, "made": time.time(), "environment": origin.versions(), "data": data}
+    (target / restore.MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))

@@ -1,0 +1,87 @@
+"""Mistakes on the command line: one clear message, no traceback, exit code 2, nothing asked."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+MISTAKES = {
+    "a key": (["hyperparameter.n_sot=3"], "hyperparameter.n_sot: no such key; did you mean 'n_shot'?"),
+    "a group": (["datset=fib"], "datset: no such key; did you mean 'dataset'?"),
+    "an option": (["dataset=fibb"], "dataset=fibb: no such option; did you mean 'fib'?"),
+    "one of several options": (
+        ["metric=[acuracy]"],
+        "metric=acuracy: no such option; did you mean 'accuracy'?",
+    ),
+    "a type": (["dataset.limit=few"], "dataset.limit: Value 'few'"),
+    "a choice": (["prompt.shots.choice=best"], "prompt.shots.choice: Invalid value 'best'"),
+    "a range": (["hyperparameter.temperature=9"], "hyperparameter.temperature: 9.0 must be between 0 and 2"),
+    "an open key": (["+provider.modell=x"], "provider.modell: no such key; did you mean 'model'?"),
+    "a class": (["provider._target_=no.such.Thing"], "provider._target_: no class 'no.such.Thing'"),
+    "a file": (["dataset.path=human_evaluatr.csv"], "human_evaluatr.csv"),
+    "a column": (["dataset.columns.question=Qestion"], "did you mean 'Question'?"),
+    "a prompt file": (["prompt.user=fib_judge/usr.jinja"], "did you mean 'fib_judge/user.jinja'?"),
+    "a variable of the environment": (["provider=openai"], "OPENAI_API_KEY"),
+    "a template's name": (["prompt.user='{{ questn }}'"], "'questn', not a column; did you mean 'question'?"),
+    "an override": (["dataset.limit=(3"], "is not an override"),
+    "traces": (["tracking.traces=some"], "tracking.traces: 'some' must be all, failures, none"),
+    "a tracking address": (
+        ["tracking.enabled=true", "tracking.uri=htp://host"],
+        "tracking.uri: 'htp://host' has an unknown kind; did you mean 'http'?",
+    ),
+    "a checkpoint": (["checkpoint=2"], "checkpoint: 2 needs fine-tuning; set finetune=supervised"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
+def test_mistake(runner, monkeypatch, arguments, message):
+    """A mistake is named with its key, value and nearest valid choice."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    outcome = runner("tracking=none", *arguments)
+    assert outcome.code in (1, 2)
+    assert message in outcome.err
+    assert "Traceback" not in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+
+
+def test_full_error(runner, monkeypatch):
+    """HYDRA_FULL_ERROR=1 gives the whole exception."""
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(Exception, match="n_sot"):
+        runner("hyperparameter.n_sot=3")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["dataset=fib", "--cfg", "job"]])
+def test_quick_commands(arguments, tmp_path):
+    """Help and config are shown without importing what only a run needs."""
+    code = (
+        "import sys; from runner.cli.main import main\n"
+        "try: main()\n"
+        "finally: print(*{'mlflow', 'openai', 'polars', 'sklearn'} & set(sys.modules), file=sys.stderr)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert done.returncode == 0
+    assert done.stderr.strip() == ""
+    assert "dataset" in done.stdout
+
+
+def test_module(tmp_path):
+    """``python -m runner`` is the same command."""
+    started = time.monotonic()
+    command = [sys.executable, "-m", "runner", "--cfg", "job", "--package", "dataset"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    assert "name: human_evaluator" in done.stdout
+    assert time.monotonic() - started < 30
+
+
+def test_no_password_is_saved(runner):
+    """A password in a URL is refused before anything is written, and where else it can be is said."""
+    url = "postgresql+psycopg://me:hunter2@db/runs"
+    for typed in ([f"ledger.url={url}"], ["-m", f"tracking.uri={url}", "hyperparameter.seed=1,2"]):
+        outcome = runner(*typed)
+        assert (outcome.code, "hunter2" in outcome.err, "PGPASSWORD" in outcome.err) == (2, False, True)
+    assert not list(runner.folder.iterdir())

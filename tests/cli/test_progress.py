@@ -1,0 +1,33 @@
+"""What a long run says where the screen is a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.cli import progress
+from runner.core.types import TuningStatus
+
+
+def show() -> None:
+    with progress.progress("[3]") as (advance, report):
+        more = advance("m", 2000)
+        more(1500)
+        more(400)
+        report(TuningStatus("running", detail="epoch 1, step 9 of 206"))
+
+
+def test_a_line_at_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows done so far, and where a training is."""
+    monkeypatch.setattr(progress, "LINE_S", 0.0)
+    show()
+    assert capsys.readouterr().err.splitlines() == [
+        "[3] m 1,500 of 2,000 rows",
+        "[3] m 1,900 of 2,000 rows",
+        "[3] fine-tuning running epoch 1, step 9 of 206",
+    ]
+
+
+def test_no_line_within_the_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    """A short run's file holds its result only."""
+    show()
+    assert not capsys.readouterr().err

@@ -1,0 +1,87 @@
+"""The table of a sweep on screens of any width."""
+
+from __future__ import annotations
+
+import io
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from runner.cli.sweep_table import agreement, fitting, number
+
+FRAME = pl.DataFrame(
+    {
+        "job": [0, 1],
+        "subset": ["Natural", "Neighbor"],
+        "pairwise_agreement": [0.97, 0.5],
+        "pairwise_agreement_low": [0.93, 0.4],
+        "pairwise_agreement_high": [1.0, 0.6],
+        "pairwise_agreement_published": [0.97, 0.58],
+        "pairwise_agreement_agrees": [True, False],
+        "kappa": [0.125, None],
+        "status": ["finished", "finished"],
+        "reason": [None, None],
+    }
+)
+
+
+def shown(width: int, frame: pl.DataFrame = FRAME) -> str:
+    console = Console(width=width, file=io.StringIO(), soft_wrap=True)
+    console.print(fitting(frame, console))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_wide_screen_shows_intervals() -> None:
+    """Value, bounds, and a tick or the published figure in one cell; titles in full."""
+    text = shown(120)
+    assert "pairwise_agreement" in text
+    assert "0.970 (0.930 – 1.000) ✓" in text
+    assert "0.500 (0.400 – 0.600) ✗ 0.580" in text
+
+
+def test_a_narrower_screen_shows_values_and_broken_titles() -> None:
+    """No number is ever cut."""
+    text = shown(38)
+    assert "0.500 ✗ 0.580" in text
+    assert "0.125" in text
+    assert "pairwise_agreement" not in text
+    assert "agreement" in text
+
+
+def test_what_does_not_fit_is_named() -> None:
+    """Columns are left out from the right, whole."""
+    text = shown(34)
+    assert "0.500 ✗ 0.580" in text
+    assert "0.125" not in text
+    assert "too wide for this screen: kappa" in text
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "there"),
+    [
+        ("status", ["finished", "finished"], False),
+        ("status", ["finished", "failed"], True),
+        ("cost_usd", [0.0, 0.0], False),
+        ("cost_usd", [0.0, 0.2], True),
+    ],
+)
+def test_status_and_cost_are_shown_where_there_is_something_to_say(
+    column: str, values: list[object], there: bool
+) -> None:
+    """A sweep without failures, or free of charge, needs no column that says so."""
+    frame = FRAME.with_columns(pl.Series(column, values))
+    assert (column in shown(120, frame)) is there
+
+
+def test_published_figures_are_counted() -> None:
+    """Over all points and scores; nothing is said where nothing was published."""
+    assert agreement(FRAME) == "1 of 2 published figures agree"
+    assert agreement(FRAME.drop("pairwise_agreement_agrees")) == ""
+
+
+def test_numbers_have_three_decimals_and_counts_none() -> None:
+    """A whole number without an interval is a count; what is not defined is a dash."""
+    assert [number(value) for value in (0.5, 1.0, None)] == ["0.500", "1.000", "–"]
+    assert [number(value, bounded=False) for value in (105.0, 0.5)] == ["105", "0.500"]

@@ -1,0 +1,69 @@
+"""Points of a sweep that are copies of one another are what Hydra would have composed."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
+from omegaconf import OmegaConf, open_dict
+from places import CONF
+
+from runner.config import schema
+from runner.config.composer import Composer, copied, save
+
+SWEPT = {
+    "hyperparameter.n_shot": ["0", "3"],
+    "prompt": ["human_evaluator", "fib_judge"],
+    "name": ["plain", "'${dataset.name}-x'"],
+    "+provider.extra_body": ["{a: 1}", "{b: 2}"],
+}
+FIXED = ["provider=openai_compatible", "dataset.limit=3", "hydra.job.chdir=false"]
+
+
+@pytest.fixture
+def loader():
+    schema.register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        yield hydra.config_loader
+
+
+def test_as_composed_by_hydra(loader):
+    """Values, options, interpolations, mappings, and what Hydra notes about its overrides."""
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    composer = Composer(loader)
+    for values in product(*SWEPT.values()):
+        overrides = FIXED + [f"{key}={value}" for key, value in zip(SWEPT, values, strict=True)]
+        wanted = loader.load_sweep_config(master, overrides)
+        composer.load_sweep_config(master, overrides)
+        got = composer.take(master, overrides)
+        assert OmegaConf.to_container(got) == OmegaConf.to_container(wanted)
+        assert OmegaConf.get_type(got) == OmegaConf.get_type(wanted)
+
+
+def test_saved_as_by_hydra(loader, tmp_path):
+    """The files in ``.hydra`` are the text that OmegaConf writes."""
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    texts = ["name='3'", "+dataset.params={a: 1e3, b: [yes, '', null, 'ü\\n  x: y']}", "provider.model='off'"]
+    config = loader.load_sweep_config(master, FIXED + texts)
+    task = copied(config)
+    with open_dict(task):
+        del task["hydra"]
+    save(config, task, tmp_path / ".hydra")
+    wanted = {"config": task, "hydra": OmegaConf.masked_copy(config, "hydra")}
+    wanted["overrides"] = config.hydra.overrides.task
+    for name, part in wanted.items():
+        assert (tmp_path / ".hydra" / f"{name}.yaml").read_text() == OmegaConf.to_yaml(part)
+
+
+def test_a_wrong_value_is_told_by_hydra(loader):
+    """The message of a later point is that of a first one."""
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    composer = Composer(loader)
+    composer.load_sweep_config(master, ["hyperparameter.n_shot=0"])
+    with pytest.raises(Exception, match=r"Error merging override hyperparameter\.n_shot=many"):
+        composer.load_sweep_config(master, ["hyperparameter.n_shot=many"])

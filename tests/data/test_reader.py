@@ -1,0 +1,136 @@
+"""Reading one file, and columns under new names."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from runner.core.errors import ConfigError, DataError
+from runner.data import reader as table
+
+ROWS = [{"n": 1, "text": "one, “two”"}, {"n": 2, "text": "drei\nvier"}]
+NESTED = pl.DataFrame(
+    {"results": [[{"swap = False": {"a/b": ["x", "y"]}}], [{"swap = False": {"a/b": ["z"]}}]]}
+)
+
+
+def write(folder: Path, name: str) -> Path:
+    """The same two rows in the format of the suffix."""
+    path, frame = folder / name, pl.DataFrame(ROWS)
+    if path.suffix == ".csv":
+        frame.write_csv(path)
+    elif path.suffix == ".parquet":
+        frame.write_parquet(path)
+    elif path.suffix == ".jsonl":
+        frame.write_ndjson(path)
+    else:
+        path.write_text(json.dumps(ROWS))
+    return path
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.json", "r.parquet"])
+def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
+    """CSV, JSONL, JSON and Parquet are told apart by suffix, quotes and line breaks included."""
+    assert table.read(write(tmp_path, name)).to_dicts() == ROWS
+
+
+def test_format_overrides_the_suffix(tmp_path: Path) -> None:
+    """A file without a telling suffix is read as the format says."""
+    path = write(tmp_path, "r.jsonl").rename(tmp_path / "rows.sample")
+    assert table.read(path, "jsonl").height == 2
+    with pytest.raises(ConfigError, match=r"dataset\.format is needed"):
+        table.read(path)
+
+
+def test_unknown_format_names_the_nearest(tmp_path: Path) -> None:
+    """A mistyped format is answered with the one that was meant."""
+    with pytest.raises(ConfigError, match=r"dataset\.format='jsonl1'.*did you mean 'jsonl'"):
+        table.read(write(tmp_path, "r.csv"), "jsonl1")
+
+
+def test_rows_points_to_the_list_inside(tmp_path: Path) -> None:
+    """A JSON pointer leads to the rows, through objects, lists and escaped slashes."""
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"parts": [{"a/b": ROWS}]}))
+    assert table.read(path, rows="/parts/0/a~1b").to_dicts() == ROWS
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [(None, "lists at: /instances"), ("/instance", "did you mean 'instances'"), ("/instances/9", "no '9'")],
+)
+def test_wrong_rows_says_what_is_there(tmp_path: Path, rows: str | None, said: str) -> None:
+    """A pointer that leads nowhere, or none where one is needed, names what the file has."""
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"name": "x", "instances": ROWS}))
+    with pytest.raises(ConfigError, match=said):
+        table.read(path, rows=rows)
+
+
+def test_values_of_mixed_types_become_text(tmp_path: Path) -> None:
+    """A column that holds numbers and text keeps every value, as text."""
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps([{"a": 1}, {"a": "Tie"}, {"a": None}]))
+    assert table.read(path)["a"].to_list() == ["1", "Tie", None]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("r.jsonl", b'{"a": 1}\n{"a": oops}\n', "line 2: "),
+        ("r.jsonl", b'{"a": 1}\n[1]\n', "line 2 is not an object"),
+        ("r.csv", b"a,b\n1,2\n\xe4,3\n", "line 3 is not UTF-8"),
+        ("r.csv", b"a,b\n1,2,3\n", "cannot be read as csv"),
+        ("r.json", b'{"a": ', "cannot be read as json"),
+        ("r.parquet", b"a,b\n1,2\n", "cannot be read as parquet"),
+        ("r.jsonl", b"\n", "holds no rows"),
+        ("r.json", b"[]", "holds no rows"),
+        ("r.csv", b"a,b\n", "holds no rows"),
+    ],
+)
+def test_broken_file_is_named_with_the_place(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+    """What cannot be read is one sentence with the file, and the line where there is one."""
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=said) as caught:
+        table.read(path)
+    assert str(path) in str(caught.value)
+
+
+def test_columns_get_new_names_and_others_are_dropped() -> None:
+    """Only what is named is kept; without names all is."""
+    frame = pl.DataFrame({"Ground Truth": ["t"], "Answer": ["a"]})
+    assert table.select(frame, {"truth": "Ground Truth"}).to_dicts() == [{"truth": "t"}]
+    assert table.select(frame, {}).columns == ["Ground Truth", "Answer"]
+
+
+def test_pointer_leads_into_nested_records() -> None:
+    """Lists are entered by number, objects by name; past a list's end is null."""
+    columns = {"first": "/results/0/swap = False/a~1b/0", "second": "/results/0/swap = False/a~1b/1"}
+    assert table.select(NESTED, columns).rows() == [("x", "y"), ("z", None)]
+
+
+def test_list_of_sources_is_a_list_column() -> None:
+    """Several sources under one name become a list, which explode takes apart."""
+    frame = pl.DataFrame({"output_1": ["p"], "output_2": ["q"]})
+    assert table.select(frame, {"output": ["output_1", "output_2"]})["output"].to_list() == [["p", "q"]]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("result", "no such column; did you mean 'results'"),
+        ("/result/0", "no column 'result'; did you mean 'results'"),
+        ("/results/0/swap = false/a~1b/0", "no field 'swap = false'; did you mean 'swap = False'"),
+        ("/results/first", "'first' leads into a value of type List"),
+        (["results", "nope"], "no such column"),
+    ],
+)
+def test_unknown_source_names_key_and_nearest(source: object, said: str) -> None:
+    """The message has the key, the value and what was probably meant."""
+    with pytest.raises(DataError, match=said) as caught:
+        table.select(NESTED, {"recorded": source})
+    assert str(caught.value).startswith("dataset.columns.recorded=")

@@ -1,0 +1,124 @@
+"""The steps over rows, each and in a row."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from runner.config.schema import StepConfig
+from runner.core.errors import ConfigError, DataError, RunnerError
+from runner.data import steps
+
+FRAME = pl.DataFrame({"doc": ["x", "x", "y"], "choices": [[" a", "b "], ["b"], ["c"]], "label": [1, 0, 1]})
+
+
+def run(frame: pl.DataFrame, **step: Any) -> pl.DataFrame:
+    return steps.apply(frame, [StepConfig(**step)])
+
+
+def test_explode_takes_lists_apart_together() -> None:
+    """Two list columns become rows side by side; the others repeat."""
+    frame = pl.DataFrame({"pair": [1, 2], "out": [["p", "q"], ["r", "s"]], "score": [[9, 0], [4, 8]]})
+    assert run(frame, explode=["out", "score"]).rows() == [(1, "p", 9), (1, "q", 0), (2, "r", 4), (2, "s", 8)]
+
+
+def test_derive_sees_earlier_columns_and_windows() -> None:
+    """Expressions are evaluated in order, window functions included."""
+    frame = run(
+        FRAME,
+        derive={"n": "COUNT(*) OVER (PARTITION BY doc)", "twice": "n * 2", "row": "ROW_NUMBER() OVER ()"},
+    )
+    assert frame.select("n", "twice", "row").rows() == [(2, 4, 1), (2, 4, 2), (1, 2, 3)]
+
+
+def test_filter_keeps_rows_that_fulfil_the_condition() -> None:
+    """The condition is SQL."""
+    assert run(FRAME, filter="doc = 'x' AND label = 1").height == 1
+
+
+def test_unique_keeps_the_first_in_order() -> None:
+    """Later duplicates go, the order stays."""
+    frame = pl.DataFrame({"key": [n % 700 for n in range(2000)], "n": range(2000)})
+    assert run(frame, unique=["key"])["n"].to_list() == list(range(700))
+
+
+def test_labels_replace_values_of_any_type() -> None:
+    """Keys are compared with the file's values as text, true and false included."""
+    frame = FRAME.with_columns(flag=pl.Series([True, False, True]))
+    frame = run(frame, labels={"label": {1: "yes", 0: "no"}, "flag": {True: "on", "false": "off"}})
+    assert frame.select("label", "flag").rows() == [("yes", "on"), ("no", "off"), ("yes", "on")]
+
+
+@pytest.mark.parametrize(("value", "said"), [(7, "1 rows hold '7'"), (None, "1 rows hold None")])
+def test_value_without_label_is_an_error(value: int | None, said: str) -> None:
+    """No value passes through unlabelled, an empty one neither."""
+    frame = pl.DataFrame({"label": [1, 0, value]})
+    with pytest.raises(DataError, match=said):
+        run(frame, labels={"label": {1: "yes", 0: "no"}})
+
+
+def test_both_orders_gives_each_row_twice_in_a_row() -> None:
+    """The second time the two columns are swapped, and ``order`` says which is which."""
+    frame = pl.DataFrame({"p": [1, 2], "first": ["a", "c"], "second": ["b", "d"]})
+    rows = run(frame, both_orders=["first", "second"]).rows()
+    assert rows == [(1, "a", "b", "ab"), (1, "b", "a", "ba"), (2, "c", "d", "ab"), (2, "d", "c", "ba")]
+
+
+def test_join_adds_columns_of_a_second_file_by_key(tmp_path: Path) -> None:
+    """Rows keep their order; the second file's columns are mapped like the first's."""
+    path = tmp_path / "judge.csv"
+    path.write_text("doc,gpt_result\ny,2\nx,Tie\nz,1\n")
+    frame = run(FRAME, join={"path": str(path), "key": "doc", "columns": {"recorded": "gpt_result"}})
+    assert frame.select("doc", "recorded").rows() == [("x", "Tie"), ("x", "Tie"), ("y", "2")]
+
+
+@pytest.mark.parametrize(
+    ("content", "join", "said"),
+    [
+        ("doc,r\nx,1\n", {}, "1 rows have no match, the first with doc='y'"),
+        ("doc,r\nx,1\nx,2\ny,3\n", {}, "more than one row with doc='x'"),
+        ("doc,label\nx,1\ny,2\n", {}, "already have a column"),
+        ("doc,r\nx,1\ny,2\n", {"key": "dok"}, "no column 'dok'; did you mean 'doc'"),
+        ("doc,r\nx,1\ny,2\n", {"colums": {}}, "colums is not known; did you mean 'columns'"),
+    ],
+)
+def test_join_that_cannot_be_told_apart_is_refused(
+    tmp_path: Path, content: str, join: dict[str, Any], said: str
+) -> None:
+    """Missing, repeated and clashing keys are errors, not silent gaps."""
+    path = tmp_path / "other.csv"
+    path.write_text(content)
+    with pytest.raises(RunnerError, match=said):
+        run(FRAME, join={"path": str(path), "key": "doc"} | join)
+
+
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        (
+            {"explode": ["choice"]},
+            r"steps\[1\]\.explode: there is no column 'choice'; did you mean 'choices'",
+        ),
+        ({"explode": ["doc"]}, "column 'doc' holds String, not lists"),
+        (
+            {"derive": {"z": "labl + 1"}},
+            r"steps\[1\]\.derive: there is no column 'labl'; did you mean 'label'",
+        ),
+        ({"derive": {"z": "label +"}}, r"derive\.z='label \+' is not a SQL expression"),
+        ({"filter": "doc + 1"}, r"steps\[1\]\.filter"),
+        ({"filter": "label > 5"}, "no row is left"),
+        ({"unique": ["document"]}, "no column 'document'"),
+        ({"labels": {"lable": {}}}, "no column 'lable'; did you mean 'label'"),
+        ({"both_orders": ["doc"]}, "exactly two columns"),
+        ({}, "exactly one of explode, .* given: none"),
+        ({"filter": "true", "unique": ["doc"]}, "given: filter, unique"),
+    ],
+)
+def test_failing_step_names_number_key_and_reason(step: dict[str, Any], said: str) -> None:
+    """Whatever is wrong with a step is one sentence that says where."""
+    with pytest.raises((ConfigError, DataError), match=said) as caught:
+        steps.apply(FRAME, [StepConfig(derive={"ok": "label"}), StepConfig(**step)])
+    assert "dataset.steps[1]" in str(caught.value)

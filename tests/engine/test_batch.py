@@ -1,0 +1,375 @@
+"""Batches at OpenAI, Azure and Mistral: each row bought once, whatever is cut off; shared with live runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from children import dies_at, process_of, shared_queue
+from hosted import KEY, loses, worth_losing
+from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
+from servers import Server, completion, serving
+
+from runner.core.errors import ConfigError, FatalProviderError, RunnerError
+from runner.core.types import Request, Sampling
+from runner.engine import ask as engine
+from runner.engine import batch
+from runner.engine import batch_jobs as batch_job
+from runner.engine.ask import Answer
+from runner.engine.ledger import Ledger
+from runner.providers.azure import Azure
+from runner.providers.chat import Chat
+from runner.providers.http import client as rest
+from runner.providers.mistral import Mistral
+from runner.providers.openai import OpenAI, OpenAICompatible
+
+SERVICES = {"openai": BatchService, "azure": AzureBatchService, "mistral": MistralBatchService}
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setattr("runner.providers.http.client.LONGEST_WAIT_S", 0.01)
+
+
+def provider_for(name: str, url: str) -> Chat:
+    settings: dict[str, Any] = {"model": MODEL, "batch": True, "batch_poll_s": 0.01}
+    if name == "openai":
+        return OpenAI(base_url=f"{url}/v1", **settings)
+    if name == "azure":
+        return Azure(base_url=url, **settings)
+    return Mistral(base_url=f"{url}/v1", **settings)
+
+
+def questions(*numbers: int) -> list[Request]:
+    return [
+        Request(({"role": "user", "content": f"{n} + {n}"},), Sampling(temperature=0.0, max_tokens=5, seed=7))
+        for n in numbers
+    ]
+
+
+def ask(name: str, url: str, ledger: Ledger, *numbers: int, **more: Any) -> list[Answer]:
+    return batch.ask(questions(*numbers), provider_for(name, url), ledger, **more)
+
+
+def texts(answers: list[Answer]) -> list[str | None]:
+    return [answer.completion.text if answer.completion else answer.error for answer in answers]
+
+
+def database(folder: Path, name: object = "ledger") -> str:
+    return f"sqlite:///{folder}/{name}.db"
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(database(tmp_path))
+
+
+def clean(ledger: Ledger) -> bool:
+    """No row is claimed and no batch open."""
+    entries = [entry for _, entry in ledger.items(batch_job.BATCH)]
+    return not list(ledger.items(batch_job.ROW)) and all(entry.get("closed") for entry in entries)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_batch(name: str, ledger: Ledger) -> None:
+    """Rows go out as one checked file, and come back in their order as answers of a batch."""
+    api = SERVICES[name]()
+    told: list[int] = []
+    with serving(api) as server:
+        answers = ask(name, server.url, ledger, 3, 1, 2, 1, advance=told.append)
+    assert texts(answers) == ["6", "2", "4", "2"]
+    assert [answer.stored for answer in answers] == [False] * 4
+    assert all(answer.completion and answer.completion.batch for answer in answers)
+    assert (len(api.batches), api.live, sum(told)) == (1, 0, 4)
+    assert clean(ledger)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_shared_with_live_answers(name: str, ledger: Ledger) -> None:
+    """What was answered live is not in a batch, and what a batch answered is not asked live."""
+    api = SERVICES[name]()
+    with serving(api) as server:
+        live = replace(provider_for(name, server.url), batch=False)
+        engine.ask(questions(1, 2), live, ledger)
+        ask(name, server.url, ledger, 1, 2, 3)
+        answers = engine.ask(questions(1, 2, 3), live, ledger)
+    assert [answer.stored for answer in answers] == [True] * 3
+    assert set(api.asked.values()) == {1}
+    assert api.live == 2
+
+
+def test_failed_lines(ledger: Ledger) -> None:
+    """A refused row has its reason, and is asked again by the next run; the others are not."""
+
+    def picky(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if body["messages"][-1]["content"].startswith("2"):
+            return 400, {"error": {"message": "content filter", "type": "invalid_request_error"}}
+        return add(body)
+
+    api = BatchService(answer=picky)
+    with serving(api) as server:
+        answers = ask("openai", server.url, ledger, 1, 2, 3)
+        assert (texts(answers)[0], texts(answers)[2]) == ("2", "6")
+        assert "content filter" in (answers[1].error or "")
+        api.answer = add
+        assert texts(ask("openai", server.url, ledger, 1, 2, 3)) == ["2", "4", "6"]
+    assert api.asked == {"1 + 1": 1, "2 + 2": 2, "3 + 3": 1}
+
+
+@pytest.mark.parametrize(("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED")])
+def test_an_expired_batch(name: str, last: str, ledger: Ledger) -> None:
+    """What an expired batch has done is kept, and the rest goes into the next one in the same run."""
+    api = SERVICES[name](
+        states=("in_progress" if name == "openai" else "RUNNING", last), unheard=frozenset([1])
+    )
+    with serving(api) as server:
+        answers = ask(name, server.url, ledger, 1, 2, 3)
+    assert texts(answers) == ["2", "4", "6"]
+    assert len(api.batches) == 2
+    assert set(api.asked.values()) == {1}
+
+
+def test_always_expired(ledger: Ledger) -> None:
+    """After three batches that ended before its turn a row is left to the next run."""
+    api = BatchService(states=("expired",), unheard=frozenset(range(10)))
+    with serving(api) as server:
+        answers = ask("openai", server.url, ledger, 1)
+        assert (texts(answers), len(api.batches)) == ([batch.LEFT_OVER], 3)
+        api.unheard = frozenset()
+        assert texts(ask("openai", server.url, ledger, 1)) == ["2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "state"), [("openai", "failed"), ("azure", "Failed"), ("mistral", "FAILED")]
+)
+def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
+    """A batch that is refused as a whole stops the run with the service's reason; the next run makes one."""
+    api = SERVICES[name](states=(state.lower() if name == "azure" else state,), errors=("no such model",))
+    with serving(api) as server:
+        with pytest.raises(FatalProviderError, match="no such model"):
+            ask(name, server.url, ledger, 1, 2)
+        assert clean(ledger)
+        api.states = ("SUCCESS",) if name == "mistral" else ("completed",)
+        assert texts(ask(name, server.url, ledger, 1, 2)) == ["2", "4"]
+    assert len(api.batches) == 2
+
+
+def test_a_wrong_key_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not even a list can be had nothing is claimed, and the message names the variable."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
+
+    api = BatchService()
+    with serving(api) as server, pytest.raises(RunnerError, match="wrong key"):
+        ask("openai", server.url, ledger, 1)
+    assert list(ledger.items(batch_job.ROW)) == list(ledger.items(batch_job.BATCH)) == []
+
+
+def test_large_inputs_are_split(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each file holds as many lines as the service takes, by number and by size."""
+    monkeypatch.setattr("runner.providers.openai.batch.OpenAIBatcher.most_requests", 3)
+    api = BatchService(states=("completed",))
+    with serving(api) as server:
+        assert texts(ask("openai", server.url, ledger, *range(8))) == [str(2 * n) for n in range(8)]
+        assert [len(api.lines(item["input_file_id"])) for item in api.batches.values()] == [3, 3, 2]
+        monkeypatch.setattr("runner.providers.openai.batch.OpenAIBatcher.most_bytes", 10)
+        ask("openai", server.url, ledger, 20, 21)
+    assert len(api.batches) == 5
+
+
+def test_overlapping_runs(ledger: Ledger, tmp_path: Path) -> None:
+    """A run whose rows are partly in the batch of a killed one waits for that, and makes one for the rest."""
+    api = BatchService()
+    with serving(api) as server:
+        kill_at(api, "openai", server, database(tmp_path), 5, done=False)
+        answers = ask("openai", server.url, ledger, 1, 2, 3, 4, 5)
+    assert texts(answers) == ["2", "4", "6", "8", "10"]
+    assert set(api.asked.values()) == {1}
+    assert len(api.batches) == 2
+
+
+def test_a_lost_ledger_finds_the_batch(tmp_path: Path) -> None:
+    """With another ledger the same rows lead to the batch that was made for them."""
+    api = BatchService()
+    with serving(api) as server:
+        ask("openai", server.url, Ledger(database(tmp_path, "lost")), 1, 2)
+        assert texts(ask("openai", server.url, Ledger(database(tmp_path, "new")), 1, 2)) == ["2", "4"]
+    assert (len(api.batches), set(api.asked.values())) == (1, {1})
+
+
+def cuts(name: str, lost: str, folder: Path) -> list[int]:
+    with serving(SERVICES[name]()) as server:
+        ask(name, server.url, Ledger(database(folder, "count")), 1, 2, 3)
+    return worth_losing(server.calls, lost)
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+@pytest.mark.parametrize("name", SERVICES)
+def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
+    """Whichever call is lost, or its answer, there is one batch, and each row is answered once."""
+    for cut in cuts(name, lost, tmp_path):
+        api = SERVICES[name]()
+        api.fault = loses(cut, lost)
+        ledger = Ledger(database(tmp_path, cut))
+        with serving(api) as server:
+            try:
+                answers = ask(name, server.url, ledger, 1, 2, 3)
+            except RunnerError:
+                answers = ask(name, server.url, ledger, 1, 2, 3)
+        assert texts(answers) == ["2", "4", "6"], f"call {cut}"
+        assert (len(api.batches), set(api.asked.values())) == (1, {1}), f"call {cut}"
+        assert clean(ledger)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
+    """A batch whose creation was heard is not made again while nobody can look whether it was."""
+    created = cuts(name, "answer", tmp_path)[-1]
+    api = SERVICES[name]()
+    api.fault = lambda number, done: (number == created and done) or created < number <= created + rest.TRIES
+    with serving(api) as server:
+        answers = ask(name, server.url, ledger, 1, 2, 3)
+    assert texts(answers) == ["2", "4", "6"]
+    assert (len(api.batches), set(api.asked.values())) == (1, {1})
+    assert clean(ledger)
+
+
+def kill_at(api: BatchService, name: str, server: Server, url: str, cut: int, done: bool) -> None:
+    """A process that asks for three rows is killed at its n-th call."""
+    child = process_of(_ask_alone, name, server.url, url)
+    api.fault = dies_at(cut, done, child)
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    api.fault = lambda number, over: False
+
+
+def _ask_alone(name: str, url: str, database: str) -> None:
+    ask(name, url, Ledger(database), 1, 2, 3)
+
+
+@pytest.mark.parametrize("lost", ["request", "answer"])
+@pytest.mark.parametrize("name", SERVICES)
+def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
+    """SIGKILL while a call is under way: the next run finds the one batch and collects it."""
+    for cut in cuts(name, lost, tmp_path):
+        api = SERVICES[name]()
+        with serving(api) as server:
+            kill_at(api, name, server, database(tmp_path, cut), cut, done=lost == "answer")
+            ledger = Ledger(database(tmp_path, cut))
+            answers = ask(name, server.url, ledger, 1, 2, 3)
+        assert texts(answers) == ["2", "4", "6"], f"call {cut}"
+        assert (len(api.batches), set(api.asked.values())) == (1, {1}), f"call {cut}"
+        assert clean(ledger)
+
+
+def test_two_at_once(tmp_path: Path) -> None:
+    """Processes that want the same rows at the same time share one batch, and one of them pays for it."""
+    api = BatchService(states=("in_progress",) * 20 + ("completed",))
+    url = database(tmp_path)
+    Ledger(url).close()
+    queue = shared_queue()
+    with serving(api) as server:
+        children = [process_of(_ask_and_tell, server.url, url, queue) for _ in range(3)]
+        for child in children:
+            child.start()
+        told = [queue.get(timeout=60) for _ in children]
+        for child in children:
+            child.join()
+    assert [found for found, _ in told] == [["2", "4", "6"]] * 3
+    assert sorted(stored for _, stored in told) == [False, True, True]
+    assert (len(api.batches), set(api.asked.values())) == (1, {1})
+
+
+def _ask_and_tell(url: str, database: str, queue: Any) -> None:
+    answers = ask("openai", url, Ledger(database), 1, 2, 3)
+    queue.put((texts(answers), all(answer.stored for answer in answers)))
+
+
+class Limited:
+    """A purse for so many calls."""
+
+    def __init__(self, calls: int) -> None:
+        self.calls, self.settled, self.paid = calls, 0, 0
+
+    def reserve(self, request: Request) -> bool:
+        self.calls -= 1
+        return self.calls >= 0
+
+    def settle(self, request: Request, completion: Any) -> None:
+        self.settled += 1
+        self.paid += completion is not None
+
+
+def test_a_purse_bounds_the_batch(ledger: Ledger) -> None:
+    """Only rows that can be paid are in the batch; the others are not asked."""
+    api, purse = BatchService(), Limited(2)
+    with serving(api) as server:
+        answers = ask("openai", server.url, ledger, 1, 2, 3, purse=purse)
+    assert [answer is engine.UNASKED for answer in answers] == [False, False, True]
+    assert (sum(api.asked.values()), purse.settled, purse.paid) == (2, 2, 2)
+
+
+@pytest.mark.parametrize("theirs", [(1, 2), (1,)], ids=["all", "some"])
+def test_answered_at_the_last_moment(ledger: Ledger, theirs: tuple[int, ...]) -> None:
+    """Rows that another run answers between the look and the claim are neither asked nor paid again."""
+    api = BatchService()
+
+    class Late(Limited):
+        def reserve(self, request: Request) -> bool:
+            if self.calls == 9:
+                ask("openai", server.url, ledger, *theirs)
+            return super().reserve(request)
+
+    purse = Late(9)
+    with serving(api) as server:
+        answers = ask("openai", server.url, ledger, 1, 2, purse=purse)
+    assert texts(answers) == ["2", "4"]
+    assert [answer.stored for answer in answers] == [n in theirs for n in (1, 2)]
+    assert set(api.asked.values()) == {1}
+    assert (purse.settled, purse.paid) == (2, 2 - len(theirs))
+    assert clean(ledger)
+
+
+def test_refusals_inside_a_batch(ledger: Ledger) -> None:
+    """A model's refusal is a failed row, as in a live answer."""
+    refusal = completion(None)
+    refusal["choices"][0]["message"]["refusal"] = "I will not"
+    api = BatchService(answer=lambda body: (200, refusal))
+    with serving(api) as server:
+        (answer,) = ask("openai", server.url, ledger, 1)
+    assert "the model refused: I will not" in (answer.error or "")
+
+
+def test_unknown_words_are_text(ledger: Ledger) -> None:
+    """Line separators inside an answer do not break the result file apart."""
+    api = BatchService(answer=lambda body: (200, completion("one\u2028two\x85three")))
+    with serving(api) as server:
+        assert texts(ask("openai", server.url, ledger, 1, 2)) == ["one\u2028two\x85three"] * 2
+
+
+def test_an_input_file_that_takes_time(ledger: Ledger) -> None:
+    """A batch is made once the service has read its input file."""
+    api = AzureBatchService(upload_state="pending")
+    with serving(api) as server:
+        assert texts(ask("azure", server.url, ledger, 1)) == ["2"]
+        paths = [(call.method, call.path.removeprefix(api.root)) for call in server.calls]
+    assert paths.index(("GET", "/files/file-1")) < paths.index(("POST", "/batches"))
+
+
+def test_a_provider_without_batches() -> None:
+    """``provider.batch=true`` is refused where there is no batch API."""
+    with pytest.raises(ConfigError, match=r"provider\.batch=true"):
+        OpenAICompatible(model="m", base_url="http://127.0.0.1:1/v1", batch=True).check()
+
+
+def test_batch_is_no_part_of_the_key() -> None:
+    """Live and batch answers have the same ledger keys."""
+    live, later = OpenAI(model="m"), OpenAI(model="m", batch=True)
+    assert engine.request_keys(live, questions(1)) == engine.request_keys(later, questions(1))
+    assert json.dumps(dict(later.identity())) == json.dumps(dict(live.identity()))

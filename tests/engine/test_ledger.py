@@ -1,0 +1,101 @@
+"""The ledger keeps what was bought, across processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from runner.core.digest import digest
+from runner.core.errors import ConfigError, RunnerError
+from runner.engine.ledger import Ledger
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/folder/ledger.db"
+
+
+def test_survives(url):
+    """What was put is there for the next process that opens the same database."""
+    Ledger(url).put_many("completion", {"a": {"text": "é"}, "b": {"text": None}})
+    assert Ledger(url).get_many("completion", ["a", "b", "c"]) == {"a": {"text": "é"}, "b": {"text": None}}
+
+
+def test_kinds_are_apart(url):
+    """The same key in two kinds is two entries."""
+    ledger = Ledger(url)
+    ledger.put("file", "k", 1)
+    assert ledger.get("job", "k") is None
+
+
+def test_many_keys(url):
+    """Thousands of keys are read at once, beyond any limit on bound parameters."""
+    ledger = Ledger(url)
+    ledger.put_many("completion", {str(n): n for n in range(5000)})
+    assert len(ledger.get_many("completion", map(str, range(6000)))) == 5000
+
+
+def _claim(url, queue):
+    queue.put(Ledger(url).add("job", "k", "mine"))
+
+
+def test_one_claims(url):
+    """Of several processes that add the same key, exactly one is told that it was first."""
+    Ledger(url).close()
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    processes = [context.Process(target=_claim, args=(url, queue)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    claims = [queue.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+    assert sorted(claims) == [False, False, False, True]
+
+
+def test_opened_at_once(tmp_path):
+    """A file that is not there yet is made by whoever is first; the others wait for it."""
+    files = [f"sqlite:///{tmp_path}/{n // 3}.db" for n in range(90)]
+    with ThreadPoolExecutor(3) as threads:
+        list(threads.map(Ledger, files))
+
+
+def test_remove_and_list(url):
+    """Entries of a kind are listed oldest first, without what was removed."""
+    ledger = Ledger(url)
+    for key in "abc":
+        ledger.put("deployment", key, key.upper())
+    ledger.remove("deployment", "b")
+    assert list(ledger.items("deployment")) == [("a", "A"), ("c", "C")]
+
+
+def test_add_many_keeps_what_is_there(url):
+    """Of many values those are stored whose keys are free; entries of one value are forgotten together."""
+    ledger = Ledger(url)
+    ledger.put("batched", "a", "first")
+    ledger.add_many("batched", dict.fromkeys("abc", "second"))
+    assert ledger.get_many("batched", "abc") == {"a": "first", "b": "second", "c": "second"}
+    ledger.remove_equal("batched", "second")
+    assert dict(ledger.items("batched")) == {"a": "first"}
+
+
+def test_bad_url():
+    """Neither a bad URL nor an unusable folder ends in a traceback."""
+    with pytest.raises(ConfigError, match=r"ledger\.url"):
+        Ledger("nonsense")
+    with pytest.raises(RunnerError, match="cannot open"):
+        Ledger("postgresql://nobody:secret@127.0.0.1:1/none")
+
+
+def test_no_password_in_errors():
+    """The password of a server database does not reach the message."""
+    with pytest.raises(RunnerError) as caught:
+        Ledger("postgresql://nobody:secret@127.0.0.1:1/none")
+    assert "secret" not in str(caught.value)
+
+
+def test_digest_ignores_order():
+    """Equal content has an equal digest, whatever the order of its keys."""
+    assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1}) != digest({"a": 1, "b": [2, 1]})

@@ -1,0 +1,134 @@
+"""Limits are obeyed ahead of the server, by all processes on one ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from itertools import pairwise
+
+import pytest
+
+from runner.core.types import RateLimits
+from runner.engine.ledger import Ledger
+from runner.engine.limits import BURST_S, Booking, Found, Gate, Pace
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def test_spacing(ledger):
+    """Requests start a minute's share apart, after the burst that unused time allows."""
+    booking = Booking(ledger, "k", per_minute=600)
+    starts = [booking.take(1) for _ in range(20)]
+    gaps = [later - earlier for earlier, later in pairwise(starts)]
+    assert gaps == pytest.approx([0.1] * 19, abs=1e-3)
+    assert starts[0] == pytest.approx(time.time() - BURST_S, abs=0.2)
+
+
+def test_two_processes_share(ledger, tmp_path):
+    """Two that book from one ledger together take no more than one alone might."""
+    other = Ledger(f"sqlite:///{tmp_path}/ledger.db")
+    bookings = [Booking(ledger, "k", 6000), Booking(other, "k", 6000)]
+    starts = sorted(booking.take(1) for _ in range(200) for booking in bookings)
+    assert starts[-1] - starts[0] >= 399 / 100 - 0.5
+
+
+def test_amounts(ledger):
+    """Tokens are paced by their number: a large request moves the next one on further."""
+    booking = Booking(ledger, "k", per_minute=60_000)
+    starts = [booking.take(amount) for amount in (500, 2000, 500)]
+    assert starts[1] - starts[0] == pytest.approx(0.5, abs=1e-3)
+    assert starts[2] - starts[1] == pytest.approx(2.0, abs=1e-3)
+
+
+def test_a_refusal_stops_everyone(ledger):
+    """After a 429 nobody starts before the time that the server asked for."""
+
+    async def timed():
+        pace = Pace(ledger, "k", None, None)
+        pace.refused(retry_after=0.2)
+        began = time.monotonic()
+        await asyncio.gather(*(pace.acquire(1) for _ in range(3)))
+        return time.monotonic() - began
+
+    assert asyncio.run(timed()) >= 0.2
+
+
+def test_unknown_rate_is_found():
+    """Without limits nothing is held back; a refusal sets the rate below what was admitted, once a moment."""
+    now = [100.0]
+    found = Found(lambda: now[0])
+    for _ in range(50):
+        found.answered(None)
+    assert math.isinf(found.rate)
+    found.refused()
+    found.refused()
+    assert found.rate == pytest.approx(50 * 0.85)
+    now[0] += 2
+    found.take()
+    assert found.rate > 50 * 0.85
+
+
+def test_headers_tell_the_rate():
+    """A limit in an answer's headers is taken before any refusal."""
+    now = [100.0]
+    found = Found(lambda: now[0])
+    found.answered(RateLimits(requests=600))
+    assert found.rate == 10
+    for _ in range(60):
+        now[0] += 2
+        found.take()
+    assert found.rate == 10, "raised above what the server told"
+
+
+def test_few_refusals_where_nobody_tells():
+    """Of what a server admits 90% and more is used; after the first burst it refuses less than 1%."""
+    now, allowance, sent, refused = [100.0], 50.0, 0, 0
+    found = Found(lambda: now[0])
+    for _ in range(50):  # what is under way when the first refusal comes
+        found.answered(None)
+    found.refused()
+    now[0] += 1
+    while now[0] < 400:
+        start = max(now[0], found.take())
+        allowance, now[0] = min(50.0, allowance + 50 * (start - now[0])), start
+        sent += 1
+        if allowance >= 1:
+            allowance -= 1
+            found.answered(None)
+        else:
+            refused += 1
+            found.refused()
+            now[0] += 1
+            allowance = min(50.0, allowance + 50)
+    assert refused < 0.01 * sent
+    assert sent - refused > 0.9 * 50 * 300
+
+
+def test_fewer_at_once_while_the_server_fails():
+    """A fault halves what is under way, successes bring it back, and it never stops altogether."""
+
+    async def peak(gate):
+        running = most = 0
+
+        async def one():
+            nonlocal running, most
+            async with gate:
+                running += 1
+                most = max(most, running)
+                await asyncio.sleep(0.01)
+                running -= 1
+
+        await asyncio.gather(*(one() for _ in range(40)))
+        return most
+
+    gate = Gate(8)
+    assert asyncio.run(peak(gate)) == 8
+    gate.failed()
+    assert asyncio.run(peak(gate)) == 4
+    for _ in range(60):
+        gate.succeeded()
+    assert asyncio.run(peak(gate)) == 8

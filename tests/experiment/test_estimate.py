@@ -1,0 +1,169 @@
+"""``runner estimate``: bounds that hold, without a call, a key or a trace."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from adding import PRICES, Sums, answer
+from servers import serving
+
+from runner.core import tokens
+from runner.core.types import Message
+from runner.experiment import estimate
+from runner.money import forecast as outlook
+
+
+@pytest.fixture
+def sums(runner):
+    with serving(answer) as server:
+        yield Sums(runner, server)
+
+
+def told(sums: Sums, *overrides: str) -> list[estimate.Point]:
+    """The points of an estimate, as they are before they are printed."""
+    shown: list[estimate.Point] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runner.cli.estimate.show", shown.extend)
+        outcome = sums.estimate(*overrides)
+    assert (outcome.code, sums.server.calls) == (0, []) or sums.server.calls
+    return shown
+
+
+LIMIT = "hyperparameter.max_tokens=4"
+
+
+def test_bounds_hold(sums):
+    """What a run costs lies between the bounds that were told before it."""
+    (point,) = told(sums, LIMIT)
+    assert sums.server.calls == []
+    low, high = point.usd
+    sums(LIMIT)
+    assert low is not None
+    assert high is not None
+    assert low <= sums.records()[0].figures["cost_usd"] <= high
+
+
+def test_bounds_are_tokens_times_price(sums):
+    """The low bound is one token an answer, the high one ``max_tokens``."""
+    (point,) = told(sums, LIMIT)
+    read = 10 * tokens.chat(["3 + 3"])
+    assert (point.answers.read, point.answers.written) == ((read, read), (10, 40))
+    price = PRICES["adder"]
+    assert point.usd == (
+        pytest.approx((read * price["input"] + 10 * price["output"]) / 1e6),
+        pytest.approx((read * price["input"] + 40 * price["output"]) / 1e6),
+    )
+
+
+def test_nothing_is_left_behind(sums, monkeypatch):
+    """An estimate needs no key and writes no record, no folder of a run and no tracking store."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for more in ([], ["-m", "hyperparameter.max_tokens=4,5"]):
+        outcome = sums.estimate("provider.api_key_env=OPENAI_API_KEY", "tracking=mlflow", *more)
+        assert (outcome.code, outcome.err, sums.server.calls) == (0, "", [])
+    left = {file.relative_to(sums.folder).as_posix() for file in sums.folder.rglob("*") if file.is_file()}
+    assert {name for name in left if not name.startswith("mine/")} <= {"rows.jsonl", "outputs/ledger.db"}
+
+
+def test_what_the_ledger_has_is_free(sums):
+    """After half of the rows are bought only the other half is estimated, at the length of the first."""
+    sums(LIMIT, "++dataset.limit=5")
+    sums.server.calls.clear()
+    (point,) = told(sums, LIMIT)
+    assert (point.rows, point.answers.stored, point.answers.calls) == (10, 5, 5)
+    assert point.answers.read[0] == pytest.approx(5 * 10)  # the server counted 10 for each of the first ones
+    assert point.answers.written[0] == 5 * 2
+    assert sums.server.calls == []
+
+
+def test_shared_rows_are_counted_once(sums):
+    """Points that ask the same share the cost; the first one is told it."""
+    points = told(sums, LIMIT, "-m", "++dataset.limit=4,10", "metric=accuracy,exact_agreement")
+    assert [point.answers.calls for point in points] == [4, 6, 0, 0]
+
+
+def test_a_judge_is_bounded(sums):
+    """Answers that are not there yet are in the judge's prompt with their longest length."""
+    (point,) = told(sums, LIMIT, *sums.judge, "judge.hyperparameter.max_tokens=3")
+    work = point.judgments
+    assert work is not None
+    assert (work.calls, work.written) == (10, (10, 30))
+    asked = 10 * tokens.chat(["grade  for 3 + 3"])
+    assert work.read == (asked + 10 * 1, asked + 10 * 4)
+    low, high = point.usd
+    sums(LIMIT, *sums.judge, "judge.hyperparameter.max_tokens=3")
+    assert (low or 0) <= sums.records()[0].figures["cost_usd"] <= (high or 0)
+
+
+def test_a_judge_of_stored_answers(sums):
+    """Where answers are there the judge's prompts are known, and so is which judgments are there."""
+    judged = [*sums.judge, "judge.hyperparameter.max_tokens=3"]
+    sums(LIMIT, *judged, "++dataset.limit=5")
+    sums.server.calls.clear()
+    (point,) = told(sums, LIMIT, *judged)
+    assert point.judgments is not None
+    assert (point.judgments.stored, point.judgments.calls) == (5, 5)
+    assert sums.server.calls == []
+
+
+def test_a_changed_judge_pays_no_answers(sums):
+    """A sweep over judges buys the answers once and the judgments for each of them."""
+    points = told(sums, LIMIT, *sums.judge, "-m", "judge.hyperparameter.max_tokens=3,4")
+    assert [point.answers.calls for point in points] == [10, 0]
+    assert [point.judgments.calls for point in points if point.judgments] == [10, 10]
+
+
+def test_time_by_pace(sums):
+    """With a pace set the estimate says how long the calls take at least."""
+    outcome = sums.estimate(LIMIT, "provider.requests_per_minute=2")
+    assert "at least 5.0 min" in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["provider.model=nobody"], "openai_compatible/nobody: no price is known"),
+        (["hyperparameter.max_tokens=null"], "no upper bound: hyperparameter.max_tokens is not set"),
+    ],
+)
+def test_what_is_not_known_is_said(sums, overrides, words):
+    """A price or a bound that is not known is a question mark with its reason, not a number."""
+    outcome = sums.estimate(*overrides)
+    assert words in outcome.out
+    assert outcome.out.splitlines()[1].endswith("?")
+
+
+def test_the_table_of_a_sweep(sums):
+    """One line per point with what sets it apart, and the total."""
+    lines = sums.estimate("-m", "hyperparameter.max_tokens=4,5").out.splitlines()
+    assert [line.split()[0] for line in lines[:4]] == [
+        "point",
+        "hyperparameter.max_tokens=4",
+        "hyperparameter.max_tokens=5",
+        "total",
+    ]
+    first, second, total = (float(line.split()[-1]) for line in lines[1:4])
+    assert total == pytest.approx(first + second, abs=2e-4)
+    assert any(re.search(r"\$1000 in and \$10000 out", line) for line in lines[4:])
+
+
+def test_training_is_counted_once(runner, tmp_path, monkeypatch):
+    """A sweep over checkpoints trains once: the first point that needs it is told tokens and dollars."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with serving(answer) as server:
+        sums = Sums(runner, server, rows=40)
+        split = "+dataset.split.fractions={train: 0.5, test: 0.5}"
+        openai = ["provider=openai", "provider.model=gpt-4.1-nano", "finetune=supervised", split]
+        points = told(sums, *openai, "hyperparameter.n_epochs=2", "-m", "checkpoint=base,1,last")
+    trained = [point.trained for point in points]
+    assert trained == [0, pytest.approx(40 * tokens.chat(["3 + 3", "4"]), rel=0.1), 0]
+    assert points[1].training_usd == pytest.approx(trained[1] * 1.5 / 1e6)
+    assert [point.answers.calls for point in points] == [20, 20, 20]
+    assert server.calls == []
+
+
+def test_marks_are_measured():
+    """A place where an answer will stand counts as many tokens as that answer may have."""
+    chat: list[Message] = [{"role": "user", "content": f"a {outlook.MARK} b {outlook.MARK}"}]
+    assert outlook.size(chat, 50) - outlook.size(chat, 0) == 100

@@ -1,0 +1,168 @@
+"""Published numbers, reproduced from recordings by the very commands that the experiment files show."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from commandline import CommandLine
+from places import ROOT
+from scipy import stats
+
+from runner.core.paths import CONF
+from runner.records.record import Record
+
+DOCS = ROOT / "docs" / "reproduction.md"
+ROW = re.compile(r"\| (?P<figures>\d+) \| (?P<met>\d+) \| `(?P<command>runner [^`]*)` \|$", re.MULTILINE)
+
+
+def commands(experiment: str) -> list[str]:
+    """The commands on top of an experiment file that need no model."""
+    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
+    shown = [line.removeprefix("#   ") for line in lines if line.startswith("#   runner ")]
+    return [command for command in shown if " provider=" not in command]
+
+
+def documented() -> dict[str, tuple[int, int]]:
+    """Command to figures compared and figures met, as the docs say."""
+    return {row["command"]: (int(row["figures"]), int(row["met"])) for row in ROW.finditer(DOCS.read_text())}
+
+
+def replay(runner: CommandLine, experiment: str) -> list[Record]:
+    """Run these commands, compare the figures that the docs count, and give the records."""
+    for command in commands(experiment):
+        assert runner(*command.split()[1:], "tracking=none").code == 0
+    records = runner.records()
+    assert all(record.figures["answered"] == record.figures["n"] for record in records)
+    met = [row["agrees"] is True for record in records for row in record.reference]
+    counts = [documented()[command] for command in commands(experiment)]
+    assert (len(met), sum(met)) == (sum(figures for figures, _ in counts), sum(met for _, met in counts))
+    return records
+
+
+def value(record: Record, metric: str) -> float:
+    measured = record.scores[metric].value
+    assert measured is not None
+    return measured
+
+
+def missed(records: list[Record]) -> list[str]:
+    """The metrics that differ from their published figure."""
+    return [row["metric"] for record in records for row in record.reference if row["agrees"] is not True]
+
+
+STATISTICS = {
+    "correct_False": "pairwise_ab",
+    "correct_True": "pairwise_ba",
+    "correct_average": "pairwise",
+    "correct_both": "pairwise_both",
+    "equal": "pairwise_agreement",
+    "kappa_agreement": "pairwise_agreement_kappa",
+    "kappa_False": "pairwise_odd_kappa_ab",
+    "kappa_True": "pairwise_odd_kappa_ba",
+    "kappa_average": "pairwise_odd_kappa",
+}
+
+
+def statistics(shared: Path, record: Record) -> dict[str, float]:
+    """What LLMBar published beside the recording that this run replayed."""
+    recording = record.config["dataset"]["url"].split("/Dataset/")[1]
+    file = shared / "llmbar" / "Dataset" / recording.replace("result.json", "statistics.json")
+    printed = {name: str(text).split("= ")[-1] for name, text in json.loads(file.read_text()).items()}
+    return {n: float(t[:-1]) / 100 if t.endswith("%") else float(t) for n, t in printed.items()}
+
+
+@pytest.mark.parametrize(("experiment", "runs"), [("llmbar", 15), ("llmbar_rating", 3)])
+def test_llmbar(runner: CommandLine, shared_data: Path, experiment: str, runs: int) -> None:
+    """All nine figures of each recorded run, to the last digit of the statistics files themselves."""
+    records = replay(runner, experiment)
+    assert len(records) == runs
+    assert missed(records) == []
+    for record in records:
+        for name, published in statistics(shared_data, record).items():
+            assert value(record, STATISTICS[name]) == pytest.approx(published, abs=1e-12), name
+
+
+def test_unieval(runner: CommandLine, shared_data: Path) -> None:
+    """Three correlations of six aspects and two more benchmarks; SciPy on the raw file says the same."""
+    records = replay(runner, "unieval")
+    assert missed(records) == []
+    params = records[0].config["dataset"]["params"]
+    file = shared_data / "unieval/reproduce/unieval_predict" / params["files"][params["benchmark"]]
+    rows = json.loads(file.read_text())
+    said, meant = ([row[side][params["aspect"]] for row in rows] for side in ("predict_scores", "scores"))
+    assert value(records[0], "kendall") == pytest.approx(stats.kendalltau(said, meant).statistic)
+
+
+def test_pandalm(runner: CommandLine, shared_data: Path) -> None:
+    """Accuracy, macro scores, the people's kappas and label counts; judged as two of three people did."""
+    records = replay(runner, "pandalm")
+    assert missed(records) == []
+    folder = shared_data / "pandalm/data"
+    people = json.loads((folder / "testset-v1.json").read_text())
+    judge = json.loads((folder / "pandalm-7b-testset-v1.json").read_text())
+    votes = [sorted(row[f"annotator{n}"] for n in (1, 2, 3))[1] for row in people]
+    right = sum(str(row["pandalm_result"]) == str(vote) for row, vote in zip(judge, votes, strict=True))
+    assert value(records[1], "accuracy") == pytest.approx(right / 999)
+
+
+def test_pandalm_models(runner: CommandLine, shared_data: Path) -> None:
+    """Wins, losses and ties of each two models; only the cell that is printed the wrong way round differs."""
+    records = replay(runner, "pandalm_models")
+    assert missed(records) == ["people_1", "people_2"] * 2
+    people = json.loads((shared_data / "pandalm/data/testset-v1.json").read_text())
+    pairs = {record.config["dataset"]["params"]["models"] for record in records}
+    assert pairs == {row["cmp_key"] for row in people}
+
+
+def published_alphas(shared: Path) -> dict[str, float]:
+    """The last column of JUDGE-BENCH's table, by data set."""
+    table = (shared / "judge_bench/results/models_per_dataset_score.tex").read_text()
+    cells = re.findall(r"\{blue!25\}|\{red!25\}([\w-]+) \(\d+\).*& ([\d.]+) \\\\$", table, re.MULTILINE)
+    return {name: float(alpha) for name, alpha in cells if alpha}
+
+
+def test_judge_bench(runner: CommandLine, shared_data: Path) -> None:
+    """Alphas as in the paper's table and upper bounds; none where one person alone has answered."""
+    records = {record.tags["dataset"].partition("/")[2]: record for record in replay(runner, "judge_bench")}
+    assert missed(list(records.values())) == []
+    table = published_alphas(shared_data)
+    assert round(value(records["dices_crowd"], "alpha"), 2) == table["dices-350-crowdsourced"]
+    assert round(value(records["inferential_strategies"], "alpha"), 2) == table["inferential-strategies"]
+    for alone in ("cola", "dices_expert", "llmbar_natural"):
+        assert records[alone].scores["alpha"].value is None
+
+
+def test_judge_bench_recipes(runner: CommandLine, shared_data: Path) -> None:
+    """Alphas in full as in the results file, their mean as in the paper's table, and upper bounds."""
+    records = replay(runner, "judge_bench_recipes")
+    assert missed(records) == []
+    file = shared_data / "judge_bench/results/regular/recipe-crowd-sourcing-data.json"
+    published = next(iter(json.loads(file.read_text()).values()))
+    measured = {record.config["dataset"]["params"]["aspect"]: value(record, "alpha") for record in records}
+    assert measured == pytest.approx({name: row["krippendorff_alpha"] for name, row in published.items()})
+    mean = round(sum(measured.values()) / len(measured), 2)
+    assert mean == published_alphas(shared_data)["recipe-crowd-sourcing-data"]
+
+
+def test_fib_split(runner: CommandLine, shared_data: Path) -> None:
+    """Made from the source files, both splits are the published files row for row, in their order."""
+    records = replay(runner, "fib_split")
+    assert missed(records) == []
+    numbers = [value(record, "fingerprint") for record in records]
+    assert numbers[:2] == numbers[2:]
+    lines = (shared_data / "tcapelle_mistral_wandb/data/fib-val.jsonl").read_text().splitlines()
+    labels = {0: "inconsistent", 1: "consistent"}
+    rows = [(r["premise"], r["hypothesis"], labels[r["target"]]) for r in map(json.loads, lines)]
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    assert numbers[3] == int(sha256(text.encode()).hexdigest()[:12], 16)
+
+
+def test_the_docs_show_the_commands_of_the_experiments() -> None:
+    """A command that is changed in its experiment file is changed in the docs."""
+    names = {command.split()[1].removeprefix("experiment=") for command in documented()}
+    assert len(names) == 8
+    assert {command for name in names for command in commands(name)} == set(documented())

@@ -1,0 +1,99 @@
+"""Published figures: how they are written, and when a measured one agrees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runner.config.schema import ReferenceConfig, RunnerConfig
+from runner.config.validate import validate
+from runner.core.errors import ConfigError
+from runner.core.types import Score
+from runner.experiment.reference import compare, figure_of, published
+
+MEASURED = {"accuracy": Score(0.57504, 0.5, 0.6, 100), "alpha": Score(None)}
+
+
+def agrees(value: Any, **config: Any) -> bool | None:
+    """Whether a published accuracy agrees with a measured 0.57504 (0.5 to 0.6)."""
+    return compare(ReferenceConfig(figures={"accuracy": value}, **config), MEASURED)[0]["agrees"]
+
+
+@pytest.mark.parametrize(
+    ("written", "value", "half_digit"),
+    [
+        (0.85, 0.85, 0.005),
+        ("0.850", 0.85, 0.0005),
+        (105, 105, 0.5),
+        ("57.50%", 0.575, 0.00005),
+        ("83/92", 83 / 92, 0),
+        (-0.05, -0.05, 0.005),
+        (9e-05, 0.00009, 0.000005),
+    ],
+)
+def test_a_figure_is_written_as_the_paper_prints_it(written: Any, value: float, half_digit: float) -> None:
+    """Numbers, text that keeps a last 0, percentages and fractions; the last printed digit is known."""
+    figure = figure_of(written, "here")
+    assert figure.value == pytest.approx(value, abs=1e-15)
+    assert figure.half_digit == pytest.approx(half_digit, abs=1e-15)
+    assert figure.printed == str(written)
+
+
+@pytest.mark.parametrize("written", ["high", "1/0", "1/2/3", True, "nan", ".5%%"])
+def test_what_is_no_figure_is_refused_by_its_key(written: Any) -> None:
+    """A word, an impossible fraction, a truth value: an error that names the place."""
+    with pytest.raises(ConfigError, match=r"reference\.figures\.accuracy: .* is not a number"):
+        agrees(written)
+
+
+def test_a_figure_inside_the_interval_or_the_tolerance_agrees() -> None:
+    """The default, for runs that ask a model anew."""
+    assert agrees(0.59) is True
+    assert agrees(0.61) is False
+    assert agrees(0.61, tolerance=0.04) is True
+
+
+def test_exact_wants_the_printed_digits_and_no_interval() -> None:
+    """For replays: the measured value rounds to the published one, or differs by the tolerance at most."""
+    assert agrees(0.59, exact=True) is False
+    assert agrees("57.50%", exact=True) is True
+    assert agrees("57.51%", exact=True) is False
+    assert agrees("57.51%", exact=True, tolerance=0.0001) is True
+    assert agrees("23/40", exact=True) is False
+
+
+def test_what_has_no_measured_value_neither_agrees_nor_disagrees() -> None:
+    """A score that is undefined leaves the question open."""
+    assert compare(ReferenceConfig(figures={"alpha": 0.3}), MEASURED)[0]["agrees"] is None
+
+
+def test_the_case_of_a_run_picks_its_figures() -> None:
+    """A mapping per case; a case that was not published gives no rows."""
+    cases = {"base": {"accuracy": 0.5}, "last": {"accuracy": 0.9}}
+    assert published(ReferenceConfig(case="last", figures=cases))["accuracy"].value == 0.9
+    assert compare(ReferenceConfig(case="2", figures=cases), MEASURED) == []
+    with pytest.raises(ConfigError, match=r"reference\.case must say"):
+        published(ReferenceConfig(figures=cases))
+
+
+def test_columns_name_the_figures_of_a_list() -> None:
+    """A table as in the paper: names once, a row of figures per case, null where there is none."""
+    config = ReferenceConfig(case="a", columns=["accuracy", "f1"], figures={"a": [0.5, None], "b": [0.5]})
+    assert list(published(config)) == ["accuracy"]
+    config.case = "b"
+    with pytest.raises(ConfigError, match=r"reference\.figures\.b: .* nor 2 values"):
+        published(config)
+
+
+def test_a_figure_that_is_not_measured_stays_open() -> None:
+    """A run with other metrics shows the published figure without a verdict."""
+    (row,) = compare(ReferenceConfig(figures={"recall": 0.5}), MEASURED)
+    assert (row["published"], row["measured"], row["agrees"]) == (0.5, None, None)
+
+
+def test_unreadable_figures_stop_a_run_before_it_starts() -> None:
+    """They are read when the config is checked, not when everything has been paid."""
+    config = RunnerConfig(reference=ReferenceConfig(figures={"accuracy": "high"}))
+    with pytest.raises(ConfigError, match=r"reference\.figures\.accuracy"):
+        validate(config)

@@ -1,0 +1,177 @@
+"""A run from the command line to its record: a user's own config folder, a real server."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+from servers import Call, Reply, completion, serving
+
+from runner.records.record import PREDICTIONS
+
+ROWS = [{"question": f"Is {n} even or odd?", "target": "even" if n % 2 == 0 else "odd"} for n in range(20)]
+CONFIG = {
+    "dataset/even.yaml": """
+        name: even
+        path: rows.jsonl
+        """,
+    "prompt/even.yaml": """
+        name: even
+        user: "{{ question }}"
+        parser: {_target_: runner.parse.Label, labels: [even, odd]}
+        """,
+    "judge/even.yaml": """
+        defaults: [correctness, _self_]
+        name: even
+        prompt: {name: even, user: "judge {{ target }} {{ completion }}"}
+        """,
+}
+HALVES = "+dataset.split.fractions={train: 0.5, test: 0.5}"
+EXPERIMENT = ["--config-dir", "mine", "dataset=even", "prompt=even", "metric=accuracy", "tracking=none"]
+
+
+def even(call: Call) -> Reply:
+    """A model that knows what is even, but stammers at 5; and judges what it said."""
+    words = call.json["messages"][-1]["content"].split()
+    if words[0] == "nothing":
+        return Reply({"error": {"message": "unreadable"}}, status=400)
+    if words[0] == "judge":
+        return Reply(completion("correct" if words[1] == words[2] else "incorrect"))
+    return Reply(completion("hm" if words[1] == "5" else "even" if int(words[1]) % 2 == 0 else "odd"))
+
+
+@pytest.fixture
+def server():
+    with serving(even) as running:
+        yield running
+
+
+@pytest.fixture
+def command(runner, server):
+    """The command line with a small experiment in the user's own folder."""
+    for name, text in CONFIG.items():
+        file = runner.folder / "mine" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join(line.strip() for line in text.strip().splitlines()))
+    (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    provider = ["provider=openai_compatible", f"provider.base_url={server.url}/v1", "provider.model=m"]
+    return lambda *more, first=(): runner(*first, *EXPERIMENT, *provider, *more)
+
+
+def frame_of(runner) -> pl.DataFrame:
+    return pl.read_parquet(max(runner.folder.glob(f"outputs/runs/*/{PREDICTIONS}")))
+
+
+def test_record(command, runner, server):
+    """A run leaves scores and counts, and of every row the messages, the completion and the prediction."""
+    assert command().code == 0
+    record = runner.records()[0]
+    assert (record.status, record.figures["n"], record.figures["calls"]) == (
+        "finished",
+        20,
+        len(server.calls),
+    )
+    assert record.scores["accuracy"].value == pytest.approx(0.95)
+    assert record.scores["accuracy_parsed"].value == 1.0
+    row = frame_of(runner).row(5, named=True)
+    assert (row["completion"], row["prediction"], row["target"]) == ("hm", None, "odd")
+    assert row["messages"] == [{"role": "user", "content": "Is 5 even or odd?"}]
+
+
+def test_second_run_is_free(command, runner, server):
+    """The same run again asks nothing and scores the same."""
+    command()
+    asked = len(server.calls)
+    command()
+    first, second = runner.records()
+    assert len(server.calls) == asked
+    assert second.scores == first.scores
+    assert second.figures["calls"] == 0
+
+
+def test_shots_come_from_train(command, runner, server):
+    """Shots are rows of the train split, logged per row, and stand before the question."""
+    assert command(HALVES, "hyperparameter.n_shot=2").code == 0
+    frame = frame_of(runner)
+    assert frame["shots"].list.len().unique().to_list() == [2]
+    assert not set(frame["shots"].explode()) & set(frame["id"])
+    assert [turn["role"] for turn in server.calls[0].json["messages"]] == ["user", "assistant"] * 2 + ["user"]
+
+
+def test_judge(command, runner, server):
+    """A judge's verdicts are scored like predictions, and its calls are cached and counted like others."""
+    assert command("judge=even", "metric=verdict_share").code == 0
+    command("judge=even", "metric=verdict_share")
+    first, second = runner.records()
+    assert first.figures["judge_calls"] > 0
+    assert second.figures["judge_calls"] == 0
+    frame = frame_of(runner)
+    right = (frame["completion"] == frame["target"]).mean()
+    assert first.scores["verdict_share"].value == pytest.approx(right)
+
+
+def test_sweep(command, runner):
+    """A sweep runs every point, names the failed one with its reason, and exits with 1."""
+    outcome = command(HALVES, "-m", "hyperparameter.n_shot=0,1,99")
+    records = runner.records()
+    assert outcome.code == 1
+    assert [record.swept for record in records] == [{"hyperparameter.n_shot": n} for n in (0, 1, 99)]
+    assert [record.status for record in records] == ["finished", "finished", "failed"]
+    assert "[2] failed: hyperparameter.n_shot=99, but the train split has 10 rows" in outcome.out
+
+
+UNMEASURABLE = {
+    "an objective": (["objective=f1"], "objective: 'f1' is no metric", None),
+    "a metric's column": (["+metric.accuracy.group=document"], "no column 'document'", None),
+    "a column of the judge's": (["metric=verdict_share"], "no column 'verdict'", None),
+    "probabilities": (
+        ["metric=brier", "+dataset.params={positive: odd}"],
+        "no column 'probability'",
+        None,
+    ),
+    "the judge's template": (["judge=even", "judge.prompt.user='{{ complettion }}'"], "'complettion'", None),
+    "a gold value that cannot be read": ([], "'perhaps' cannot be read by prompt.parser", "perhaps"),
+    "a gold value that is missing": ([], "column 'target' has no value in 1 rows", ""),
+}
+
+
+@pytest.mark.parametrize(("overrides", "message", "gold"), UNMEASURABLE.values(), ids=UNMEASURABLE)
+def test_refused_before_the_first_call(command, runner, server, overrides, message, gold):
+    """What could not be measured afterwards is told while nothing is paid, by ``estimate`` too."""
+    if gold is not None:
+        rows = [*ROWS, {"question": "Is 21 even or odd?", "target": gold or None}]
+        (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for name in ((), ("estimate",)):
+        outcome = command(*overrides, first=name)
+        assert outcome.code in (1, 2)
+        assert message in outcome.err
+    assert not server.calls
+
+
+@pytest.mark.parametrize(
+    "asked", ["hyperparameter.logprobs=0", "+provider.options={logprobs: true, top_logprobs: 2}"]
+)
+def test_probabilities_that_are_asked_for(command, server, asked):
+    """They are not there before the answers, and so missed only where a server leaves them out."""
+    outcome = command("metric=brier", "+dataset.params={positive: odd}", asked)
+    assert "no column 'probability'" in outcome.err
+    assert server.calls
+
+
+def test_objective(command, server):
+    """A user's metric is not called without answers, so its names are known, and checked, after them."""
+    own = ["+metric.own={_target_: builtins.len, _partial_: true}", "~metric.accuracy"]
+    assert command(*own, "objective=own").code == 0
+    outcome = command(*own, "objective=owl")
+    assert outcome.code == 2
+    assert "objective: 'owl' is no metric; did you mean 'own'?" in outcome.err
+    assert server.calls
+
+
+def test_no_row_answered(command, runner, server):
+    """A run in which every row fails is a failed run with the reason, not a score of zero."""
+    outcome = command("prompt.user='nothing to see'")
+    assert outcome.code == 1
+    assert "none of the 20 rows was answered; the first: " in outcome.err
+    assert runner.records()[0].status == "failed"

@@ -1,0 +1,122 @@
+"""Who pays for a training, and what happens where the budget does not cover it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+from hosted import KEY, OpenAIApi
+from servers import serving
+
+from runner.config.schema import FinetuneConfig, HyperparameterConfig
+from runner.core.errors import BudgetError, RunnerError
+from runner.engine.ledger import Ledger
+from runner.experiment.spending import Spending
+from runner.money import forecast as outlook
+from runner.money.budget import Budget
+from runner.money.prices import Price
+from runner.pipeline import finetune
+from runner.pipeline.training import training_file
+from runner.providers.openai import OpenAI
+from runner.providers.openai.tuning import OpenAITuner
+
+FILE = training_file(
+    "facts",
+    [
+        [{"role": "user", "content": f"{n}+1?"}, {"role": "assistant", "content": str(n + 1)}]
+        for n in range(10)
+    ],
+)
+ORDER = finetune.Order(
+    {"provider": "openai"}, (FILE,), None, HyperparameterConfig(n_epochs=3), FinetuneConfig(poll_s=0.0)
+)
+PRICE = Price(1.0, 1.0, training=1000.0)
+BILLED = 999 * 1000 / 1e6  # the server says that it trained on 999 tokens
+ROWS = pl.DataFrame({"cost_usd": [0.0], "stored": [False]})
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return Ledger(f"sqlite:///{tmp_path}/ledger.db")
+
+
+def train(ledger: Ledger, api: OpenAIApi, limit: float | None = None, price: Price = PRICE) -> Spending:
+    """One run's training at a server."""
+    budget = None if limit is None else Budget(ledger, "run", limit)
+    with serving(api) as server, Spending(ledger, budget, None, None) as spending:
+        rest: Any = lambda seconds: None  # noqa: E731 - a named function would only repeat it
+        tuner = OpenAITuner(OpenAI(model="m", base_url=f"{server.url}/v1"), rest)
+        with spending.training(ORDER, price) as bill:
+            finetune.tune(ORDER, tuner, ledger, bill.watching(lambda status: None), bill.pay)
+    return spending
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+
+def test_one_run_pays_and_all_tell(ledger):
+    """The run that starts a training pays what the provider bills; the next one tells it and pays nothing."""
+    api = OpenAIApi()
+    first, second = (train(ledger, api).figures(ROWS) for _ in range(2))
+    assert (first["cost_usd"], first["training_usd"]) == (pytest.approx(BILLED), pytest.approx(BILLED))
+    assert (second["cost_usd"], second["cost_usd_total"]) == (0, pytest.approx(BILLED))
+
+
+def test_an_unknown_training_price_hides_the_cost(ledger):
+    """Without a price for training there is no cost of the run, rather than one that is too low."""
+    assert train(ledger, OpenAIApi(), price=Price(1.0, 1.0)).figures(ROWS) == {}
+
+
+def test_a_budget_is_settled_by_the_bill(ledger):
+    """What was set aside by the estimate is replaced by what the provider says."""
+    train(ledger, OpenAIApi(), limit=5.0)
+    assert Budget(ledger, "run", 5.0).spent == pytest.approx(BILLED)
+
+
+def test_too_dear_a_training_is_not_started(ledger):
+    """Where the budget does not cover it nothing is uploaded, and the job can still be made later."""
+    api = OpenAIApi()
+    with pytest.raises(BudgetError, match="the training would cost about"):
+        train(ledger, api, limit=0.01)
+    assert (api.files, api.jobs) == ({}, {})
+    train(ledger, api, limit=5.0)
+    assert len(api.jobs) == 1
+
+
+def test_a_failed_training_is_not_billed(ledger):
+    """A job that fails costs nothing, and its money is there for something else."""
+    with pytest.raises(RunnerError, match="failed"):
+        train(ledger, OpenAIApi(states=("queued", "failed")), limit=5.0)
+    assert Budget(ledger, "run", 5.0).spent == pytest.approx(0.0)
+
+
+def test_hosting_is_billed_by_the_hour(ledger, monkeypatch):
+    """A deployment costs by the hour while it stands, unless its tier is free or its price not known."""
+    now = [0.0]
+    monkeypatch.setattr("runner.experiment.spending.time.monotonic", lambda: now[0])
+    dear, free = Hosted({"sku": "GlobalStandard"}), Hosted({"sku": "DeveloperTier"})
+    cases = [(dear, Price(1, 1, hosting_per_hour=1.7), 0.85), (dear, PRICE, None), (free, PRICE, 0.0)]
+    for provider, price, usd in cases:
+        spending = Spending(ledger, None, None, None)
+        spending.start_hosting(provider, price)
+        now[0] += 1800
+        spending.end_hosting()
+        assert spending.figures(ROWS).get("cost_usd") == usd
+
+
+class Hosted:
+    """As much of a provider as says how its models are hosted."""
+
+    name = model = "azure"
+
+    def __init__(self, deployment: dict[str, str]) -> None:
+        self.deployment = deployment
+
+
+@pytest.mark.parametrize(("epochs", "times"), [(3, 3), (None, 10)])
+def test_trained_tokens(epochs, times):
+    """A training bills its rows once per epoch; without a number, as often as the service chooses."""
+    assert outlook.trained([FILE], epochs) == times * outlook.trained([FILE], 1)

@@ -1,0 +1,176 @@
+"""A budget holds across workers and processes, stops cleanly, and refuses what it cannot bound."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+import pytest
+from adding import ADDER, GRADER, INPUT, OUTPUT, Sums, answer
+from servers import serving
+
+from runner.core.types import Completion, Request, Sampling
+from runner.engine.ledger import Ledger
+from runner.money.budget import Budget, Drawn, most
+from runner.money.prices import Price
+
+PRICE = Price(1000.0, 10000.0)
+REQUEST = Request(({"role": "user", "content": "1 + 1"},), Sampling(max_tokens=OUTPUT))
+ANSWER = Completion("2", input_tokens=INPUT, output_tokens=OUTPUT)
+COST = PRICE.cost(ANSWER) or 0.0
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+@pytest.fixture
+def sums(runner):
+    with serving(answer) as server:
+        yield Sums(runner, server, rows=40)
+
+
+def buy(url: str, limit: float, calls: int) -> int:
+    """A worker process: as many answers as the budget allows, at most ``calls``."""
+    ledger = Ledger(url)
+    purse = Drawn(Budget(ledger, "sweep", limit), PRICE)
+    bought = 0
+    for _ in range(calls):
+        request = Request(REQUEST.messages, REQUEST.sampling)
+        if not purse.reserve(request):
+            break
+        purse.settle(request, ANSWER)
+        bought += 1
+    purse.close()
+    return bought
+
+
+def test_many_processes_stay_below(url):
+    """Four processes that share a budget spend nearly all of it and not more."""
+    Ledger(url).close()
+    context = multiprocessing.get_context("spawn")
+    limit = 100 * COST
+    with ProcessPoolExecutor(4, mp_context=context) as pool:
+        bought = list(pool.map(buy, [url] * 4, [limit] * 4, [60] * 4))
+    assert 85 <= sum(bought) <= 100
+    assert Budget(Ledger(url), "sweep", limit).spent == pytest.approx(sum(bought) * COST)
+
+
+def test_in_flight_calls_are_counted(url):
+    """Calls that are under way hold what they may cost at most, so that together they cannot overshoot."""
+    purse = Drawn(Budget(Ledger(url), "run", 3.5 * most(PRICE, REQUEST)), PRICE)
+    requests = [Request(REQUEST.messages, REQUEST.sampling) for _ in range(5)]
+    assert [purse.reserve(request) for request in requests] == [True, True, True, False, False]
+
+
+def test_what_is_not_spent_is_put_back(url):
+    """A failed call costs nothing, an answer what it cost; the rest is there for others."""
+    budget = Budget(Ledger(url), "run", 10.0)
+    purse = Drawn(budget, PRICE)
+    for completion in (None, ANSWER):
+        purse.reserve(REQUEST)
+        purse.settle(REQUEST, completion)
+    purse.close()
+    assert budget.spent == pytest.approx(COST)
+
+
+def test_a_killed_call_stays_counted(url):
+    """What was under way when a process died may have been billed: it is not given away again."""
+    purse = Drawn(Budget(Ledger(url), "sweep", 10.0), PRICE)
+    purse.reserve(REQUEST)
+    assert Budget(Ledger(url), "sweep", 10.0).spent >= most(PRICE, REQUEST)
+
+
+def test_uncounted_tokens_cost_the_most(url):
+    """Where a server counts no tokens, an answer is taken to have cost what was set aside."""
+    budget = Budget(Ledger(url), "run", 10.0)
+    purse = Drawn(budget, PRICE)
+    purse.reserve(REQUEST)
+    purse.settle(REQUEST, Completion("2"))
+    purse.close()
+    assert budget.spent == pytest.approx(most(PRICE, REQUEST))
+
+
+def test_a_run_stops(sums):
+    """With money for half of the rows a run ends as stopped: what is done is scored and shown; exit 1.
+
+    What calls beside it set aside does not end it: at most one call's bound is left.
+    """
+    outcome = sums("budget_usd=0.6", "hyperparameter.max_tokens=2", "provider.max_concurrency=16")
+    record = sums.records()[0]
+    done = len(sums.server.calls)
+    assert 0 <= 0.6 - done * ADDER < most(PRICE, REQUEST)
+    assert (outcome.code, record.status, record.figures["n"]) == (1, "stopped", done)
+    assert record.figures["cost_usd"] == pytest.approx(done * ADDER)
+    assert record.scores["accuracy"].n == done
+    assert f"budget_usd=0.6: ${done * ADDER:.4f} spent, {done} of 40 rows done" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert "accuracy" in outcome.out
+
+
+def test_the_same_command_goes_on(sums):
+    """The message holds the command; typed again it pays for the rest and repeats nothing."""
+    outcome = sums("budget_usd=0.9", "hyperparameter.max_tokens=2")
+    assert outcome.err.splitlines()[-1].startswith("To go on: runner --config-dir mine")
+    assert sums("budget_usd=0.9", "hyperparameter.max_tokens=2").code == 0
+    assert len(sums.server.calls) == 40
+    assert sums.records()[1].figures["n"] == 40
+
+
+def test_enough_is_no_news(sums):
+    """A budget that suffices changes nothing."""
+    assert sums("budget_usd=5", "hyperparameter.max_tokens=2").code == 0
+    record = sums.records()[0]
+    assert (record.status, record.figures["cost_usd"]) == ("finished", pytest.approx(40 * ADDER))
+
+
+def test_a_sweep_shares_one_budget(sums):
+    """All points draw from one amount; those that it no longer covers are stopped and keep what they have."""
+    outcome = sums("budget_usd=0.9", "-m", "hyperparameter.max_tokens=2,3,4")
+    records = sums.records()
+    assert sum(record.figures["cost_usd"] for record in records) <= 0.9
+    assert len(sums.server.calls) >= 20
+    assert [record.status for record in records] == ["stopped"] * 3
+    assert outcome.code == 1
+    assert "[1] stopped: budget_usd=0.9" in outcome.out
+
+
+def test_money_for_the_judge_is_kept(sums):
+    """With an answer goes what judging it may cost, so that each done row is judged."""
+    outcome = sums(
+        *sums.judge, "budget_usd=1.5", "hyperparameter.max_tokens=2", "judge.hyperparameter.max_tokens=2"
+    )
+    record = sums.records()[0]
+    done = int(record.figures["n"])
+    assert 5 <= done < 20
+    assert record.figures["judged"] == done
+    assert record.figures["cost_usd"] == pytest.approx(done * (ADDER + GRADER))
+    assert f"{done} of 40 rows done" in outcome.err
+
+
+def test_nothing_at_all(sums):
+    """A budget below the first call ends without a call, a score or a traceback."""
+    outcome = sums("budget_usd=0", "hyperparameter.max_tokens=2")
+    assert (outcome.code, sums.server.calls, sums.records()[0].status) == (1, [], "stopped")
+    assert "0 of 40 rows done" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["provider.model=nobody"], "budget_usd: no price is known for provider.model=nobody"),
+        (["hyperparameter.max_tokens=null"], "hyperparameter.max_tokens must bound"),
+    ],
+)
+def test_what_cannot_be_bounded_is_refused(sums, overrides, words):
+    """Without a price, or without a longest answer, a budget would be a promise that cannot be kept."""
+    outcome = sums("budget_usd=1", *overrides)
+    assert (outcome.code, sums.server.calls) == (2, [])
+    assert words in outcome.err
+
+
+def test_the_judge_needs_a_price_too(sums):
+    """An unknown judge is refused by its own key."""
+    outcome = sums(*sums.judge, "judge.provider.model=nobody", "budget_usd=1")
+    assert "no price is known for judge.provider.model=nobody" in outcome.err

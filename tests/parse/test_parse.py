@@ -1,0 +1,258 @@
+"""Parsers: what they read, and above all what they refuse to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pytest
+
+from runner.core.errors import ConfigError, DataError
+from runner.parse import Json, Label, Number, Regex, Text, apply, parse_target
+
+
+def test_text_strips_and_takes_an_empty_reply_for_none() -> None:
+    """A reply of white space is no answer."""
+    assert Text()("  Rome \n") == "Rome"
+    assert Text()(" \n ") is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("5: Excellent response", 5),
+        ("5. Covers all points", 5),
+        ("Rating: 4", 4),
+        ("**Rating:** 3 because 2 facts are wrong", 3),
+        ("4/5", 4),
+        ("I would say 4 out of 5", 4),
+        ("Rating (1-5): 4", 4),
+        ("On a scale of 1 to 5, I give 4", 4),
+        ("1. Clear. 2. Short. Score: 4", 4),
+        ('{"rating": 4}', 4),
+        ("Rating: [[4]]", 4),
+        ("5\n\n5", 5),
+        ("GPT4 earns a 2", 2),
+        ("4.0", 4),
+    ],
+)
+def test_number_reads_a_clear_rating(reply: str, value: int) -> None:
+    """The only, the leading or the marked number counts; mentions of the scale do not."""
+    assert Number(minimum=1, maximum=5)(reply) == value
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "five",
+        "7",
+        "0",
+        "-3",
+        "4.5",
+        "3-4",
+        "4 or 5",
+        "4/10",
+        "3 and 4",
+        "5: good. Score: 3",
+        "of 3 or 4 points",
+    ],
+)
+def test_number_gives_none_where_the_rating_is_in_doubt(reply: str) -> None:
+    """Out of range, a fraction, a range, or several numbers: unparsed, never rounded, clipped or guessed."""
+    assert Number(minimum=1, maximum=5)(reply) is None
+
+
+def test_number_reads_fractions_thousands_and_exponents_where_wanted() -> None:
+    """Without ``integer`` any number is read as it is written."""
+    read = Number(integer=False)
+    assert [read("1,234.5"), read("2e3"), read("about −0.5"), read("1/2")] == [1234.5, 2000.0, -0.5, None]
+    assert read("1e999") is None
+
+
+def test_number_takes_only_declared_choices() -> None:
+    """On a scale of 1, 3 and 5 a 4 is not a rating."""
+    read = Number(choices=[1, 3, 5])
+    assert [read("3"), read("4")] == [3, None]
+
+
+def test_number_refuses_an_impossible_scale() -> None:
+    """A scale whose minimum is above its maximum is a config error."""
+    with pytest.raises(ConfigError, match="minimum 5 is above maximum 1"):
+        Number(minimum=5, maximum=1)
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("consistent", "consistent"),
+        ("**INCONSISTENT.**", "inconsistent"),
+        ("Answer: consistent. So consistent!", "consistent"),
+        ("I find it in part_consistent", "consistent"),
+        ("not consistent", None),
+        ("It isn't entirely consistent", None),
+        ("consistent or inconsistent?", None),
+        ("non-consistent", None),
+        ("inconsistently", None),
+        ("", None),
+        ("no idea", None),
+    ],
+)
+def test_label_needs_one_whole_word_that_is_not_negated(reply: str, value: str | None) -> None:
+    """Case and mark-up do not matter; parts of words, negations and two labels give None."""
+    assert Label(["consistent", "inconsistent"])(reply) == value
+
+
+def test_label_prefers_the_longest_name_and_an_exact_reply() -> None:
+    """Overlapping names do not count as two labels."""
+    read = Label({"right": ["correct"], "half": ["partially correct"], "wrong": ["not correct", "incorrect"]})
+    assert read("It is partially correct.") == "half"
+    assert read("Not correct!") == "wrong"
+    assert read("this is not correct") == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ("a", 1),
+        ("(B)", 2),
+        ("Output (a)", 1),
+        ("**Output (b)** is better", 2),
+        ("The answer is A.", 1),
+        ("B is better", 2),
+        ("It is a tie", None),
+        ("A good answer", None),
+        ("Output (a) beats Output (b)", None),
+    ],
+)
+def test_label_of_one_letter_is_not_mistaken_for_a_word(reply: str, value: int | None) -> None:
+    """The article "a" names no label, and labels may be whole numbers."""
+    read = Label({1: ["A", "Output (a)"], 2: ["B", "Output (b)"]})
+    assert read(reply) == value
+
+
+@pytest.mark.parametrize(("reply", "value"), [("-1", -1), ("Score: 1", 1), ("1.5", None), ("10", None)])
+def test_label_tells_signed_numbers_apart(reply: str, value: int | None) -> None:
+    """A label 1 is not found in -1, 10 or 1.5."""
+    assert Label([-1, 0, 1])(reply) == value
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([], "empty"),
+        ([True, False], "quote words"),
+        (["a", 1], "neither all text"),
+        ("yes", "must be a list"),
+        ({"yes": ["sure"], "no": ["Sure!"]}, "names both 'yes' and 'no'"),
+    ],
+)
+def test_label_refuses_unusable_sets(labels: Any, message: str) -> None:
+    """A set that cannot be told apart, or that YAML has turned into truth values, is a config error."""
+    with pytest.raises(ConfigError, match=message):
+        Label(labels)
+
+
+def test_regex_takes_the_only_or_the_picked_match() -> None:
+    """Several matches count only if they agree, unless the first or the last is asked for."""
+    reply = "Output (a) is short. Therefore, Output (b) is better."
+    pattern = r"Output \(([ab])\)"
+    assert Regex(pattern)(reply) is None
+    assert Regex(pattern)("Output (a)! Output (a)!") == "a"
+    assert Regex(pattern, pick="first")(reply) == "a"
+    assert Regex(pattern, pick="last", then=Label({1: ["a"], 2: ["b"]}))(reply) == 2
+    assert Regex(pattern)("neither") is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"pattern": "("}, "not valid"),
+        ({"pattern": "a"}, "no group 1"),
+        ({"pattern": "(a)", "pick": "lst"}, "did you mean 'last'"),
+    ],
+)
+def test_regex_refuses_bad_patterns(arguments: dict[str, Any], message: str) -> None:
+    """A pattern, group or pick that cannot work is found before any call."""
+    with pytest.raises(ConfigError, match=message):
+        Regex(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("reply", "value"),
+    [
+        ('{"rating": 4}', 4),
+        ('```json\n{"rating": 4.5}\n```', 4.5),
+        ('I use {"rating": N}. Here: {"rating": true} as asked', True),
+        ('{"rating": " good "}', "good"),
+        ('{"rating": 4} and {"rating": 4}', 4),
+        ('{"rating": 4} and {"rating": 5}', None),
+        ('{"before": {"rating": 2}, "rating": ', None),
+        ('{"rating": {"value": 4}}', None),
+        ('{"rating": null}', None),
+        ('{"rating": NaN}', None),
+        ("rating: 4", None),
+        ("{" * 5000, None),
+        ('{"rating":' * 100_000, None),
+    ],
+)
+def test_json_finds_the_field_wherever_the_object_stands(reply: str, value: object) -> None:
+    """Fences and sentences around it do no harm; broken or contradicting objects give None."""
+    found = Json("rating")(reply)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_json_follows_a_path_and_hands_on_text() -> None:
+    """Nested fields are reached by a dotted path; truth values reach the next parser as JSON writes them."""
+    reply = '{"result": {"ok": true, "marks": [3, 5]}}'
+    assert Json("result.marks.1", then=Number())(reply) == 5
+    assert Json("result.ok", then=Label({"yes": ["true"], "no": ["false"]}))(reply) == "yes"
+    assert Json("result.marks.7")(reply) is None
+
+
+def test_unparsed_is_null_in_a_column_of_the_parsers_type() -> None:
+    """A column of replies keeps the declared type even if nothing parses; no answer stays null."""
+    column = apply(Number(), pl.Series("prediction", ["5: fine", "no", None]))
+    assert column.to_list() == [5, None, None]
+    assert apply(Number(), pl.Series(["no"])).dtype == pl.Int64
+
+
+def test_a_parser_that_raises_leaves_the_row_unparsed(caplog: pytest.LogCaptureFixture) -> None:
+    """A user's bare int() does not end the run, and the log says why rows are missing."""
+    column = apply(lambda text: int(text), pl.Series(["3", "three"]))
+    assert column.to_list() == [3, None]
+    assert "three" in caplog.text
+
+
+def test_values_of_several_kinds_become_one_column() -> None:
+    """Integers and fractions share a number column; anything else becomes text."""
+    read = Json("v")
+    assert apply(read, pl.Series(['{"v": 1}', '{"v": 1.5}'])).to_list() == [1.0, 1.5]
+    assert apply(read, pl.Series(['{"v": 1}', '{"v": "x"}'])).to_list() == ["1", "x"]
+
+
+@pytest.mark.parametrize(
+    ("parser", "target", "values"),
+    [
+        (Number(minimum=1, maximum=5), ["5: Excellent response", None], [5, None]),
+        (Number(), [5.0, 3.0], [5, 3]),
+        (Label({1: ["consistent"], 0: ["inconsistent"]}), [0, 1], [0, 1]),
+        (Label(["true", "false"]), [True, False], ["true", "false"]),
+        (Regex(r"Output \(([ab])\)", then=Label({1: ["a"], 2: ["b"]})), [2, 1], [2, 1]),
+        (Json("answer"), ["Rome"], ["Rome"]),
+        (Json("answer"), [True], [True]),
+    ],
+)
+def test_gold_values_take_the_type_of_the_predictions(
+    parser: Any, target: list[Any], values: list[Any]
+) -> None:
+    """The gold column goes through the same parser, without the wrapping that only replies have."""
+    assert parse_target(parser, pl.Series("target", target)).to_list() == values
+
+
+def test_a_gold_value_that_does_not_parse_names_its_rows() -> None:
+    """Wrong gold data is an error, not a wrong prediction."""
+    ids = pl.Series(["r1", "r2", "r3"])
+    with pytest.raises(DataError, match=r"'target'.*'great'.*rows r2, r3"):
+        parse_target(Number(), pl.Series("target", ["4", "great", "poor"]), ids)

@@ -1,0 +1,78 @@
+"""Prompts: templates to chat turns."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.config.schema import PromptConfig, ShotPlacement, ShotsConfig
+from runner.core.errors import ConfigError, PromptError
+from runner.pipeline.prompt import compile_prompt
+
+ROW = {"id": "r1", "question": "2+2?", "target": "4"}
+SHOT = {"id": "s1", "question": "1+1?", "target": "2"}
+
+
+def prompt(**changes):
+    return compile_prompt(PromptConfig(name="sum", user="Q: {{ question }}", **changes))
+
+
+def test_turns():
+    """Shots placed as turns alternate between question and gold answer, before the row's own question."""
+    chat = prompt(system="Add.").messages(ROW, [SHOT])
+    assert [(turn["role"], turn["content"]) for turn in chat] == [
+        ("system", "Add."),
+        ("user", "Q: 1+1?"),
+        ("assistant", "2"),
+        ("user", "Q: 2+2?"),
+    ]
+
+
+def test_shots_in_the_user_turn():
+    """Shots placed in the user turn are the template's to show, each with its gold turn as ``gold``."""
+    text = "{% for shot in shots %}{{ shot.question }} {{ shot.gold }}; {% endfor %}{{ row.question }}"
+    config = PromptConfig(name="sum", user=text, shots=ShotsConfig(placement=ShotPlacement.user))
+    assert compile_prompt(config).messages(ROW, [SHOT]) == [{"role": "user", "content": "1+1? 2; 2+2?"}]
+
+
+def test_training_is_inference_plus_gold():
+    """A training chat is the inference chat with the gold turn appended, nothing else."""
+    compiled = prompt(assistant='{"sum": {{ target }}}')
+    assert compiled.training(ROW, [SHOT])[:-1] == compiled.messages(ROW, [SHOT])
+    assert compiled.training(ROW)[-1] == {"role": "assistant", "content": '{"sum": 4}'}
+
+
+def test_interpolation_is_only_text():
+    """What looks like a config interpolation or a template inside a value stays text."""
+    chat = prompt().messages({**ROW, "question": "${oc.env:HOME} {{ 7 * 7 }}"})
+    assert chat[0]["content"] == "Q: ${oc.env:HOME} {{ 7 * 7 }}"
+
+
+def test_undefined_name():
+    """A template that names no column is refused before anything is asked, with the nearest column."""
+    with pytest.raises(PromptError, match=r"prompt\.user: .* 'question', not a column.*'questions'"):
+        prompt().check(["id", "questions"])
+
+
+def test_sandbox():
+    """A template cannot reach into Python."""
+    compiled = compile_prompt(PromptConfig(name="x", user="{{ ''.__class__.__mro__ }}"))
+    with pytest.raises(PromptError, match="row r1"):
+        compiled.messages(ROW)
+
+
+def test_syntax_error_names_the_line():
+    """A broken template says where."""
+    with pytest.raises(PromptError, match=r"prompt\.user: .*line 2"):
+        compile_prompt(PromptConfig(name="x", user="a\n{% if %}"))
+
+
+def test_missing_file():
+    """A prompt file that does not exist is an error naming the nearest one."""
+    with pytest.raises(ConfigError, match=r"did you mean .fib_judge/user\.jinja."):
+        compile_prompt(PromptConfig(name="x", user="fib_judge/usr.jinja"))
+
+
+def test_digest():
+    """The digest follows the texts: equal for equal prompts, different after any change of a turn."""
+    assert prompt().digest == prompt().digest
+    assert len({prompt().digest, prompt(system="x").digest, prompt(assistant="x").digest}) == 3

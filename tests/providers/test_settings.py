@@ -1,0 +1,112 @@
+"""Wrong settings are named before anything is sent."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from asking import MESSAGES, ask
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from runner.core.errors import ConfigError, FatalProviderError
+from runner.core.paths import CONF
+from runner.core.types import Request, Sampling
+from runner.providers.azure import Azure
+from runner.providers.openai import OpenAI, OpenAICompatible
+
+pytestmark = pytest.mark.usefixtures("keys")
+
+
+def test_nothing_is_read_or_opened_before_the_first_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider can be built where no key is set; check says what is missing."""
+    monkeypatch.delenv("OPENAI_API_KEY")
+    provider = OpenAI(model="m")
+    with pytest.raises(ConfigError, match=r"provider\.api_key_env=OPENAI_API_KEY"):
+        provider.check()
+
+
+def test_azure_without_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message names the key and the variable; with the variable set all is well."""
+    with pytest.raises(ConfigError, match=r"provider\.base_url.*AZURE_OPENAI_ENDPOINT"):
+        Azure(model="m").check()
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", "https://r.openai.azure.com/")
+    provider = Azure(model="m")
+    provider.check()
+    assert provider.identity()["base_url"] == "https://r.openai.azure.com"
+
+
+def test_azure_token_variable_not_set() -> None:
+    """The message names the key that names the variable."""
+    with pytest.raises(ConfigError, match=r"provider\.token_env=NO_TOKEN"):
+        Azure(model="m", base_url="https://r.openai.azure.com", token_env="NO_TOKEN").check()
+
+
+def test_azure_identity_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the message says what to install."""
+    monkeypatch.setitem(sys.modules, "azure.identity", None)
+    with pytest.raises(ConfigError, match="azure-identity"):
+        Azure(model="m", base_url="https://r.openai.azure.com", api_key_env=None).check()
+
+
+@pytest.mark.parametrize(
+    ("settings", "key"),
+    [
+        ({"model": None}, "provider.model"),
+        ({"base_url": None}, "provider.base_url"),
+        ({"base_url": "localhost:8000"}, "provider.base_url"),
+        ({"base_url": "http://user:pw@host/v1"}, "provider.base_url"),
+        ({"base_url": "http://host/v1?key=abc"}, "provider.base_url"),
+        ({"base_url": "http://[host/v1"}, "provider.base_url"),
+        ({"max_concurrency": 0}, "provider.max_concurrency"),
+        ({"max_concurrency": "many"}, "provider.max_concurrency"),
+        ({"max_concurrency": True}, "provider.max_concurrency"),
+        ({"requests_per_minute": -1}, "provider.requests_per_minute"),
+        ({"tokens_per_minute": "1k"}, "provider.tokens_per_minute"),
+        ({"timeout_s": None}, "provider.timeout_s"),
+        ({"api_key_env": "NO_SUCH_KEY"}, "provider.api_key_env"),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, Any], key: str) -> None:
+    """One sentence with the key, before anything is sent."""
+    right = {"model": "m", "base_url": "http://localhost:8000/v1"}
+    with pytest.raises(ConfigError, match=key):
+        OpenAICompatible(**(right | settings)).check()
+
+
+def test_credentials_in_an_address_are_not_repeated() -> None:
+    """The message about them does not quote them."""
+    with pytest.raises(ConfigError) as caught:
+        OpenAICompatible(model="m", base_url="http://user:hunter2@host/v1").check()
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_key_that_cannot_be_a_header_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line break or a letter beyond ASCII would fail deep inside the request, and quote the key."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-ключ")
+    with pytest.raises(ConfigError, match="not a key") as caught:
+        OpenAI(model="m").check()
+    assert "ключ" not in str(caught.value)
+
+
+def test_a_schema_must_be_given() -> None:
+    """response_format=json_schema alone is a config error."""
+    with pytest.raises(ConfigError, match=r"prompt\.json_schema"):
+        OpenAI(model="m").check(Sampling(response_format="json_schema"))
+
+
+def test_options_from_a_config_are_plain_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nested options of the option file reach the body as they were written."""
+    node = OmegaConf.load(CONF / "provider/openai.yaml")
+    node.options = {"reasoning": {"effort": "low"}, "tags": ["a"]}
+    provider = instantiate(node)
+    body = json.loads(json.dumps(provider.body(Request(MESSAGES))))
+    assert (body["reasoning"], body["tags"]) == ({"effort": "low"}, ["a"])
+
+
+def test_azure_identity_without_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody is signed in the run stops with the reason."""
+    pytest.importorskip("azure.identity", reason="the extra 'azure' is not installed")
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
+    with pytest.raises(FatalProviderError, match="no Entra token"):
+        ask(Azure(model="m", base_url="http://localhost:9", api_key_env=None))

@@ -1,0 +1,388 @@
+"""The report: what it says, what it refuses, and that it is safe to pass on."""
+
+from __future__ import annotations
+
+import base64
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import polars as pl
+import pytest
+import tracked
+
+from runner import report, tracking
+from runner.core.errors import ConfigError
+from runner.core.types import Score
+from runner.experiment import plan as build
+from runner.metrics.confusion import UNPARSED
+from runner.metrics.statistics import compare_runs, holm
+from runner.report import comparisons as comparing
+from runner.report import disagreements as reading
+from runner.report import facts, formats, plots, results
+from runner.report.points import Point, find, load, told_apart
+
+ACCURACY = {"accuracy": {"_target_": "runner.metrics.Accuracy"}}
+HOSTILE = "</pre><script>alert(1)</script><img src=http://evil/x onerror=alert(1)> & {{ 7*7 }} \\input{x}"
+
+
+def rows(right: float, count: int = 40, **changes: object) -> pl.DataFrame:
+    """Rows of which the first share is right; ``changes`` replace columns."""
+    target = ["yes" if i % 2 else "no" for i in range(count)]
+    wrong = {"yes": "no", "no": "yes"}
+    said = [value if i < right * count else wrong[value] for i, value in enumerate(target)]
+    chats = [[{"role": "user", "content": f"Answer this: is {i} odd?"}] for i in range(count)]
+    columns = {"id": [str(i) for i in range(count)], "target": target, "prediction": said, "messages": chats}
+    frame = pl.DataFrame(columns | {"completion": [f"I say {answer}" for answer in said]})
+    return frame.with_columns(pl.Series(name, values) for name, values in changes.items())
+
+
+def point(frame: pl.DataFrame | None = None, job: int = 0, **changes: object) -> Point:
+    """A point of a sweep over n_shot that measured accuracy."""
+    given = {"swept": {"hyperparameter.n_shot": job}, "config": {"metric": ACCURACY}, "sweep": "s1"}
+    record = tracked.record(f"p{job}", **given | {"job": job} | changes)
+    return Point(record, rows(0.5) if frame is None else frame)
+
+
+def written(folder: Path, points: list[Point]) -> Path:
+    """The points as folders of the sweep s1."""
+    for one in points:
+        place = folder / "outputs" / "sweeps" / "s1" / str(one.record.job)
+        place.mkdir(parents=True)
+        one.record.write(place)
+        if one.rows is not None:
+            one.rows.write_parquet(place / "predictions.parquet")
+    return folder / "outputs" / "sweeps" / "s1"
+
+
+class Page(HTMLParser):
+    """The tags, links and texts of a page; open tags must be closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.handlers: list[str] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [str(value) for name, value in attrs if name in ("src", "href")]
+        self.handlers += [name for name, _ in attrs if name.startswith("on")]
+        if tag not in ("meta", "img", "wbr"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+
+
+def page(folder: Path, points: list[Point], **settings: int) -> tuple[Page, Path]:
+    """The page of a sweep, and the folder that it is in."""
+    target = folder / "report"
+    report.write([written(folder, points)], target, build.build, **settings)
+    return Page((target / "index.html").read_text()), target
+
+
+def test_prompts_and_answers_are_only_text(tmp_path):
+    """Whatever a row, a name or an error holds, the page has no script and no address but its own."""
+    frame = rows(0.5, completion=[HOSTILE] * 40, prediction=[HOSTILE] * 40)
+    failed = point(job=1, status="failed", error=HOSTILE, scores={}, swept={"key": HOSTILE})
+    shown, _ = page(tmp_path, [point(frame, name=HOSTILE), failed])
+    assert "script" not in shown.tags
+    assert shown.handlers == []
+    assert {link[:1] if link.startswith("#") else link[:19] for link in shown.links} <= {
+        "#",
+        "data:image/svg+xml;",
+    }
+    assert shown.text.count("<script>alert(1)</script>") > 40
+    assert shown.open == []
+
+
+def test_no_credential_reaches_a_page(tmp_path):
+    """An address in the settings is shown without its password."""
+    secret = {
+        "dataset.url": "https://me:hunter2@host/rows.csv",
+        "ledger.url": "postgresql://me:hunter2@host/x",
+    }
+    _, folder = page(
+        tmp_path, [point(params=secret, overrides=["dataset.url=https://me:hunter2@host/rows.csv"])]
+    )
+    text = "".join(file.read_text() for file in folder.iterdir())
+    assert "hunter2" not in text
+    assert "https://***@host/rows.csv" in text
+
+
+def test_results_show_interval_published_figure_and_parsed_reading():
+    """A cell has the score, its bounds, the figure as the paper prints it, and whether they agree."""
+    reference = [{"metric": "f1", "published": 0.915, "printed": "91.5%", "agrees": False}]
+    scores = {"f1": Score(0.75, 0.6, 0.9, 8), "f1_parsed": Score(0.8571, 0.7, 1, 7)}
+    table = results.table([point(scores=scores, reference=reference)])
+    assert table.metrics == ["f1"]
+    assert table.lines[0].cells == [
+        results.Cell("0.750", "0.600", "0.900", "0.857 of 7", "91.5%", "91.5%", agrees=False)
+    ]
+    assert (table.met, table.compared) == (0, 1)
+
+
+def test_wide_tables_become_panels():
+    """Eleven scores are two tables of six and five; a point without a score in one of them is not in it."""
+    many = point(scores={f"m{i}": Score(0.5) for i in range(11)})
+    panels = results.table([many, point(job=1, scores={"m0": Score(1.0)})]).panels(8)
+    assert [len(panel.metrics) for panel in panels] == [6, 5]
+    assert [len(panel.lines) for panel in panels] == [2, 1]
+
+
+def test_facts_are_said_once_or_side_by_side():
+    """What points share is said once, what differs is a column; who stopped early differs from none."""
+    points = [point(job=job, tags={"model": f"m{job}", "provider": "local"}) for job in range(2)]
+    early = point(job=2, tags={}, params={}, inputs=[])
+    told = facts.gather([*points, early])
+    assert ("provider", "local") in told.shared
+    assert told.columns == ["", "n_shot", "model"]
+    assert told.lines == [["[0]", "0", "m0"], ["[1]", "1", "m1"], ["[2]", "2", ""]]
+
+
+def test_a_judge_is_named_with_its_model():
+    """Who judged, by what identifies it; digests are cut to their beginning."""
+    judge = {"config": {"judge": {"name": "correctness"}}, "identities": {"judge": {"weights": "ab" * 32}}}
+    assert ("judge", "correctness (weights abababababab)") in facts.gather([point(**judge)]).shared
+
+
+def test_comparison_corrects_over_all_pairs():
+    """Each two points on the same rows are tested; Holm's correction counts the tests of all sets of rows."""
+    other = rows(0.5, id=[f"other {i}" for i in range(40)])
+    points = [point(rows(0.9), 0), point(rows(0.4), 1), point(rows(0.5), 2), point(other, 3), point(other, 4)]
+    compared = comparing.compare(points, build.build)
+    (table,) = compared.tables
+    alone = compare_runs(build.build(ACCURACY["accuracy"], ""), {p.number: p.rows for p in points[:3]})
+    assert [c.names for c in table.comparisons] == [
+        ("[0]", "[1]"),
+        ("[0]", "[2]"),
+        ("[1]", "[2]"),
+        ("[3]", "[4]"),
+    ]
+    assert [c.p for c in table.comparisons[:3]] == [c.p for c in alone]
+    assert [c.adjusted for c in table.comparisons] == holm([c.p for c in table.comparisons])
+    assert table.shown == 2
+
+
+def test_different_rows_are_refused_in_words(tmp_path):
+    """The page says which points cannot be compared and why, and goes on."""
+    shown, _ = page(tmp_path, [point(rows(0.9)), point(rows(0.9, count=30), 1)])
+    assert "[0] and [1]: the runs are about different rows and cannot be compared: 10 rows" in " ".join(
+        shown.text.split()
+    )
+
+
+def test_metrics_that_cannot_compare_are_named():
+    """What is the same in all points, or no score of two runs, is left out with its reason."""
+    metrics = ACCURACY | {
+        "people": {"_target_": "runner.metrics.Accuracy", "prediction": "target"},
+        "rows": {"_target_": "runner.metrics.Count"},
+        "gone": {"_target_": "no.such.Metric"},
+    }
+    points = [point(rows(share), job, config={"metric": metrics}) for job, share in enumerate((0.9, 0.4))]
+    compared = comparing.compare(points, build.build)
+    assert [table.metric for table in compared.tables] == ["accuracy"]
+    assert compared.left_out["people"] == "the same in all points, row by row"
+    assert "no score" in compared.left_out["rows"]
+    assert "no.such.Metric" in compared.left_out["gone"]
+
+
+def test_each_experiment_has_its_own_metrics():
+    """Two sweeps in one report: a metric is compared where it was measured."""
+    config = {"config": {"metric": {"kappa": {"_target_": "runner.metrics.CohenKappa"}}}}
+    elsewhere = [rows(share, id=[f"other {i}" for i in range(40)]) for share in (0.9, 0.4)]
+    points = [point(rows(0.9)), point(rows(0.4), 1)]
+    points += [point(frame, job, **config) for job, frame in enumerate(elsewhere, 2)]
+    compared = comparing.compare(points, build.build)
+    assert [(table.metric, len(table.comparisons)) for table in compared.tables] == [
+        ("accuracy", 1),
+        ("kappa", 1),
+    ]
+
+
+def test_many_points_are_compared_with_the_first():
+    """Beyond 45 pairs each point is held against the first one, not each two."""
+    points = [point(rows(job / 20, seed=[job] * 40), job) for job in range(11)]
+    (table,) = comparing.compare(points, build.build).tables
+    assert {comparison.names[1] for comparison in table.comparisons} == {"[0]"}
+    assert len(table.comparisons) == 10
+
+
+def test_a_sweep_ends_with_a_comparison(tmp_path):
+    """A line and a table against the first point, and nothing where rows differ."""
+    folder = written(tmp_path, [point(rows(0.9)), point(rows(0.4), 1), point(rows(0.9), 2)])
+    line, table = report.with_first([folder / str(job) for job in range(3)], build.build)
+    assert line == "accuracy against [0], paired by row: [1] p < 0.001, [2] p 1.000 (Holm)"
+    assert table.splitlines()[1].startswith("accuracy,40,[1],[0],-0.5,")
+    assert comparing.with_first(load([folder]), build.build, patience_s=0) is None
+    different = written(tmp_path / "other", [point(rows(0.9)), point(rows(0.9, count=30), 1)])
+    assert report.with_first([different / "0", different / "1"], build.build) == ("", "")
+
+
+def read(*points: Point, most: int = 50) -> reading.Reading:
+    (family,), _ = comparing.related(points)
+    return reading.read(family, build.build, most)
+
+
+def test_rows_where_points_disagree_come_first():
+    """All wrong comes after torn; what is right everywhere is not there; the totals count all rows."""
+    shown = read(point(rows(0.5)), point(rows(0.75), 1), most=12)
+    assert (shown.total, shown.torn, shown.missed, len(shown.rows)) == (20, 10, 20, 12)
+    assert [row.torn for row in shown.rows] == [True] * 10 + [False] * 2
+    assert shown.rows[0].summary == "20 odd?"
+    assert [(answer.said, answer.right) for answer in shown.rows[0].answers] == [("yes", False), ("no", True)]
+
+
+def test_an_unparsed_answer_is_wrong():
+    """No prediction is shown as such, with what was said."""
+    shown = read(point(rows(1).with_columns(prediction=pl.lit(None, dtype=pl.String))))
+    assert (shown.missed, shown.rows[0].answers[0].said) == (40, UNPARSED.strip("()"))
+    assert shown.rows[0].answers[0].completion == "I say no"
+
+
+def test_a_verdict_decides_where_there_is_one():
+    """A judged answer is right if the judge says what the metric counts, whatever its wording."""
+    share = {"share": {"_target_": "runner.metrics.Share", "column": "verdict", "value": "correct"}}
+    frame = rows(0, verdict=["correct"] * 39 + ["incorrect"])
+    (row,) = read(point(frame, config={"metric": share})).rows
+    assert (row.id, row.answers[0].said, row.answers[0].right) == ("39", "incorrect", False)
+
+
+def test_measures_are_held_against_targets_by_rank():
+    """Scores on a scale of their own are not right or wrong; the worst misranked come first."""
+    target = [i / 10 for i in range(40)]
+    said = [100 * value + 0.5 for value in target]
+    said[0], said[39] = said[39], said[0]
+    shown = read(point(rows(1, target=target, prediction=said)))
+    assert not shown.graded
+    assert [row.id for row in shown.rows] == ["0", "39"]
+
+
+def test_checkpoints_make_a_curve(monkeypatch):
+    """``base`` is 0 and ``last`` the number of the last one, so that they are points of one line."""
+    models = [{"number": n, "step": 10 * n, "model": f"m{n}", "evaluated": False} for n in (1, 2, 3)]
+    last = [{**model, "evaluated": model["number"] == 3} for model in models]
+    base = point(swept={"checkpoint": "base"})
+    end = point(job=1, swept={"checkpoint": "last"}, models=last, tags={"stage": "fine-tuned"})
+    drawn = []
+    monkeypatch.setattr(plots, "_plot", lambda title, figure: drawn.append(figure))
+    plots.curves([base, end])
+    (axes,) = drawn[0].axes
+    assert axes.lines[0].get_xdata().tolist() == [0, 3]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["base", "last (3)"]
+
+
+def test_a_training_is_drawn_once():
+    """Checkpoints of one job share its curves."""
+    curves = {"train_loss": [(1, 2.0), (2, 1.0)]}
+    points = [point(job=job, curves=curves, params={"finetune_job": "ft-1"}) for job in range(3)]
+    (plot,) = plots.training(points)
+    assert plot.caption == "training job ft-1"
+
+
+def test_cost_is_drawn_where_it_is_known():
+    """Two prices make a plot; one price, or free answers, make none."""
+    priced = [point(job=job, figures={"cost_usd_total": 0.1 * (job + 1)}) for job in range(2)]
+    free = point(job=2, figures={"cost_usd_total": 0.0})
+    assert plots.cost([*priced, free]) is not None
+    assert plots.cost([priced[0], free]) is None
+
+
+def test_confusion_matrix_counts_and_shares():
+    """Counts by true and predicted label, labels from the rows where no parser has them."""
+    (drawn,) = plots.matrices([point(rows(0.75))])
+    svg = ElementTree.fromstring(base64.b64decode(drawn.source.partition(",")[2]))
+    texts = [" ".join(text.itertext()) for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert texts[1:5] == ["true", "predicted", "no", "yes"]
+    assert texts[5:] == ["no", "15 75 %", "5 25 %", "yes", "5 25 %", "15 75 %"]
+
+
+def test_runs_of_different_commands_are_told_apart_by_their_overrides():
+    """A list of runs is numbered; its keys are the overrides that differ and matter."""
+    common = {"swept": {}, "sweep": None}
+    one = tracked.record("a", overrides=["experiment=x", "provider=local", "tracking=none"], **common)
+    two = tracked.record("b", overrides=["experiment=x", "hyperparameter.n_shot=3"], **common)
+    first, second = told_apart([one, two])
+    assert (first.job, first.swept) == (0, {"provider": "local", "hyperparameter.n_shot": "–"})
+    assert (second.job, second.swept) == (1, {"provider": "–", "hyperparameter.n_shot": 3})
+
+
+def test_the_newest_is_reported_by_default(tmp_path):
+    """Without a folder it is the sweep or run that ended last; points keep the order of their jobs."""
+    folder = written(tmp_path, [point(job=job) for job in (10, 9, 2)])
+    assert find([], tmp_path / "outputs") == [folder]
+    assert [one.record.job for one in load([folder])] == [2, 9, 10]
+    with pytest.raises(ConfigError, match="holds no run and no sweep"):
+        find([str(tmp_path)], tmp_path / "outputs")
+
+
+@pytest.mark.parametrize(
+    ("escape", "text"),
+    [
+        (formats.escaped_latex, r"50\% of a\_b \& \{\textbackslash{}input\}"),
+        (formats.escaped_markdown, r"50% of a\_b & {\\input}"),
+    ],
+)
+def test_tables_are_escaped(escape, text):
+    """What LaTeX and markdown would read as commands is printed."""
+    assert escape("50% of\na_b & {\\input}") == text
+
+
+def test_latex_table(tmp_path):
+    """Booktabs rules, a measured line and a line of intervals per point, published figures in parentheses."""
+    reference = [{"metric": "accuracy", "published": 0.9, "printed": "90%", "agrees": True}]
+    _, folder = page(tmp_path, [point(reference=reference), point(job=1)])
+    text = (folder / "table.tex").read_text()
+    assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]
+    assert r"0 & 0.750 (90\%) & 8 \\" in text
+    assert text.count(r"{\scriptsize [0.600, 0.900]}") == 2
+    assert text.count("{") == text.count("}")
+
+
+def test_command(runner, tmp_path):
+    """``runner report`` writes page and tables, and a wrong folder is one message."""
+    written(tmp_path, [point(rows(0.9)), point(rows(0.4), 1)])
+    outcome = runner("report")
+    files = [Path(line) for line in outcome.out.split()]
+    assert {file.name for file in files} == {
+        "index.html", "table.md", "table.tex", "table.csv", "comparison.csv"
+    }  # fmt: skip
+    assert all((tmp_path / file).read_text().strip() for file in files)
+    assert (
+        "| \\[1\\] | 1 | 0.750 (0.600 – 0.900) | 8 |" in (tmp_path / files[0].parent / "table.md").read_text()
+    )
+    outcome = runner("report", "outputs/sweeps/s2")
+    assert (outcome.code, "did you mean 'outputs/sweeps/s1'?" in outcome.err) == (2, True)
+
+
+def test_from_sweep_to_page(runner, tmp_path):
+    """Two recorded judges of the same rows: the sweep's end compares them, and so does the page."""
+    lines = [f"{i},{i % 2},{i % 2},{0 if i < 12 else i % 2}" for i in range(20)]
+    (tmp_path / "rows.csv").write_text("\n".join(["question,target,good,bad", *lines]))
+    prompt = ["prompt=unieval", "prompt.user='{{ question }}'", "prompt.parser.integer=true"]
+    (tmp_path / "mine/dataset").mkdir(parents=True)
+    (tmp_path / "mine/dataset/own.yaml").write_text("name: own\npath: rows.csv")
+    data = ["--config-dir", "mine", "dataset=own"]
+    swept = ["provider=replay", "-m", "provider.column=good,bad"]
+    outcome = runner(*data, *prompt, *swept, "metric=exact_agreement", "tracking=none")
+    assert "exact_agreement against [0], paired by row: [1] p 0.031 (Holm)" in outcome.out
+    assert runner("report", "report.name=mine").code == 0
+    text = Page((tmp_path / "outputs/reports/mine/index.html").read_text()).text
+    assert "1 of 1 differences is larger than chance explains" in " ".join(text.split())
+
+
+def test_the_parent_run_has_the_comparison(mlflow_config, tmp_path):
+    """What a sweep's end says is a file of its parent run, too."""
+    parent = tracking.open_sweep("fib", "s1", mlflow_config)
+    files = {"comparison.csv": "metric,n"}
+    tracking.close_sweep(parent, [tracked.point(tmp_path, 0)], mlflow_config, files)
+    run = tracked.client(mlflow_config).get_run(parent)
+    assert tracked.artifact(run, "comparison.csv").read_text() == "metric,n"

@@ -1,0 +1,203 @@
+"""A finished run made again from its record: what is the same, and how what is not is named."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import polars as pl
+import pytest
+import tiny_model
+from adding import Sums, answer
+from hosted import KEY
+from servers import serving
+
+from runner.engine.ledger import Ledger
+from runner.records.record import predictions
+
+FACTOR = 1.0
+
+
+class Share:
+    """A metric of the user's own: the share of predictions that are even, times a factor."""
+
+    def __call__(self, frame: pl.DataFrame) -> float:
+        return FACTOR * float((frame["prediction"] % 2 == 0).mean())
+
+
+@pytest.fixture
+def sums(runner):
+    with serving(answer) as server:
+        yield Sums(runner, server)
+
+
+@pytest.fixture
+def reproduce(runner):
+    """``runner reproduce`` of the only run or sweep there is."""
+    return lambda *more: runner("reproduce", str(only(runner.folder)), "--config-dir", "mine", *more)
+
+
+def only(folder):
+    """The folder of the only run or sweep."""
+    runs, sweeps = (sorted(folder.glob(f"outputs/{kind}/*")) for kind in ("runs", "sweeps"))
+    (found,) = sweeps or runs
+    return found.relative_to(folder)
+
+
+def states(text):
+    """What was checked, from the printed table: name to same, different or missing."""
+    rows = (line.split("  ") for line in text.split("score ")[0].splitlines()[1:])
+    cells = ([cell.strip() for cell in row if cell.strip()] for row in rows)
+    return {row[0]: row[1] for row in cells if len(row) > 1 and row[1] in ("same", "different", "missing")}
+
+
+def test_unchanged(sums, reproduce, monkeypatch):
+    """A run that nothing happened to is the same, without its key and without a call."""
+    monkeypatch.setenv("SUMS_KEY", KEY)
+    sums("provider.api_key_env=SUMS_KEY")
+    monkeypatch.delenv("SUMS_KEY")
+    asked = len(sums.server.calls)
+    outcome = reproduce()
+    assert outcome.code == 0, outcome.err
+    assert set(states(outcome.out).values()) == {"same"}
+    assert "reproduced" in outcome.out
+    assert len(sums.server.calls) == asked
+
+
+def test_judged(sums, reproduce):
+    """Verdicts are made anew from the ledger too, also where a judge sees both orders."""
+    orders = "judge.both_orders=[completion,target]"
+    assert sums(*sums.judge, "-m", f"{orders},null").code == 0
+    outcome = reproduce()
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert outcome.out.count("reproduced") == 2
+
+
+def test_changed_prompt(sums, reproduce):
+    """A prompt file that changed is named with its lines; answers and scores are those of the old text."""
+    file = sums.folder / "prompts" / "sums.jinja"
+    file.parent.mkdir()
+    file.write_text("{{ question }}\n")
+    sums("prompt.user=sums.jinja")
+    file.write_text("{{ question }} ?\n")
+    outcome = reproduce()
+    assert outcome.code == 1
+    assert "- {{ question }} + {{ question }} ?" in outcome.out
+    differing = {name for name, state in states(outcome.out).items() if state != "same"}
+    assert differing == {"prompt.user"}
+
+
+def test_changed_data(sums, reproduce):
+    """Of a changed file the split and the changed row are named, and the answer that is not there for it."""
+    sums()
+    sums.write([f"{n} + {n}" for n in range(9)] + ["7 + 8"])
+    outcome = reproduce()
+    assert outcome.code == 1
+    found = states(outcome.out)
+    assert (found["data test"], found["chats"], found["prompt"]) == ("different", "different", "same")
+    cells = [line.split() for line in outcome.out.splitlines() if line.startswith("sums:")]
+    assert {cell[0] for cell in cells} == {"sums:9"}
+    assert ["sums:9", "question", "9", "+", "9", "7", "+", "8"] in cells
+
+
+def test_changed_option_file(sums, reproduce):
+    """A metric option that says something else today is named with its key; the recorded one is used."""
+    option = sums.folder / "mine" / "metric" / "close.yaml"
+    option.parent.mkdir()
+    option.write_text("close: {_target_: runner.metrics.ExactAgreement}")
+    sums("metric=close")
+    option.write_text("close: {_target_: runner.metrics.MeanAbsoluteError}")
+    outcome = reproduce()
+    assert outcome.code == 1
+    assert "metric.close._target_: runner.metrics.ExactAgreement → runner.metrics.MeanAbs" in outcome.out
+    assert states(outcome.out)["scores"] == "same"
+
+
+def test_changed_formula(sums, reproduce, monkeypatch):
+    """A score that today's code computes otherwise is shown then and now, with the difference."""
+    sums("~metric.accuracy", "+metric.share={_target_: test_reproduce.Share}")
+    monkeypatch.setattr("test_reproduce.FACTOR", 0.5)
+    outcome = reproduce()
+    assert outcome.code == 1
+    assert [line.split() for line in outcome.out.splitlines() if line.startswith("share")] == [
+        ["share", "1.000", "0.500", "-0.5"]
+    ]
+
+
+def test_missing_answer(sums, reproduce):
+    """An answer that the ledger has lost is named by its row; asked for, it is bought again."""
+    sums()
+    key = predictions(sums.folder / only(sums.folder)).filter(id="sums:3")["ledger_key"].item()
+    with closing(Ledger("sqlite:///outputs/ledger.db")) as ledger:
+        ledger.remove("completion", key)
+    outcome = reproduce()
+    assert outcome.code == 1
+    assert "1 of 10 answers, now from the record: sums:3" in outcome.out
+    asked = len(sums.server.calls)
+    assert reproduce("reproduce.ask=true").code == 0
+    assert len(sums.server.calls) == asked + 1
+
+
+def test_missing_verdict(sums, reproduce):
+    """So is a verdict."""
+    sums(*sums.judge)
+    keys = predictions(sums.folder / only(sums.folder))["judge_ledger_key"]
+    with closing(Ledger("sqlite:///outputs/ledger.db")) as ledger:
+        ledger.remove("completion", keys[4])
+    assert "1 of 10 answers, now from the record: sums:4" in (outcome := reproduce()).out
+    assert states(outcome.out)["ledger, judge"] == "missing"
+    assert outcome.code == 1
+
+
+def test_other_model_is_not_asked(sums, reproduce):
+    """Nothing is bought in the name of a model that is another one today."""
+    sums()
+    record = sums.folder / only(sums.folder) / "record.json"
+    text = record.read_text().replace('"model": {\n   "provider"', '"model": {\n   "revision": 2, "provider"')
+    record.write_text(text)
+    outcome = reproduce("reproduce.ask=true")
+    assert outcome.code == 2
+    assert "the model is not the recorded one: revision: 2 → gone" in outcome.err
+
+
+def test_sweep(sums, reproduce):
+    """Every finished point of a sweep is made again, and one that failed is told."""
+    sums("-m", "hyperparameter.temperature=0,0.5,9")
+    outcome = reproduce()
+    assert outcome.code == 0
+    assert outcome.out.count(": reproduced") == 2
+    assert "2: failed, so there is nothing to reproduce" in outcome.out
+
+
+def test_weights(sums, runner, reproduce):
+    """Local weights are compared by content; without them the ledger answers all the same."""
+    pytest.importorskip("gguf")
+    weights = tiny_model.write(sums.folder / "tiny.gguf")
+    local = [f"provider.model={weights}", "provider.context_length=256", "hyperparameter.max_tokens=4"]
+    assert runner("--config-dir", "mine", "dataset=sums", "prompt=sums", "tracking=none", *local).code == 0
+    assert reproduce().code == 0
+    tiny_model.write(weights, seed=1)
+    assert states(reproduce().out)["model"] == "different"
+    weights.unlink()
+    outcome = reproduce()
+    assert (outcome.code, states(outcome.out)["model"]) == (0, "missing")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["reproduce"], "name the folder of a run"),
+        (["reproduce", "nowhere"], "nowhere: holds no record.json"),
+        (["reproduce", "nowhere", "checkpoint=2"], "checkpoint=2: the config is that of the record"),
+    ],
+)
+def test_refused(runner, arguments, message):
+    """What cannot be reproduced is one clear message."""
+    outcome = runner(*arguments)
+    assert outcome.code == 2
+    assert message in outcome.err
+
+
+def test_unfinished(sums, reproduce):
+    """A run that failed is not reproduced."""
+    sums("hyperparameter.temperature=9")
+    assert "this run is failed; only a finished one" in reproduce().err

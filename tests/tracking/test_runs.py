@@ -1,0 +1,311 @@
+"""One record becomes one MLflow run, in a real store."""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+import tracked
+from mlflow import MlflowClient
+from tracked import all_runs, artifact, client, logged
+
+from runner import tracking
+from runner.config.schema import TrackingConfig
+from runner.core.errors import ConfigError
+from runner.core.types import Score
+from runner.tracking import names, note, runs, store
+
+
+def test_run_shows_what_was_measured(mlflow_config, tmp_path):
+    """Scores with their bounds and plain figures are metrics; times and status are the record's."""
+    run = logged(tracked.write(tmp_path / "run"), mlflow_config)
+    assert run.data.metrics["accuracy"] == 0.75
+    assert (run.data.metrics["accuracy_low"], run.data.metrics["accuracy_high"]) == (0.6, 0.9)
+    assert run.data.metrics["parse_rate"] == 0.875
+    assert (run.info.start_time, run.info.end_time) == (1_700_000_000_000, 1_700_000_042_000)
+    assert run.info.status == "FINISHED"
+
+
+def test_undefined_scores_are_left_out(mlflow_config, tmp_path):
+    """A score without value or bounds is no metric, rather than a made-up number."""
+    run = logged(
+        tracked.write(tmp_path / "run", scores={"f1": Score(None), "auc": Score(0.5)}), mlflow_config
+    )
+    assert "f1" not in run.data.metrics
+    assert run.data.metrics["auc"] == 0.5
+    assert "auc_low" not in run.data.metrics
+
+
+@pytest.mark.parametrize(
+    "key", ["dataset@finetune.dataset", "+x.y", "prompt/a", "f1 (macro)", "a=b", "_target_"]
+)
+def test_every_swept_key_is_a_filterable_param(mlflow_config, tmp_path, key):
+    """Whatever Hydra lets one sweep becomes a param that a search finds."""
+    folder = tracked.write(tmp_path / "run", swept={key: "value"})
+    run = logged(folder, mlflow_config)
+    name = next(name for name, value in run.data.params.items() if value == "value")
+    assert [found.info.run_id for found in all_runs(mlflow_config, f"params.`{name}` = 'value'")] == [
+        run.info.run_id
+    ]
+
+
+def test_long_params_are_cut_openly(mlflow_config, tmp_path):
+    """A text that MLflow would cut in silence says so, and all of it is an artifact."""
+    text = "prompt " * 2000
+    run = logged(tracked.write(tmp_path / "run", params={"prompt.user": text}), mlflow_config)
+    assert len(run.data.params["prompt.user"]) == 6000
+    assert run.data.params["prompt.user"].endswith(
+        "[cut, 14000 characters; all of it in params/prompt.user.txt]"
+    )
+    assert artifact(run, "params/prompt.user.txt").read_text() == text
+
+
+def test_curves_of_any_length_are_stepped_metrics(mlflow_config, tmp_path):
+    """A curve longer than one request holds keeps every step."""
+    curve = [(step, 1 / step) for step in range(1, 2501)]
+    run = logged(tracked.write(tmp_path / "run", curves={"train_loss": curve}), mlflow_config)
+    history = client(mlflow_config).get_metric_history(run.info.run_id, "train_loss")
+    assert [(point.step, point.value) for point in sorted(history, key=lambda point: point.step)] == curve
+
+
+def test_predictions_are_a_table(mlflow_config, tmp_path, monkeypatch):
+    """The rows can be read as MLflow's table, and whole as parquet."""
+    run = logged(tracked.write(tmp_path / "run"), mlflow_config)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_config.uri)
+    table = client(mlflow_config).load_table(run.info.experiment_id, "predictions.json", [run.info.run_id])
+    assert table["completion"].tolist() == tracked.rows()["completion"].to_list()
+    assert "messages" not in table.columns
+    assert pl.read_parquet(artifact(run, "predictions.parquet")).equals(tracked.rows())
+
+
+def test_large_tables_are_cut_to_a_page(mlflow_config, tmp_path):
+    """The table in the UI has at most 2,000 rows; the parquet has all."""
+    run = logged(tracked.write(tmp_path / "run", frame=tracked.rows(2500)), mlflow_config)
+    assert len(json.loads(artifact(run, "predictions.json").read_text())["data"]) == 2000
+    assert pl.read_parquet(artifact(run, "predictions.parquet")).height == 2500
+
+
+def test_figures_follow_the_content(mlflow_config, tmp_path):
+    """Labels call for a confusion matrix, a probability for a reliability diagram, curves for a plot."""
+    folder = tracked.write(
+        tmp_path / "run",
+        labels=[tracked.INCONSISTENT, tracked.CONSISTENT],
+        params={"metric.f1.positive": tracked.CONSISTENT},
+        curves={"train_loss": [(1, 2.0), (2, 1.0)]},
+    )
+    figures = artifact(logged(folder, mlflow_config), "figures")
+    assert {file.name for file in figures.iterdir()} == {
+        "confusion_matrix.svg", "reliability.png", "training.png",
+    }  # fmt: skip
+
+
+def test_data_sets_are_inputs(mlflow_config, tmp_path):
+    """Name, digest, split and number of rows of what was read are on the run."""
+    (given,) = logged(tracked.write(tmp_path / "run"), mlflow_config).inputs.dataset_inputs
+    assert (given.dataset.name, given.dataset.digest) == ("fib", "abc")
+    assert json.loads(given.dataset.profile) == {"num_rows": 8}
+    assert given.tags[0].value == "test"
+
+
+@pytest.mark.parametrize(("status", "shown"), [("failed", "FAILED"), ("stopped", "KILLED")])
+def test_ends_other_than_success_show(mlflow_config, tmp_path, status, shown):
+    """A failed and a stopped run are told from a finished one, with the reason on the page."""
+    run = logged(tracked.write(tmp_path / "run", status=status, error="no credit"), mlflow_config)
+    assert run.info.status == shown
+    assert "no credit" in run.data.tags["mlflow.note.content"]
+
+
+def test_a_run_without_rows_is_logged(mlflow_config, tmp_path):
+    """A run that failed before its first row has no predictions, and is shown all the same."""
+    folder = tracked.write(tmp_path / "run", status="failed")
+    (folder / "predictions.parquet").unlink()
+    assert logged(folder, mlflow_config).info.status == "FAILED"
+
+
+def test_logging_again_makes_no_second_run(mlflow_config, tmp_path):
+    """The same record is the same run, with the same metrics."""
+    folder = tracked.write(tmp_path / "run", models=CHECKPOINTS)
+    first, second = logged(folder, mlflow_config), logged(folder, mlflow_config)
+    assert first.info.run_id == second.info.run_id
+    assert first.data.metrics == second.data.metrics
+    assert len(all_runs(mlflow_config)) == 1
+
+
+def test_half_a_log_is_completed(mlflow_config, tmp_path):
+    """What a killed process left of a run is found again, and was not RUNNING."""
+    folder = tracked.write(tmp_path / "run", "half")
+    begun = runs.create(store.connect(mlflow_config), "fib", {"record_id": "half"}, "KILLED", (1.0, 2.0))
+    assert client(mlflow_config).get_run(begun).info.status == "KILLED"
+    run = logged(folder, mlflow_config)
+    assert (run.info.run_id, run.info.status, run.data.metrics["accuracy"]) == (begun, "FINISHED", 0.75)
+
+
+def test_strays_are_ended(mlflow_config):
+    """A run killed in the instant of its making is ended by whoever opens the store next."""
+    directly = MlflowClient(mlflow_config.uri)
+    number = directly.create_experiment(mlflow_config.experiment_name)
+    stray = directly.create_run(number, tags={"mlflow.source.name": "runner"}).info.run_id
+    other = directly.create_run(number, tags={"mlflow.source.name": "train.py"}).info.run_id
+    assert tracking.prepare(mlflow_config)
+    assert [directly.get_run(run).info.status for run in (stray, other)] == ["KILLED", "RUNNING"]
+
+
+def test_changed_params_replace_the_run(mlflow_config, tmp_path):
+    """Params cannot be changed in MLflow; a record that was run differently is not shown under old ones."""
+    old = logged(tracked.write(tmp_path / "run", params={"seed": 0}), mlflow_config)
+    new = logged(tracked.write(tmp_path / "run", params={"seed": 1}), mlflow_config)
+    assert [run.info.run_id for run in all_runs(mlflow_config)] == [new.info.run_id]
+    assert old.info.run_id != new.info.run_id
+
+
+CHECKPOINTS = [
+    {"number": i, "step": 125 * i, "model": f"ft:gpt-4o:acme::Ab{i}:ckpt-step-{125 * i}", "evaluated": i == 2}
+    for i in (1, 2)
+]
+
+
+def test_checkpoints_are_logged_models(mlflow_config, tmp_path):
+    """Each checkpoint is one model for all runs, found by its real id; the evaluated one has the metrics."""
+    for name in ("a", "b"):
+        logged(tracked.write(tmp_path / name, name, models=CHECKPOINTS), mlflow_config)
+    opened = store.connect(mlflow_config)
+    models = {
+        model.params["model"]: model for model in opened.client.search_logged_models([opened.experiment_id])
+    }
+    assert len(models) == 2
+    metrics = models["ft:gpt-4o:acme::Ab2:ckpt-step-250"].metrics
+    assert {(metric.key, metric.value, metric.dataset_name) for metric in metrics} >= {
+        ("accuracy", 0.75, "fib")
+    }
+    assert not models["ft:gpt-4o:acme::Ab1:ckpt-step-125"].metrics
+
+
+def test_no_credentials_reach_the_store(mlflow_config, tmp_path):
+    """A password in a URL is in no param, tag or artifact."""
+    folder = tracked.write(tmp_path / "run", params={"ledger.url": "postgresql://me:hunter2@db/runs"})
+    (folder / ".hydra").mkdir()
+    (folder / ".hydra" / "config.yaml").write_text("ledger: {url: 'postgresql://me:hunter2@db/runs'}")
+    run = logged(folder, mlflow_config)
+    assert run.data.params["ledger.url"] == "postgresql://***@db/runs"
+    artifacts = [file for file in artifact(run, "").rglob("*") if file.is_file()]
+    assert len(artifacts) > 3
+    assert not [file for file in artifacts if b"hunter2" in file.read_bytes()]
+
+
+def test_disabled_tracking_does_nothing(tmp_path):
+    """With ``tracking=none`` nothing is made, anywhere."""
+    mlflow_config = TrackingConfig(enabled=False, uri=f"sqlite:///{tmp_path}/never.db")
+    folder = tracked.write(tmp_path / "run")
+    assert tracking.prepare(mlflow_config) is False
+    assert tracking.log_run(folder, mlflow_config) is None
+    assert not (tmp_path / "never.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        ("mlruns", "is a folder"),
+        ("htp://host", "unknown kind; did you mean 'http'"),
+        ("file:///x", "is a folder"),
+    ],
+)
+def test_wrong_addresses_are_refused(uri, message):
+    """An address that can hold no runs is an error before anything is paid."""
+    for refuse in (tracking.check, tracking.prepare):
+        with pytest.raises(ConfigError, match=message):
+            refuse(TrackingConfig(uri=uri))
+
+
+def test_a_paid_run_is_not_lost_to_a_wrong_address(tmp_path, caplog):
+    """What would be an error before a run is only a warning after it."""
+    assert tracking.log_run(tracked.write(tmp_path / "run"), TrackingConfig(uri="htp://elsewhere")) is None
+    assert "unknown kind" in caplog.text
+
+
+def test_a_deleted_experiment_is_named(mlflow_config):
+    """An experiment in MLflow's bin is an error that says how to restore it."""
+    directly = MlflowClient(mlflow_config.uri)
+    number = directly.create_experiment(mlflow_config.experiment_name)
+    directly.delete_experiment(number)
+    with pytest.raises(ConfigError, match=f"mlflow experiments restore -x {number}"):
+        tracking.prepare(mlflow_config)
+
+
+def test_a_dead_server_costs_a_warning(tmp_path, caplog):
+    """Nobody listens: the run goes on, and one line says how to show it later."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    mlflow_config = TrackingConfig(uri=f"http://127.0.0.1:{port}")
+    folder = tracked.write(tmp_path / "run")
+    assert tracking.prepare(mlflow_config) is False
+    assert tracking.log_run(folder, mlflow_config) is None
+    assert tracking.open_sweep("fib", "s1", mlflow_config) is None
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "`runner sync`" in caplog.text
+
+
+LOG = """
+import sys
+from pathlib import Path
+from runner import tracking
+from runner.schema import TrackingConfig
+mlflow_config = TrackingConfig(uri=sys.argv[1])
+assert tracking.prepare(mlflow_config)
+assert tracking.log_run(Path(sys.argv[2]), mlflow_config)
+"""
+
+
+def test_four_processes_share_a_fresh_store(tmp_path):
+    """Four unrelated processes that make the same store at the same moment all have their run in it."""
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    folders = [tracked.write(tmp_path / str(i), f"record {i}") for i in range(4)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", LOG, uri, folder], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+        )
+        for folder in folders
+    ]
+    assert [process.communicate(timeout=120)[1] for process in started] == [b"", b"", b"", b""]
+    found = all_runs(TrackingConfig(uri=uri))
+    assert {run.data.tags["record_id"] for run in found} == {f"record {i}" for i in range(4)}
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+@pytest.mark.parametrize("module", [names, note])
+def test_examples_in_docstrings_hold(module):
+    """What the docstrings show is what happens."""
+    failed, attempted = doctest.testmod(module)
+    assert (failed, attempted > 0) == (0, True)
+
+
+def test_names_that_become_one_are_told_apart():
+    """Two names that MLflow would see as one keep their values."""
+    assert names.keys({"a=b": 1, "a@b": 2, "a_b": 3}) == {"a_b": 1, "a_b_2": 2, "a_b_3": 3}
+
+
+def test_store_is_made_whole(tmp_path, monkeypatch):
+    """What a killed process left of a store in the making is no obstacle to the next one."""
+    monkeypatch.chdir(tmp_path)
+    code = f"""
+import os, threading
+from runner import tracking
+from runner.schema import TrackingConfig
+
+def kill_in_the_middle():
+    while not os.path.exists("mlflow.db.partial") or os.path.getsize("mlflow.db.partial") < 150_000:
+        pass
+    os.kill(os.getpid(), 9)
+
+threading.Thread(target=kill_in_the_middle, daemon=True).start()
+tracking.prepare(TrackingConfig(uri="sqlite:///{tmp_path}/mlflow.db"))
+"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == -9
+    assert not (tmp_path / "mlflow.db").exists()
+    assert tracking.prepare(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"))

@@ -1,0 +1,139 @@
+"""A sweep as parent and children; records that were not logged when they should have been."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import polars as pl
+import pytest
+import tracked
+from tracked import all_runs, artifact, client, logged
+
+from runner import tracking
+from runner.config.schema import TrackingConfig
+from runner.core.errors import RunnerError
+from runner.core.types import Score
+from runner.tracking import store
+
+
+def parent(config: TrackingConfig) -> str:
+    run_id = tracking.open_sweep("fib", "s1", config)
+    assert run_id is not None
+    return run_id
+
+
+def test_points_hang_below_their_sweep(mlflow_config, tmp_path):
+    """Whether told or not, a point finds its sweep's parent run, and is named by what sets it apart."""
+    above = parent(mlflow_config)
+    told, finds = (tracked.point(tmp_path, job) for job in (0, 1))
+    tracking.log_run(told, mlflow_config, above)
+    tracking.log_run(finds, mlflow_config)
+    children = all_runs(mlflow_config, f"tags.mlflow.parentRunId = '{above}'")
+    assert {run.info.run_name for run in children} == {"n_shot=0", "n_shot=1"}
+    assert {run.data.tags["sweep_id"] for run in children} == {"s1"}
+
+
+def test_a_sweep_in_progress_is_not_running(mlflow_config):
+    """If every process died now, nothing would be left RUNNING; opening again finds the same parent."""
+    above = parent(mlflow_config)
+    assert client(mlflow_config).get_run(above).info.status == "SCHEDULED"
+    assert parent(mlflow_config) == above
+
+
+def test_the_parent_has_table_and_plot(mlflow_config, tmp_path):
+    """One row per point and a plot per score are on the parent, with what the points share."""
+    above = parent(mlflow_config)
+    folders = [tracked.point(tmp_path, job, scores={"f1": Score(job / 4, 0, 1, 8)}) for job in range(3)]
+    tracking.close_sweep(above, folders, mlflow_config)
+    run = client(mlflow_config).get_run(above)
+    assert pl.read_csv(artifact(run, "sweep.csv"))["f1"].to_list() == [0, 0.25, 0.5]
+    assert json.loads(artifact(run, "sweep.json").read_text())["columns"][:3] == ["job", "n_shot", "f1"]
+    assert artifact(run, "figures/f1.png").read_bytes().startswith(b"\x89PNG")
+    assert run.data.params == {"dataset.name": "fib"}
+    assert (run.info.status, run.data.metrics["cost_usd"]) == ("FINISHED", 1.5)
+
+
+def test_a_failed_point_fails_the_sweep(mlflow_config, tmp_path):
+    """The parent says which point failed and why; the others' scores stay."""
+    above = parent(mlflow_config)
+    good = tracked.point(tmp_path, 0)
+    bad = tracked.point(tmp_path, 1, status="failed", scores={}, error="no such model\nTraceback")
+    tracking.close_sweep(above, [good, bad], mlflow_config)
+    run = client(mlflow_config).get_run(above)
+    assert run.info.status == "FAILED"
+    assert "1 of 2 points finished" in run.data.tags["mlflow.note.content"]
+    assert "no such model" in artifact(run, "sweep.md").read_text()
+
+
+def test_the_page_marks_published_figures(mlflow_config, tmp_path):
+    """Where a paper has a figure, the parent's page says whether it is met."""
+    above = parent(mlflow_config)
+    reference = [{"metric": "accuracy", "published": 0.9, "measured": 0.75, "agrees": False}]
+    tracking.close_sweep(above, [tracked.point(tmp_path, 0, reference=reference)], mlflow_config)
+    text = client(mlflow_config).get_run(above).data.tags["mlflow.note.content"]
+    assert "0.75\u00a0✗" in text
+    assert "accuracy_low" not in text
+
+
+def test_a_point_without_a_record_fails_the_sweep(mlflow_config, tmp_path):
+    """A point that died before it could write anything is counted."""
+    above = parent(mlflow_config)
+    tracking.close_sweep(above, [tracked.point(tmp_path, 0), tmp_path / "s1" / "1"], mlflow_config)
+    assert client(mlflow_config).get_run(above).info.status == "FAILED"
+
+
+def test_closing_again_updates(mlflow_config, tmp_path):
+    """A sweep that is taken up again ends with what it then has."""
+    above = parent(mlflow_config)
+    tracking.close_sweep(above, [tracked.point(tmp_path, 0, status="stopped")], mlflow_config)
+    assert client(mlflow_config).get_run(above).info.status == "KILLED"
+    tracking.close_sweep(above, [tracked.point(tmp_path, 0)], mlflow_config)
+    assert client(mlflow_config).get_run(above).info.status == "FINISHED"
+
+
+def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
+    """Single runs and whole sweeps appear; what is there or still running is left alone."""
+    there = tracked.write(tmp_path / "runs" / "there", "there")
+    logged(there, mlflow_config)
+    missing = tracked.write(tmp_path / "runs" / "missing", "missing")
+    points = [tracked.point(tmp_path / "sweeps", job) for job in range(2)]
+    tracked.write(tmp_path / "runs" / "live", "live", status="running", finished=None)
+    assert set(tracking.sync(tmp_path, mlflow_config)) == {missing, *points}
+    assert tracking.sync(tmp_path, mlflow_config) == {}
+    (above,) = all_runs(mlflow_config, "tags.sweep_parent = 's1'")
+    assert (above.info.status, above.data.metrics["points"]) == ("FINISHED", 2)
+    assert len(all_runs(mlflow_config)) == 5
+
+
+def test_sync_respects_a_deletion(mlflow_config, tmp_path):
+    """A run that somebody deleted in MLflow does not come back."""
+    run = logged(tracked.write(tmp_path / "run"), mlflow_config)
+    client(mlflow_config).delete_run(run.info.run_id)
+    assert tracking.sync(tmp_path, mlflow_config) == {}
+
+
+def test_sync_fills_a_new_store(mlflow_config, tmp_path):
+    """Records logged elsewhere are logged here too, since here they are not."""
+    folder = tracked.write(tmp_path / "run")
+    logged(folder, mlflow_config)
+    other = TrackingConfig(uri=f"sqlite:///{tmp_path}/other.db")
+    assert set(tracking.sync(tmp_path, other)) == {folder}
+
+
+def test_sync_passes_over_unreadable_records(mlflow_config, tmp_path, caplog):
+    """A damaged record is named and does not keep the others from being logged."""
+    folder = tracked.write(tmp_path / "run")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "record.json").write_text("{")
+    assert set(tracking.sync(tmp_path, mlflow_config)) == {folder}
+    assert "bad/record.json is no readable record" in caplog.text
+
+
+def test_sync_to_a_dead_server_is_an_error(tmp_path):
+    """Somebody who asks for the upload is told that it did not happen."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(RunnerError, match="cannot be used"):
+        tracking.sync(tmp_path, TrackingConfig(uri=f"http://127.0.0.1:{port}"))
+    assert store.label(TrackingConfig(uri="http://me:secret@host")) == "http://***@host"

@@ -1,0 +1,76 @@
+"""Rows as traces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import tracked
+from mlflow.entities import Trace
+from tracked import client, logged
+
+from runner.config.schema import TrackingConfig
+from runner.tracking import store
+
+LABELS = [tracked.INCONSISTENT, tracked.CONSISTENT]
+
+
+def traces(config: TrackingConfig, folder: Path, wanted: object) -> dict[str, Trace]:
+    """Log a record with traces and read them back, by row."""
+    run = logged(folder, replace(config, traces=wanted))
+    experiment = store.connect(config).experiment_id
+    found = client(config).search_traces(locations=[experiment], run_id=run.info.run_id)
+    return {trace.info.tags["row"]: trace for trace in found}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rows"),
+    [("none", set()), (None, set()), (2, {0, 1}), ("failures", {3, 7}), ("all", set(range(8)))],
+)
+def test_only_the_wanted_rows_are_traced(mlflow_config, tmp_path, wanted, rows):
+    """All, none, the first few, or those with a wrong, missing or unreadable answer."""
+    folder = tracked.write(tmp_path / "run", labels=LABELS)
+    assert set(traces(mlflow_config, folder, wanted)) == {f"fib/{row}" for row in rows}
+
+
+def test_a_trace_holds_the_call(mlflow_config, tmp_path):
+    """What was said both ways, tokens and duration; label and answer as assessments."""
+    trace = traces(mlflow_config, tracked.write(tmp_path / "run", labels=LABELS), 1)["fib/0"]
+    (span,) = trace.data.spans
+    assert span.inputs == {"messages": [{"role": "user", "content": "Is summary 0 right?"}]}
+    assert span.outputs["choices"][0]["message"]["content"] == "It is inconsistent."
+    assert (trace.info.execution_duration, trace.info.token_usage["total_tokens"]) == (250, 23)
+    values = {assessment.name: assessment.value for assessment in trace.info.assessments}
+    assert values == {"target": tracked.INCONSISTENT, "prediction": tracked.INCONSISTENT, "correct": True}
+
+
+def test_logging_again_makes_no_second_trace(mlflow_config, tmp_path):
+    """A trace belongs to a row of a record, however often that is logged."""
+    folder = tracked.write(tmp_path / "run")
+    first, second = traces(mlflow_config, folder, "all"), traces(mlflow_config, folder, "all")
+    assert {trace.info.trace_id for trace in first.values()} == {t.info.trace_id for t in second.values()}
+    assert all(len(trace.info.assessments) <= 2 for trace in second.values())
+
+
+def test_a_judge_is_part_of_the_trace(mlflow_config, tmp_path):
+    """The judge's call follows the judged one, both inside one span; its verdict is feedback."""
+    asked = {"judge_messages": pl.col("messages"), "judge_completion": pl.lit("no")}
+    frame = tracked.rows().with_columns(**asked, judge_latency_s=0.5, verdict=False)
+    found = traces(mlflow_config, tracked.write(tmp_path / "run", frame=frame), "failures")
+    assert len(found) == 8
+    around, call, judge = sorted(
+        found["fib/0"].data.spans, key=lambda span: (span.start_time_ns, -span.end_time_ns)
+    )
+    assert (call.parent_id, judge.parent_id) == (around.span_id, around.span_id)
+    assert judge.start_time_ns == call.end_time_ns
+    assert {"verdict": False}.items() <= {a.name: a.value for a in found["fib/0"].info.assessments}.items()
+
+
+def test_a_failed_call_is_an_error(mlflow_config, tmp_path):
+    """The row's error is the status of its span."""
+    frame = tracked.rows().with_columns(error=pl.lit("503 overloaded"), completion=None, prediction=None)
+    trace = traces(mlflow_config, tracked.write(tmp_path / "run", frame=frame), 1)["fib/0"]
+    assert trace.info.state == "ERROR"
+    assert trace.data.spans[0].status.description == "503 overloaded"
