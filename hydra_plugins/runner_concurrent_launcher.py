@@ -1,8 +1,9 @@
 """``hydra/launcher=concurrent``: the points of a sweep side by side in one process.
 
 Points wait for servers most of the time. As threads of one process they share connections, rate limits, the
-ledger and the loaded model, and start without another Python. Only the runner's own commands may be launched
-this way: they take Hydra's settings from :mod:`runner.config.hydra_job` and not from Hydra's one global place.
+ledger and the loaded model, and start without another Python. Only the
+runner's own commands may be launched this way: they take Hydra's settings from
+:mod:`runner.config.hydra_job` and not from Hydra's one global place.
 """
 
 # no `from __future__ import annotations` here: Hydra runs this file before it is in sys.modules, where
@@ -51,7 +52,7 @@ class ConcurrentLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run every point; a failed one is in its return value and stops no other."""
-        from runner.engine import event_loop as loop
+        from runner.engine import event_loop
 
         setup_globals()
         folder = Path(str(self.config.hydra.sweep.dir))
@@ -67,18 +68,18 @@ class ConcurrentLauncher(Launcher):
             for number, overrides in enumerate(map(list, job_overrides), initial_job_idx):
                 config = self.composer.take(self.config, overrides)
                 points.append(pool.submit(self._run, number, config, overrides))
-            loop.attend(*points)
+            event_loop.wait_for(*points)
             return [point.result() for point in points]
         except BaseException:
-            loop.interrupt()
+            event_loop.interrupt()
             raise
         finally:
             pool.shutdown(cancel_futures=True)
 
     def _run(self, number: int, config: DictConfig, overrides: list[str]) -> JobReturn:
         """One point, in its own folder."""
-        from runner.config.composer import copied, save
-        from runner.config.hydra_job import running
+        from runner.config.composer import copy_config, save_job
+        from runner.config.hydra_job import use_settings
 
         result = JobReturn()
         result.overrides, result.hydra_cfg, result.working_dir = overrides, config, str(Path.cwd())
@@ -86,12 +87,12 @@ class ConcurrentLauncher(Launcher):
             config.hydra.job.id, config.hydra.job.num = f"job_id_{number}", number
             folder = Path(str(config.hydra.sweep.dir)) / str(config.hydra.sweep.subdir)
             config.hydra.runtime.output_dir = str(folder.absolute())
-        result.cfg = copied(config)
+        result.cfg = copy_config(config)
         with read_write(result.cfg), open_dict(result.cfg):
             del result.cfg["hydra"]
         try:
-            with running(config.hydra):
-                save(config, result.cfg, folder / ".hydra")
+            with use_settings(config.hydra):
+                save_job(config, result.cfg, folder / ".hydra")
                 result.return_value = self.task_function(result.cfg)
             result.status = JobStatus.COMPLETED
         except Exception as error:
@@ -102,9 +103,9 @@ class ConcurrentLauncher(Launcher):
 
 def _resolve_by_thread() -> None:
     """``${hydra:job.num}`` means the point of this thread; Hydra's own resolver knows one job a process."""
-    from runner.config import hydra_job as job
+    from runner.config import hydra_job
 
     def of_this_job(path: str) -> Any:
-        return OmegaConf.select(job.settings(), path)
+        return OmegaConf.select(hydra_job.get_settings(), path)
 
     OmegaConf.register_new_resolver("hydra", of_this_job, replace=True)

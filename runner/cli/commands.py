@@ -17,19 +17,19 @@ from runner import tracking
 from runner.cli import screen
 from runner.cli import sweep as sweeping
 from runner.cli.progress import progress
-from runner.config import hydra_job as job
+from runner.config import hydra_job
 from runner.config.schema import RunnerConfig, TrackingConfig
 from runner.core.errors import BudgetError, ConfigError, RunnerError
-from runner.core.types import Deployer
+from runner.core.provider import Deployer
 from runner.engine.ledger import Ledger
 from runner.experiment import plan as build
 from runner.experiment.run import check_objective
 from runner.experiment.run import run as carry_out
 from runner.pipeline import finetune
-from runner.records.environment import git_sha, versions
-from runner.records.record import RECORD, Record, flatten, read, recorded, runs
-from runner.records.sweep import summary
-from runner.reproduce import past_run as restore
+from runner.records.environment import find_git_sha, find_versions
+from runner.records.record import RECORD, Record, find_runs, flatten, keep_record, read_record
+from runner.records.sweep import summarize
+from runner.reproduce import past_run
 
 log = logging.getLogger(__name__)
 
@@ -40,14 +40,14 @@ BESIDE_THE_RUN = ("reference", "report")
 
 def run(config: DictConfig) -> float | None:
     """Run one experiment; returns its objective, for optimising sweepers."""
-    folder = Path(job.settings().runtime.output_dir)
+    folder = Path(hydra_job.get_settings().runtime.output_dir)
     record = _new(config)
     try:
-        with recorded(record, folder), progress(screen.point(record)) as (advance, report):
+        with keep_record(record, folder), progress(screen.point(record)) as (advance, report):
             plan = build.plan(config)
             tracking.check(plan.config.tracking)
             describe(record, plan)
-            restore.keep_prompts(plan, folder)
+            past_run.keep_prompts(plan, folder)
             carry_out(plan, record, folder, advance, report)
     except ConfigError:
         if record.sweep:  # a failed point belongs in the sweep's table, a typo in no tracking store
@@ -64,9 +64,9 @@ def run(config: DictConfig) -> float | None:
 
 
 def _new(config: DictConfig) -> Record:
-    hydra = job.settings()
+    hydra = hydra_job.get_settings()
     sweep = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
-    overrides = job.overrides(hydra)
+    overrides = hydra_job.get_overrides(hydra)
     return Record(
         id=uuid.uuid4().hex,
         name=str(config.name),
@@ -82,7 +82,7 @@ def describe(record: Record, plan: build.Plan) -> None:
     """Params and tags that are known before the first call."""
     config = plan.config
     record.config = build.resolved(config)
-    record.environment = versions()
+    record.environment = find_versions()
     leaves = flatten({key: value for key, value in record.config.items() if key not in BESIDE_THE_RUN})
     record.params = {
         key: value
@@ -95,7 +95,7 @@ def describe(record: Record, plan: build.Plan) -> None:
         "provider": plan.responder.provider.name,
         "model": plan.responder.provider.model,
         "dataset": config.dataset.name,
-        "git_sha": git_sha(),
+        "git_sha": find_git_sha(),
     }
 
 
@@ -123,12 +123,12 @@ def _objective(record: Record, config: RunnerConfig) -> float | None:
 
 def close_sweep(folder: Path, config: DictConfig, code: int) -> int:
     """Show the sweep's table here and on its parent run; 1 if a point failed."""
-    folders, done = sweeping.points(folder), runs(folder)
-    records = [read(point) for point in done]
+    folders, done = sweeping.points(folder), find_runs(folder)
+    records = [read_record(point) for point in done]
     if not records:
         return code
     line, comparison = _compared(done)
-    screen.sweep(summary(records), folder, line)
+    screen.sweep(summarize(records), folder, line)
     files = {"comparison.csv": comparison} if comparison else {}
     tracking.close_sweep(sweeping.read(folder).get("parent"), folders, _tracking(config), files)
     return int(any(record.status != "finished" for record in records)) or code
@@ -136,10 +136,10 @@ def close_sweep(folder: Path, config: DictConfig, code: int) -> int:
 
 def _compared(folders: Sequence[Path]) -> tuple[str, str]:
     """The points of a sweep against its first one; what cannot be compared stops no sweep."""
-    from runner import report
+    from runner.report.write import compare_with_first
 
     try:
-        return report.with_first(folders, build.build)
+        return compare_with_first(folders, build.build)
     except Exception:
         log.debug("the points are not compared", exc_info=True)
         return "", ""
@@ -148,16 +148,18 @@ def _compared(folders: Sequence[Path]) -> tuple[str, str]:
 def list_runs(_: DictConfig) -> None:
     """Show the runs and sweeps recorded under outputs/, newest last."""
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
-    screen.runs([(file.parent, read(file.parent)) for file in found])
+    screen.runs([(file.parent, read_record(file.parent)) for file in found])
 
 
 def write_report(config: DictConfig) -> None:
     """Turn runs and sweeps into a page and tables under outputs/reports."""
-    from runner import report  # draws, tests and renders, which no other command needs
+    # draws, tests and renders, which no other command needs
+    from runner.report.points import find_folders
+    from runner.report.write import name_report, write_report
 
-    folders = report.find(list(config.report.folders), OUTPUTS)
-    target = OUTPUTS / "reports" / (config.report.name or report.name(folders))
-    for file in report.write(folders, target, build.build, config.report.rows):
+    folders = find_folders(list(config.report.folders), OUTPUTS)
+    target = OUTPUTS / "reports" / (config.report.name or name_report(folders))
+    for file in write_report(folders, target, build.build, config.report.rows):
         screen.console.print(str(file))
 
 

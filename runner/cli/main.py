@@ -20,8 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner.cli.arguments import COMMANDS, understood
-from runner.config import hydra_job as job
-from runner.config import schema, validate
+from runner.config import hydra_job, schema, validate
 from runner.core.errors import BudgetError
 from runner.core.paths import CONF
 
@@ -87,7 +86,7 @@ def _lazily(target: str, failed: list[Exception]) -> Callable[[DictConfig], Any]
         try:
             return getattr(import_module(module), function)(config)
         except Exception as error:
-            if job.settings().mode == RunMode.MULTIRUN:
+            if hydra_job.get_settings().mode == RunMode.MULTIRUN:
                 raise
             failed.append(error)
 

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from runner.core.types import TuningStatus
+from runner.core.services import TuningStatus
 
 Advance = Callable[[str, int], Callable[[int], None]]
 Report = Callable[[TuningStatus], None]

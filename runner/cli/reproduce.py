@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.cli.sweep_table import number
 from runner.core.types import Score
+from runner.report.formats import number
 from runner.reproduce.differences import Change, Check, Report, same_score
 
 SHOWN_ROWS = 20

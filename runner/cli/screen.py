@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.cli import sweep_table
-from runner.cli.sweep_table import number
 from runner.core.types import Score
 from runner.records.record import Record
+from runner.report.formats import number
 
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for whole tables
 console = Console(highlight=False, soft_wrap=True, width=_WIDTH)

@@ -15,10 +15,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.config import hydra_job as job
+from runner.config import hydra_job
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
-from runner.core.files import whole
+from runner.core.files import write_atomically
 from runner.records.record import SWEEP
 
 IN_THREADS = "hydra_plugins.runner_concurrent_launcher.ConcurrentLauncher"
@@ -38,7 +38,7 @@ class OpenSweep(Callback):
         """
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        overrides = job.overrides(config.hydra)
+        overrides = hydra_job.get_overrides(config.hydra)
         told = {"name": _name(config), "fixed": fixed(overrides), "overrides": overrides}
         _write(folder, told | {"started": time.time()})
         _opened.append((folder, config))
@@ -120,5 +120,5 @@ def finish(code: int) -> int:
 
 
 def _write(folder: Path, told: dict[str, Any]) -> None:
-    with whole(folder / SWEEP) as file:  # points read it
+    with write_atomically(folder / SWEEP) as file:  # points read it
         file.write_text(json.dumps(told, indent=1, default=str))

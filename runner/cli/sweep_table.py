@@ -1,4 +1,4 @@
-"""A sweep's summary (:func:`runner.records.sweep.summary`) as a table that fits the screen."""
+"""A sweep's summary (:func:`runner.records.sweep.summarize`) as a table that fits the screen."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 from rich.table import Table
+
+from runner.report.formats import number
 
 BESIDE = ("_low", "_high", "_parsed", "_published", "_agrees")
 """Endings of columns that are shown inside another column's cells, or not at all."""
@@ -103,11 +105,3 @@ def _mark(row: Mapping[str, Any], name: str, bounded: bool) -> str:
     if published is None or agrees is None:
         return ""
     return " ✓" if agrees else f" ✗ {number(published, bounded)}"
-
-
-def number(value: float | None, bounded: bool = True) -> str:
-    """Three decimals, or a dash for what is not defined; a whole number without an interval is a count."""
-    if value is None:
-        return "–"
-    count = value.is_integer() and abs(value) > 1 and not bounded
-    return f"{value:.0f}" if count else f"{value:.3f}"

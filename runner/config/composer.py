@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.config import hydra_job as job
+from runner.config import hydra_job
 
 
 class Composer:
@@ -73,20 +73,20 @@ class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # type: ignore[misc]
     yaml_representers = get_omega_conf_dumper().yaml_representers
 
 
-def save(config: DictConfig, task: DictConfig, folder: Path) -> None:
+def save_job(config: DictConfig, task: DictConfig, folder: Path) -> None:
     """Write what Hydra writes of a job: its config without and with Hydra's own node, its overrides."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = {
         "config": OmegaConf.to_container(task, enum_to_str=True),
         "hydra": {"hydra": OmegaConf.to_container(config.hydra, enum_to_str=True)},
-        "overrides": job.overrides(config.hydra),
+        "overrides": hydra_job.get_overrides(config.hydra),
     }
     for name, content in contents.items():
         with (folder / f"{name}.yaml").open("w") as file:
             yaml.dump(content, file, _Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
-def copied(config: DictConfig) -> DictConfig:
+def copy_config(config: DictConfig) -> DictConfig:
     """A copy that shares nothing, in half the time that ``deepcopy`` takes."""
     copy: DictConfig = pickle.loads(pickle.dumps(config))
     return copy

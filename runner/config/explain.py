@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from runner.core.errors import ConfigError, RunnerError, nearest
+from runner.core.errors import ConfigError, RunnerError, suggest
 from runner.core.paths import CONF
 
 TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback."
@@ -48,7 +48,7 @@ def _composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
         or type(inner).__name__ == "ConfigAttributeError"
     ):
         siblings = _siblings(inner)
-        hint = nearest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
+        hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
     return f"{key}: {first}"
 
@@ -58,7 +58,7 @@ def _missing_option(error: MissingConfigException) -> str:
     choices = [str(choice) for choice in error.options or _options(group)]
     if not group:
         return f"no config named {option!r}"
-    return f"{group}={option}: no such option{nearest(option, choices)}"
+    return f"{group}={option}: no such option{suggest(option, choices)}"
 
 
 def _options(group: str) -> list[str]:

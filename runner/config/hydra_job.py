@@ -13,20 +13,20 @@ from omegaconf import OmegaConf
 _hydra: ContextVar[Any] = ContextVar("hydra", default=None)
 
 
-def settings() -> Any:
+def get_settings() -> Any:
     """The ``hydra`` node of this job's config."""
     return _hydra.get() or HydraConfig.get()
 
 
-def overrides(hydra: Any = None) -> list[str]:
+def get_overrides(hydra: Any = None) -> list[str]:
     """What was typed for a job, this one unless another's node is given; an interpolation stays one."""
-    typed = OmegaConf.to_container((hydra or settings()).overrides.task)
+    typed = OmegaConf.to_container((hydra or get_settings()).overrides.task)
     return cast(list[str], typed)
 
 
 @contextmanager
-def running(hydra: Any) -> Iterator[None]:
-    """Within the block, in this thread, :func:`settings` gives ``hydra``."""
+def use_settings(hydra: Any) -> Iterator[None]:
+    """Within the block, in this thread, :func:`get_settings` gives ``hydra``."""
     token = _hydra.set(hydra)
     try:
         yield

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.config.schema import HyperparameterConfig, RunnerConfig
 from runner.core.errors import ConfigError
-from runner.core.redact import password_in
+from runner.core.redact import has_password
 from runner.experiment import reference
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -51,7 +51,7 @@ def validate(config: RunnerConfig) -> None:
 
 def refuse_password(key: str, url: str) -> None:
     """Raise :class:`ConfigError` for a URL with a password: Hydra saves every config and override."""
-    if password_in(url):
+    if has_password(url):
         raise ConfigError(
             f"{key}: holds a password, which every run would save; leave it out and set PGPASSWORD "
             "or use ~/.pgpass for PostgreSQL, MLFLOW_TRACKING_USERNAME and _PASSWORD for a tracking server"

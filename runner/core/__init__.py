@@ -1,1 +1,1 @@
-"""What every room shares: the values that travel, the provider's contract, errors, small tools. Imports nothing of ours."""
+"""What every room shares: the values that travel, the provider's contract, errors, small tools."""

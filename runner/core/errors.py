@@ -65,7 +65,7 @@ class RetryableError(ProviderError):
         self.limited = limited
 
 
-def nearest(word: str, choices: Iterable[str]) -> str:
+def suggest(word: str, choices: Iterable[str]) -> str:
     """The sentence that helps after a typo.
 
     >>> nearest("acuracy", ["accuracy", "f1"])

@@ -8,7 +8,7 @@ _PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
-def without_credentials(value: str) -> str:
+def remove_credentials(value: str) -> str:
     """A text with its URLs without user and password.
 
     >>> without_credentials("postgresql://me:secret@host/runs")
@@ -17,7 +17,7 @@ def without_credentials(value: str) -> str:
     return _CREDENTIALS.sub("***@", value)
 
 
-def password_in(text: str) -> bool:
+def has_password(text: str) -> bool:
     """Whether a URL in the text carries a password.
 
     >>> password_in("ledger.url=postgresql://me:secret@host/runs"), password_in("postgresql://me@host/runs")

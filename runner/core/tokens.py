@@ -33,7 +33,7 @@ def count(text: str) -> int:
     )
 
 
-def chat(turns: Iterable[str], count: Callable[[str], int] = count) -> int:
+def count_chat(turns: Iterable[str], count: Callable[[str], int] = count) -> int:
     """Estimated tokens of a chat with these texts as its turns, each counted by ``count``."""
     return PER_CHAT + sum(PER_TURN + count(text) for text in turns)
 

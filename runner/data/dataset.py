@@ -6,13 +6,12 @@ import random
 
 import polars as pl
 
-from runner.config.schema import DatasetConfig, FileConfig
+from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.core.errors import ConfigError, DataError
-from runner.data import fetch, split, steps
-from runner.data import reader as table
+from runner.data import fetch, reader, split, steps
 
 
-def load(config: DatasetConfig, key: str = "dataset") -> pl.DataFrame:
+def load_rows(config: DatasetConfig, key: str = "dataset") -> pl.DataFrame:
     """All rows of a data set, in the order of its files.
 
     The first columns are ``id`` (text, unique) and ``split``; the others are those of ``columns`` and
@@ -23,13 +22,13 @@ def load(config: DatasetConfig, key: str = "dataset") -> pl.DataFrame:
         DataError: a wrong file, column or row.
     """
     frame = pl.concat(_parts(config, key), how="vertical_relaxed")
-    frame = steps.apply(frame, config.steps, f"{key}.steps")
+    frame = steps.apply_steps(frame, config.steps, f"{key}.steps")
     frame = _identified(frame, config, key)
-    frame = split.assign(frame, config.split, f"{key}.split")
+    frame = split.assign_splits(frame, config.split, f"{key}.split")
     return _limited(frame, config, key).select("id", "split", pl.exclude("id", "split"))
 
 
-def sources(config: DatasetConfig) -> list[FileConfig]:
+def list_files(config: DatasetConfig) -> list[FileConfig]:
     """The files of a data set, whether written as one (``path``, ``url``) or as a list (``files``)."""
     return config.files or [FileConfig(config.path, config.url, config.sha256)]
 
@@ -40,7 +39,7 @@ def _parts(config: DatasetConfig, key: str) -> list[pl.DataFrame]:
             f"{key}.files and {key}.{'path' if config.path else 'url'} are both given: keep one"
         )
     parts = []
-    for number, file in enumerate(sources(config)):
+    for number, file in enumerate(list_files(config)):
         where = f"{key}.files[{number}]" if config.files else key
         parts.append(_part(config, file, where, key))
         if set(parts[-1].columns) != set(parts[0].columns):
@@ -53,7 +52,9 @@ def _parts(config: DatasetConfig, key: str) -> list[pl.DataFrame]:
 
 def _part(config: DatasetConfig, file: FileConfig, where: str, key: str) -> pl.DataFrame:
     path = fetch.locate(file, where)
-    frame = table.select(table.read(path, config.format, config.rows, key), config.columns, f"{key}.columns")
+    frame = reader.select_columns(
+        reader.read_file(path, config.format, config.rows, key), config.columns, f"{key}.columns"
+    )
     if any(other.split for other in config.files):
         if file.split is None:
             raise ConfigError(f"{where}.split is missing, and other files have one")

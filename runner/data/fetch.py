@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from runner.config.schema import FileConfig
-from runner.core.errors import ConfigError, DataError, nearest
+from runner.config.dataset_schema import FileConfig
+from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.paths import ROWS, data_folder
 
 TIMEOUT = 60.0
@@ -55,7 +55,7 @@ def _by_hash(file: FileConfig) -> Path | None:
     if file.sha256 is None:
         return None
     for candidate in _names(data_folder().absolute()).get(_name(file), ()):
-        if candidate.is_file() and sha256(candidate) == file.sha256.lower():
+        if candidate.is_file() and hash_file(candidate) == file.sha256.lower():
             return candidate
     return None
 
@@ -89,14 +89,14 @@ def _names(folder: Path) -> dict[str, list[Path]]:
     return names
 
 
-def sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """The file's SHA-256 in lower-case hex."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _check(path: Path, expected: str | None, key: str) -> None:
-    if expected is not None and (actual := sha256(path)) != expected.lower():
+    if expected is not None and (actual := hash_file(path)) != expected.lower():
         raise DataError(f"{key}: {path} has sha256 {actual}, but the config asks for {expected}")
 
 
@@ -107,7 +107,7 @@ def _download(url: str, expected: str | None, target: Path, key: str) -> None:
     try:
         with os.fdopen(handle, "wb") as stream:
             _receive(url, stream.fileno(), key)
-        if expected is not None and (actual := sha256(Path(partial))) != expected.lower():
+        if expected is not None and (actual := hash_file(Path(partial))) != expected.lower():
             raise DataError(f"{key}.sha256: {url} has sha256 {actual}, but the config asks for {expected}")
         Path(partial).replace(target)
     finally:
@@ -143,4 +143,4 @@ def _missing(file: FileConfig, key: str) -> str:
     folder = Path(file.path or "").parent
     names |= {path.name for place in places for path in (place / folder).glob("*") if path.is_file()}
     where = "" if Path(file.path or "").is_absolute() else f" in {looked}"
-    return f"{key}.path={file.path!r}: no such file{where}{nearest(_name(file), names)}"
+    return f"{key}.path={file.path!r}: no such file{where}{suggest(_name(file), names)}"

@@ -6,16 +6,16 @@ from typing import Any
 
 import polars as pl
 
-from runner.config.schema import DatasetConfig
+from runner.config.dataset_schema import DatasetConfig
 from runner.core.digest import digest
-from runner.data.dataset import sources
+from runner.data.dataset import list_files
 
 
-def describe(config: DatasetConfig, frame: pl.DataFrame) -> list[dict[str, Any]]:
+def describe_rows(config: DatasetConfig, frame: pl.DataFrame) -> list[dict[str, Any]]:
     """One entry per split, the evaluated one first: name, split, rows, digest, source, columns."""
     names = frame["split"].unique(maintain_order=True).to_list()
     names.sort(key=lambda name: name != config.split.evaluate)
-    source = ", ".join(str(file.url or file.path) for file in sources(config))
+    source = ", ".join(str(file.url or file.path) for file in list_files(config))
     entries = []
     for name in names:
         rows = frame.filter(pl.col("split") == name).drop("split")

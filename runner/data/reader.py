@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, nearest
+from runner.core.errors import ConfigError, DataError, suggest
 
 _Kind = pl.DataType | pl.datatypes.DataTypeClass
 
@@ -24,7 +24,7 @@ _SUFFIXES = {
 }
 
 
-def read(
+def read_file(
     path: Path, format: str | None = None, rows: str | None = None, key: str = "dataset"
 ) -> pl.DataFrame:
     """All rows of a CSV, JSONL, JSON or Parquet file, told apart by suffix unless ``format`` says.
@@ -57,7 +57,7 @@ def _format(path: Path, format: str | None, key: str) -> str:
             f"{key}.format is needed, since {path.name!r} has no known suffix: {', '.join(known)}"
         )
     if format not in known:
-        raise ConfigError(f"{key}.format={format!r} is not known{nearest(format, known)}")
+        raise ConfigError(f"{key}.format={format!r} is not known{suggest(format, known)}")
     return format
 
 
@@ -108,7 +108,7 @@ def _inside(content: Any, token: str, where: str) -> Any:
         if isinstance(content, dict)
         else map(str, range(len(content) if isinstance(content, list) else 0))
     )
-    raise ConfigError(f"{where}: there is no {token!r}{nearest(token, known)}")
+    raise ConfigError(f"{where}: there is no {token!r}{suggest(token, known)}")
 
 
 def _reason(path: Path, kind: str, error: Exception) -> str:
@@ -130,7 +130,9 @@ def _first_bad_line(path: Path) -> str | None:
     return None
 
 
-def select(frame: pl.DataFrame, columns: Mapping[str, Any], key: str = "dataset.columns") -> pl.DataFrame:
+def select_columns(
+    frame: pl.DataFrame, columns: Mapping[str, Any], key: str = "dataset.columns"
+) -> pl.DataFrame:
     """The frame's columns under new names; all as they are where ``columns`` is empty.
 
     Each value is a source column, a JSON pointer into nested records (``/results/0/text``) or a list of
@@ -154,7 +156,7 @@ def _source(frame: pl.DataFrame, source: Any, where: str) -> pl.Expr:
     if text in frame.columns:
         return pl.col(text)
     if not text.startswith("/"):
-        raise DataError(f"{where}={text!r}: the file has no such column{nearest(text, frame.columns)}")
+        raise DataError(f"{where}={text!r}: the file has no such column{suggest(text, frame.columns)}")
     return _pointer(frame, text, where)
 
 
@@ -162,7 +164,7 @@ def _pointer(frame: pl.DataFrame, pointer: str, where: str) -> pl.Expr:
     first, *rest = _tokens(pointer)
     if first not in frame.columns:
         raise DataError(
-            f"{where}={pointer!r}: the file has no column {first!r}{nearest(first, frame.columns)}"
+            f"{where}={pointer!r}: the file has no column {first!r}{suggest(first, frame.columns)}"
         )
     expression: pl.Expr = pl.col(first)
     kind: _Kind = frame.schema[first]
@@ -175,7 +177,7 @@ def _descend(expression: pl.Expr, kind: _Kind, token: str, where: str) -> tuple[
     if isinstance(kind, pl.Struct):
         fields = dict(kind)
         if token not in fields:
-            raise DataError(f"{where}: there is no field {token!r}{nearest(token, fields)}")
+            raise DataError(f"{where}: there is no field {token!r}{suggest(token, fields)}")
         return expression.struct.field(token), fields[token]
     if isinstance(kind, pl.List) and token.isdecimal():
         return expression.list.get(int(token), null_on_oob=True), kind.inner

@@ -9,14 +9,14 @@ from typing import Any
 
 import polars as pl
 
-from runner.config.schema import SplitConfig
-from runner.core.errors import ConfigError, DataError, nearest
+from runner.config.dataset_schema import SplitConfig
+from runner.core.errors import ConfigError, DataError, suggest
 
 UNUSED = "unused"
 """The split of rows that ``fractions`` with a sum below 1 leave over."""
 
 
-def assign(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.split") -> pl.DataFrame:
+def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.split") -> pl.DataFrame:
     """Add or replace the column ``split``; the order of the rows stays.
 
     With ``fractions``, scikit-learn's ``train_test_split`` draws the last named split from all rows, the
@@ -36,7 +36,7 @@ def assign(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.split")
     names = frame["split"].cast(pl.String).unique(maintain_order=True).drop_nulls().to_list()
     if config.evaluate not in names:
         raise ConfigError(
-            f"{key}.evaluate={config.evaluate!r} is no split of these rows{nearest(config.evaluate, names)}"
+            f"{key}.evaluate={config.evaluate!r} is no split of these rows{suggest(config.evaluate, names)}"
         )
     return frame
 
@@ -88,7 +88,7 @@ def _complete(fractions: dict[str, float], key: str) -> dict[str, float]:
 
 def _column(frame: pl.DataFrame, name: str, key: str) -> pl.Series:
     if name not in frame.columns:
-        raise DataError(f"{key}={name!r}: there is no such column{nearest(name, frame.columns)}")
+        raise DataError(f"{key}={name!r}: there is no such column{suggest(name, frame.columns)}")
     if empty := frame[name].null_count():
         raise DataError(f"{key}={name!r}: the column is empty in {empty} of {frame.height} rows")
     return frame[name]

@@ -9,13 +9,12 @@ from typing import Any
 
 import polars as pl
 
-from runner.config.schema import FileConfig, StepConfig
-from runner.core.errors import ConfigError, DataError, nearest
-from runner.data import fetch
-from runner.data import reader as table
+from runner.config.dataset_schema import FileConfig, StepConfig
+from runner.core.errors import ConfigError, DataError, suggest
+from runner.data import fetch, reader
 
 
-def apply(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "dataset.steps") -> pl.DataFrame:
+def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "dataset.steps") -> pl.DataFrame:
     """Run ``steps`` over the rows.
 
     Raises:
@@ -36,7 +35,7 @@ def apply(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "dataset.
     return frame
 
 
-def both_orders(frame: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
+def put_in_both_orders(frame: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
     """Each row twice in a row: as it is (``order`` = ``ab``), then with two columns swapped (``ba``)."""
     plain = frame.with_columns(order=pl.lit("ab"))
     swapped = frame.with_columns(pl.col(second).alias(first), pl.col(first).alias(second), order=pl.lit("ba"))
@@ -63,13 +62,13 @@ def _only(step: StepConfig, where: str) -> tuple[str, Any]:
 def _unknown_column(error: Exception, frame: pl.DataFrame) -> str:
     quoted = re.search(r'"([^"]*)"', str(error))
     name = quoted.group(1) if quoted else str(error)
-    return f"there is no column {name!r}{nearest(name, frame.columns)}"
+    return f"there is no column {name!r}{suggest(name, frame.columns)}"
 
 
 def _known(frame: pl.DataFrame, names: Iterable[str], where: str) -> None:
     for name in names:
         if name not in frame.columns:
-            raise DataError(f"{where}: there is no column {name!r}{nearest(name, frame.columns)}")
+            raise DataError(f"{where}: there is no column {name!r}{suggest(name, frame.columns)}")
 
 
 def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
@@ -110,7 +109,7 @@ def _labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], where
         for value in values.unique(maintain_order=True):
             if value not in known:
                 rows = values.eq_missing(pl.Series([value], dtype=pl.String)).sum()
-                hint = nearest(str(value), known)
+                hint = suggest(str(value), known)
                 raise DataError(f"{where}.{name}: {rows} rows hold {value!r}, which has no label{hint}")
         frame = frame.with_columns(values.replace_strict(known).alias(name))
     return frame
@@ -125,7 +124,7 @@ def _both_orders(frame: pl.DataFrame, columns: list[str], where: str) -> pl.Data
     if len(columns) != 2:
         raise ConfigError(f"{where}={columns}: exactly two columns are swapped")
     _known(frame, columns, where)
-    return both_orders(frame, columns[0], columns[1])
+    return put_in_both_orders(frame, columns[0], columns[1])
 
 
 _JOIN_KEYS = ("path", "url", "sha256", "format", "rows", "key", "columns")
@@ -134,7 +133,7 @@ _JOIN_KEYS = ("path", "url", "sha256", "format", "rows", "key", "columns")
 def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFrame:
     for name in join:
         if name not in _JOIN_KEYS:
-            raise ConfigError(f"{where}.{name} is not known{nearest(name, _JOIN_KEYS)}")
+            raise ConfigError(f"{where}.{name} is not known{suggest(name, _JOIN_KEYS)}")
     by = str(join.get("key"))
     _known(frame, [by], f"{where}.key")
     other = _second(join, by, where)
@@ -154,8 +153,8 @@ def _second(join: Mapping[str, Any], by: str, where: str) -> pl.DataFrame:
     columns = dict(join.get("columns") or {})
     if columns:
         columns.setdefault(by, by)
-    other = table.select(
-        table.read(path, join.get("format"), join.get("rows"), where), columns, f"{where}.columns"
+    other = reader.select_columns(
+        reader.read_file(path, join.get("format"), join.get("rows"), where), columns, f"{where}.columns"
     )
     _known(other, [by], f"{where}.key")
     twice = other.filter(pl.col(by).is_duplicated())

@@ -17,8 +17,9 @@ from typing import Any, Protocol
 
 from runner.core.digest import digest
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
-from runner.core.types import Completion, Provider, Request
-from runner.engine import event_loop as loop
+from runner.core.provider import Provider
+from runner.core.types import Completion, Request
+from runner.engine import event_loop
 from runner.engine.ledger import Ledger
 from runner.engine.ledger_writer import Writer
 from runner.engine.limits import Gate, Pace
@@ -94,7 +95,7 @@ def ask(
                     writer.put(key, given(answer.completion))
                 advance(rows[key])
 
-            loop.run(_drive(missing, provider, ledger, done, purse))
+            event_loop.run_in_loop(_drive(missing, provider, ledger, done, purse))
     return [answers.get(key, UNASKED) for key in keys]
 
 
@@ -181,7 +182,7 @@ async def _attempt(request: Request, provider: Provider, lane: Lane) -> Completi
                 started = time.perf_counter()
                 completion = await provider.complete(request)
             lane.gate.succeeded()
-            lane.pace.answered(getattr(provider, "latest_limits", None))
+            lane.pace.answered(provider.rate_limits())
             return replace(completion, latency_s=round(time.perf_counter() - started, 4))
         except RetryableError as error:
             attempt += 1

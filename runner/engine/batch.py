@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from runner.core.types import Batcher, Completion, Provider, Request
+from runner.core.provider import Batcher, Provider
+from runner.core.types import Completion, Request
 from runner.engine.ask import KIND, UNASKED, Answer, Purse, request_keys
 from runner.engine.batch_jobs import ROW, Jobs
 from runner.engine.ledger import Ledger
@@ -36,7 +37,7 @@ def ask(
     Raises :class:`FatalProviderError` if a batch is refused as a whole.
     """
     keys = request_keys(provider, requests)
-    batcher: Batcher = provider.batcher()  # type: ignore[attr-defined]
+    batcher: Batcher = provider.batcher()
     jobs = Jobs(provider, batcher, ledger, float(getattr(provider, "batch_poll_s", 30.0)))
     desk = _Desk(jobs, batcher, ledger, advance, purse)
     return desk.answer(dict(zip(keys, requests, strict=True)), Counter(keys), keys)

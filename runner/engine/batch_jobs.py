@@ -15,9 +15,11 @@ from uuid import uuid4
 
 from runner.core.digest import digest
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
-from runner.core.types import Batcher, BatchStatus, Completion, Provider
+from runner.core.provider import Batcher, Provider
+from runner.core.services import BatchStatus
+from runner.core.types import Completion
 from runner.engine.ask import KIND, given
-from runner.engine.claims import alive, whoami
+from runner.engine.claims import claim_here, is_alive
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -67,7 +69,7 @@ class Jobs:
             entry: dict[str, Any] | None = self._ledger.get(BATCH, batch)
             if entry is None or entry.get("closed"):
                 return entry
-            if not alive(entry):
+            if not is_alive(entry):
                 entry = self._inherit(batch, entry)
             if entry and "id" in entry:
                 return entry
@@ -124,7 +126,7 @@ class Jobs:
             number += 1
 
     def _mine(self) -> dict[str, Any]:
-        return {**whoami(), "token": self._token}
+        return {**claim_here(), "token": self._token}
 
     def _submit(self, batch: str, lines: list[bytes]) -> None:
         try:

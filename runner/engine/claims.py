@@ -11,12 +11,12 @@ from typing import Any
 LEASE_S = 120.0  # a claim of another machine can only be judged by its age
 
 
-def whoami() -> dict[str, Any]:
+def claim_here() -> dict[str, Any]:
     """This process, and when it claimed."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
 
 
-def alive(claim: Mapping[str, Any], lease: bool = True) -> bool:
+def is_alive(claim: Mapping[str, Any], lease: bool = True) -> bool:
     """Whether the process behind a claim still runs; elsewhere only its age can tell."""
     if claim.get("host") != socket.gethostname():
         return not lease or time.time() - claim.get("time", 0) < LEASE_S

@@ -17,7 +17,7 @@ _loops: list[asyncio.AbstractEventLoop] = []
 _under_way: set[Future[Any]] = set()
 
 
-def run(work: Coroutine[Any, Any, T]) -> T:
+def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine and wait for it. If waiting is interrupted the coroutine is cancelled.
 
     Raises ``KeyboardInterrupt`` also in a thread whose work :func:`interrupt` cancels.
@@ -25,7 +25,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
     future: Future[T] = asyncio.run_coroutine_threadsafe(work, _running())
     _under_way.add(future)
     try:
-        attend(future)
+        wait_for(future)
     except BaseException:
         future.cancel()
         raise
@@ -37,7 +37,7 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         raise KeyboardInterrupt from None
 
 
-def attend(*futures: Future[Any]) -> None:
+def wait_for(*futures: Future[Any]) -> None:
     """Wait until all are done, in slices: a signal that another thread receives does not wake this one."""
     while wait(futures, timeout=SLICE_S).not_done:
         pass

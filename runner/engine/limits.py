@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from runner.core.types import RateLimits
+from runner.core.provider import RateLimits
 from runner.engine.ledger import Ledger
 
 KIND = "pace"

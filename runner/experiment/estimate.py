@@ -16,17 +16,17 @@ import polars as pl
 from omegaconf import DictConfig
 
 from runner.cli import estimate as estimate_table
-from runner.config import hydra_job as job
+from runner.config import hydra_job
 from runner.core.digest import digest
-from runner.engine import ask as engine
+from runner.engine import ask
 from runner.engine.ledger import Ledger
 from runner.experiment import model, run
 from runner.experiment import plan as build
 from runner.experiment.workload import Caller, Stock, Untrained, Work
-from runner.money import forecast as outlook
+from runner.money import forecast
 from runner.money.prices import MILLION, Price
 from runner.pipeline import finetune, judge, respond
-from runner.providers.local import weights as local_weights
+from runner.providers.local import weights
 from runner.records.record import Record
 
 
@@ -65,9 +65,9 @@ _seen: set[str] = set()
 
 def estimate(config: DictConfig) -> None:
     """Survey one point; :func:`finish` shows all of them."""
-    with local_weights.at_hand_only():
+    with weights.at_hand_only():
         plan = build.plan(config, asks=False)
-        points.append(survey(plan, _seen, job.overrides()))
+        points.append(survey(plan, _seen, hydra_job.get_overrides()))
 
 
 def finish() -> None:
@@ -115,7 +115,7 @@ def _model(
     if order.key in seen or "id" in (ledger.get(finetune.JOB, order.key) or {}):
         return caller, 0.0, 0.0
     seen.add(order.key)
-    trained = outlook.trained(order.training, order.hyperparameter.n_epochs)
+    trained = forecast.estimate_training_tokens(order.training, order.hyperparameter.n_epochs)
     each = None if price is None or price.training is None else price.training / MILLION
     return caller, trained, None if each is None else each * trained
 
@@ -129,11 +129,11 @@ def _judgments(
     asking, sides = Caller.of(plan.judge), plan.config.judge.both_orders
     keys = pl.Series("answer", caller.keys(frame))
     there = keys.is_in(list(stock.known))
-    missing = outlook.unanswered(frame.with_columns(keys).filter(~there))
+    missing = forecast.mark_answers(frame.with_columns(keys).filter(~there))
     plan.judge.prompt.check([*missing.columns, "first", "second"], "judge.prompt")
     coming = judge.questions(missing, plan.judge, sides)
     chats = {
-        digest([dict(asking.provider.identity()), engine.given(plan.judge.sampling), chat, answer]): chat
+        digest([dict(asking.provider.identity()), ask.given(plan.judge.sampling), chat, answer]): chat
         for chat, answer in zip(coming["judge_messages"].to_list(), coming["answer"].to_list(), strict=True)
     }
     known: Mapping[str, Any] = {}

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import polars as pl
 
-from runner.config.schema import DatasetConfig
+from runner.config.dataset_schema import DatasetConfig
 from runner.core.errors import ConfigError, DataError
-from runner.core.types import Deployer, Provider, TrainingFile, TuningStatus
+from runner.core.provider import Deployer, Provider
+from runner.core.services import TrainingFile, TuningStatus
 from runner.data import dataset
 from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan, build
@@ -113,7 +114,7 @@ def _file(
     plan: Plan, data: DatasetConfig, split: str | None, evaluated: pl.DataFrame, key: str
 ) -> TrainingFile | None:
     """The chats of one split as a training file, refused if it holds what is evaluated; None without rows."""
-    frame = dataset.load(data, key).filter(pl.col("split") == split) if split else pl.DataFrame()
+    frame = dataset.load_rows(data, key).filter(pl.col("split") == split) if split else pl.DataFrame()
     if frame.is_empty():
         return None
     prompt = plan.responder.prompt

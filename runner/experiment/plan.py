@@ -16,8 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.config.schema import HyperparameterConfig, PromptConfig, RunnerConfig
 from runner.config.validate import validate
-from runner.core.errors import ConfigError, nearest
-from runner.core.types import Provider, Score, Tuner
+from runner.core.errors import ConfigError, suggest
+from runner.core.provider import Provider, Tuner
+from runner.core.types import Score
 from runner.money import budget, prices
 from runner.money.prices import Book
 from runner.parse import Text
@@ -47,7 +48,7 @@ def plan(config: DictConfig, asks: bool = True) -> Plan:
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
     validate(typed)
-    book = prices.load(typed.prices)
+    book = prices.load_prices(typed.prices)
     responder = _responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks)
     judge = _judge(typed, book, asks)
     if typed.budget_usd is not None:
@@ -144,7 +145,7 @@ def _check_arguments(node: dict[str, Any], key: str) -> None:
         return
     for name in node:
         if not name.startswith("_") and name not in parameters:
-            raise ConfigError(f"{key}.{name}: no such key{nearest(name, parameters)}")
+            raise ConfigError(f"{key}.{name}: no such key{suggest(name, parameters)}")
     for name, parameter in parameters.items() if not node.get("_partial_") else ():
         if parameter.default is parameter.empty and name not in node:
             raise ConfigError(f"{key}.{name}: a value is required")

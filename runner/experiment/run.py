@@ -13,9 +13,8 @@ from pathlib import Path
 import polars as pl
 
 from runner import metrics, parse, tracking
-from runner.core.errors import ConfigError, DataError, ProviderError, nearest
-from runner.data import dataset
-from runner.data import fingerprint as inputs
+from runner.core.errors import ConfigError, DataError, ProviderError, suggest
+from runner.data import dataset, fingerprint
 from runner.engine.ask import Purse
 from runner.engine.ledger import Ledger
 from runner.experiment import model, reference
@@ -23,8 +22,7 @@ from runner.experiment.plan import Plan
 from runner.experiment.spending import Spending
 from runner.money import usage
 from runner.money.budget import Budget
-from runner.pipeline import judge, respond, shots
-from runner.pipeline import label_probability as probability
+from runner.pipeline import judge, label_probability, respond, shots
 from runner.records.record import PREDICTIONS, Record
 
 
@@ -48,7 +46,7 @@ def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, repo
         frame = likely(plan, frame)
         frame.write_parquet(folder / PREDICTIONS)
         frame = judged(plan, frame, ledger, advance, spending.judging())
-        frame, unasked = usage.split(frame)
+        frame, unasked = usage.split_unasked(frame)
         frame.write_parquet(folder / PREDICTIONS)
         measure(plan, frame, record)
         record.figures |= spending.figures(pl.concat([frame, unasked]))
@@ -65,14 +63,14 @@ def purses(plan: Plan, ledger: Ledger, record: Record) -> Spending:
 def load(plan: Plan, record: Record) -> Rows:
     """The evaluated split and the train split, with what they are written into the record."""
     config = plan.config.dataset
-    frame = dataset.load(config)
+    frame = dataset.load_rows(config)
     rows = Rows(
         *(frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train))
     )
     if rows.evaluated.is_empty():
         found = ", ".join(frame["split"].unique().sort())
         raise DataError(f"dataset.split.evaluate: no row is in {config.split.evaluate!r}; there are: {found}")
-    record.inputs = inputs.describe(config, frame)
+    record.inputs = fingerprint.describe_rows(config, frame)
     return rows
 
 
@@ -102,7 +100,7 @@ def check_objective(objective: str | None, names: Iterable[str]) -> None:
     """Refuse an objective that is not among the scores' names."""
     known = list(names)
     if objective is not None and objective not in known:
-        raise ConfigError(f"objective: {objective!r} is no metric{nearest(objective, known)}")
+        raise ConfigError(f"objective: {objective!r} is no metric{suggest(objective, known)}")
 
 
 def answer(
@@ -130,7 +128,7 @@ def graded(responder: respond.Responder, frame: pl.DataFrame) -> pl.DataFrame:
 def likely(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
     """Probabilities of the positive class, where the answers' log-probabilities tell."""
     positive = plan.config.dataset.params.get("positive")
-    return probability.add(frame, parse.classes(plan.responder.parser), positive)
+    return label_probability.add(frame, parse.classes(plan.responder.parser), positive)
 
 
 def refuse_silence(frame: pl.DataFrame) -> None:
@@ -158,7 +156,7 @@ def measure(plan: Plan, frame: pl.DataFrame, record: Record) -> None:
         return
     record.scores |= metrics.evaluate(plan.metrics, frame)
     record.labels = parse.classes(plan.responder.parser)
-    record.figures |= usage.figures(frame)
+    record.figures |= usage.count_usage(frame)
     if errors := frame["error"].drop_nulls().to_list():
         record.tags["first_error"] = errors[0]
     record.reference = reference.compare(plan.config.reference, record.scores)

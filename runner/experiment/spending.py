@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 import polars as pl
 
 from runner.core.errors import BudgetError, RunnerError
-from runner.core.types import Provider, TuningStatus
+from runner.core.provider import Provider
+from runner.core.services import TuningStatus
 from runner.engine.ledger import Ledger
-from runner.money import forecast as outlook
-from runner.money import usage
+from runner.money import forecast, usage
 from runner.money.budget import Budget, Drawn, exhausted, most_of, payable
 from runner.money.prices import MILLION, Price
 from runner.pipeline import finetune, judge
@@ -35,7 +35,9 @@ class Training:
     def __init__(self, ledger: Ledger, budget: Budget | None, order: finetune.Order, price: Price | None):
         self._ledger, self._budget, self._key = ledger, budget, order.key
         self._each = None if price is None or price.training is None else price.training / MILLION
-        self._estimate = self._dollars(outlook.trained(order.training, order.hyperparameter.n_epochs))
+        self._estimate = self._dollars(
+            forecast.estimate_training_tokens(order.training, order.hyperparameter.n_epochs)
+        )
         self._billed: float | None = None
         self.usd = self._ledger.get(TRAINING, self._key) or self._estimate
         self.ours = False
@@ -133,11 +135,11 @@ class Spending:
             self._hosting = None if self._hourly is None else self._hourly * hours
 
     def figures(self, frame: pl.DataFrame) -> dict[str, float]:
-        """What a run cost: :func:`runner.money.usage.costs` of its rows, and its training and hosting.
+        """What a run cost: :func:`runner.money.usage.sum_costs` of its rows, and its training and hosting.
 
         Nothing where a part of it is not known.
         """
-        costs, bills = usage.costs(frame), self._trainings
+        costs, bills = usage.sum_costs(frame), self._trainings
         if not costs or self._hosting is None or any(bill.usd is None for bill in bills):
             return {}
         training = sum(bill.usd or 0.0 for bill in bills)
@@ -152,11 +154,11 @@ class Spending:
         if self._judge is None:
             return {}
         price, limit = payable(self._judge, "judge."), self._judge.sampling.max_tokens or 0
-        asked = judge.questions(outlook.unanswered(frame), self._judge, self._sides)
+        asked = judge.questions(forecast.mark_answers(frame), self._judge, self._sides)
         ids = asked["row" if self._sides else "id"].to_list()
         bounds: dict[str, float] = {}
         for row, messages in zip(ids, asked[f"{judge.PREFIX}messages"].to_list(), strict=True):
-            cost = _share(self._judge) * most_of(price, outlook.size(messages, answer), limit)
+            cost = _share(self._judge) * most_of(price, forecast.estimate_tokens(messages, answer), limit)
             bounds[row] = bounds.get(row, 0.0) + cost
         return bounds
 

@@ -12,10 +12,11 @@ import polars as pl
 from runner.core import tokens
 from runner.core.digest import digest
 from runner.core.errors import ProviderError
-from runner.core.types import Completion, Message, Provider, Request
-from runner.engine import ask as engine
+from runner.core.provider import Provider
+from runner.core.types import Completion, Message, Request
+from runner.engine import ask
 from runner.engine.ledger import Ledger
-from runner.money import forecast as outlook
+from runner.money import forecast
 from runner.money.prices import Price
 from runner.pipeline.respond import Responder, requests
 
@@ -81,13 +82,13 @@ class Caller:
     def stock(self, frame: pl.DataFrame, ledger: Ledger, prefix: str = "") -> Stock:
         """The rendered chats of a frame, looked up in the ledger."""
         keys, chats = self.keys(frame, prefix), frame[f"{prefix}messages"].to_list()
-        return Stock(dict(zip(keys, chats, strict=True)), ledger.get_many(engine.KIND, keys))
+        return Stock(dict(zip(keys, chats, strict=True)), ledger.get_many(ask.KIND, keys))
 
     def keys(self, frame: pl.DataFrame, prefix: str = "") -> list[str]:
         """The keys of the answers to a frame's chats."""
         asked = requests(frame, self.responder, prefix)
         try:
-            return engine.request_keys(self.provider, asked)
+            return ask.request_keys(self.provider, asked)
         except ProviderError:  # the weights of a local model are not here yet, so it has answered nothing
             return [digest([self.provider.model, request.messages]) for request in asked]
 
@@ -131,7 +132,7 @@ class Caller:
 
     def _size(self, chat: Sequence[Message], answer: float = 0.0) -> float:
         """Tokens of a chat, by the provider's own tokenizer where it has one."""
-        return outlook.size(chat, answer, getattr(self.provider, "count_tokens", tokens.count))
+        return forecast.estimate_tokens(chat, answer, getattr(self.provider, "count_tokens", tokens.count))
 
     def _minutes(self, calls: int, amount: float) -> float:
         limits = {"requests_per_minute": calls, "tokens_per_minute": amount}
@@ -139,7 +140,7 @@ class Caller:
         return max(count / pace if pace else 0.0 for count, pace in paces)
 
 
-class Untrained:
+class Untrained(Provider):
     """A model that does not exist yet: known by the training that makes it, and the checkpoint."""
 
     max_concurrency = 1

@@ -14,19 +14,17 @@ import polars as pl
 
 from runner.core.errors import ConfigError
 from runner.core.types import Score
-from runner.metrics.agreement import CohenKappa
+from runner.metrics.agreement import CohenKappa, KrippendorffAlpha
 from runner.metrics.base import Metric, RowMetric
 from runner.metrics.classification import F1, Accuracy, BalancedAccuracy, Precision, Recall, Share
 from runner.metrics.confusion import Confusion, confusion
 from runner.metrics.correlation import KendallTau, Pearson, Spearman
-from runner.metrics.krippendorff import KrippendorffAlpha
 from runner.metrics.pairwise import Pairwise, PairwiseRating
-from runner.metrics.people import Baseline, HumanCeiling
+from runner.metrics.people import Baseline, HumanCeiling, UpperBound
 from runner.metrics.probability import Brier, CalibrationError, RocAuc, reliability
 from runner.metrics.rating import Bias, ExactAgreement, MeanAbsoluteError
 from runner.metrics.rows import Count, Fingerprint
 from runner.metrics.text import ExactMatch, RougeL, TokenF1
-from runner.metrics.upper_bound import UpperBound
 
 __all__ = [
     "F1",

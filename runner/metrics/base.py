@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.core.errors import ConfigError, DataError, nearest
+from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
 from runner.metrics.bootstrap import Bounds, Floats, Statistic, Tally, around, exact, intervals, tally
 
@@ -112,12 +112,7 @@ class Metric(ABC):
 
     def check_filled(self, frame: pl.DataFrame, target: pl.Series) -> None:
         """Refuse rows without a gold value: they can be neither right nor wrong."""
-        empty = target.is_null().arg_true().to_list()
-        if empty:
-            raise DataError(
-                f"metric {self.name}: column {target.name!r} has no value in {len(empty)} rows "
-                f"({row_names(frame, empty)}); filter them in dataset.steps"
-            )
+        refuse_empty(frame, target, self.name)
 
     def _scores(self, sample: Tally, keep: NDArray[np.bool_]) -> dict[str, Score]:
         """Every measure over the cells to keep, all with the same resamples."""
@@ -221,8 +216,18 @@ def defined(value: float) -> float | None:
 def column(frame: pl.DataFrame, name: str, metric: str) -> pl.Series:
     """A column by name; a wrong name is an error with the nearest right one."""
     if name not in frame.columns:
-        raise DataError(f"metric {metric}: the rows have no column {name!r}{nearest(name, frame.columns)}")
+        raise DataError(f"metric {metric}: the rows have no column {name!r}{suggest(name, frame.columns)}")
     return frame[name]
+
+
+def refuse_empty(frame: pl.DataFrame, target: pl.Series, metric: str) -> None:
+    """Raise :class:`DataError` naming the rows without a gold value."""
+    empty = target.is_null().arg_true().to_list()
+    if empty:
+        raise DataError(
+            f"metric {metric}: column {target.name!r} has no value in {len(empty)} rows "
+            f"({row_names(frame, empty)}); filter them in dataset.steps"
+        )
 
 
 def row_names(frame: pl.DataFrame, rows: list[int], most: int = 5) -> str:

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import polars as pl
 
-from runner.core.errors import ConfigError, nearest
+from runner.core.errors import ConfigError, suggest
 from runner.metrics.base import Metric, RowMetric, defined
 from runner.metrics.bootstrap import Floats
-from runner.metrics.labels import ClassCounts, class_counts, codes, labels_of, ratio
+from runner.metrics.confusion import ClassCounts, class_counts, codes, labels_of, ratio
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class _Averaged(LabelMetric):
         averages = ("binary", "macro", "weighted")
         if self.average not in averages:
             raise ConfigError(
-                f"metric {self.name}: average {self.average!r}{nearest(self.average, averages)}"
+                f"metric {self.name}: average {self.average!r}{suggest(self.average, averages)}"
             )
         if self.average == "binary" and self.positive is None:
             raise ConfigError(
@@ -112,7 +112,7 @@ class _Averaged(LabelMetric):
                 "metric %s: no row has the positive label %r%s",
                 self.name,
                 self.positive,
-                nearest(str(self.positive), map(str, labels)),
+                suggest(str(self.positive), map(str, labels)),
             )
         return super().cells(pairs)
 

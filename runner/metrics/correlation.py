@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from runner.metrics.base import Metric, defined
 from runner.metrics.bootstrap import Floats
-from runner.metrics.labels import ratio
+from runner.metrics.confusion import ratio
 from runner.metrics.rating import check_numeric, check_scale, farthest
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, nearest
+from runner.core.errors import ConfigError, DataError, suggest
 from runner.metrics.base import Measure, Metric, column, row_names
 from runner.metrics.bootstrap import Floats
 from runner.metrics.pairwise_measures import (
@@ -66,7 +66,7 @@ class Pairwise(Metric):
             raise ConfigError(f"metric {self.name}: per is not for pairs")
         for key, value, known in (("tie", self.tie, RULES), ("unparsed", self.unparsed, (*RULES[1:], "tie"))):
             if value not in known:
-                raise ConfigError(f"metric {self.name}: {key} {value!r}{nearest(str(value), known)}")
+                raise ConfigError(f"metric {self.name}: {key} {value!r}{suggest(str(value), known)}")
         if len(self.positions) != 2:
             raise ConfigError(f"metric {self.name}: positions {list(self.positions)} are not two")
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from runner.core.errors import ConfigError, DataError
 from runner.metrics.base import Metric, comparable
 from runner.metrics.bootstrap import Floats
+from runner.metrics.confusion import ratio
 from runner.metrics.correlation import ranks
-from runner.metrics.labels import ratio
 
 
 @dataclass(kw_only=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from runner.core.errors import BudgetError, ConfigError
 from runner.core.types import Completion, Request
 from runner.engine.ledger import Ledger
-from runner.money import forecast as outlook
+from runner.money import forecast
 from runner.money.prices import Price
 from runner.pipeline.respond import Responder
 
@@ -113,7 +113,7 @@ class Drawn:
 def most(price: Price, request: Request) -> float:
     """The most dollars that a live request can cost."""
     answer = request.sampling.max_tokens or 0
-    return most_of(price, outlook.size(request.messages), answer)
+    return most_of(price, forecast.estimate_tokens(request.messages), answer)
 
 
 def most_of(price: Price, tokens: float, answer: float) -> float:

@@ -9,7 +9,8 @@ from typing import Any
 import polars as pl
 
 from runner.core import tokens
-from runner.core.types import Message, TrainingFile
+from runner.core.services import TrainingFile
+from runner.core.types import Message
 
 MARK = "\x02answer\x03"
 """Stands in a prompt where an answer will stand that does not exist yet."""
@@ -22,22 +23,24 @@ COLUMNS: dict[str, Any] = {
 }
 
 
-def unanswered(frame: pl.DataFrame) -> pl.DataFrame:
+def mark_answers(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with the columns that answers will add, :data:`MARK` where their text will be."""
     return frame.with_columns(pl.lit(value).alias(name) for name, value in COLUMNS.items())
 
 
-def size(messages: Sequence[Message], answer: float = 0, count: Callable[[str], int] = tokens.count) -> float:
+def estimate_tokens(
+    messages: Sequence[Message], answer: float = 0, count: Callable[[str], int] = tokens.count
+) -> float:
     """Estimated tokens of a chat in which every :data:`MARK` is an answer of so many tokens."""
     marks = sum(message["content"].count(MARK) for message in messages)
     texts = (message["content"].replace(MARK, "") for message in messages)
-    return tokens.chat(texts, count) + marks * answer
+    return tokens.count_chat(texts, count) + marks * answer
 
 
-def trained(files: Sequence[TrainingFile], n_epochs: int | None) -> float:
+def estimate_training_tokens(files: Sequence[TrainingFile], n_epochs: int | None) -> float:
     """Estimated tokens that a training bills: those of its rows, as often as they are seen."""
     epochs = n_epochs or default_epochs(sum(file.rows for file in files))
-    return epochs * sum(tokens.chat(turns) for file in files for turns in _chats(file))
+    return epochs * sum(tokens.count_chat(turns) for file in files for turns in _chats(file))
 
 
 def default_epochs(rows: int) -> int:

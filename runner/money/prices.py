@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from runner.config.schema import PricesConfig
-from runner.core.errors import ConfigError, nearest
+from runner.core.errors import ConfigError, suggest
 from runner.core.once import once
-from runner.core.types import Completion, Provider
+from runner.core.provider import Provider
+from runner.core.types import Completion
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, but six times as fast, where libyaml is
@@ -117,7 +118,7 @@ class Book:
         return self.price(provider, f"ft:{model}", model)
 
 
-def load(config: PricesConfig | None = None) -> Book:
+def load_prices(config: PricesConfig | None = None) -> Book:
     """The shipped prices, after those of the user: ``prices.models``, then ``prices.path``.
 
     Raises :class:`ConfigError` naming file, model and key of whatever cannot be read.
@@ -178,7 +179,7 @@ def _price(given: Any, terms: Mapping[str, Any], where: str) -> Price:
 
 def _known(given: Mapping[str, Any], names: Iterable[str], where: str) -> None:
     for name in sorted(map(str, set(given) - set(names))):
-        raise ConfigError(f"{where}: no key {name!r}{nearest(name, names)}")
+        raise ConfigError(f"{where}: no key {name!r}{suggest(name, names)}")
 
 
 def _amount(value: Any) -> bool:

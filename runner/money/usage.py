@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 
-def figures(frame: pl.DataFrame) -> dict[str, float]:
+def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     """Plain numbers of a frame of predictions.
 
     ``n`` rows, ``answered`` (a completion came), ``parsed``, ``parse_rate`` (parsed of n), ``calls`` made
@@ -30,7 +30,7 @@ def figures(frame: pl.DataFrame) -> dict[str, float]:
     return counts
 
 
-def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def split_unasked(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The rows that are done, and those that were not asked, or not judged, because the money ran out."""
     unasked = pl.col("stored").is_null()
     if "judge_stored" in frame.columns:
@@ -38,7 +38,7 @@ def split(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return frame.filter(~unasked), frame.filter(unasked)
 
 
-def costs(frame: pl.DataFrame) -> dict[str, float]:
+def sum_costs(frame: pl.DataFrame) -> dict[str, float]:
     """``cost_usd``, spent now, and ``cost_usd_total``, spent whenever the answers were bought.
 
     The judge's are included. Nothing where a cost is not known.

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from runner.core.errors import ConfigError, nearest
+from runner.core.errors import ConfigError, suggest
 from runner.core.types import Parser
 
 
@@ -44,7 +44,7 @@ class Regex:
         if group not in (*range(self.pattern.groups + 1), *self.pattern.groupindex):
             raise ConfigError(f"parser Regex: pattern {pattern!r} has no group {group!r}")
         if pick not in ("only", "first", "last"):
-            raise ConfigError(f"parser Regex: pick {pick!r}{nearest(str(pick), ('only', 'first', 'last'))}")
+            raise ConfigError(f"parser Regex: pick {pick!r}{suggest(str(pick), ('only', 'first', 'last'))}")
         self.group, self.pick = group, pick
         self.then: Parser = Text() if then is None else then
         self.dtype: pl.DataType | None = getattr(self.then, "dtype", None)

@@ -1,1 +1,1 @@
-"""From rows to chats, from chats to answers, from answers to values; and the training that uses the same chats."""
+"""From rows to chats, from chats to answers, from answers to values; and the training on such chats."""

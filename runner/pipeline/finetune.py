@@ -19,8 +19,9 @@ from typing import Any
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.digest import digest
 from runner.core.errors import ConfigError, RunnerError
-from runner.core.types import Checkpoint, Deployer, Provider, TrainingFile, Tuner, TuningJob, TuningStatus
-from runner.engine.claims import alive, whoami
+from runner.core.provider import Deployer, Provider, Tuner
+from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
+from runner.engine.claims import claim_here, is_alive
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -119,7 +120,7 @@ def serving(
     if not wanted(provider):
         yield provider
         return
-    ledger.put(DEPLOYMENT, name, {"model": model, **whoami()})
+    ledger.put(DEPLOYMENT, name, {"model": model, **claim_here()})
     try:
         tuner.deploy(model, name)
         yield provider
@@ -130,7 +131,7 @@ def serving(
 
 def leftovers(ledger: Ledger) -> list[str]:
     """Deployments whose process is gone: each costs money by the hour until it is deleted."""
-    return [name for name, claim in ledger.items(DEPLOYMENT) if not alive(claim, lease=False)]
+    return [name for name, claim in ledger.items(DEPLOYMENT) if not is_alive(claim, lease=False)]
 
 
 def clean_up(tuner: Deployer, ledger: Ledger) -> list[str]:
@@ -145,12 +146,12 @@ def clean_up(tuner: Deployer, ledger: Ledger) -> list[str]:
 
 def _create_once(order: Order, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     """The id of the one job for this order: ours if the claim is ours, else the one that its owner makes."""
-    claim = whoami()
+    claim = claim_here()
     while not ledger.add(JOB, order.key, claim):
         known = ledger.get(JOB, order.key) or {}
         if "id" in known:
             return str(known["id"])
-        if not alive(known) and ledger.swap(JOB, order.key, known, claim):
+        if not is_alive(known) and ledger.swap(JOB, order.key, known, claim):
             break
         time.sleep(min(1.0, order.config.poll_s))
     try:

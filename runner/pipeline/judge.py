@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from runner.data.steps import both_orders
+from runner.data.steps import put_in_both_orders
 from runner.engine.ask import Purse
 from runner.engine.ledger import Ledger
 from runner.pipeline.respond import TOKENS, Responder, complete, predict, render
@@ -46,7 +46,7 @@ def questions(frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | 
         if frame.schema[sides[0]] != frame.schema[sides[1]]:  # such as an answer beside a parsed target
             first, second = first.cast(pl.String), second.cast(pl.String)
         frame = frame.with_columns(first=first, second=second, row=pl.col("id"))
-        frame = both_orders(frame, "first", "second").with_columns(id=pl.concat_str("id", "order"))
+        frame = put_in_both_orders(frame, "first", "second").with_columns(id=pl.concat_str("id", "order"))
     return render(frame, responder.prompt, column=f"{PREFIX}messages")
 
 

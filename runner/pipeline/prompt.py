@@ -13,7 +13,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.config.schema import PromptConfig, ShotPlacement
 from runner.core.digest import digest
-from runner.core.errors import ConfigError, PromptError, nearest
+from runner.core.errors import ConfigError, PromptError, suggest
 from runner.core.paths import PROMPTS
 from runner.core.types import Message
 
@@ -67,7 +67,7 @@ class Prompt:
             template = getattr(self, name)
             missing = sorted(template.variables - given) if template else []
             if missing:
-                hint = nearest(missing[0], columns)
+                hint = suggest(missing[0], columns)
                 raise PromptError(f"{key}.{name}: {template.name} uses {missing[0]!r}, not a column{hint}")
 
 
@@ -120,4 +120,4 @@ def _read(name: str, key: str) -> str:
         if (folder / name).is_file():
             return (folder / name).read_text(encoding="utf-8")
     known = {file.relative_to(folder).as_posix() for folder in PROMPTS for file in folder.rglob(f"*{SUFFIX}")}
-    raise ConfigError(f"{key}: no prompt file {name!r}{nearest(name, known)}")
+    raise ConfigError(f"{key}: no prompt file {name!r}{suggest(name, known)}")

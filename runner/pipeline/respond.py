@@ -15,9 +15,9 @@ import polars as pl
 from runner import parse
 from runner.config.schema import HyperparameterConfig, PromptConfig
 from runner.core.errors import ConfigError
-from runner.core.types import Completion, Parser, Provider, Request, Sampling
-from runner.engine import ask as engine
-from runner.engine import batch
+from runner.core.provider import Provider
+from runner.core.types import Completion, Parser, Request, Sampling
+from runner.engine import ask, batch
 from runner.engine.ask import Answer, Purse
 from runner.engine.ledger import Ledger
 from runner.money import prices
@@ -51,7 +51,7 @@ class Responder:
     provider: Provider
     parser: Parser
     sampling: Sampling
-    book: Book = field(default_factory=prices.load)
+    book: Book = field(default_factory=prices.load_prices)
     asks: bool = True
     """False where nothing will be asked, so that no key is needed."""
 
@@ -109,14 +109,14 @@ def complete(
     """
     _warn_of_shutdown(frame, responder, ledger, prefix)
     asked = requests(frame, responder, prefix)
-    asking = batch.ask if getattr(responder.provider, "batch", False) else engine.ask
+    asking = batch.ask if getattr(responder.provider, "batch", False) else ask.ask
     answers = asking(asked, responder.provider, ledger, advance=advance, purse=purse)
     return _answered(frame, answers, responder, prefix)
 
 
 def silent(frame: pl.DataFrame, responder: Responder) -> pl.DataFrame:
     """The columns of :func:`complete` as if nothing had been asked."""
-    frame = _answered(frame, [engine.UNASKED] * frame.height, responder, "")
+    frame = _answered(frame, [ask.UNASKED] * frame.height, responder, "")
     options = getattr(responder.provider, "options", None) or {}
     wanted = responder.sampling.logprobs is not None or "logprobs" in options
     return frame.with_columns(logprobs=pl.lit(None, pl.String)) if wanted else frame
@@ -155,7 +155,7 @@ def _first(items: Sequence[int]) -> list[bool]:
 
 
 def _stored(answer: Answer, first: bool) -> bool | None:
-    return None if answer is engine.UNASKED else answer.stored or not first
+    return None if answer is ask.UNASKED else answer.stored or not first
 
 
 def _costs(
@@ -174,8 +174,8 @@ def _costs(
 
 def unanswered(frame: pl.DataFrame, responder: Responder, ledger: Ledger, prefix: str = "") -> bool:
     """Whether the ledger lacks the answer to any rendered row."""
-    keys = engine.request_keys(responder.provider, requests(frame, responder, prefix))
-    return len(ledger.get_many(engine.KIND, keys)) < len(set(keys))
+    keys = ask.request_keys(responder.provider, requests(frame, responder, prefix))
+    return len(ledger.get_many(ask.KIND, keys)) < len(set(keys))
 
 
 def _warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger, prefix: str) -> None:

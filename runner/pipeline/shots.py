@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.schema import ShotChoice, ShotsConfig
-from runner.core.errors import ConfigError, DataError, LeakageError, nearest
+from runner.core.errors import ConfigError, DataError, LeakageError, suggest
 from runner.pipeline.prompt import Prompt
 
 _CELLS = 4_000_000
@@ -113,7 +113,7 @@ def _order(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
 
 def _column(frame: pl.DataFrame, name: str) -> pl.Series:
     if name not in frame.columns:
-        raise ConfigError(f"prompt.shots.column={name!r}: no such column{nearest(name, frame.columns)}")
+        raise ConfigError(f"prompt.shots.column={name!r}: no such column{suggest(name, frame.columns)}")
     return frame[name]
 
 

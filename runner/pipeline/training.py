@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from runner.core.errors import DataError
-from runner.core.types import Message, TrainingFile
+from runner.core.services import TrainingFile
+from runner.core.types import Message
 
 
 def training_file(name: str, chats: Iterable[Sequence[Message]], weight: float = 1.0) -> TrainingFile:

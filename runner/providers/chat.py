@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.core.errors import ConfigError, ProviderError, RetryableError
-from runner.core.types import Batcher, Completion, RateLimits, Request, Sampling, Tuner
+from runner.core.provider import Batcher, Provider, RateLimits, Tuner
+from runner.core.types import Completion, Request, Sampling
 from runner.providers.http.failures import Origin, failure
 from runner.providers.http.rate_headers import rate_limits
 
@@ -24,7 +25,7 @@ NUMBERS = ("max_concurrency", "requests_per_minute", "tokens_per_minute", "timeo
 
 
 @dataclass(kw_only=True, eq=False)
-class Chat:
+class Chat(Provider):
     """A chat-completions server.
 
     ``model``                as the server calls it
@@ -101,8 +102,11 @@ class Chat:
         """The batch half; raises :class:`ConfigError` where there is none."""
         raise ConfigError(f"provider.batch=true: provider={self.name} has no batches")
 
-    @property
-    def latest_limits(self) -> RateLimits | None:
+    def account(self) -> Mapping[str, Any]:
+        """Service, endpoint, the key's variable and model."""
+        return {**super().account(), "base_url": self.endpoint(), "api_key_env": self.api_key_env}
+
+    def rate_limits(self) -> RateLimits | None:
         """What the last answer told about the account's limits, or None."""
         return rate_limits(self._wire.headers) if self._wire else None
 

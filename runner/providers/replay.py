@@ -7,12 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.core.errors import ConfigError, FatalProviderError, ProviderError, nearest
+from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
+from runner.core.provider import Provider
 from runner.core.types import Completion, Request, Sampling
 
 
 @dataclass(kw_only=True, eq=False)
-class Replay:
+class Replay(Provider):
     """Answers each row with its own cell of ``column``; ``model`` is a free name for whoever answered."""
 
     column: str = "recorded"
@@ -25,7 +26,7 @@ class Replay:
     def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` if the column is not among ``columns``, where they are known."""
         if columns is not None and self.column not in (known := list(columns)):
-            raise ConfigError(f"provider.column={self.column}: no such column{nearest(self.column, known)}")
+            raise ConfigError(f"provider.column={self.column}: no such column{suggest(self.column, known)}")
 
     def identity(self) -> Mapping[str, Any]:
         """The column and the name; the answers themselves are part of the rows."""
@@ -34,7 +35,7 @@ class Replay:
     async def complete(self, request: Request) -> Completion:
         """The recorded answer. Text as it is, anything else as JSON."""
         if self.column not in request.row:
-            choices = nearest(self.column, request.row)
+            choices = suggest(self.column, request.row)
             raise FatalProviderError(f"provider.column={self.column}: no such column{choices}")
         value = request.row[self.column]
         if value is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.core.errors import DataError
-from runner.core.types import TrainingFile
+from runner.core.services import TrainingFile
 
 BYTES_PER_TOKEN = 4  # of English text; other scripts take more bytes, and about as many tokens
 ROLES = ("system", "user", "assistant")

@@ -14,7 +14,7 @@ PACKAGE = "llm-experiment-runner"
 
 
 @once
-def git_sha() -> str:
+def find_git_sha() -> str:
     """Commit of the current folder's checkout, with ``-dirty`` for uncommitted changes, or ``""``."""
     try:
         found = subprocess.run(
@@ -31,7 +31,7 @@ def git_sha() -> str:
 
 
 @once
-def versions() -> dict[str, str]:
+def find_versions() -> dict[str, str]:
     """Versions of Python, of this package and of those that it requires, extras left out."""
     found = {"python": platform.python_version()}
     try:

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import BudgetError
-from runner.core.files import whole
+from runner.core.files import write_atomically
 from runner.core.types import Score
 
 RECORD = "record.json"
@@ -65,6 +65,8 @@ class Record:
     """Who answered, as in the ledger's keys: ``model``, ``judge``, and ``base``, which was trained."""
     environment: dict[str, str] = field(default_factory=dict)
     """Versions of Python, of this package and of what it builds on."""
+    row_scores: dict[str, str] = field(default_factory=dict)
+    """Metrics that score single rows, each a column of the predictions: ``right`` (1 or 0) or ``value``."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     error: str | None = None
@@ -76,12 +78,12 @@ class Record:
 
     def write(self, folder: Path) -> None:
         """Write ``record.json`` so that a crash leaves the old one or the new one, never half of one."""
-        with whole(folder / RECORD) as file:
+        with write_atomically(folder / RECORD) as file:
             file.write_text(dumps(asdict(self), indent=1))
 
 
 @contextmanager
-def recorded(record: Record, folder: Path) -> Iterator[None]:
+def keep_record(record: Record, folder: Path) -> Iterator[None]:
     """Keep ``record.json`` true: written at the start, at the end and on every way out of the block."""
     record.started = time.time()
     record.write(folder)
@@ -98,7 +100,7 @@ def recorded(record: Record, folder: Path) -> Iterator[None]:
         record.write(folder)
 
 
-def read(folder: Path) -> Record:
+def read_record(folder: Path) -> Record:
     """Read a record back from its folder."""
     data = loads((folder / RECORD).read_text())
     data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
@@ -106,7 +108,7 @@ def read(folder: Path) -> Record:
     return Record(**data)
 
 
-def runs(folder: Path) -> list[Path]:
+def find_runs(folder: Path) -> list[Path]:
     """The folder itself if it is a run's, else those of the points of the sweep in it, in their order."""
     if (folder / RECORD).exists():
         return [folder]
@@ -138,7 +140,7 @@ def _with_pairs(node: Any) -> Any:
     return {PAIRS: [[key, _with_pairs(value)] for key, value in node.items()]}
 
 
-def predictions(folder: Path) -> pl.DataFrame:
+def read_predictions(folder: Path) -> pl.DataFrame:
     """The per-row frame of a run."""
     return pl.read_parquet(folder / PREDICTIONS)
 

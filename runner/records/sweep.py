@@ -15,7 +15,7 @@ PARSED = "_parsed"
 _ABSENT = object()
 
 
-def summary(records: Sequence[Record]) -> pl.DataFrame:
+def summarize(records: Sequence[Record]) -> pl.DataFrame:
     """One row per point, in the order of the jobs.
 
     Columns: ``job``; the swept keys; for each score its value, ``_low``, ``_high`` and, where a paper gives
@@ -24,9 +24,9 @@ def summary(records: Sequence[Record]) -> pl.DataFrame:
     """
     points = sorted(records, key=lambda record: (record.job is None, record.job, record.started))
     columns: dict[str, list[Any]] = {"job": [record.job for record in points]}
-    for key, name in labels(points).items():
+    for key, name in column_names(points).items():
         columns[name] = _alike([record.swept.get(key) for record in points])
-    for metric in metrics(points):
+    for metric in score_names(points):
         columns |= _score_columns(metric, points)
     columns["n"] = [max((score.n for score in record.scores.values()), default=None) for record in points]
     for figure in FIGURES:
@@ -36,24 +36,24 @@ def summary(records: Sequence[Record]) -> pl.DataFrame:
     return pl.DataFrame(columns, strict=False)
 
 
-def metrics(records: Sequence[Record]) -> list[str]:
+def score_names(records: Sequence[Record]) -> list[str]:
     """The names of all scores, in the order of their first appearance."""
     return list(dict.fromkeys(name for record in records for name in record.scores))
 
 
-def headline(records: Sequence[Record]) -> list[str]:
+def main_score_names(records: Sequence[Record]) -> list[str]:
     """The scores that stand for a run: those over all rows, without their twins over parsed rows."""
-    return [name for name in metrics(records) if not name.endswith(PARSED)]
+    return [name for name in score_names(records) if not name.endswith(PARSED)]
 
 
-def labels(records: Sequence[Record]) -> dict[str, str]:
+def column_names(records: Sequence[Record]) -> dict[str, str]:
     """Swept key to column name: its last part, or all of it where the last parts of two keys are the same."""
     keys = list(dict.fromkeys(key for record in records for key in record.swept))
-    last = Counter(short(key) for key in keys)
-    return {key: short(key) if last[short(key)] == 1 else key for key in keys}
+    last = Counter(last_part(key) for key in keys)
+    return {key: last_part(key) if last[last_part(key)] == 1 else key for key in keys}
 
 
-def short(key: str) -> str:
+def last_part(key: str) -> str:
     """The last part of a dotted key.
 
     >>> short("hyperparameter.n_shot")
@@ -62,7 +62,7 @@ def short(key: str) -> str:
     return key.rsplit(".", 1)[-1]
 
 
-def common(records: Sequence[Record]) -> dict[str, Any]:
+def shared_params(records: Sequence[Record]) -> dict[str, Any]:
     """The params that are the same in all points, without the swept ones."""
     first, *others = records or [Record("", "")]
     swept = {key for record in records for key in record.swept}

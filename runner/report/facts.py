@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
-from runner.core.redact import without_credentials
+from runner.core.redact import remove_credentials
 from runner.records.record import Record
-from runner.records.sweep import common, labels
+from runner.records.sweep import column_names, shared_params
 from runner.report.points import BESIDE_THE_POINT, Point
 
 
@@ -36,7 +36,8 @@ def gather(points: Sequence[Point]) -> Facts:
     varied = {name: values for name, values in known.items() if _differ(values)}
     short = {name: values for name, values in varied.items() if name not in LONG}
     swept = {
-        name: [text(record.swept.get(key)) for record in records] for key, name in labels(records).items()
+        name: [text(record.swept.get(key)) for record in records]
+        for key, name in column_names(records).items()
     }
     columns = {"": numbers} | swept | short
     apart = {name: varied[name] for name in LONG if name in varied} | _differences(records)
@@ -48,7 +49,9 @@ def gather(points: Sequence[Point]) -> Facts:
         columns=list(columns),
         lines=[list(line) for line in zip(*columns.values(), strict=True)],
         differences=[(name, _grouped(values, numbers)) for name, values in apart.items()],
-        settings=[(key, text(value)) for key, value in common(_planned(records)).items() if _matters(key)],
+        settings=[
+            (key, text(value)) for key, value in shared_params(_planned(records)).items() if _matters(key)
+        ],
     )
 
 
@@ -72,7 +75,7 @@ def _grouped(values: Sequence[str], numbers: Sequence[str]) -> list[tuple[str, s
 
 def text(value: Any) -> str:
     """A value of a config as one line of text, without the credentials that a URL may carry."""
-    return "" if value is None else without_credentials(str(value))
+    return "" if value is None else remove_credentials(str(value))
 
 
 def _differences(records: Sequence[Record]) -> dict[str, list[str]]:

@@ -114,7 +114,7 @@ def training(curves: Mapping[str, Sequence[tuple[int, float]]], checkpoints: Seq
 
 
 def sweep(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure | None:
-    """One score over a sweep (:func:`runner.records.sweep.summary`), with its interval and published values.
+    """One score over a sweep (:func:`runner.records.sweep.summarize`), with interval and published values.
 
     A line where a swept key is numeric, one for each setting of the other keys; else a bar for each point.
     None where no point has the score.

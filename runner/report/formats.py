@@ -58,6 +58,14 @@ def escaped_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(text.split()))
 
 
+def number(value: float | None, bounded: bool = True) -> str:
+    """Three decimals, or a dash for what is not defined; a whole number without an interval is a count."""
+    if value is None:
+        return "–"
+    count = value.is_integer() and abs(value) > 1 and not bounded
+    return f"{value:.0f}" if count else f"{value:.3f}"
+
+
 def p_value(value: float | None) -> str:
     """Three decimals, and never a bare 0.
 

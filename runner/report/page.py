@@ -10,11 +10,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from runner.cli.sweep_table import number
 from runner.report import formats
 from runner.report.comparisons import LEVEL, Compared
 from runner.report.disagreements import Reading
 from runner.report.facts import Facts
+from runner.report.formats import number
 from runner.report.plots import Plot
 from runner.report.results import Results
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from runner.metrics import confusion
-from runner.records.sweep import headline, labels, summary
+from runner.records.sweep import column_names, main_score_names, summarize
 from runner.report import figures
 from runner.report.figures import positive_label
 from runner.report.points import Point
@@ -38,10 +38,10 @@ class Plot:
 def curves(points: Sequence[Point]) -> list[Plot]:
     """A plot of each of the first scores where a swept key is a number or a checkpoint, else of the first."""
     records = [point.record for point in points]
-    swept = list(labels(records).values())
-    frame, ticks = _numbered(summary(records), points)
+    swept = list(column_names(records).values())
+    frame, ticks = _numbered(summarize(records), points)
     lines = any(key in frame.columns and _axis(frame[key]) for key in swept)
-    scores = headline(records)[: MOST if lines else 1] if len(points) > 1 else []
+    scores = main_score_names(records)[: MOST if lines else 1] if len(points) > 1 else []
     drawn = {metric: figures.sweep(frame, metric, swept) for metric in scores}
     for figure in drawn.values():
         if figure and ticks and figure.axes[0].get_xlabel() == CHECKPOINT:
@@ -109,7 +109,7 @@ class _Priced:
 
 def cost(points: Sequence[Point]) -> Plot | None:
     """The first score against what the answers cost; None unless two points have a known price."""
-    metric = next(iter(headline([point.record for point in points])), "")
+    metric = next(iter(main_score_names([point.record for point in points])), "")
     known = [priced for point in points if (priced := _priced(point, metric)) is not None]
     if len(known) < 2:
         return None

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, nearest
-from runner.core.redact import without_credentials
-from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, predictions, read, runs
-from runner.records.sweep import short
+from runner.core.errors import ConfigError, suggest
+from runner.core.redact import remove_credentials
+from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, find_runs, read_predictions, read_record
+from runner.records.sweep import last_part
 
 BESIDE_THE_POINT = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
 """Keys that change nothing of what is measured, and so tell no two runs apart."""
@@ -40,24 +40,24 @@ class Point:
         swept = self.record.swept
         bare = len(swept) > 1
         parts = [
-            str(value) if bare and isinstance(value, str) else f"{short(key)}={value}"
+            str(value) if bare and isinstance(value, str) else f"{last_part(key)}={value}"
             for key, value in swept.items()
             if value != ABSENT
         ]
         return ", ".join(parts) or self.record.name
 
 
-def find(given: Sequence[str], outputs: Path) -> list[Path]:
+def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
     """The folders of runs and sweeps that are meant; without any, the newest one below ``outputs``.
 
     Raises:
         ConfigError: a folder that is neither, or nothing recorded yet.
     """
     for folder in map(Path, given):
-        if not runs(folder):
+        if not find_runs(folder):
             known = [str(place) for place in _recorded(outputs)]
             raise ConfigError(
-                f"report.folders: {folder} holds no run and no sweep{nearest(str(folder), known)}"
+                f"report.folders: {folder} holds no run and no sweep{suggest(str(folder), known)}"
             )
     if given:
         return [Path(folder) for folder in given]
@@ -67,10 +67,10 @@ def find(given: Sequence[str], outputs: Path) -> list[Path]:
     return [max(recorded, key=_ended)]
 
 
-def load(folders: Sequence[Path]) -> list[Point]:
+def load_points(folders: Sequence[Path]) -> list[Point]:
     """Every run in these folders once, in order; ``job`` numbers them and ``swept`` tells them apart."""
-    found = list(dict.fromkeys(run.resolve() for folder in folders for run in runs(folder)))
-    records = told_apart([read(run) for run in found])
+    found = list(dict.fromkeys(run.resolve() for folder in folders for run in find_runs(folder)))
+    records = told_apart([read_record(run) for run in found])
     return [Point(record, _rows(run)) for record, run in zip(records, found, strict=True)]
 
 
@@ -95,7 +95,7 @@ def command(points: Sequence[Point], folders: Sequence[Path]) -> str | None:
         return None
     if (folders[0] / SWEEP).exists():
         overrides = ["-m", *json.loads((folders[0] / SWEEP).read_text())["overrides"]]
-    return without_credentials(shlex.join(["runner", *overrides]))
+    return remove_credentials(shlex.join(["runner", *overrides]))
 
 
 def _overrides(record: Record) -> Mapping[str, Any]:
@@ -116,12 +116,12 @@ def _number(text: str) -> float | int | str:
 
 def _recorded(outputs: Path) -> list[Path]:
     folders = sorted([*outputs.glob("runs/*"), *outputs.glob("sweeps/*")])
-    return [folder for folder in folders if runs(folder)]
+    return [folder for folder in folders if find_runs(folder)]
 
 
 def _ended(folder: Path) -> float:
-    return max((run / RECORD).stat().st_mtime for run in runs(folder))
+    return max((run / RECORD).stat().st_mtime for run in find_runs(folder))
 
 
 def _rows(run: Path) -> pl.DataFrame | None:
-    return predictions(run) if (run / PREDICTIONS).exists() else None
+    return read_predictions(run) if (run / PREDICTIONS).exists() else None

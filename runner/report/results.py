@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from runner.cli.sweep_table import number
 from runner.core.types import Score
 from runner.records.record import Record
-from runner.records.sweep import PARSED, headline, labels
+from runner.records.sweep import PARSED, column_names, main_score_names
+from runner.report.formats import number
 from runner.report.points import Point
 
 PRINTED = 9
@@ -72,7 +72,7 @@ class Results:
 def table(points: Sequence[Point]) -> Results:
     """The results of all points."""
     records = [point.record for point in points]
-    keys, metrics = labels(records), headline(records)
+    keys, metrics = column_names(records), main_score_names(records)
     compared = [row["agrees"] for record in records for row in record.reference if row["agrees"] is not None]
     return Results(
         keys=list(keys.values()),

@@ -16,15 +16,15 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.config.explain import explain
 from runner.config.schema import PromptConfig, RunnerConfig
 from runner.core.errors import ConfigError, RunnerError
-from runner.core.types import Provider
+from runner.core.provider import Provider
 from runner.experiment import model
 from runner.experiment import plan as build
 from runner.experiment.plan import Plan
 from runner.pipeline.prompt import SUFFIX, compile_prompt
-from runner.providers.local import weights as local_weights
-from runner.records import environment as origin
+from runner.providers.local import weights
+from runner.records import environment
 from runner.records.record import Record, dumps, loads
-from runner.reproduce import past_run as restore
+from runner.reproduce import past_run
 from runner.reproduce.differences import Check, settings
 from runner.reproduce.past_run import Past
 from runner.reproduce.recorded import Recorded
@@ -54,7 +54,7 @@ def prompts(past: Past) -> list[Check]:
 
 def _prompt(prompt: PromptConfig, key: str, then: Mapping[str, str]) -> list[Check]:
     try:
-        now = restore.texts(compile_prompt(prompt, key), key)
+        now = past_run.texts(compile_prompt(prompt, key), key)
     except RunnerError as error:
         return [Check(key, "missing", f"{_short(error)}; the record's is used", decides=False)]
     changed = [name for name in now if now[name] != then.get(name)]
@@ -64,7 +64,7 @@ def _prompt(prompt: PromptConfig, key: str, then: Mapping[str, str]) -> list[Che
 
 
 def _files(prompt: PromptConfig) -> list[str]:
-    turns = (getattr(prompt, turn) for turn in restore.TURNS)
+    turns = (getattr(prompt, turn) for turn in past_run.TURNS)
     return [turn for turn in turns if turn and turn.endswith(SUFFIX) and "\n" not in turn]
 
 
@@ -101,7 +101,7 @@ def today(node: Any) -> Provider | None:
 def identity(who: str, then: Mapping[str, Any], provider: Provider | None) -> Check:
     """Whether the same model would answer today. Needs no key and no network."""
     try:
-        with local_weights.at_hand_only():
+        with weights.at_hand_only():
             now = _plain(dict(provider.identity())) if provider else None
     except RunnerError as error:
         return Check(who, "missing", _short(error), decides=False)
@@ -129,9 +129,9 @@ def training(past: Past, plan: Plan, frame: pl.DataFrame) -> list[Check]:
 
 def versions(record: Record) -> list[Check]:
     """The code and the packages then and now. What they change is compared itself, so they decide nothing."""
-    then, now = record.tags.get("git_sha", ""), origin.git_sha()
+    then, now = record.tags.get("git_sha", ""), environment.find_git_sha()
     code = f"{then or '–'} → {now or '–'}" if then != now else then or "no git checkout"
-    changed = settings(record.environment, origin.versions())
+    changed = settings(record.environment, environment.find_versions())
     return [
         Check("code", "same" if then == now else "different", code, decides=False),
         Check("packages", "different" if changed else "same", "; ".join(changed), decides=False),

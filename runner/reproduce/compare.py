@@ -18,13 +18,12 @@ from omegaconf import DictConfig
 from runner.cli import screen
 from runner.cli.progress import progress
 from runner.cli.reproduce import shown
-from runner.config import hydra_job as job
+from runner.config import hydra_job
 from runner.core.errors import ConfigError, RunnerError
-from runner.core.types import Provider
+from runner.core.provider import Provider
 from runner.experiment import plan as build
-from runner.records.record import Record, read
-from runner.reproduce import checks, differences
-from runner.reproduce import past_run as restore
+from runner.records.record import Record, read_record
+from runner.reproduce import checks, differences, past_run
 from runner.reproduce.differences import ANSWERS, COMPARED, Check, Report
 from runner.reproduce.past_run import Past
 from runner.reproduce.rerun import absent, answered, replay
@@ -34,7 +33,7 @@ TAKEN = ("reproduce.", "ledger.url=")
 
 def command(config: DictConfig) -> None:
     """Reproduce the given runs; raises :class:`RunnerError` naming what is not the same."""
-    _refuse_others(job.overrides())
+    _refuse_others(hydra_job.get_overrides())
     if not config.reproduce.folders:
         raise ConfigError("runner reproduce FOLDER: name the folder of a run or a sweep, or an export")
     failed = [part for name in config.reproduce.folders for part in _reproduced(Path(name), config)]
@@ -54,14 +53,14 @@ def _reproduced(given: Path, config: DictConfig) -> list[str]:
     """Show what became of each run of a folder; return the names of what is not the same."""
     failed = []
     with unpacked(given) as top:
-        export, folders = restore.exported(top), restore.runs(top)
+        export, folders = past_run.exported(top), past_run.runs(top)
         for folder in folders:
             name = str(given / folder.relative_to(top))
-            if len(folders) > 1 and (status := read(folder).status) != "finished":
+            if len(folders) > 1 and (status := read_record(folder).status) != "finished":
                 screen.console.print(f"{name}: {status}, so there is nothing to reproduce")
                 continue
-            past = restore.past(folder, export)
-            report = compare(past, restore.typed_ledger(config), ask=config.reproduce.ask)
+            past = past_run.past(folder, export)
+            report = compare(past, past_run.typed_ledger(config), ask=config.reproduce.ask)
             screen.console.print(shown(report, name, brief=len(folders) > 1))
             failed += [f"{name}: {', '.join(report.failed)}"] if report.failed else []
     return failed
@@ -91,7 +90,7 @@ def compare(past: Past, ledger_url: str | None = None, ask: bool = False) -> Rep
         _refuse_strangers(models)
     plan = build.plan(past.config({who: _node(past, who, nodes[who], providers[who], ask) for who in nodes}))
     now = Record(id=past.record.id, name=past.record.name)
-    with restore.ledger(past, ledger_url, make=ask) as ledger, progress() as (advance, _):
+    with past_run.ledger(past, ledger_url, make=ask) as ledger, progress() as (advance, _):
         found = [] if ask else absent(past, ledger)
         if not ask:
             ledger.add_answers(answered(past))

@@ -1,7 +1,8 @@
 """``runner export``: a run or a sweep as one folder or ``.zip`` that another machine can reproduce.
 
 It keeps the shape of the folder it was made from, so that what reads a run reads an export; what is added at
-the top is said in :mod:`runner.reproduce.past_run`. Nothing in it depends on this machine: no ledger, no credentials.
+the top is said in :mod:`runner.reproduce.past_run`. Nothing in it depends on this machine: no ledger, no
+credentials.
 """
 
 from __future__ import annotations
@@ -17,17 +18,16 @@ from typing import Any
 from omegaconf import DictConfig
 
 from runner.cli import screen
-from runner.config.schema import DatasetConfig, FileConfig, RunnerConfig
+from runner.config.dataset_schema import DatasetConfig, FileConfig
+from runner.config.schema import RunnerConfig
 from runner.core.errors import ConfigError, DataError
-from runner.core.redact import without_credentials
-from runner.data import dataset, fetch
-from runner.data import fingerprint as inputs
+from runner.core.redact import remove_credentials
+from runner.data import dataset, fetch, fingerprint
 from runner.engine.ask import KIND
-from runner.records import environment as origin
+from runner.records import environment
 from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, dumps
 from runner.reproduce import answers as overlay
-from runner.reproduce import differences
-from runner.reproduce import past_run as restore
+from runner.reproduce import differences, past_run
 from runner.reproduce.past_run import Past
 
 FORMAT = 1
@@ -40,7 +40,7 @@ def command(config: DictConfig) -> None:
     if len(config.export.folders) != 1:
         raise ConfigError("runner export FOLDER: name the folder of one run or one sweep")
     source = Path(config.export.folders[0])
-    if restore.exported(source).brought:
+    if past_run.exported(source).brought:
         raise ConfigError(f"{source}: is an export already; copy it as it is")
     target = Path(config.export.to or EXPORTS / f"{_name(source)}.zip")
     if target.exists():
@@ -48,7 +48,7 @@ def command(config: DictConfig) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
         staged = Path(partial, "export")
-        told = export(source, staged, restore.typed_ledger(config), config.export.data)
+        told = export(source, staged, past_run.typed_ledger(config), config.export.data)
         made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
         made.rename(target)
     screen.console.print(f"{target}: {told}")
@@ -62,13 +62,13 @@ def _name(source: Path) -> str:
 
 def export(source: Path, target: Path, ledger_url: str | None = None, with_data: bool = False) -> str:
     """Fill ``target`` with all that reproducing the runs of ``source`` needs; tell what it holds."""
-    pasts = [restore.past(folder, restore.Export(folder)) for folder in restore.runs(source)]
+    pasts = [past_run.past(folder, past_run.Export(folder)) for folder in past_run.runs(source)]
     for past in pasts:
         _copy(past, target / past.folder.relative_to(source))
     if (source / SWEEP).exists():
         shutil.copyfile(source / SWEEP, target / SWEEP)
     answers, lost = _answers(pasts, ledger_url)
-    overlay.write(target / restore.ANSWERS, answers)
+    overlay.write(target / past_run.ANSWERS, answers)
     data, changed = _data(pasts)
     if changed and with_data:
         raise DataError(f"export.data: {changed}")
@@ -90,9 +90,9 @@ def _copy(past: Past, target: Path) -> None:
     (target / ".hydra").mkdir(parents=True)
     for name in TEXTS:
         if (past.folder / name).exists():
-            (target / name).write_text(without_credentials((past.folder / name).read_text()))
+            (target / name).write_text(remove_credentials((past.folder / name).read_text()))
     shutil.copyfile(past.folder / PREDICTIONS, target / PREDICTIONS)
-    shutil.copytree(past.folder / restore.PROMPTS, target / restore.PROMPTS)
+    shutil.copytree(past.folder / past_run.PROMPTS, target / past_run.PROMPTS)
 
 
 def _answers(pasts: Iterable[Past], ledger_url: str | None) -> tuple[dict[str, Any], int]:
@@ -101,7 +101,7 @@ def _answers(pasts: Iterable[Past], ledger_url: str | None) -> tuple[dict[str, A
     wanted: set[str] = set()
     for past in pasts:
         keys = set(_keys(past))
-        with restore.ledger(past, ledger_url) as ledger:
+        with past_run.ledger(past, ledger_url) as ledger:
             answers |= ledger.get_many(KIND, keys - answers.keys())
         wanted |= keys
     return answers, len(wanted - answers.keys())
@@ -130,7 +130,7 @@ def _changed(past: Past) -> str:
     """Why the data is not what a run read; empty if it is."""
     data = past.whole.dataset
     try:
-        now = inputs.describe(data, dataset.load(data))
+        now = fingerprint.describe_rows(data, dataset.load_rows(data))
     except DataError as error:
         return f"the data is not here: {error}"
     checks = differences.inputs(past.record, Record(id="", name="", inputs=now))
@@ -143,7 +143,7 @@ def _files(config: RunnerConfig) -> Iterator[FileConfig]:
     own: list[DatasetConfig | None] = [config.dataset, config.finetune.dataset]
     for data in (*own, *config.finetune.extra.values()):
         if data is not None:
-            yield from dataset.sources(data)
+            yield from dataset.list_files(data)
             for step in data.steps:
                 if step.join:
                     join = step.join
@@ -155,7 +155,7 @@ def _entry(file: FileConfig, known: bool) -> dict[str, Any]:
     told: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
     if known:
         found = fetch.locate(file)
-        told |= {"sha256": fetch.sha256(found), "bytes": found.stat().st_size}
+        told |= {"sha256": fetch.hash_file(found), "bytes": found.stat().st_size}
     return told
 
 
@@ -168,5 +168,10 @@ def _copy_data(data: Sequence[dict[str, Any]], target: Path) -> None:
 
 
 def _write_manifest(target: Path, data: Sequence[dict[str, Any]]) -> None:
-    manifest = {"format": FORMAT, "made": time.time(), "environment": origin.versions(), "data": data}
-    (target / restore.MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))
+    manifest = {
+        "format": FORMAT,
+        "made": time.time(),
+        "environment": environment.find_versions(),
+        "data": data,
+    }
+    (target / past_run.MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False))

@@ -24,13 +24,13 @@ from typing import Any, cast
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config import hydra_job as job
+from runner.config import hydra_job
 from runner.config.schema import LedgerConfig, RunnerConfig
 from runner.core.errors import ConfigError
 from runner.experiment.plan import Plan
 from runner.pipeline.prompt import SUFFIX, Prompt
 from runner.records import record
-from runner.records.record import PREDICTIONS, RECORD, Record, predictions, read
+from runner.records.record import PREDICTIONS, RECORD, Record, read_predictions, read_record
 from runner.reproduce import answers as overlay
 
 PROMPTS, MANIFEST, ANSWERS = "prompts", "export.json", "ledger.jsonl"
@@ -79,7 +79,7 @@ def runs(folder: Path) -> list[Path]:
 
     Raises :class:`ConfigError` if it is neither.
     """
-    found = record.runs(folder)
+    found = record.find_runs(folder)
     if not found:
         raise ConfigError(f"{folder}: holds no {RECORD}, so it is no run; `runner list` shows what there is")
     return found
@@ -96,7 +96,7 @@ class Past:
     @cached_property
     def frame(self) -> pl.DataFrame:
         """Its predictions."""
-        return predictions(self.folder)
+        return read_predictions(self.folder)
 
     @cached_property
     def texts(self) -> dict[str, str]:
@@ -128,7 +128,7 @@ class Past:
 
 def past(folder: Path, export: Export) -> Past:
     """Read a run. Raises :class:`ConfigError` for one that is not finished or too old to be reproduced."""
-    record = read(folder)
+    record = read_record(folder)
     if record.status != "finished":
         raise ConfigError(f"{folder}: this run is {record.status}; only a finished one can be reproduced")
     if not record.identities or not (folder / PREDICTIONS).exists():
@@ -138,7 +138,7 @@ def past(folder: Path, export: Export) -> Past:
 
 def typed_ledger(config: DictConfig) -> str | None:
     """The ledger that was named on the command line, if one was."""
-    named = any(override.startswith("ledger.url=") for override in job.overrides())
+    named = any(override.startswith("ledger.url=") for override in hydra_job.get_overrides())
     return str(config.ledger.url) if named else None
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.core.errors import ProviderError
+from runner.core.provider import Provider
 from runner.core.types import Completion, Request
 
 
 @dataclass(kw_only=True, eq=False)
-class Recorded:
+class Recorded(Provider):
     """Has the ledger keys of whoever had this identity; needs no key, no weights and no network."""
 
     known_as: Mapping[str, Any]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from runner.core.redact import without_credentials
-from runner.records.record import PREDICTIONS, Record, predictions
+from runner.core.redact import remove_credentials
+from runner.records.record import PREDICTIONS, Record, read_predictions
 from runner.report import figures
 from runner.tracking import names
 
@@ -41,7 +41,7 @@ def stage(record: Record, folder: Path, long: Mapping[str, str], target: Path) -
         file = target / param_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    frame = predictions(folder) if (folder / PREDICTIONS).exists() else None
+    frame = read_predictions(folder) if (folder / PREDICTIONS).exists() else None
     save(figures.of_record(record, frame), target / "figures")
     if frame is None:
         return []
@@ -94,7 +94,7 @@ def _copy(folder: Path, target: Path) -> None:
 def _copy_file(source: str, target: str) -> None:
     """A copy without the credentials that a URL in a config may carry."""
     if source.endswith(TEXTS):
-        Path(target).write_text(without_credentials(Path(source).read_text()))
+        Path(target).write_text(remove_credentials(Path(source).read_text()))
     else:
         shutil.copyfile(source, target)
 

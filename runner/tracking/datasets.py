@@ -8,8 +8,8 @@ from typing import Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelInput, LoggedModelStatus
 from mlflow.exceptions import MlflowException
 
-from runner.core.lock import alone
-from runner.core.redact import without_credentials
+from runner.core.files import hold_lock
+from runner.core.redact import remove_credentials
 from runner.records.record import Record
 from runner.tracking import names
 from runner.tracking.store import Store
@@ -23,7 +23,7 @@ def log_datasets(record: Record, run_id: str, store: Store) -> tuple[str, str] |
     datasets = [_dataset(given) for given in record.inputs]
     if not datasets:
         return None
-    with alone("data sets", store.uri):
+    with hold_lock("data sets", store.uri):
         try:
             store.client.log_inputs(run_id, datasets=datasets)
         except MlflowException:  # another machine may just have made the same data set, which is found now
@@ -33,7 +33,7 @@ def log_datasets(record: Record, run_id: str, store: Store) -> tuple[str, str] |
 
 
 def _dataset(given: dict[str, Any]) -> DatasetInput:
-    source = without_credentials(str(given.get("source") or ""))
+    source = remove_credentials(str(given.get("source") or ""))
     dataset = Dataset(
         name=str(given.get("name") or "data")[:500],
         digest=str(given.get("digest") or "unknown")[:DIGEST_LENGTH],
@@ -56,7 +56,7 @@ def log_models(record: Record, run_id: str, store: Store) -> str | None:
     """Make each fine-tuned checkpoint a logged model, once; return the id of the evaluated one."""
     evaluated = None
     for checkpoint in record.models:
-        with alone("model", f"{checkpoint['model']} in {store.uri}"):
+        with hold_lock("model", f"{checkpoint['model']} in {store.uri}"):
             model_id = _find(checkpoint["model"], store) or _create(checkpoint, run_id, store)
         if checkpoint.get("evaluated"):
             evaluated = model_id

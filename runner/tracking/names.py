@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from runner.core.redact import without_credentials
+from runner.core.redact import remove_credentials
 
 KEY_LENGTH = 250
 VALUE_LENGTH = 6000
@@ -52,7 +52,7 @@ def text(value: Any) -> str:
     Credentials inside a URL are left out.
     """
     plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return without_credentials(plain)
+    return remove_credentials(plain)
 
 
 def cut(value: str, limit: int = VALUE_LENGTH, where: str = "") -> str:

@@ -12,11 +12,10 @@ from typing import Any
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
-from runner.core.lock import alone, user
-from runner.records.record import PREDICTIONS, Record, predictions, read
-from runner.records.sweep import short
-from runner.tracking import artifacts, names, note, traces
-from runner.tracking import datasets as inputs
+from runner.core.files import hold_lock, user_name
+from runner.records.record import PREDICTIONS, Record, read_predictions, read_record
+from runner.records.sweep import last_part
+from runner.tracking import artifacts, datasets, names, note, traces
 from runner.tracking.store import SOURCE, Store
 
 LOGGED = "mlflow.json"
@@ -28,8 +27,8 @@ def log(folder: Path, store: Store, parent: str | None = None, wanted_traces: ob
 
     A run that was logged before, whole or in part, is completed and not made twice.
     """
-    record = read(folder)
-    with alone("log", record.id), TemporaryDirectory() as staging:
+    record = read_record(folder)
+    with hold_lock("log", record.id), TemporaryDirectory() as staging:
         run_id = _run(record, store)
         long = {name: text for name, text in params(record).items() if len(text) > names.VALUE_LENGTH}
         tables = artifacts.stage(record, folder, long, Path(staging))
@@ -37,7 +36,7 @@ def log(folder: Path, store: Store, parent: str | None = None, wanted_traces: ob
         _log_values(record, run_id, store, artifacts.table_tag(tables) | belongs)
         store.client.log_artifacts(run_id, staging)
         if wanted_traces not in ("none", None, 0) and (folder / PREDICTIONS).exists():
-            rows = traces.choose(record, predictions(folder), wanted_traces)
+            rows = traces.choose(record, read_predictions(folder), wanted_traces)
             traces.log(record, rows, run_id, store)
         remember(folder, run_id, store)
     return run_id
@@ -70,7 +69,7 @@ def find(store: Store, tag: str, value: str) -> Run | None:
 def create(store: Store, name: str, tags: dict[str, str], status: str, times: tuple[float, float]) -> str:
     """A run from ``times[0]`` to ``times[1]`` that is not left RUNNING when the process is killed next."""
     started, finished = map(milliseconds, times)
-    tags = {"mlflow.user": user(), "mlflow.source.name": SOURCE} | tags
+    tags = {"mlflow.user": user_name(), "mlflow.source.name": SOURCE} | tags
     run = store.client.create_run(store.experiment_id, started, tags, name)
     store.client.set_terminated(run.info.run_id, status, finished)
     return str(run.info.run_id)
@@ -102,7 +101,7 @@ def _fits(run: Run, record: Record) -> bool:
 
 def run_name(record: Record) -> str:
     """A sweep's point is called by what sets it apart."""
-    swept = ", ".join(f"{short(name)}={names.text(value)}" for name, value in record.swept.items())
+    swept = ", ".join(f"{last_part(name)}={names.text(value)}" for name, value in record.swept.items())
     return swept[: names.KEY_LENGTH] or record.name
 
 
@@ -132,8 +131,8 @@ def _is_number(value: Any) -> bool:
 
 def _log_values(record: Record, run_id: str, store: Store, tags: dict[str, str]) -> None:
     """Everything that can be searched and plotted, in one call: params, metrics, curves, tags."""
-    dataset = inputs.log_datasets(record, run_id, store)
-    model = inputs.log_models(record, run_id, store)
+    dataset = datasets.log_datasets(record, run_id, store)
+    model = datasets.log_models(record, run_id, store)
     when = milliseconds(record.finished or time.time())
     single = [
         Metric(name, value, when, 0, model, *(dataset or (None, None)))

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from runner.config.schema import TrackingConfig
-from runner.core.errors import ConfigError, nearest
-from runner.core.lock import alone
-from runner.core.redact import without_credentials
+from runner.core.errors import ConfigError, suggest
+from runner.core.files import hold_lock
+from runner.core.redact import remove_credentials
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,12 +45,12 @@ class Store:
     @property
     def label(self) -> str:
         """The address without credentials."""
-        return without_credentials(self.uri)
+        return remove_credentials(self.uri)
 
 
 def label(config: TrackingConfig) -> str:
     """The address in use without credentials, for messages."""
-    return without_credentials(_given(config) or "mlflow.db")
+    return remove_credentials(_given(config) or "mlflow.db")
 
 
 _open: dict[tuple[str, str], Store] = {}
@@ -78,8 +78,8 @@ def check(config: TrackingConfig) -> None:
             "use sqlite:///mlflow.db or the address of a server"
         )
     if kind and kind not in KINDS:
-        shown = without_credentials(str(uri))
-        raise ConfigError(f"tracking.uri: {shown!r} has an unknown kind{nearest(kind, KINDS)}")
+        shown = remove_credentials(str(uri))
+        raise ConfigError(f"tracking.uri: {shown!r} has an unknown kind{suggest(kind, KINDS)}")
 
 
 def _given(config: TrackingConfig) -> str | None:
@@ -107,7 +107,7 @@ def connect(config: TrackingConfig) -> Store:
         if uri.startswith("http"):
             _open[known] = _create(uri, config.experiment_name)
         else:
-            with alone("open", uri):  # another thread may have been first
+            with hold_lock("open", uri):  # another thread may have been first
                 _open[known] = _open.get(known) or _create_database(uri, config.experiment_name)
     return _open[known]
 

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 from mlflow.entities import Metric, Param
 
-from runner.core.lock import alone
-from runner.records.record import RECORD, Record, read
-from runner.records.sweep import common, headline, labels, metrics, summary
+from runner.core.files import hold_lock
+from runner.records.record import RECORD, Record, read_record
+from runner.records.sweep import column_names, main_score_names, score_names, shared_params, summarize
 from runner.report import figures
 from runner.tracking import artifacts, names, note, runs
 from runner.tracking.store import Store
@@ -36,7 +36,7 @@ def start(
 
     While points run its status is SCHEDULED, which, unlike RUNNING, promises no living process.
     """
-    with alone("sweep", sweep_id):
+    with hold_lock("sweep", sweep_id):
         found = runs.find(store, "sweep_parent", sweep_id)
         if found is not None:
             return str(found.info.run_id)
@@ -48,8 +48,8 @@ def start(
 
 def close(parent: str, folders: Sequence[Path], store: Store, files: Mapping[str, str] | None = None) -> None:
     """Put table, plots, shared params, further files and the outcome on the parent run; may be repeated."""
-    records = [read(folder) for folder in folders if (folder / RECORD).exists()]
-    frame = summary(records)
+    records = [read_record(folder) for folder in folders if (folder / RECORD).exists()]
+    frame = summarize(records)
     with TemporaryDirectory() as staging:
         _stage(frame, records, Path(staging))
         for name, text in (files or {}).items():
@@ -78,8 +78,8 @@ def _stage(frame: pl.DataFrame, records: Sequence[Record], folder: Path) -> None
     frame.write_csv(folder / "sweep.csv")
     (folder / "sweep.md").write_text(markdown(frame) + "\n")
     artifacts.write_table(frame, folder / TABLE)
-    swept = list(labels(records).values())
-    plots = {metric: figures.sweep(frame, metric, swept) for metric in headline(records)[:MAX_PLOTS]}
+    swept = list(column_names(records).values())
+    plots = {metric: figures.sweep(frame, metric, swept) for metric in main_score_names(records)[:MAX_PLOTS]}
     artifacts.save({name: plot for name, plot in plots.items() if plot is not None}, folder / "figures")
 
 
@@ -93,9 +93,9 @@ def markdown(frame: pl.DataFrame, gap: str = "") -> str:
 def _note(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
     """What fits on MLflow's page: the first scores, marked where a published figure is met or missed."""
     done = sum(record.status == "finished" for record in records)
-    scores = metrics(records)
+    scores = score_names(records)
     beside = [f"{name}_{side}" for name in scores for side in ("low", "high", "published", "agrees")]
-    shown = headline(records)[:NOTE_SCORES]
+    shown = main_score_names(records)[:NOTE_SCORES]
     compact = frame.with_columns(_marked(frame, name) for name in shown)
     compact = compact.drop([name for name in scores if name not in shown], *beside, strict=False)
     return f"{done} of {wanted} points finished; all scores are in {TABLE}\n\n{markdown(compact, note.GAP)}"
@@ -118,7 +118,7 @@ def _log_values(
         "points_finished": sum(record.status == "finished" for record in records),
         "cost_usd": sum(record.figures.get("cost_usd") or 0.0 for record in records),
     }
-    given = names.keys(common(records))
+    given = names.keys(shared_params(records))
     shared = {name: names.cut(names.text(value)) for name, value in given.items() if value is not None}
     known = store.client.get_run(parent).data.params
     new = [Param(name, value) for name, value in shared.items() if name not in known]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.records.record import RECORD, Record, read
+from runner.records.record import RECORD, Record, read_record
 from runner.tracking import runs, sweeps
 from runner.tracking.store import Store
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def log_record(folder: Path, store: Store, traces: object, parent: str | None = None) -> str:
     """Log one record, below its sweep's parent run if it is a point of one."""
-    record = read(folder)
+    record = read_record(folder)
     if parent is None and record.sweep is not None:
         parent = sweeps.start(record.name, record.sweep, store, started=record.started)
     return runs.log(folder, store, parent, traces)
@@ -36,7 +36,7 @@ def _records(outputs: Path) -> Iterator[tuple[Path, Record]]:
     """Readable records that are no longer running, oldest first."""
     for file in sorted(outputs.rglob(RECORD)):
         try:
-            record = read(file.parent)
+            record = read_record(file.parent)
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning("%s is no readable record (%s)", file, error)
             continue

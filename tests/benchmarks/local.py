@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from runner.core.types import Request, Sampling
-from runner.engine import ask as engine
+from runner.engine import ask
 from runner.engine.ledger import Ledger
 from runner.providers.local import provider as local
 
@@ -26,7 +26,7 @@ def rates(folder: Path) -> tuple[float, float]:
     for turn in range(ROUNDS):
         asked = [_request(turn, row) for row in range(2 * ROWS)]
         began = time.perf_counter()
-        engine.ask(asked[:ROWS], provider, with_ledger)
+        ask.ask(asked[:ROWS], provider, with_ledger)
         spent["ours"] += time.perf_counter() - began
         began = time.perf_counter()
         for request in asked[ROWS:]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.cli import progress
-from runner.core.types import TuningStatus
+from runner.core.services import TuningStatus
 
 
 def show() -> None:

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from runner.cli.sweep_table import agreement, fitting, number
+from runner.cli.sweep_table import agreement, fitting
+from runner.report.formats import number
 
 FRAME = pl.DataFrame(
     {

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf, open_dict
 from places import CONF
 
 from runner.config import schema
-from runner.config.composer import Composer, copied, save
+from runner.config.composer import Composer, copy_config, save_job
 
 SWEPT = {
     "hyperparameter.n_shot": ["0", "3"],
@@ -50,10 +50,10 @@ def test_saved_as_by_hydra(loader, tmp_path):
     master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
     texts = ["name='3'", "+dataset.params={a: 1e3, b: [yes, '', null, 'ü\\n  x: y']}", "provider.model='off'"]
     config = loader.load_sweep_config(master, FIXED + texts)
-    task = copied(config)
+    task = copy_config(config)
     with open_dict(task):
         del task["hydra"]
-    save(config, task, tmp_path / ".hydra")
+    save_job(config, task, tmp_path / ".hydra")
     wanted = {"config": task, "hydra": OmegaConf.masked_copy(config, "hydra")}
     wanted["overrides"] = config.hydra.overrides.task
     for name, part in wanted.items():

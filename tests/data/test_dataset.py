@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from places import dataset_option
 
-from runner.config.schema import DatasetConfig, FileConfig, SplitConfig, StepConfig
+from runner.config.dataset_schema import DatasetConfig, FileConfig, SplitConfig, StepConfig
 from runner.core.errors import ConfigError, DataError
 from runner.core.paths import CONF, ROWS
 from runner.data import dataset, split
@@ -26,7 +26,7 @@ def rows_file(folder: Path, name: str = "rows.jsonl", count: int = 10, **columns
 
 def test_rows_are_numbered_under_the_data_set_name(tmp_path: Path) -> None:
     """Without an id column the id is name and row number; the split is always there."""
-    frame = dataset.load(DatasetConfig(name="mine", path=rows_file(tmp_path, count=2)))
+    frame = dataset.load_rows(DatasetConfig(name="mine", path=rows_file(tmp_path, count=2)))
     assert frame.columns == ["id", "split", "n"]
     assert frame.rows() == [("mine:0", "test", 0), ("mine:1", "test", 1)]
 
@@ -35,14 +35,14 @@ def test_files_are_joined_in_order_with_their_split_and_weight(tmp_path: Path) -
     """Rows know which file they came from by split, and by weight where one is given."""
     first, second = rows_file(tmp_path, "a.jsonl", 2), rows_file(tmp_path, "b.jsonl", 1)
     files = [FileConfig(path=second, split="train", weight=2.0), FileConfig(path=first, split="test")]
-    frame = dataset.load(DatasetConfig(name="d", files=files))
+    frame = dataset.load_rows(DatasetConfig(name="d", files=files))
     assert frame.drop("id").rows() == [("train", 0, 2.0), ("test", 0, 1.0), ("test", 1, 1.0)]
 
 
 def test_an_id_column_is_kept_as_text(tmp_path: Path) -> None:
     """A mapped id names the row."""
     config = DatasetConfig(name="d", path=rows_file(tmp_path, count=2), columns={"id": "n"})
-    assert dataset.load(config)["id"].to_list() == ["0", "1"]
+    assert dataset.load_rows(config)["id"].to_list() == ["0", "1"]
 
 
 @pytest.mark.parametrize(
@@ -67,12 +67,14 @@ def test_ids_that_do_not_tell_rows_apart_are_refused(
     """The message says how to get ids that do."""
     path = rows_file(tmp_path, count=3, id=ids, id2=[0, 1, 2])
     with pytest.raises(DataError, match=said):
-        dataset.load(DatasetConfig(name="d", path=path, steps=steps))
+        dataset.load_rows(DatasetConfig(name="d", path=path, steps=steps))
 
 
 def limited(tmp_path: Path, **limit: Any) -> pl.DataFrame:
     splits = ["train", "test"] * 10
-    return dataset.load(DatasetConfig(name="d", path=rows_file(tmp_path, count=20, split=splits), **limit))
+    return dataset.load_rows(
+        DatasetConfig(name="d", path=rows_file(tmp_path, count=20, split=splits), **limit)
+    )
 
 
 def test_limit_takes_the_first_evaluated_rows_and_all_train_rows(tmp_path: Path) -> None:
@@ -106,24 +108,24 @@ def test_fractions_replace_the_split_of_the_files(tmp_path: Path) -> None:
 def test_both_ways_to_name_files_are_refused_together(tmp_path: Path) -> None:
     """It would be unclear which is meant."""
     with pytest.raises(ConfigError, match=r"dataset\.files and dataset\.path are both given"):
-        dataset.load(DatasetConfig(name="d", path="a.csv", files=[FileConfig(path="b.csv")]))
+        dataset.load_rows(DatasetConfig(name="d", path="a.csv", files=[FileConfig(path="b.csv")]))
 
 
 def test_files_must_agree_on_columns_and_on_having_splits(tmp_path: Path) -> None:
     """What one file lacks is named."""
     plain, more = rows_file(tmp_path, "a.jsonl", 1), rows_file(tmp_path, "b.jsonl", 1, extra=["x"])
     with pytest.raises(DataError, match=r"dataset\.files\[1\]: not all files have the columns extra"):
-        dataset.load(DatasetConfig(name="d", files=[FileConfig(path=plain), FileConfig(path=more)]))
+        dataset.load_rows(DatasetConfig(name="d", files=[FileConfig(path=plain), FileConfig(path=more)]))
     files = [FileConfig(path=plain, split="train"), FileConfig(path=plain)]
     with pytest.raises(ConfigError, match=r"dataset\.files\[1\]\.split is missing"):
-        dataset.load(DatasetConfig(name="d", files=files))
+        dataset.load_rows(DatasetConfig(name="d", files=files))
 
 
 def test_human_evaluator_has_the_published_shape(shared_data: Path) -> None:
     """The columns of the one published row, all rows said to be synthetic, ratings 1, 3 and 5 alike."""
     sample = next(shared_data.rglob("CustomHumanEvaluator.jsonl.sample"))
     published = set(json.loads(sample.read_text())) - {"evaluation"} | {"target"}
-    frame = dataset.load(dataset_option("human_evaluator"))
+    frame = dataset.load_rows(dataset_option("human_evaluator"))
     assert set(frame.columns) - {"id", "split"} == published
     ratings = {"1: Poor response", "3: Acceptable response", "5: Excellent response"}
     assert set(frame["target"].value_counts().rows()) == {(rating, 42) for rating in ratings}
@@ -133,7 +135,7 @@ def test_human_evaluator_has_the_published_shape(shared_data: Path) -> None:
 
 def test_human_evaluator_splits_are_balanced_and_share_no_question() -> None:
     """Every split has as many rows of each rating, and a question is in one split only."""
-    frame = dataset.load(dataset_option("human_evaluator"))
+    frame = dataset.load_rows(dataset_option("human_evaluator"))
     counts = split.counts(frame, "target")
     assert {name: set(labels) for name, _, *labels in counts.rows()} == {
         "train": {20},
@@ -147,8 +149,8 @@ def test_human_evaluator_splits_are_balanced_and_share_no_question() -> None:
 def test_fib_raw_regenerates_the_published_split_row_for_row(shared_data: Path) -> None:
     """From the seven source files, by config alone: the same 820 and 180 rows in the same order."""
     columns = ["split", "document", "summary", "target"]
-    made = dataset.load(dataset_option("fib_raw")).select(columns)
-    published = dataset.load(dataset_option("fib")).select(columns)
+    made = dataset.load_rows(dataset_option("fib_raw")).select(columns)
+    published = dataset.load_rows(dataset_option("fib")).select(columns)
     for name, size in (("train", 820), ("validation", 180)):
         assert made.filter(split=name).equals(published.filter(split=name))
         assert made.filter(split=name).height == size
@@ -156,7 +158,7 @@ def test_fib_raw_regenerates_the_published_split_row_for_row(shared_data: Path) 
 
 def test_usb_labels_follow_the_place_in_the_pair(shared_data: Path) -> None:
     """Every published label is 1; each pair shares its document and has one row of each label."""
-    frame = dataset.load(dataset_option("usb"))
+    frame = dataset.load_rows(dataset_option("usb"))
     assert set(frame["published_target"]) == {1}
     pairs = frame.group_by("pair", maintain_order=True).agg("document", "target", "split")
     assert set(map(tuple, pairs["target"])) == {("consistent", "inconsistent")}
@@ -167,7 +169,7 @@ def test_usb_labels_follow_the_place_in_the_pair(shared_data: Path) -> None:
 @pytest.mark.parametrize("half", ["memorization", "generalization"])
 def test_finetunebench_has_125_questions_and_answers(shared_data: Path, half: str) -> None:
     """All rows are evaluated; nothing is empty."""
-    frame = dataset.load(dataset_option(f"finetunebench/{half}"))
+    frame = dataset.load_rows(dataset_option(f"finetunebench/{half}"))
     assert frame.height == 125
     assert frame.select("question", "answer", "answer_before").null_count().sum_horizontal().item() == 0
     assert frame["target"].equals(frame["answer"])
@@ -179,7 +181,9 @@ def test_llmbar_rows_give_the_published_accuracy_per_order(
     shared_data: Path, subset: str, evaluator: str
 ) -> None:
     """The last output that the recorded text names is the target as often as the statistics file says."""
-    frame = dataset.load(dataset_option("llmbar", f"params.subset={subset}", f"params.evaluator={evaluator}"))
+    frame = dataset.load_rows(
+        dataset_option("llmbar", f"params.subset={subset}", f"params.evaluator={evaluator}")
+    )
     right = pl.col("recorded").str.extract(r"\(([ab])\)[^()]*$") == pl.col("target")
     measured = dict(frame.group_by("order").agg(right.sum()).rows())
     (file,) = shared_data.glob(f"llmbar/**/{subset}/evaluators/GPT-4/{evaluator}/statistics.json")
@@ -195,7 +199,7 @@ def test_llmbar_rating_has_both_outputs_of_each_pair(
     shared_data: Path, subset: str, pairs: int, empty: int
 ) -> None:
     """One row per output with its own recorded rating; the label is the side of one of the two."""
-    frame = dataset.load(dataset_option("llmbar_rating", f"params.subset={subset}"))
+    frame = dataset.load_rows(dataset_option("llmbar_rating", f"params.subset={subset}"))
     better = (pl.col("side") == pl.col("label")).sum()
     per_pair = frame.group_by("pair").agg(better.alias("better"), pl.col("output").n_unique())
     assert per_pair.height == pairs
@@ -207,7 +211,7 @@ def test_llmbar_rating_has_both_outputs_of_each_pair(
 @pytest.mark.parametrize("judge", ["gpt-3.5-turbo", "pandalm-7b"])
 def test_pandalm_target_is_the_majority_of_three(shared_data: Path, judge: str) -> None:
     """At least two of the three annotators gave the target, and each row has its recorded result."""
-    frame = dataset.load(dataset_option("pandalm", f"params.judge={judge}"))
+    frame = dataset.load_rows(dataset_option("pandalm", f"params.judge={judge}"))
     votes = sum((pl.col(f"annotator{n}") == pl.col("target")).cast(pl.Int8) for n in (1, 2, 3))
     assert frame.select(votes.alias("votes"))["votes"].min() >= 2
     source = json.loads(next(shared_data.rglob(f"{judge}-testset-v1.json")).read_text())
@@ -223,7 +227,7 @@ def test_unieval_has_a_human_and_a_predicted_score(
     shared_data: Path, benchmark: str, rows: int, documents: int
 ) -> None:
     """Both scores are numbers in every row; Topical-Chat has six outputs per document."""
-    frame = dataset.load(dataset_option("unieval", f"params.benchmark={benchmark}"))
+    frame = dataset.load_rows(dataset_option("unieval", f"params.benchmark={benchmark}"))
     assert (frame.height, frame["document"].n_unique()) == (rows, documents)
     assert frame.select("target", "recorded").null_count().sum_horizontal().item() == 0
     assert frame.schema["target"] == frame.schema["recorded"] == pl.Float64
@@ -231,12 +235,12 @@ def test_unieval_has_a_human_and_a_predicted_score(
 
 def test_unieval_aspect_picks_the_scores(shared_data: Path) -> None:
     """Another aspect, other scores; an unknown one is named with the nearest."""
-    overall = dataset.load(dataset_option("unieval"))
-    coherence = dataset.load(dataset_option("unieval", "params.aspect=coherence"))
+    overall = dataset.load_rows(dataset_option("unieval"))
+    coherence = dataset.load_rows(dataset_option("unieval", "params.aspect=coherence"))
     assert overall["target"].max() == 5
     assert coherence["target"].max() == 3
     with pytest.raises(DataError, match="did you mean 'coherence'"):
-        dataset.load(dataset_option("unieval", "params.aspect=coherent"))
+        dataset.load_rows(dataset_option("unieval", "params.aspect=coherent"))
 
 
 @pytest.mark.parametrize(
@@ -252,7 +256,7 @@ def test_unieval_aspect_picks_the_scores(shared_data: Path) -> None:
 )
 def test_judge_bench_has_each_annotation(shared_data: Path, name: str, rows: int, annotators: int) -> None:
     """Every set has its rows, a target in each, and as many annotations as the fullest row has."""
-    frame = dataset.load(dataset_option(*name.split()))
+    frame = dataset.load_rows(dataset_option(*name.split()))
     assert frame.height == rows
     assert frame["target"].null_count() == 0
     assert frame["annotations"].list.drop_nulls().list.len().max() == annotators
@@ -262,8 +266,8 @@ def test_judge_bench_has_each_annotation(shared_data: Path, name: str, rows: int
 def test_fib_usb_is_both_train_splits_with_their_labels(shared_data: Path) -> None:
     """The rows of fib and of usb's train split, row for row, and fib's evaluated rows."""
     columns = ["document", "summary", "target"]
-    both = dataset.load(dataset_option("fib_usb"))
-    fib, usb = (dataset.load(dataset_option(name)) for name in ("fib", "usb"))
+    both = dataset.load_rows(dataset_option("fib_usb"))
+    fib, usb = (dataset.load_rows(dataset_option(name)) for name in ("fib", "usb"))
     train = pl.concat([frame.filter(split="train").select(columns) for frame in (fib, usb)])
     assert both.filter(split="train").select(columns).equals(train)
     assert both.filter(split="validation")["target"].equals(fib.filter(split="validation")["target"])

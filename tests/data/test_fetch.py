@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.config.schema import FileConfig
+from runner.config.dataset_schema import FileConfig
 from runner.core.errors import ConfigError, DataError
 from runner.core.paths import ROWS
 from runner.data import fetch

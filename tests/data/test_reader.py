@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from runner.core.errors import ConfigError, DataError
-from runner.data import reader as table
+from runner.data import reader
 
 ROWS = [{"n": 1, "text": "one, “two”"}, {"n": 2, "text": "drei\nvier"}]
 NESTED = pl.DataFrame(
@@ -34,28 +34,28 @@ def write(folder: Path, name: str) -> Path:
 @pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.json", "r.parquet"])
 def test_every_format_gives_the_same_rows(tmp_path: Path, name: str) -> None:
     """CSV, JSONL, JSON and Parquet are told apart by suffix, quotes and line breaks included."""
-    assert table.read(write(tmp_path, name)).to_dicts() == ROWS
+    assert reader.read_file(write(tmp_path, name)).to_dicts() == ROWS
 
 
 def test_format_overrides_the_suffix(tmp_path: Path) -> None:
     """A file without a telling suffix is read as the format says."""
     path = write(tmp_path, "r.jsonl").rename(tmp_path / "rows.sample")
-    assert table.read(path, "jsonl").height == 2
+    assert reader.read_file(path, "jsonl").height == 2
     with pytest.raises(ConfigError, match=r"dataset\.format is needed"):
-        table.read(path)
+        reader.read_file(path)
 
 
 def test_unknown_format_names_the_nearest(tmp_path: Path) -> None:
     """A mistyped format is answered with the one that was meant."""
     with pytest.raises(ConfigError, match=r"dataset\.format='jsonl1'.*did you mean 'jsonl'"):
-        table.read(write(tmp_path, "r.csv"), "jsonl1")
+        reader.read_file(write(tmp_path, "r.csv"), "jsonl1")
 
 
 def test_rows_points_to_the_list_inside(tmp_path: Path) -> None:
     """A JSON pointer leads to the rows, through objects, lists and escaped slashes."""
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"parts": [{"a/b": ROWS}]}))
-    assert table.read(path, rows="/parts/0/a~1b").to_dicts() == ROWS
+    assert reader.read_file(path, rows="/parts/0/a~1b").to_dicts() == ROWS
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_wrong_rows_says_what_is_there(tmp_path: Path, rows: str | None, said: s
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"name": "x", "instances": ROWS}))
     with pytest.raises(ConfigError, match=said):
-        table.read(path, rows=rows)
+        reader.read_file(path, rows=rows)
 
 
 def test_values_of_mixed_types_become_text(tmp_path: Path) -> None:
     """A column that holds numbers and text keeps every value, as text."""
     path = tmp_path / "r.json"
     path.write_text(json.dumps([{"a": 1}, {"a": "Tie"}, {"a": None}]))
-    assert table.read(path)["a"].to_list() == ["1", "Tie", None]
+    assert reader.read_file(path)["a"].to_list() == ["1", "Tie", None]
 
 
 @pytest.mark.parametrize(
@@ -96,27 +96,29 @@ def test_broken_file_is_named_with_the_place(tmp_path: Path, name: str, content:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(DataError, match=said) as caught:
-        table.read(path)
+        reader.read_file(path)
     assert str(path) in str(caught.value)
 
 
 def test_columns_get_new_names_and_others_are_dropped() -> None:
     """Only what is named is kept; without names all is."""
     frame = pl.DataFrame({"Ground Truth": ["t"], "Answer": ["a"]})
-    assert table.select(frame, {"truth": "Ground Truth"}).to_dicts() == [{"truth": "t"}]
-    assert table.select(frame, {}).columns == ["Ground Truth", "Answer"]
+    assert reader.select_columns(frame, {"truth": "Ground Truth"}).to_dicts() == [{"truth": "t"}]
+    assert reader.select_columns(frame, {}).columns == ["Ground Truth", "Answer"]
 
 
 def test_pointer_leads_into_nested_records() -> None:
     """Lists are entered by number, objects by name; past a list's end is null."""
     columns = {"first": "/results/0/swap = False/a~1b/0", "second": "/results/0/swap = False/a~1b/1"}
-    assert table.select(NESTED, columns).rows() == [("x", "y"), ("z", None)]
+    assert reader.select_columns(NESTED, columns).rows() == [("x", "y"), ("z", None)]
 
 
 def test_list_of_sources_is_a_list_column() -> None:
     """Several sources under one name become a list, which explode takes apart."""
     frame = pl.DataFrame({"output_1": ["p"], "output_2": ["q"]})
-    assert table.select(frame, {"output": ["output_1", "output_2"]})["output"].to_list() == [["p", "q"]]
+    assert reader.select_columns(frame, {"output": ["output_1", "output_2"]})["output"].to_list() == [
+        ["p", "q"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -132,5 +134,5 @@ def test_list_of_sources_is_a_list_column() -> None:
 def test_unknown_source_names_key_and_nearest(source: object, said: str) -> None:
     """The message has the key, the value and what was probably meant."""
     with pytest.raises(DataError, match=said) as caught:
-        table.select(NESTED, {"recorded": source})
+        reader.select_columns(NESTED, {"recorded": source})
     assert str(caught.value).startswith("dataset.columns.recorded=")

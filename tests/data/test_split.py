@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from sklearn.model_selection import train_test_split
 
-from runner.config.schema import SplitConfig
+from runner.config.dataset_schema import SplitConfig
 from runner.core.errors import ConfigError, DataError
 from runner.data import split
 
@@ -21,13 +21,13 @@ def sizes(frame: pl.DataFrame) -> dict[str, int]:
 def test_without_fractions_files_decide() -> None:
     """A split column stays; without one all rows are evaluated."""
     frame = FRAME.with_columns(split=pl.Series(["train"] * 40 + ["test"] * 20))
-    assert split.assign(frame, SplitConfig()).equals(frame)
-    assert sizes(split.assign(FRAME, SplitConfig(evaluate="dev"))) == {"dev": 60}
+    assert split.assign_splits(frame, SplitConfig()).equals(frame)
+    assert sizes(split.assign_splits(FRAME, SplitConfig(evaluate="dev"))) == {"dev": 60}
 
 
 def test_fractions_are_drawn_by_scikit_learn() -> None:
     """The rows of the last split are those that train_test_split draws with this seed."""
-    frame = split.assign(FRAME, SplitConfig({"train": 0.7, "test": 0.3}, seed=5))
+    frame = split.assign_splits(FRAME, SplitConfig({"train": 0.7, "test": 0.3}, seed=5))
     _, test = train_test_split(list(range(60)), test_size=0.3, random_state=5)
     assert frame.filter(split="test")["n"].to_list() == sorted(test)
     assert frame["n"].to_list() == list(range(60))
@@ -35,7 +35,7 @@ def test_fractions_are_drawn_by_scikit_learn() -> None:
 
 def test_three_splits_are_drawn_from_the_last_to_the_first() -> None:
     """The last split comes from all rows, the one before it from the rest."""
-    frame = split.assign(FRAME, SplitConfig({"train": 0.5, "validation": 0.2, "test": 0.3}, seed=1))
+    frame = split.assign_splits(FRAME, SplitConfig({"train": 0.5, "validation": 0.2, "test": 0.3}, seed=1))
     rest, test = train_test_split(list(range(60)), test_size=18, random_state=1)
     _, validation = train_test_split(rest, test_size=12, random_state=1)
     assert frame.filter(split="test")["n"].to_list() == sorted(test)
@@ -45,18 +45,23 @@ def test_three_splits_are_drawn_from_the_last_to_the_first() -> None:
 def test_what_fractions_leave_over_is_in_no_named_split() -> None:
     """Shares below one in sum leave rows unused."""
     config = SplitConfig({"train": 0.5, "validation": 0.2, "test": 0.2}, seed=1)
-    assert sizes(split.assign(FRAME, config)) == {"train": 30, "validation": 12, "test": 12, "unused": 6}
+    assert sizes(split.assign_splits(FRAME, config)) == {
+        "train": 30,
+        "validation": 12,
+        "test": 12,
+        "unused": 6,
+    }
 
 
 def test_stratified_keeps_label_shares() -> None:
     """Each split has the labels in the proportion of the whole."""
-    frame = split.assign(FRAME, SplitConfig({"train": 0.8, "test": 0.2}, stratify="label"))
+    frame = split.assign_splits(FRAME, SplitConfig({"train": 0.8, "test": 0.2}, stratify="label"))
     assert split.counts(frame, "label").sort("split").rows() == [("test", 12, 9, 3), ("train", 48, 36, 12)]
 
 
 def test_grouped_rows_stay_together() -> None:
     """No document is in two splits."""
-    frame = split.assign(FRAME, SplitConfig(HALVES, group="doc", seed=3))
+    frame = split.assign_splits(FRAME, SplitConfig(HALVES, group="doc", seed=3))
     assert frame.group_by("doc").agg(pl.col("split").n_unique())["split"].max() == 1
     assert sizes(frame) == {"train": 30, "test": 30}
 
@@ -64,13 +69,13 @@ def test_grouped_rows_stay_together() -> None:
 def test_grouped_split_does_not_depend_on_row_order() -> None:
     """Groups are drawn from their sorted values, so shuffled rows land in the same splits."""
     config = SplitConfig(HALVES, group="doc", stratify="label")
-    mixed = split.assign(FRAME.sample(fraction=1, shuffle=True, seed=9), config)
-    assert mixed.sort("n").equals(split.assign(FRAME, config))
+    mixed = split.assign_splits(FRAME.sample(fraction=1, shuffle=True, seed=9), config)
+    assert mixed.sort("n").equals(split.assign_splits(FRAME, config))
 
 
 def test_grouped_and_stratified_uses_the_group_value() -> None:
     """A column that is constant in a group stratifies the groups exactly as scikit-learn would."""
-    frame = split.assign(
+    frame = split.assign_splits(
         FRAME, SplitConfig({"train": 0.8, "test": 0.2}, group="doc", stratify="label", seed=4)
     )
     strata = ["a"] * 15 + ["b"] * 5
@@ -82,7 +87,7 @@ def test_groups_with_several_values_are_stratified_by_the_set() -> None:
     """Groups that hold both labels are spread apart from groups that hold one."""
     labels = ["a", "b", "a"] * 10 + ["a"] * 30
     frame = FRAME.with_columns(label=pl.Series(labels))
-    test = split.assign(frame, SplitConfig(HALVES, group="doc", stratify="label")).filter(split="test")
+    test = split.assign_splits(frame, SplitConfig(HALVES, group="doc", stratify="label")).filter(split="test")
     assert test["label"].value_counts().sort("label").rows() == [("a", 25), ("b", 5)]
 
 
@@ -97,7 +102,7 @@ def test_groups_with_several_values_are_stratified_by_the_set() -> None:
 def test_wrong_config_is_named(config: SplitConfig, said: str) -> None:
     """Shares that cannot be, and a split that does not exist."""
     with pytest.raises(ConfigError, match=said):
-        split.assign(FRAME, config)
+        split.assign_splits(FRAME, config)
 
 
 @pytest.mark.parametrize(
@@ -114,13 +119,13 @@ def test_rows_that_cannot_be_divided_so_are_named(config: SplitConfig, said: str
     odd = pl.Series(["yes"] + ["no"] * 59)
     frame = FRAME.with_columns(odd=odd, gap=pl.when(pl.col("n") == 0).then(1))
     with pytest.raises(DataError, match=said):
-        split.assign(frame, config)
+        split.assign_splits(frame, config)
 
 
 def test_too_few_rows_for_the_splits() -> None:
     """A split that would leave nothing to the others is an error."""
     with pytest.raises(DataError, match="one at least must stay"):
-        split.assign(FRAME.head(2), SplitConfig({"train": 0.1, "validation": 0.45, "test": 0.45}))
+        split.assign_splits(FRAME.head(2), SplitConfig({"train": 0.1, "validation": 0.45, "test": 0.45}))
 
 
 def test_counts_leave_free_text_out() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from runner.config.schema import StepConfig
+from runner.config.dataset_schema import StepConfig
 from runner.core.errors import ConfigError, DataError, RunnerError
 from runner.data import steps
 
@@ -16,7 +16,7 @@ FRAME = pl.DataFrame({"doc": ["x", "x", "y"], "choices": [[" a", "b "], ["b"], [
 
 
 def run(frame: pl.DataFrame, **step: Any) -> pl.DataFrame:
-    return steps.apply(frame, [StepConfig(**step)])
+    return steps.apply_steps(frame, [StepConfig(**step)])
 
 
 def test_explode_takes_lists_apart_together() -> None:
@@ -120,5 +120,5 @@ def test_join_that_cannot_be_told_apart_is_refused(
 def test_failing_step_names_number_key_and_reason(step: dict[str, Any], said: str) -> None:
     """Whatever is wrong with a step is one sentence that says where."""
     with pytest.raises((ConfigError, DataError), match=said) as caught:
-        steps.apply(FRAME, [StepConfig(derive={"ok": "label"}), StepConfig(**step)])
+        steps.apply_steps(FRAME, [StepConfig(derive={"ok": "label"}), StepConfig(**step)])
     assert "dataset.steps[1]" in str(caught.value)

@@ -17,13 +17,12 @@ from servers import Server, completion, serving
 from runner.core.errors import ConfigError, FatalProviderError, RunnerError
 from runner.core.types import Request, Sampling
 from runner.engine import ask as engine
-from runner.engine import batch
-from runner.engine import batch_jobs as batch_job
+from runner.engine import batch, batch_jobs
 from runner.engine.ask import Answer
 from runner.engine.ledger import Ledger
 from runner.providers.azure import Azure
 from runner.providers.chat import Chat
-from runner.providers.http import client as rest
+from runner.providers.http import client
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI, OpenAICompatible
 
@@ -72,8 +71,8 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def clean(ledger: Ledger) -> bool:
     """No row is claimed and no batch open."""
-    entries = [entry for _, entry in ledger.items(batch_job.BATCH)]
-    return not list(ledger.items(batch_job.ROW)) and all(entry.get("closed") for entry in entries)
+    entries = [entry for _, entry in ledger.items(batch_jobs.BATCH)]
+    return not list(ledger.items(batch_jobs.ROW)) and all(entry.get("closed") for entry in entries)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -167,7 +166,7 @@ def test_a_wrong_key_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPa
     api = BatchService()
     with serving(api) as server, pytest.raises(RunnerError, match="wrong key"):
         ask("openai", server.url, ledger, 1)
-    assert list(ledger.items(batch_job.ROW)) == list(ledger.items(batch_job.BATCH)) == []
+    assert list(ledger.items(batch_jobs.ROW)) == list(ledger.items(batch_jobs.BATCH)) == []
 
 
 def test_large_inputs_are_split(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +230,9 @@ def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
     """A batch whose creation was heard is not made again while nobody can look whether it was."""
     created = cuts(name, "answer", tmp_path)[-1]
     api = SERVICES[name]()
-    api.fault = lambda number, done: (number == created and done) or created < number <= created + rest.TRIES
+    api.fault = lambda number, done: (
+        (number == created and done) or created < number <= created + client.TRIES
+    )
     with serving(api) as server:
         answers = ask(name, server.url, ledger, 1, 2, 3)
     assert texts(answers) == ["2", "4", "6"]

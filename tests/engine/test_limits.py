@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from runner.core.types import RateLimits
+from runner.core.provider import RateLimits
 from runner.engine.ledger import Ledger
 from runner.engine.limits import BURST_S, Booking, Found, Gate, Pace
 

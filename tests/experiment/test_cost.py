@@ -6,7 +6,7 @@ import pytest
 from adding import ADDER, GRADER, Sums, answer
 from servers import serving
 
-from runner.records.record import predictions
+from runner.records.record import read_predictions
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def test_cost_of_a_run(sums):
     assert record.figures["cost_usd"] == pytest.approx(10 * ADDER)
     assert "$0.3000 " in outcome.out
     folder = max(sums.folder.glob("outputs/runs/*"))
-    assert predictions(folder)["cost_usd"].to_list() == pytest.approx([ADDER] * 10)
+    assert read_predictions(folder)["cost_usd"].to_list() == pytest.approx([ADDER] * 10)
 
 
 def test_what_the_ledger_has_costs_nothing_now(sums):

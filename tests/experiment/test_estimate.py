@@ -11,7 +11,7 @@ from servers import serving
 from runner.core import tokens
 from runner.core.types import Message
 from runner.experiment import estimate
-from runner.money import forecast as outlook
+from runner.money import forecast
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_bounds_hold(sums):
 def test_bounds_are_tokens_times_price(sums):
     """The low bound is one token an answer, the high one ``max_tokens``."""
     (point,) = told(sums, LIMIT)
-    read = 10 * tokens.chat(["3 + 3"])
+    read = 10 * tokens.count_chat(["3 + 3"])
     assert (point.answers.read, point.answers.written) == ((read, read), (10, 40))
     price = PRICES["adder"]
     assert point.usd == (
@@ -89,7 +89,7 @@ def test_a_judge_is_bounded(sums):
     work = point.judgments
     assert work is not None
     assert (work.calls, work.written) == (10, (10, 30))
-    asked = 10 * tokens.chat(["grade  for 3 + 3"])
+    asked = 10 * tokens.count_chat(["grade  for 3 + 3"])
     assert work.read == (asked + 10 * 1, asked + 10 * 4)
     low, high = point.usd
     sums(LIMIT, *sums.judge, "judge.hyperparameter.max_tokens=3")
@@ -157,7 +157,7 @@ def test_training_is_counted_once(runner, tmp_path, monkeypatch):
         openai = ["provider=openai", "provider.model=gpt-4.1-nano", "finetune=supervised", split]
         points = told(sums, *openai, "hyperparameter.n_epochs=2", "-m", "checkpoint=base,1,last")
     trained = [point.trained for point in points]
-    assert trained == [0, pytest.approx(40 * tokens.chat(["3 + 3", "4"]), rel=0.1), 0]
+    assert trained == [0, pytest.approx(40 * tokens.count_chat(["3 + 3", "4"]), rel=0.1), 0]
     assert points[1].training_usd == pytest.approx(trained[1] * 1.5 / 1e6)
     assert [point.answers.calls for point in points] == [20, 20, 20]
     assert server.calls == []
@@ -165,5 +165,5 @@ def test_training_is_counted_once(runner, tmp_path, monkeypatch):
 
 def test_marks_are_measured():
     """A place where an answer will stand counts as many tokens as that answer may have."""
-    chat: list[Message] = [{"role": "user", "content": f"a {outlook.MARK} b {outlook.MARK}"}]
-    assert outlook.size(chat, 50) - outlook.size(chat, 0) == 100
+    chat: list[Message] = [{"role": "user", "content": f"a {forecast.MARK} b {forecast.MARK}"}]
+    assert forecast.estimate_tokens(chat, 50) - forecast.estimate_tokens(chat, 0) == 100

@@ -13,7 +13,7 @@ from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.errors import BudgetError, RunnerError
 from runner.engine.ledger import Ledger
 from runner.experiment.spending import Spending
-from runner.money import forecast as outlook
+from runner.money import forecast
 from runner.money.budget import Budget
 from runner.money.prices import Price
 from runner.pipeline import finetune
@@ -119,4 +119,6 @@ class Hosted:
 @pytest.mark.parametrize(("epochs", "times"), [(3, 3), (None, 10)])
 def test_trained_tokens(epochs, times):
     """A training bills its rows once per epoch; without a number, as often as the service chooses."""
-    assert outlook.trained([FILE], epochs) == times * outlook.trained([FILE], 1)
+    assert forecast.estimate_training_tokens([FILE], epochs) == times * forecast.estimate_training_tokens(
+        [FILE], 1
+    )

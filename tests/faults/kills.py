@@ -120,7 +120,7 @@ class Episode:
         found: Result = {}
         for folder in sorted(last.glob("*/")):
             if (folder / record.RECORD).exists():
-                point = record.read(folder)
+                point = record.read_record(folder)
                 rows = pl.read_parquet(folder / record.PREDICTIONS).select(COLUMNS).rows()
                 assert point.status == "finished", point.error
                 found[int(point.job or 0)] = (
@@ -139,7 +139,7 @@ class Episode:
         logged = Counter(run.data.tags.get("record_id") for run in runs)
         last = max((self.folder / "outputs" / "sweeps").iterdir(), key=lambda folder: folder.name)
         for file in last.glob(f"*/{record.RECORD}"):
-            times = logged[record.read(file.parent).id]
+            times = logged[record.read_record(file.parent).id]
             wrong += [f"{file.parent} is logged {times} times"] if times != 1 else []
         return wrong
 

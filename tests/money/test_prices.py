@@ -29,7 +29,7 @@ from runner.money.prices import Long, Price
 )
 def test_by_name(provider, model, price):
     """A model is found by its own name, by a dated snapshot of it, and by a fine-tune's long name."""
-    found = prices.load().price(provider, model)
+    found = prices.load_prices().price(provider, model)
     assert found is not None
     assert (found.input, found.output) == price
 
@@ -40,12 +40,12 @@ def test_by_name(provider, model, price):
 )
 def test_unknown(provider, model):
     """A longer name is another model, and another provider's price is not this one's."""
-    assert prices.load().price(provider, model) is None
+    assert prices.load_prices().price(provider, model) is None
 
 
 def test_every_table_says_when_and_where():
     """Each shipped table of a hosted service has a date and an address."""
-    for table in prices.load().tables:
+    for table in prices.load_prices().tables:
         for price in table.models.values():
             assert re.fullmatch(r"2\d{3}-\d\d-\d\d", price.date)
             assert price.source.startswith("https://") or (price.input, price.output) == (0, 0)
@@ -55,7 +55,7 @@ def test_own_prices_come_first(tmp_path):
     """A user's table wins over the shipped one, also with a shorter name, and inline over the file."""
     file = tmp_path / "prices.yaml"
     file.write_text("- {provider: openai, batch: 0.4, models: {'gpt-5*': {input: 1, output: 2}}}")
-    book = prices.load(PricesConfig(str(file), {"gpt-5.4-nano": {"input": 3, "output": 4}}))
+    book = prices.load_prices(PricesConfig(str(file), {"gpt-5.4-nano": {"input": 3, "output": 4}}))
     found = [book.price("openai", name) for name in ("gpt-5.4-mini", "gpt-5.4-nano", "gpt-4.1")]
     assert [(price.input, price.batch) for price in found if price] == [(1, 0.4), (3, 1.0), (2, 0.5)]
 
@@ -76,7 +76,7 @@ def test_a_wrong_table_is_named(tmp_path, content, words):
     file = tmp_path / "mine.yaml"
     file.write_text(content)
     with pytest.raises(ConfigError, match=f"mine.yaml.*{words}"):
-        prices.load(PricesConfig(path=str(file)))
+        prices.load_prices(PricesConfig(path=str(file)))
 
 
 PRICE = Price(2.0, 10.0, cached_input=0.5, cache_write=2.5, batch=0.5, long=Long(1000, 2.0, 1.5))
@@ -130,4 +130,4 @@ def test_tokens(text, least, most):
 
 def test_chat_tokens():
     """A chat has more tokens than its texts: each turn is framed."""
-    assert tokens.chat(["The quick brown fox"] * 2) > 2 * tokens.count("The quick brown fox")
+    assert tokens.count_chat(["The quick brown fox"] * 2) > 2 * tokens.count("The quick brown fox")

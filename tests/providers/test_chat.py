@@ -8,8 +8,9 @@ from asking import KEY, MESSAGES, answered, ask
 from servers import Call, Reply, completion, serving
 
 from runner.core.errors import ProviderError
-from runner.core.types import Completion, RateLimits, Sampling
-from runner.core.types import Provider as ProviderProtocol
+from runner.core.provider import Provider as ProviderProtocol
+from runner.core.provider import RateLimits
+from runner.core.types import Completion, Sampling
 from runner.providers.azure import Azure
 from runner.providers.chat import Chat
 from runner.providers.mistral import Mistral

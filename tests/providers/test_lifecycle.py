@@ -13,7 +13,8 @@ from servers import Server, serving
 
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.errors import RunnerError
-from runner.core.types import Deployer, Message, Request, Tuner
+from runner.core.provider import Deployer, Tuner
+from runner.core.types import Message, Request
 from runner.engine.ledger import Ledger
 from runner.pipeline import finetune
 from runner.pipeline.training import training_file

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError
-from runner.core.types import Completion, Provider, Request
+from runner.core.provider import Provider
+from runner.core.types import Completion, Request
 from runner.providers.replay import Replay
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from runner.core.errors import DataError
-from runner.core.types import TrainingFile
+from runner.core.services import TrainingFile
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI
 from runner.providers.tuning_files import Rules, check, suffix

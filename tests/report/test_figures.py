@@ -10,7 +10,7 @@ import tracked
 
 from runner.core.types import Score
 from runner.metrics import confusion
-from runner.records.sweep import summary
+from runner.records.sweep import summarize
 from runner.report import figures
 
 LABELS = [tracked.INCONSISTENT, tracked.CONSISTENT]
@@ -27,7 +27,7 @@ def swept(**keys):
         )
         for job, values in enumerate(zip(*keys.values(), strict=True))
     ]
-    return summary(records)
+    return summarize(records)
 
 
 def test_confusion_counts_with_a_column_for_the_unparsed():

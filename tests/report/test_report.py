@@ -11,16 +11,15 @@ import polars as pl
 import pytest
 import tracked
 
-from runner import report, tracking
+from runner import tracking
 from runner.core.errors import ConfigError
 from runner.core.types import Score
-from runner.experiment import plan as build
+from runner.experiment import plan
 from runner.metrics.confusion import UNPARSED
 from runner.metrics.statistics import compare_runs, holm
-from runner.report import comparisons as comparing
-from runner.report import disagreements as reading
-from runner.report import facts, formats, plots, results
-from runner.report.points import Point, find, load, told_apart
+from runner.report import comparisons, disagreements, facts, formats, plots, results
+from runner.report.points import Point, find_folders, load_points, told_apart
+from runner.report.write import compare_with_first, write_report
 
 ACCURACY = {"accuracy": {"_target_": "runner.metrics.Accuracy"}}
 HOSTILE = "</pre><script>alert(1)</script><img src=http://evil/x onerror=alert(1)> & {{ 7*7 }} \\input{x}"
@@ -85,7 +84,7 @@ class Page(HTMLParser):
 def page(folder: Path, points: list[Point], **settings: int) -> tuple[Page, Path]:
     """The page of a sweep, and the folder that it is in."""
     target = folder / "report"
-    report.write([written(folder, points)], target, build.build, **settings)
+    write_report([written(folder, points)], target, plan.build, **settings)
     return Page((target / "index.html").read_text()), target
 
 
@@ -158,9 +157,9 @@ def test_comparison_corrects_over_all_pairs():
     """Each two points on the same rows are tested; Holm's correction counts the tests of all sets of rows."""
     other = rows(0.5, id=[f"other {i}" for i in range(40)])
     points = [point(rows(0.9), 0), point(rows(0.4), 1), point(rows(0.5), 2), point(other, 3), point(other, 4)]
-    compared = comparing.compare(points, build.build)
+    compared = comparisons.compare(points, plan.build)
     (table,) = compared.tables
-    alone = compare_runs(build.build(ACCURACY["accuracy"], ""), {p.number: p.rows for p in points[:3]})
+    alone = compare_runs(plan.build(ACCURACY["accuracy"], ""), {p.number: p.rows for p in points[:3]})
     assert [c.names for c in table.comparisons] == [
         ("[0]", "[1]"),
         ("[0]", "[2]"),
@@ -188,7 +187,7 @@ def test_metrics_that_cannot_compare_are_named():
         "gone": {"_target_": "no.such.Metric"},
     }
     points = [point(rows(share), job, config={"metric": metrics}) for job, share in enumerate((0.9, 0.4))]
-    compared = comparing.compare(points, build.build)
+    compared = comparisons.compare(points, plan.build)
     assert [table.metric for table in compared.tables] == ["accuracy"]
     assert compared.left_out["people"] == "the same in all points, row by row"
     assert "no score" in compared.left_out["rows"]
@@ -201,7 +200,7 @@ def test_each_experiment_has_its_own_metrics():
     elsewhere = [rows(share, id=[f"other {i}" for i in range(40)]) for share in (0.9, 0.4)]
     points = [point(rows(0.9)), point(rows(0.4), 1)]
     points += [point(frame, job, **config) for job, frame in enumerate(elsewhere, 2)]
-    compared = comparing.compare(points, build.build)
+    compared = comparisons.compare(points, plan.build)
     assert [(table.metric, len(table.comparisons)) for table in compared.tables] == [
         ("accuracy", 1),
         ("kappa", 1),
@@ -211,7 +210,7 @@ def test_each_experiment_has_its_own_metrics():
 def test_many_points_are_compared_with_the_first():
     """Beyond 45 pairs each point is held against the first one, not each two."""
     points = [point(rows(job / 20, seed=[job] * 40), job) for job in range(11)]
-    (table,) = comparing.compare(points, build.build).tables
+    (table,) = comparisons.compare(points, plan.build).tables
     assert {comparison.names[1] for comparison in table.comparisons} == {"[0]"}
     assert len(table.comparisons) == 10
 
@@ -219,17 +218,17 @@ def test_many_points_are_compared_with_the_first():
 def test_a_sweep_ends_with_a_comparison(tmp_path):
     """A line and a table against the first point, and nothing where rows differ."""
     folder = written(tmp_path, [point(rows(0.9)), point(rows(0.4), 1), point(rows(0.9), 2)])
-    line, table = report.with_first([folder / str(job) for job in range(3)], build.build)
+    line, table = compare_with_first([folder / str(job) for job in range(3)], plan.build)
     assert line == "accuracy against [0], paired by row: [1] p < 0.001, [2] p 1.000 (Holm)"
     assert table.splitlines()[1].startswith("accuracy,40,[1],[0],-0.5,")
-    assert comparing.with_first(load([folder]), build.build, patience_s=0) is None
+    assert comparisons.with_first(load_points([folder]), plan.build, patience_s=0) is None
     different = written(tmp_path / "other", [point(rows(0.9)), point(rows(0.9, count=30), 1)])
-    assert report.with_first([different / "0", different / "1"], build.build) == ("", "")
+    assert compare_with_first([different / "0", different / "1"], plan.build) == ("", "")
 
 
-def read(*points: Point, most: int = 50) -> reading.Reading:
-    (family,), _ = comparing.related(points)
-    return reading.read(family, build.build, most)
+def read(*points: Point, most: int = 50) -> disagreements.Reading:
+    (family,), _ = comparisons.related(points)
+    return disagreements.read(family, plan.build, most)
 
 
 def test_rows_where_points_disagree_come_first():
@@ -318,10 +317,10 @@ def test_runs_of_different_commands_are_told_apart_by_their_overrides():
 def test_the_newest_is_reported_by_default(tmp_path):
     """Without a folder it is the sweep or run that ended last; points keep the order of their jobs."""
     folder = written(tmp_path, [point(job=job) for job in (10, 9, 2)])
-    assert find([], tmp_path / "outputs") == [folder]
-    assert [one.record.job for one in load([folder])] == [2, 9, 10]
+    assert find_folders([], tmp_path / "outputs") == [folder]
+    assert [one.record.job for one in load_points([folder])] == [2, 9, 10]
     with pytest.raises(ConfigError, match="holds no run and no sweep"):
-        find([str(tmp_path)], tmp_path / "outputs")
+        find_folders([str(tmp_path)], tmp_path / "outputs")
 
 
 @pytest.mark.parametrize(

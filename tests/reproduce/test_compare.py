@@ -12,7 +12,7 @@ from hosted import KEY
 from servers import serving
 
 from runner.engine.ledger import Ledger
-from runner.records.record import predictions
+from runner.records.record import read_predictions
 
 FACTOR = 1.0
 
@@ -126,7 +126,7 @@ def test_changed_formula(sums, reproduce, monkeypatch):
 def test_missing_answer(sums, reproduce):
     """An answer that the ledger has lost is named by its row; asked for, it is bought again."""
     sums()
-    key = predictions(sums.folder / only(sums.folder)).filter(id="sums:3")["ledger_key"].item()
+    key = read_predictions(sums.folder / only(sums.folder)).filter(id="sums:3")["ledger_key"].item()
     with closing(Ledger("sqlite:///outputs/ledger.db")) as ledger:
         ledger.remove("completion", key)
     outcome = reproduce()
@@ -140,7 +140,7 @@ def test_missing_answer(sums, reproduce):
 def test_missing_verdict(sums, reproduce):
     """So is a verdict."""
     sums(*sums.judge)
-    keys = predictions(sums.folder / only(sums.folder))["judge_ledger_key"]
+    keys = read_predictions(sums.folder / only(sums.folder))["judge_ledger_key"]
     with closing(Ledger("sqlite:///outputs/ledger.db")) as ledger:
         ledger.remove("completion", keys[4])
     assert "1 of 10 answers, now from the record: sums:4" in (outcome := reproduce()).out

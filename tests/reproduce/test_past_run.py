@@ -9,9 +9,9 @@ from omegaconf import OmegaConf
 
 from runner.config import schema
 from runner.core.paths import CONF
-from runner.experiment import plan as build
+from runner.experiment import plan
 from runner.records.record import dumps, loads
-from runner.reproduce import past_run as restore
+from runner.reproduce import past_run
 
 EXPERIMENTS = [file.stem for file in sorted((CONF / "experiment").glob("*.yaml"))]
 
@@ -27,7 +27,7 @@ def composed():
 
 def back(config):
     """A typed config, written and read."""
-    return OmegaConf.to_object(restore.typed(loads(dumps(build.resolved(config)))))
+    return OmegaConf.to_object(past_run.typed(loads(dumps(plan.resolved(config)))))
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from runner.cli import main as cli
+from runner.cli import main
 from runner.records import record
 from runner.records.record import Record
 
@@ -37,10 +37,10 @@ class CommandLine:
         self.patch.setattr(sys, "argv", ["runner", *arguments])
         self.patch.setenv("HYDRA_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         # for one short process; here it would leave one test's garbage to be found in another one
-        self.patch.setattr(cli, "_collect_less", lambda: None)
+        self.patch.setattr(main, "_collect_less", lambda: None)
         handlers, level = logging.root.handlers[:], logging.root.level
         try:
-            cli.main()
+            main.main()
         except SystemExit as stopped:
             code = int(stopped.code or 0)
         finally:
@@ -52,5 +52,5 @@ class CommandLine:
 
     def records(self) -> list[Record]:
         """The records of all runs so far, points of sweeps included, oldest first."""
-        found = [record.read(file.parent) for file in self.folder.glob(f"outputs/**/{record.RECORD}")]
+        found = [record.read_record(file.parent) for file in self.folder.glob(f"outputs/**/{record.RECORD}")]
         return sorted(found, key=lambda entry: entry.started)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from runner.config.schema import DatasetConfig
+from runner.config.dataset_schema import DatasetConfig
 from runner.core.paths import CONF
 
 ROOT = Path(__file__).parents[2]

@@ -49,7 +49,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def points(folder: Path) -> list[record.Record]:
     """Records of a sweep's points, in their order."""
-    found = [record.read(file.parent) for file in folder.glob(f"outputs/sweeps/*/*/{record.RECORD}")]
+    found = [record.read_record(file.parent) for file in folder.glob(f"outputs/sweeps/*/*/{record.RECORD}")]
     return sorted(found, key=lambda point: point.job or 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, nearest
+from runner.core.errors import ConfigError, DataError, suggest
 from runner.metrics.base import Measure, Metric, RowMetric
 from runner.metrics.bootstrap import Tally, draws, percentiles, tally
 from runner.metrics.statistics.significance import benjamini_hochberg, detectable, holm, mcnemar, permutation
@@ -63,7 +63,7 @@ def aligned(one: pl.DataFrame, other: pl.DataFrame, key: str = "id") -> tuple[pl
     for frame in (one, other):
         if key not in frame.columns:
             raise DataError(
-                f"runs are compared by column {key!r}, which is missing{nearest(key, frame.columns)}"
+                f"runs are compared by column {key!r}, which is missing{suggest(key, frame.columns)}"
             )
         if frame[key].is_duplicated().any():
             raise DataError(f"column {key!r} names rows twice, such as {frame[key].mode().first()!r}")
@@ -155,7 +155,7 @@ CORRECTIONS = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
 def adjusted(comparisons: Sequence[Comparison], correction: str = "holm") -> list[Comparison]:
     """The comparisons with ``adjusted`` filled; those without a p-value do not count."""
     if correction not in CORRECTIONS:
-        raise ConfigError(f"correction {correction!r}{nearest(correction, CORRECTIONS)}")
+        raise ConfigError(f"correction {correction!r}{suggest(correction, CORRECTIONS)}")
     tested = [comparison.p for comparison in comparisons if comparison.p is not None]
     corrected = iter(CORRECTIONS[correction](tested))
     return [c if c.p is None else replace(c, adjusted=next(corrected)) for c in comparisons]
@@ -174,7 +174,7 @@ def compare_runs(
     Corrected for the number of comparisons.
     """
     if baseline is not None and baseline not in runs:
-        raise ConfigError(f"baseline {baseline!r} is not a run{nearest(baseline, runs)}")
+        raise ConfigError(f"baseline {baseline!r} is not a run{suggest(baseline, runs)}")
     duos = combinations(runs, 2) if baseline is None else ((run, baseline) for run in runs if run != baseline)
     first = partial(_first, metric, reading=reading, key=key)
     return adjusted([replace(first(runs[a], runs[b]), names=(a, b)) for a, b in duos], correction)

@@ -12,7 +12,7 @@ from runner.providers.openai.batch import OpenAIBatcher
 
 
 class AzureBatcher(OpenAIBatcher):
-    """See :class:`runner.core.types.Batcher`."""
+    """See :class:`runner.core.provider.Batcher`."""
 
     most_requests = 100_000
     endpoint = "/chat/completions"  # so in Azure's reference, where the lines have the longer path

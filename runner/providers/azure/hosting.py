@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 
-from runner.core.errors import ConfigError, FatalProviderError, ProviderError, nearest
+from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
 from runner.providers.azure.entra import MANAGEMENT, Entra
 from runner.providers.http.client import Rest
 from runner.providers.http.failures import Origin
@@ -53,7 +53,7 @@ class Deployment:
         known = [field.name for field in fields(cls)]
         for key in node:
             if key not in known:
-                raise ConfigError(f"provider.deployment.{key}: no such key{nearest(key, known)}")
+                raise ConfigError(f"provider.deployment.{key}: no such key{suggest(key, known)}")
         return cls(**node)
 
     def url(self, endpoint: str, name: str) -> str:

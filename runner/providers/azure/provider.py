@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.errors import ConfigError
-from runner.core.types import Batcher, Tuner
+from runner.core.provider import Batcher, Tuner
 from runner.providers.azure.entra import INFERENCE, Entra
 from runner.providers.chat import Chat
 

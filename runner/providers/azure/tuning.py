@@ -11,7 +11,8 @@ import openai
 from openai.types.fine_tuning import FineTuningJob
 
 from runner.core.errors import ProviderError, RetryableError
-from runner.core.types import Provider, TuningJob
+from runner.core.provider import Provider
+from runner.core.services import TuningJob
 from runner.providers.azure.hosting import Deployment, Hosting
 from runner.providers.azure.provider import Azure
 from runner.providers.openai.tuning import RETRIES, OpenAITuner
@@ -23,7 +24,7 @@ POLL_S = 5.0
 
 
 class AzureTuner(OpenAITuner):
-    """A tuner and a :class:`runner.core.types.Deployer`.
+    """A tuner and a :class:`runner.core.provider.Deployer`.
 
     Azure's jobs carry no metadata, so the key goes into the suffix, which is also part of the model's name.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from runner.core.types import RateLimits
+from runner.core.provider import RateLimits
 
 # OpenAI, Azure and most gateways; after it Mistral
 REQUESTS = ("requests", "req-minute")
@@ -20,14 +20,7 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
     """The limits in an answer's headers, or None where there are none."""
     if not any(map(headers.__contains__, HEADERS)):  # asked at every answer
         return None
-    limits = RateLimits(
-        requests=_count(headers, "limit", REQUESTS),
-        remaining_requests=_count(headers, "remaining", REQUESTS),
-        reset_requests_s=duration(_first(headers, "reset", REQUESTS)),
-        tokens=_count(headers, "limit", TOKENS),
-        remaining_tokens=_count(headers, "remaining", TOKENS),
-        reset_tokens_s=duration(_first(headers, "reset", TOKENS)),
-    )
+    limits = RateLimits(requests=_count(headers, REQUESTS), tokens=_count(headers, TOKENS))
     return None if limits == RateLimits() else limits
 
 

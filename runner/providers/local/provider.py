@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from runner.core.errors import ConfigError, ProviderError, nearest
-from runner.core.types import Completion, Request, Sampling, Tuner
+from runner.core.errors import ConfigError, ProviderError, suggest
+from runner.core.provider import Provider, Tuner
+from runner.core.types import Completion, Request, Sampling
 from runner.providers import chat
 from runner.providers.local import weights as local_weights
 from runner.providers.local.llama import Engine, Settings, lease
@@ -19,7 +20,7 @@ from runner.providers.local.training_folder import Job, checkpoint_of, model_ids
 
 
 @dataclass(kw_only=True)
-class Local:
+class Local(Provider):
     """A GGUF model that answers in this process.
 
     ``model``            path of a GGUF file, a hub repository ``owner/name[@revision][:file.gguf]``, or
@@ -127,7 +128,7 @@ class Local:
         if folder is None:
             return local_weights.locate(self.model), None
         if not (folder / "checkpoint.json").exists():
-            there = nearest(self.model, model_ids(Path(self.models_dir)))
+            there = suggest(self.model, model_ids(Path(self.models_dir)))
             raise ConfigError(f"provider.model={self.model}: no such checkpoint in {self.models_dir}{there}")
         if (folder / "model.gguf").exists():
             return folder / "model.gguf", None

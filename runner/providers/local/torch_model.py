@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from runner.core.files import whole
+from runner.core.files import write_atomically
 from runner.providers.local.gguf import Base
 from runner.providers.local.packing import Packed, Row, pack
 from runner.providers.local.training_folder import Recipe
@@ -169,7 +169,7 @@ class Optimizer:
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a state."""
-    with whole(path) as file:
+    with write_atomically(path) as file:
         torch.save(content, file)
 
 

@@ -1,8 +1,8 @@
 """The trainer, a process of its own: ``python -m runner.providers.local.trainer <folder> [<parent's pid>]``.
 
-It works through the folder's job.json (see :mod:`runner.providers.local.training_folder`). Killed at any moment, it goes
-on from the last epoch's end when it is started again; when its parent is gone it ends by itself, its state
-saved.
+It does what the folder's job.json says (see :mod:`runner.providers.local.training_folder`). Killed at any
+moment, it goes on from the last epoch's end when it is started again. When its parent is gone it saves its
+state and ends.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.core.files import whole
-from runner.core.types import TuningState
+from runner.core.files import write_atomically
+from runner.core.services import TuningState
 
 _MODEL_ID = re.compile(r"(?P<job>local-\w+):(?P<number>[0-9]+)")
 COLUMNS = ("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy")
@@ -157,7 +157,7 @@ def model_ids(models_dir: Path) -> list[str]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
-    with whole(path) as file:
+    with write_atomically(path) as file:
         file.write_text(json.dumps(content, indent=1))
 
 

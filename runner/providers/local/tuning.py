@@ -1,7 +1,8 @@
 """Fine-tuning on this machine, with the life of a hosted job: files, a job, events, checkpoints.
 
-The trainer is a process of its own, on the files of :mod:`runner.providers.local.training_folder`. It ends with the
-runner that started it, its state saved, and whoever asks for the job next starts it again where it stopped.
+The trainer is a process of its own, on the files of :mod:`runner.providers.local.training_folder`. When the
+runner that started it ends, the trainer saves its state and ends too; the next run that needs the job starts
+it again where it stopped.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runner.core.errors import ConfigError, ProviderError, nearest
-from runner.core.files import whole
-from runner.core.types import Checkpoint, Provider, TrainingFile, TuningJob, TuningStatus
-from runner.providers import curves
-from runner.providers import tuning_files as rules
+from runner.core.errors import ConfigError, ProviderError, suggest
+from runner.core.files import write_atomically
+from runner.core.provider import Provider
+from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
+from runner.providers import curves, tuning_files
 from runner.providers.local.packing import check_length, encode
 from runner.providers.local.provider import Local
 from runner.providers.local.training_folder import Job, Progress, Recipe, job_id, model_id
@@ -30,13 +31,13 @@ from runner.providers.local.training_folder import Job, Progress, Recipe, job_id
 EXTRA = ("torch", "transformers", "peft", "gguf")
 LEARNING_RATES = {"lora": 5e-4, "full": 1e-4}
 STARTS = 3  # a trainer that is killed so often without getting ahead will be killed again
-RULES = rules.Rules(source="provider=local", least_rows=1, most_bytes=2**32, most_tokens=2**32)
+RULES = tuning_files.Rules(source="provider=local", least_rows=1, most_bytes=2**32, most_tokens=2**32)
 _starting = threading.Lock()  # points of a sweep may be threads of one process
 _children: dict[Path, subprocess.Popen[bytes]] = {}
 
 
 class LocalTuner:
-    """Trainings under the provider's ``models_dir``. See :class:`runner.core.types.Tuner`."""
+    """Trainings under the provider's ``models_dir``. See :class:`runner.core.provider.Tuner`."""
 
     def __init__(self, provider: Local) -> None:
         self._provider = provider
@@ -47,7 +48,7 @@ class LocalTuner:
     def check(self, files: tuple[TrainingFile, ...]) -> None:
         """Refuse what training would: a missing library, a malformed row, one longer than the context."""
         _check_extra()
-        rules.check(files, RULES)
+        tuning_files.check(files, RULES)
         for file in files:
             self._check_lengths(file)
 
@@ -64,7 +65,7 @@ class LocalTuner:
         """Keep a file under its name."""
         path = self._models / "files" / file.name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as partial:
+        with write_atomically(path) as partial:
             partial.write_bytes(file.content)
         return file.name
 
@@ -219,7 +220,7 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     """The trainer's own options, checked."""
     for name, value in given.items():
         if name not in _VALID:
-            raise ConfigError(f"finetune.options.{name}: no such option{nearest(name, _VALID)}")
+            raise ConfigError(f"finetune.options.{name}: no such option{suggest(name, _VALID)}")
         valid, wanted = _VALID[name]
         if not valid(value):
             raise ConfigError(f"finetune.options.{name}={value!r}: must be {wanted}")

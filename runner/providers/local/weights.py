@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from runner.core.errors import ConfigError, FatalProviderError, nearest
+from runner.core.errors import ConfigError, FatalProviderError, suggest
 from runner.core.once import once
 
 SMOLLM2 = "smollm2-135m-instruct"
@@ -92,10 +92,10 @@ def _existing(model: str) -> Path:
     if path.is_dir() or path.suffix == ".gguf":
         folder = path if path.is_dir() else path.parent
         there = [file.name for file in folder.glob("*.gguf")] if folder.is_dir() else []
-        what = nearest(path.name, there) if there else f"; no GGUF file is in {folder}"
+        what = suggest(path.name, there) if there else f"; no GGUF file is in {folder}"
         raise ConfigError(f"provider.model={model}: no such file{what}")
     raise ConfigError(
-        f"provider.model={model}: neither a GGUF file nor a repository owner/name{nearest(model, PACKAGES)}"
+        f"provider.model={model}: neither a GGUF file nor a repository owner/name{suggest(model, PACKAGES)}"
     )
 
 

@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from runner.core.errors import ProviderError
-from runner.core.types import BatchStatus, Completion, Request
+from runner.core.services import BatchStatus
+from runner.core.types import Completion, Request
 from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, dumped, message
 
 RUNNING = {"QUEUED", "RUNNING", "CANCELLATION_REQUESTED"}
 
 
 class MistralBatcher(ServiceBatcher):
-    """See :class:`runner.core.types.Batcher`. The model is the job's and not the line's."""
+    """See :class:`runner.core.provider.Batcher`. The model is the job's and not the line's."""
 
     most_requests = 100_000  # a million are allowed; files of this size are still pleasant to load
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from runner.core.types import Batcher, Tuner
+from runner.core.provider import Batcher, Tuner
 from runner.providers.chat import Chat
 
 

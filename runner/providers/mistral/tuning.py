@@ -20,7 +20,8 @@ from mistralai.client import Mistral as Sdk
 from mistralai.client import errors
 
 from runner.core.errors import ConfigError, RetryableError
-from runner.core.types import Checkpoint, Provider, TrainingFile, TuningJob, TuningState, TuningStatus
+from runner.core.provider import Provider
+from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
 from runner.providers.chat import Chat
 from runner.providers.http.client import Rest
 from runner.providers.http.failures import Origin, decoded, failure, local_instead
@@ -55,7 +56,7 @@ MARK = {"key_letters": 12, "letters": 18}
 
 
 class MistralTuner:
-    """Files and jobs of one account. See :class:`runner.core.types.Tuner`.
+    """Files and jobs of one account. See :class:`runner.core.provider.Tuner`.
 
     Mistral's jobs carry no metadata, so the key goes into the suffix, which is also part of the model's
     name. Checkpoints before the last have no model id: they appear in the curve and cannot be evaluated.

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.core.errors import ProviderError
-from runner.core.types import BatchStatus, Completion, Request
+from runner.core.services import BatchStatus
+from runner.core.types import Completion, Request
 from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, dumped, message
 
 UNREADY = {"uploaded", "pending", "running"}
@@ -15,7 +16,7 @@ OVER = {"completed", "expired", "cancelled"}
 
 
 class OpenAIBatcher(ServiceBatcher):
-    """See :class:`runner.core.types.Batcher`."""
+    """See :class:`runner.core.provider.Batcher`."""
 
     most_requests = 50_000
     endpoint = "/v1/chat/completions"

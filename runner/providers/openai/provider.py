@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from datetime import date
 
-from runner.core.types import Batcher, Tuner
+from runner.core.provider import Batcher, Tuner
 from runner.providers.chat import Chat
 
 

@@ -20,7 +20,8 @@ from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
 
 from runner.core.errors import ConfigError, DataError, ProviderError, RetryableError
-from runner.core.types import Checkpoint, Provider, TrainingFile, TuningJob, TuningState, TuningStatus
+from runner.core.provider import Provider
+from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
 from runner.providers import curves
 from runner.providers.chat import Chat
 from runner.providers.http.failures import Origin, failure, local_instead
@@ -51,7 +52,7 @@ KEY = "runner_key"
 
 
 class OpenAITuner:
-    """Files, jobs and checkpoints of one account. See :class:`runner.core.types.Tuner`."""
+    """Files, jobs and checkpoints of one account. See :class:`runner.core.provider.Tuner`."""
 
     foreign: Mapping[str, str] = {
         "learning_rate": "hyperparameter.learning_rate_multiplier",

@@ -11,7 +11,9 @@ from hosted import KEY, AzureApi
 from servers import Call, Reply, Server, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError
-from runner.core.types import Deployer, Request, TrainingFile, Tuner, TuningJob
+from runner.core.provider import Deployer, Tuner
+from runner.core.services import TrainingFile, TuningJob
+from runner.core.types import Request
 from runner.providers.azure import Azure
 from runner.providers.azure.hosting import Deployment
 from runner.providers.azure.tuning import AzureTuner

@@ -2,7 +2,7 @@
 
 import pytest
 
-from runner.core.types import RateLimits
+from runner.core.provider import RateLimits
 from runner.providers.http.rate_headers import duration, rate_limits
 
 

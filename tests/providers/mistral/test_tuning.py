@@ -13,7 +13,8 @@ from mistralai.client import errors
 from servers import Call, Reply, Server, serving
 
 from runner.core.errors import ConfigError, ProviderError, RetryableError
-from runner.core.types import Checkpoint, TrainingFile, Tuner, TuningJob
+from runner.core.provider import Tuner
+from runner.core.services import Checkpoint, TrainingFile, TuningJob
 from runner.providers.http.failures import Origin
 from runner.providers.mistral import Mistral
 from runner.providers.mistral.tuning import MistralTuner, translated

@@ -9,7 +9,7 @@ from adding import Sums, answer
 from servers import Call, Reply, serving
 
 from runner.pipeline import respond
-from runner.providers.openai import shutdown as openai_models
+from runner.providers.openai import shutdown
 
 KEY = "sk-shutdown-0123456789"
 
@@ -25,7 +25,7 @@ def told(runner, monkeypatch):
             sums = Sums(runner, server)
             for _ in range(runs):  # each as in a new process
                 monkeypatch.setattr(respond, "_warned", set())
-                openai_models._asked.__wrapped__.cache_clear()
+                shutdown._asked.__wrapped__.cache_clear()
                 outcome = sums("provider=openai", *more)
                 assert outcome.code == 0, outcome.err
                 warnings += [line for line in outcome.err.splitlines() if "shut down" in line]

@@ -12,7 +12,8 @@ from hosted import KEY, OpenAIApi
 from servers import Call, Reply, Server, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError, RetryableError
-from runner.core.types import Checkpoint, TrainingFile, Tuner, TuningJob
+from runner.core.provider import Tuner
+from runner.core.services import Checkpoint, TrainingFile, TuningJob
 from runner.providers.http.failures import Origin
 from runner.providers.openai import OpenAI, OpenAICompatible
 from runner.providers.openai.tuning import OpenAITuner, translated

@@ -1,0 +1,240 @@
+"""The contract of whoever answers requests (:class:`Provider`) and of what a service may offer besides."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from runner.core import tokens
+from runner.core.errors import ConfigError, ProviderError, suggest
+from runner.core.services import BatchStatus, Checkpoint, TrainingFile, TuningJob, TuningStatus
+from runner.core.types import Completion, Request, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What a server told last about an account: requests and tokens a minute; None where it does not say."""
+
+    requests: int | None = None
+    tokens: int | None = None
+
+
+class Provider(ABC):
+    """What answers requests. A class of your own needs a ``model`` and :meth:`complete`, no more.
+
+    ``name``              of the service, in messages, prices and records; by default the class's name
+    ``model``             as the service calls it
+    ``max_concurrency``   requests in flight at once
+    ``requests_per_minute``, ``tokens_per_minute``   what the account allows; null: found out
+    ``priced_as``         the name under which the price is found, where it is not the model's
+    ``stands_for``        the model behind ``model``, where that is only the name of a deployment
+    ``batch``             ask through the service's batch API; ``batch_poll_s``: seconds between two looks
+    ``stored``            whether answers are kept in the ledger
+
+    The settings of a config become the attributes of the same names, unless a class has its own ``__init__``.
+    """
+
+    name: str = ""
+    model: str
+    max_concurrency: int = 8
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    priced_as: str | None = None
+    stands_for: str | None = None
+    batch: bool = False
+    batch_poll_s: float = 30.0
+    stored: ClassVar[bool] = True
+
+    def __init__(self, **settings: Any) -> None:
+        known = [name for name in {*dir(type(self)), *_annotated(type(self))} if not name.startswith("_")]
+        for name, value in settings.items():
+            if name not in known:
+                raise ConfigError(f"{name}: no such key{suggest(name, known)}")
+            setattr(self, name, value)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not cls.name:
+            cls.name = cls.__name__.lower()
+
+    @abstractmethod
+    async def complete(self, request: Request) -> Completion:
+        """Answer one request.
+
+        Whatever is raised belongs to this row, but for two: :class:`~runner.core.errors.RetryableError` is
+        tried again, and :class:`~runner.core.errors.FatalProviderError` stops the run.
+        """
+
+    def identity(self) -> Mapping[str, Any]:
+        """What besides the request determines an answer. Part of the ledger's key; never holds a secret.
+
+        By default name, model and every setting that is not about pace or price.
+        """
+        return identity_of(self)
+
+    def account(self) -> Mapping[str, Any]:
+        """Whose limits a request counts against: service, endpoint, the key's variable and model, no more."""
+        return {"provider": self.name, "model": self.model}
+
+    def check(  # noqa: B027 - most have nothing to check
+        self, sampling: Sampling | None = None, columns: Iterable[str] | None = None
+    ) -> None:
+        """Raise :class:`ConfigError` for what is wrong before anything is sent. No network.
+
+        ``columns`` are those of the rows, where they are known.
+        """
+
+    def check_limits(self) -> None:
+        """Raise :class:`ConfigError` for numbers out of range. Needs no key."""
+        check_number("max_concurrency", self.max_concurrency, whole=True)
+        check_number("requests_per_minute", self.requests_per_minute, optional=True)
+        check_number("tokens_per_minute", self.tokens_per_minute, optional=True)
+
+    def count_tokens(self, text: str) -> int:
+        """Tokens of a text, by the model's own tokenizer where there is one, else estimated."""
+        return tokens.count(text)
+
+    def gives_logprobs(self, sampling: Sampling) -> bool:
+        """Whether answers to such requests come with log-probabilities."""
+        return sampling.logprobs is not None
+
+    def rate_limits(self) -> RateLimits | None:
+        """What the last answer told about the account's limits, or None."""
+        return None
+
+    def shutdown_date(self) -> date | None:
+        """The day on which the model is announced to be shut down, if the service tells one."""
+        return None
+
+    def tuner(self) -> Tuner:
+        """The fine-tuning half; raises :class:`ConfigError` where there is none."""
+        raise ConfigError(f"finetune: provider={self.name} cannot fine-tune; provider=local can")
+
+    def batcher(self) -> Batcher:
+        """The batch half; raises :class:`ConfigError` where there is none."""
+        raise ConfigError(f"provider.batch=true: provider={self.name} has no batches")
+
+    async def aclose(self) -> None:  # noqa: B027 - most hold nothing open
+        """Release connections. A provider may be asked again afterwards."""
+
+
+PACE_AND_PRICE = {
+    "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "batch",
+    "batch_poll_s",
+}  # fmt: skip
+
+
+def identity_of(provider: Any) -> dict[str, Any]:
+    """Name, model and every public setting of an object that may shape its answers."""
+    settings = {name: value for name, value in vars(provider).items() if not name.startswith("_")}
+    shaping = {name: value for name, value in settings.items() if name not in PACE_AND_PRICE}
+    return {"provider": provider.name, "model": provider.model, **shaping}
+
+
+def check_number(key: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:
+    """Raise :class:`ConfigError` unless a setting is a number above 0, or null where it is ``optional``."""
+    if optional and value is None:
+        return
+    kind: Any = int if whole else (int, float)
+    if not isinstance(value, kind) or isinstance(value, bool) or value <= 0:
+        what = "a whole number of at least 1" if whole else "a number above 0"
+        raise ConfigError(f"provider.{key}={value!r}: must be {what}{' or null' if optional else ''}")
+
+
+def _annotated(kind: type) -> set[str]:
+    return {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}
+
+
+@runtime_checkable
+class Tuner(Protocol):
+    """The fine-tuning half of a provider. All calls block; errors are :class:`ProviderError`."""
+
+    def check(self, files: tuple[TrainingFile, ...]) -> None:
+        """Refuse files that the service would refuse (counts, roles, lengths), before any upload."""
+
+    def check_job(self, job: TuningJob) -> None:
+        """Refuse settings that the service does not have, before any upload; names stand for file ids."""
+
+    def find_file(self, name: str) -> str | None:
+        """The id of an uploaded file of this name (names hold the content's digest), or None."""
+
+    def upload(self, file: TrainingFile) -> str:
+        """Send a file and return its id once it can be used."""
+
+    def find_job(self, key: str) -> str | None:
+        """The id of the job created with this key, whatever its state, or None."""
+
+    def create(self, job: TuningJob) -> str:
+        """Start a job and return its id."""
+
+    def status(self, job_id: str) -> TuningStatus:
+        """Where the job stands now."""
+
+    def events(self, job_id: str) -> list[str]:
+        """The job's messages so far, oldest first."""
+
+    def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
+        """Training curve: name (``train_loss``, …) to (step, value) pairs, without blanks or sentinels."""
+
+    def checkpoints(self, job_id: str) -> list[Checkpoint]:
+        """The saved states, in order; the model ids can be given to :meth:`serving`."""
+
+    def serving(self, model: str) -> Provider:
+        """A provider that answers as this fine-tuned model."""
+
+    def default_epochs(self, rows: int) -> int:
+        """How often the service shows so many rows where ``n_epochs`` is not given."""
+
+
+@runtime_checkable
+class Deployer(Protocol):
+    """A tuner whose models must be hosted, at a price per hour, before they answer (Azure).
+
+    The lifecycle notes every deployment in the ledger before it is made and deletes it whatever happens;
+    so these calls need only be repeatable.
+    """
+
+    def deploy(self, model: str, name: str) -> None:
+        """Host a model under a deployment name; returns when it answers. No error if it is there already."""
+
+    def hosted(self, model: str, name: str) -> Provider:
+        """A provider that answers as this deployment; its identity is the model's, not the deployment's."""
+
+    def undeploy(self, name: str) -> None:
+        """Delete a deployment; no error if it is gone."""
+
+    def bills_hosting(self) -> bool:
+        """Whether a deployment costs money while it stands."""
+
+
+@runtime_checkable
+class Batcher(Protocol):
+    """The half of a provider that answers many requests within a day, for less money.
+
+    All calls block; errors are :class:`ProviderError`. Which batch is which is told by its key in the
+    metadata or by its input file.
+    """
+
+    most_requests: int
+    most_bytes: int
+
+    def line(self, key: str, request: Request) -> bytes:
+        """A request as a line of the input file, without the newline."""
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Send an input file and return its id once it can be used."""
+
+    def find(self, key: str, file_id: str | None) -> str | None:
+        """The id of the batch with this key, or made from this file, that was not refused; or None."""
+
+    def create(self, key: str, file_id: str) -> str:
+        """Start a batch and return its id."""
+
+    def status(self, batch_id: str) -> BatchStatus:
+        """Where the batch stands now."""
+
+    def results(self, batch_id: str) -> Iterable[tuple[str, Completion | ProviderError]]:
+        """Key and answer, or key and failure, of every request that an ended batch tells of."""

@@ -1,0 +1,48 @@
+"""How often a call that failed is made again, and how long to wait before it: the one rule for all calls."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from runner.core.errors import RetryableError
+
+T = TypeVar("T")
+FIRST_WAIT_S = 1.0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Up to ``tries`` calls with growing pauses, at most ``longest_s`` seconds each.
+
+    ``limited_tries`` counts instead where the server refused for its rate limit: that is no fault of the call.
+    """
+
+    tries: int = 6
+    longest_s: float = 30.0
+    limited_tries: int = 6
+
+    def wait_s(self, error: RetryableError, attempt: int) -> float:
+        """Seconds to wait after the failure of call number ``attempt``, from 1; raises it after the last one.
+
+        As long as the server asks, else exponentially longer with jitter: half to all of 1, 2, 4 … seconds.
+        """
+        if attempt >= (self.limited_tries if error.limited else self.tries):
+            raise error
+        if error.retry_after is not None:
+            return error.retry_after
+        longest = min(self.longest_s, FIRST_WAIT_S * 2.0 ** min(attempt - 1, 30))
+        return longest * random.uniform(0.5, 1)
+
+    def call(self, work: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
+        """What ``work`` returns; :class:`RetryableError` is tried again, anything else raised at once."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return work()
+            except RetryableError as error:
+                sleep(min(self.wait_s(error, attempt), self.longest_s))
