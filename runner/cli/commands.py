@@ -165,7 +165,7 @@ def write_report(config: DictConfig) -> None:
 
 def sync(config: DictConfig) -> None:
     """Log to MLflow what is recorded but not there, for example after the server was down."""
-    logged = tracking.sync(OUTPUTS, _tracking(config))
+    logged = tracking.sync_records(OUTPUTS, _tracking(config))
     screen.console.print(f"{len(logged)} runs logged")
 
 

@@ -18,7 +18,7 @@ FIRST_WAIT_S = 1.0
 class Retry:
     """Up to ``tries`` calls with growing pauses, at most ``longest_s`` seconds each.
 
-    ``limited_tries`` counts instead where the server refused for its rate limit: that is no fault of the call.
+    ``limited_tries`` counts instead where the server refused for its rate limit: no fault of the call.
     """
 
     tries: int = 6

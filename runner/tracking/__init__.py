@@ -95,10 +95,9 @@ def log_run(folder: Path, config: TrackingConfig, parent: str | None = None) -> 
     """
 
     def work() -> str:
-        from runner.tracking import store
-        from runner.tracking import sync as syncing
+        from runner.tracking import store, sync
 
-        return syncing.log_record(folder, store.connect(config), config.traces, parent)
+        return sync.log_record(folder, store.connect(config), config.traces, parent)
 
     return _attempt(work, config) if config.enabled else None
 
@@ -140,7 +139,7 @@ def close_sweep(
         _attempt(work, config)
 
 
-def sync(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
+def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
     """Log all records below ``outputs`` that are over and not in the store yet; run ids by folder.
 
     Raises :class:`runner.core.errors.RunnerError` where the store cannot be used.
@@ -148,9 +147,9 @@ def sync(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
     from runner.tracking import store
 
     def work() -> dict[Path, str]:
-        from runner.tracking import sync as syncing
+        from runner.tracking import store, sync
 
-        return syncing.sync(outputs, store.connect(config), config.traces)
+        return sync.sync(outputs, store.connect(config), config.traces)
 
     logged, reason = _try(work, RunnerError)
     if logged is None:
@@ -193,4 +192,4 @@ def _try(work: Callable[[], Result], *passed: type[Exception]) -> tuple[Result |
         return None, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-__all__ = ["beside", "check", "close_sweep", "log_run", "open_sweep", "prepare", "sync"]
+__all__ = ["beside", "check", "close_sweep", "log_run", "open_sweep", "prepare", "sync_records"]

@@ -43,9 +43,9 @@ def command(runner, monkeypatch):
     """The command line with a small training in the user's own folder."""
     for name in ("OPENAI_API_KEY", "TOKEN"):
         monkeypatch.setenv(name, KEY)
-    for module in ("openai_tuning", "azure_tuning"):
+    for module in ("openai.tuning", "azure.tuning"):
         monkeypatch.setattr(f"runner.providers.{module}.RETRIES", 0)
-    for module in ("azure_tuning", "azure_hosting"):
+    for module in ("azure.tuning", "azure.hosting"):
         monkeypatch.setattr(f"runner.providers.{module}.POLL_S", 0.01)
     for name, text in {"dataset/sums": DATASET, "prompt/sums": PROMPT, "finetune/facts": FACTS}.items():
         file = runner.folder / "mine" / f"{name}.yaml"

@@ -36,7 +36,7 @@ SERVICES = {"openai": OpenAIApi, "azure": AzureApi, "mistral": MistralApi}
 def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "MISTRAL_API_KEY", "TOKEN"):
         monkeypatch.setenv(name, KEY)
-    for module in ("openai_tuning", "azure_tuning"):  # the SDK's own pauses would make the tests long
+    for module in ("openai.tuning", "azure.tuning"):  # the SDK's own pauses would make the tests long
         monkeypatch.setattr(f"runner.providers.{module}.RETRIES", 0)
 
 

@@ -254,7 +254,7 @@ LOG = """
 import sys
 from pathlib import Path
 from runner import tracking
-from runner.schema import TrackingConfig
+from runner.config.schema import TrackingConfig
 mlflow_config = TrackingConfig(uri=sys.argv[1])
 assert tracking.prepare(mlflow_config)
 assert tracking.log_run(Path(sys.argv[2]), mlflow_config)
@@ -296,7 +296,7 @@ def test_store_is_made_whole(tmp_path, monkeypatch):
     code = f"""
 import os, threading
 from runner import tracking
-from runner.schema import TrackingConfig
+from runner.config.schema import TrackingConfig
 
 def kill_in_the_middle():
     while not os.path.exists("mlflow.db.partial") or os.path.getsize("mlflow.db.partial") < 150_000:

@@ -99,8 +99,8 @@ def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
     missing = tracked.write(tmp_path / "runs" / "missing", "missing")
     points = [tracked.point(tmp_path / "sweeps", job) for job in range(2)]
     tracked.write(tmp_path / "runs" / "live", "live", status="running", finished=None)
-    assert set(tracking.sync(tmp_path, mlflow_config)) == {missing, *points}
-    assert tracking.sync(tmp_path, mlflow_config) == {}
+    assert set(tracking.sync_records(tmp_path, mlflow_config)) == {missing, *points}
+    assert tracking.sync_records(tmp_path, mlflow_config) == {}
     (above,) = all_runs(mlflow_config, "tags.sweep_parent = 's1'")
     assert (above.info.status, above.data.metrics["points"]) == ("FINISHED", 2)
     assert len(all_runs(mlflow_config)) == 5
@@ -110,7 +110,7 @@ def test_sync_respects_a_deletion(mlflow_config, tmp_path):
     """A run that somebody deleted in MLflow does not come back."""
     run = logged(tracked.write(tmp_path / "run"), mlflow_config)
     client(mlflow_config).delete_run(run.info.run_id)
-    assert tracking.sync(tmp_path, mlflow_config) == {}
+    assert tracking.sync_records(tmp_path, mlflow_config) == {}
 
 
 def test_sync_fills_a_new_store(mlflow_config, tmp_path):
@@ -118,7 +118,7 @@ def test_sync_fills_a_new_store(mlflow_config, tmp_path):
     folder = tracked.write(tmp_path / "run")
     logged(folder, mlflow_config)
     other = TrackingConfig(uri=f"sqlite:///{tmp_path}/other.db")
-    assert set(tracking.sync(tmp_path, other)) == {folder}
+    assert set(tracking.sync_records(tmp_path, other)) == {folder}
 
 
 def test_sync_passes_over_unreadable_records(mlflow_config, tmp_path, caplog):
@@ -126,7 +126,7 @@ def test_sync_passes_over_unreadable_records(mlflow_config, tmp_path, caplog):
     folder = tracked.write(tmp_path / "run")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "record.json").write_text("{")
-    assert set(tracking.sync(tmp_path, mlflow_config)) == {folder}
+    assert set(tracking.sync_records(tmp_path, mlflow_config)) == {folder}
     assert "bad/record.json is no readable record" in caplog.text
 
 
@@ -135,5 +135,5 @@ def test_sync_to_a_dead_server_is_an_error(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(RunnerError, match="cannot be used"):
-        tracking.sync(tmp_path, TrackingConfig(uri=f"http://127.0.0.1:{port}"))
+        tracking.sync_records(tmp_path, TrackingConfig(uri=f"http://127.0.0.1:{port}"))
     assert store.label(TrackingConfig(uri="http://me:secret@host")) == "http://***@host"
