@@ -6,6 +6,7 @@ Any callable ``metric(frame) -> dict[str, Score]`` can be named in the ``metric`
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from copy import copy
 from typing import Any
@@ -60,7 +61,11 @@ __all__ = [
     "confusion",
     "evaluate",
     "reliability",
+    "row_score_kinds",
+    "score_rows",
 ]
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> dict[str, Score]:
@@ -82,6 +87,7 @@ def rehearse(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.Dat
 
     None where some names are not known: a user's metric is called only with answers.
     """
+    _check_names(metrics, frame)
     own = {key: copy(metric) for key, metric in metrics.items() if hasattr(metric, "resamples")}
     for metric in own.values():
         metric.resamples = 2
@@ -95,3 +101,50 @@ def _named(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame)
         return {key: Score(None if result is None else float(result), n=frame.height)}
     own = getattr(metric, "name", key)
     return {key + name.removeprefix(own) if name.startswith(own) else name: s for name, s in result.items()}
+
+
+def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dict[str, str]:
+    """The metrics that score single rows, by key: ``right`` (1 is right, 0 wrong) or ``value``.
+
+    A metric does so by a method ``score_rows(frame)``, which gives a number or null for each row, and an
+    attribute ``row_kind`` (without it: ``value``; None: no scores).
+    """
+    kinds = {
+        key: getattr(metric, "row_kind", "value")
+        for key, metric in metrics.items()
+        if callable(getattr(metric, "score_rows", None))
+    }
+    return {key: kind for key, kind in kinds.items() if kind is not None}
+
+
+def score_rows(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with a column for each metric that scores single rows, named by the metric's key.
+
+    A column is Float64, and null where a row has no score: no answer, no prediction, or no gold value. A
+    metric that fails here is left out with a warning; what is paid for is not lost.
+
+    Raises:
+        ConfigError: the rows already have a column of that name.
+    """
+    _check_names(metrics, frame)
+    scored = (_score_rows(key, metrics[key], frame) for key in row_score_kinds(metrics))
+    return frame.with_columns(column for column in scored if column is not None)
+
+
+def _check_names(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> None:
+    for key in row_score_kinds(metrics):
+        if key in frame.columns:
+            raise ConfigError(f"metric.{key}: the rows already have a column {key!r}; rename one of them")
+
+
+def _score_rows(key: str, metric: Any, frame: pl.DataFrame) -> pl.Series | None:
+    try:
+        scores = pl.Series(key, metric.score_rows(frame), strict=False).cast(pl.Float64).fill_nan(None)
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        log.warning("metric.%s: single rows have no score (%s)", key, reason)
+        return None
+    if len(scores) != frame.height:
+        log.warning("metric.%s: %d row scores for %d rows are left out", key, len(scores), frame.height)
+        return None
+    return scores

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
 from runner.metrics.bootstrap import Bounds, Floats, Statistic, Tally, around, exact, intervals, tally
+
+
+RowKind = Literal["right", "value"]
+"""What the score of a single row says: right (1) or wrong (0), or any other number."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,13 @@ class Metric(ABC):
 
     default_name: ClassVar[str]
     proportion: ClassVar[bool] = False
+    best: ClassVar[float | None] = None
+    """The score of a row that could not be better; None where there is none, or it is not known."""
+
+    @property
+    def row_kind(self) -> RowKind | None:
+        """What ``score_rows(frame)`` gives; None for a metric that only many rows together have."""
+        return None
 
     def __post_init__(self) -> None:
         self.name = self.name or self.default_name
@@ -93,14 +104,19 @@ class Metric(ABC):
         return {"": Measure(self.value, self.values, self.proportion)}
 
     def pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Columns ``prediction``, ``target`` and, if wanted, ``group``, checked."""
-        prediction = column(frame, self.prediction, self.name)
+        """Columns ``prediction``, ``target`` and, if wanted, ``group``; every row must have a gold value."""
+        self.check_filled(frame, self._read_target(frame))
+        return self.read_pairs(frame)
+
+    def _read_target(self, frame: pl.DataFrame) -> pl.Series:
         if self.expected is None:
-            target = column(frame, self.target, self.name)
-        else:
-            target = pl.repeat(self.expected, frame.height, eager=True).alias("expected")
-        self.check_filled(frame, target)
-        prediction, target = self.comparable(prediction, target)
+            return column(frame, self.target, self.name)
+        return pl.repeat(self.expected, frame.height, eager=True).alias("expected")
+
+    def read_pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The same columns, in which gold values may be missing."""
+        prediction = column(frame, self.prediction, self.name)
+        prediction, target = self.comparable(prediction, self._read_target(frame))
         columns = {"prediction": prediction, "target": target}
         if grouping := self.per or self.group:
             columns["group"] = column(frame, grouping, self.name)
@@ -188,6 +204,10 @@ class RowMetric(Metric):
 
     worst: ClassVar[float] = 0.0
 
+    @property
+    def row_kind(self) -> RowKind | None:
+        return "right" if self.proportion else "value"
+
     @abstractmethod
     def scores(self, pairs: pl.DataFrame) -> pl.Series:
         """One number per row; only rows with a prediction are given."""
@@ -195,6 +215,14 @@ class RowMetric(Metric):
     def unparsed(self, pairs: pl.DataFrame) -> pl.Series:
         """The score of rows without a prediction, or nulls where there is no strict value."""
         return pl.repeat(self.worst, pairs.height, dtype=pl.Float64, eager=True)
+
+    def score_rows(self, frame: pl.DataFrame) -> pl.Series:
+        """The score of each row (Float64), null where the prediction or the gold value is missing."""
+        pairs = self.read_pairs(frame)
+        known = pairs["prediction"].is_not_null() & pairs["target"].is_not_null()
+        score = np.full(pairs.height, np.nan)
+        score[known.to_numpy()] = self.scores(pairs.filter(known)).cast(pl.Float64).to_numpy()
+        return pl.Series(score).fill_nan(None)
 
     def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
         parsed = pairs["prediction"].is_not_null()

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.metrics.base import Measure, Metric, column, row_names
+from runner.metrics.base import Measure, Metric, RowKind, column, row_names
 from runner.metrics.bootstrap import Floats
 from runner.metrics.pairwise_measures import (
     ODD_MEASURES,
@@ -69,6 +69,24 @@ class Pairwise(Metric):
                 raise ConfigError(f"metric {self.name}: {key} {value!r}{suggest(str(value), known)}")
         if len(self.positions) != 2:
             raise ConfigError(f"metric {self.name}: positions {list(self.positions)} are not two")
+
+    @property
+    def row_kind(self) -> RowKind | None:
+        return "right"
+
+    def score_rows(self, frame: pl.DataFrame) -> pl.Series:
+        """Whether the verdict of each row is right in its own order; null without verdict or target."""
+        said, gold = (column(frame, name, self.name) for name in (self.prediction, self.target))
+        right = self._places(said, self.tie) == self._places(gold, "keep")
+        known = said.is_not_null() & gold.is_not_null()
+        return pl.select(pl.when(known).then(right.fill_null(False).cast(pl.Float64))).to_series()
+
+    def _places(self, values: pl.Series, tie: str) -> pl.Series:
+        """The winning position in each row by a rule for ties; null where nobody wins."""
+        known = values.drop_nulls().unique().to_list()
+        places = [ruled(self._place(value), tie, self.unparsed) for value in known]
+        found = dict(zip(known, places, strict=True))
+        return pl.Series([found.get(value) for value in values.to_list()], dtype=pl.Int64)
 
     def pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
         """One row per pair: ``gold``, ``ab``, ``ba`` (winners), ``parsed`` and, if wanted, ``group``."""
@@ -153,6 +171,11 @@ class PairwiseRating(Pairwise):
     output: str = "output"
     outputs: Sequence[Any] = field(default_factory=lambda: [1, 2])
     default_name: ClassVar[str] = "pairwise"
+
+    @property
+    def row_kind(self) -> RowKind | None:
+        """None: a row rates one output, and only both rows of a pair say which one is better."""
+        return None
 
     def pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
         named = {"pair": self.pair, "output": self.output, "rating": self.prediction, "gold": self.target}

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError
-from runner.metrics.base import Metric, comparable
+from runner.metrics.base import Metric, RowKind, comparable
 from runner.metrics.bootstrap import Floats
 from runner.metrics.confusion import ratio
 from runner.metrics.correlation import ranks
@@ -73,6 +73,16 @@ class Brier(Probabilistic):
     """
 
     default_name: ClassVar[str] = "brier"
+    best: ClassVar[float | None] = 0.0
+
+    @property
+    def row_kind(self) -> RowKind | None:
+        return "value"
+
+    def score_rows(self, frame: pl.DataFrame) -> pl.Series:
+        """The squared distance of each row, null where the probability or the gold value is missing."""
+        pairs = self.read_pairs(frame)
+        return (pairs["prediction"] - pairs["target"]) ** 2
 
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
         squares = ((cells["prediction"] - cells["target"]) ** 2).to_numpy()

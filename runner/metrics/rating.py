@@ -23,6 +23,7 @@ class MeanAbsoluteError(RowMetric):
     minimum: float | None = None
     maximum: float | None = None
     default_name: ClassVar[str] = "mean_absolute_error"
+    best: ClassVar[float | None] = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,6 +64,7 @@ class Bias(RowMetric):
 
     label: Any = None
     default_name: ClassVar[str] = "bias"
+    best: ClassVar[float | None] = 0.0
 
     def scores(self, pairs: pl.DataFrame) -> pl.Series:
         if self.label is None:
