@@ -16,7 +16,6 @@ from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
 from runner.metrics.bootstrap import Bounds, Floats, Statistic, Tally, around, exact, intervals, tally
 
-
 RowKind = Literal["right", "value"]
 """What the score of a single row says: right (1) or wrong (0), or any other number."""
 

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from runner.report import formats
 from runner.report.comparisons import LEVEL, Compared
-from runner.report.disagreements import Reading
+from runner.report.disagreements import Disagreements
 from runner.report.facts import Facts
 from runner.report.formats import number
 from runner.report.plots import Plot
@@ -36,7 +36,7 @@ class Page:
     reliability: list[Plot]
     training: list[Plot]
     cost: Plot | None
-    readings: list[Reading]
+    disagreements: list[Disagreements]
 
 
 def html(page: Page) -> str:

@@ -47,7 +47,7 @@ def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build,
         reliability=plots.reliability(points),
         training=plots.training(points),
         cost=plots.cost(points),
-        readings=[disagreements.read(family, build, rows) for family in compared.families],
+        disagreements=[disagreements.find_disagreements(family, build, rows) for family in compared.families],
     )
 
 

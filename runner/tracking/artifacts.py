@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 TABLE = "predictions.json"
 TABLE_ROWS = 2000
 CELL_LENGTH = 2000
-COLUMNS = (
-    *("id", "order", "split", "target", "prediction", "verdict", "probability", "completion", "error"),
-    *("finish_reason", "judge_completion", "judge_error", "latency_s"),
+ANSWER = ("id", "order", "split", "target", "prediction", "verdict")
+DETAILS = (
+    *("probability", "completion", "error", "finish_reason"),
+    *("judge_completion", "judge_error", "latency_s"),
 )
 FOLDERS = {".hydra": "config", "prompts": "prompts"}
 TEXTS = (".json", ".yaml", ".log")
@@ -45,7 +46,7 @@ def stage(record: Record, folder: Path, long: Mapping[str, str], target: Path) -
     save(figures.of_record(record, frame), target / "figures")
     if frame is None:
         return []
-    write_table(frame.select(_shown(frame)), target / TABLE)
+    write_table(frame.select(_choose_columns(frame, record.row_scores)), target / TABLE)
     return [TABLE]
 
 
@@ -99,11 +100,11 @@ def _copy_file(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _shown(frame: pl.DataFrame) -> list[str]:
-    """The columns that say what was answered, expected and asked; nested and empty ones stay out."""
+def _choose_columns(frame: pl.DataFrame, row_scores: Iterable[str]) -> list[str]:
+    """What was expected and answered, how that was scored, how it was asked; no nested or empty columns."""
     flat = [name for name, kind in frame.schema.items() if not kind.is_nested()]
     flat = [name for name in flat if frame[name].count()]
-    known = [name for name in COLUMNS if name in flat]
+    known = [name for name in (*ANSWER, *row_scores, *DETAILS) if name in flat]
     given = [
         name for name in flat if name not in known and not name.endswith(("_tokens", "stored", "ledger_key"))
     ]

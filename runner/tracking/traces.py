@@ -60,18 +60,23 @@ def choose(record: Record, rows: pl.DataFrame, wanted: object) -> pl.DataFrame:
 
 
 def _failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
-    """Not answered, not parsed, judged wrong or, among labels, the wrong one."""
+    """Not answered, not parsed, judged wrong, or wrong by the first metric that says so of a single row."""
     failed = pl.lit(False)
     for name in ("error", JUDGE + "error"):
         if name in rows.columns:
             failed |= pl.col(name).is_not_null()
-    if "prediction" in rows.columns:
-        failed |= pl.col("prediction").is_null()
-        if record.labels and "target" in rows.columns:
-            failed |= pl.col("prediction").cast(pl.String) != pl.col("target").cast(pl.String)
+    for name in ("prediction", "verdict"):
+        if name in rows.columns:
+            failed |= pl.col(name).is_null()
     if rows.schema.get("verdict") == pl.Boolean:
-        failed |= pl.col("verdict").not_()
-    return failed.fill_null(True)
+        failed |= pl.col("verdict").not_().fill_null(True)
+    right = _find_right_score(record)
+    return failed | (pl.col(right) == 0).fill_null(False) if right in rows.columns else failed
+
+
+def _find_right_score(record: Record) -> str | None:
+    """The column of the first metric that says of single rows whether they are right."""
+    return next((name for name, kind in record.row_scores.items() if kind == "right"), None)
 
 
 def trace_id(run_id: str, row: Row) -> str:
@@ -96,16 +101,16 @@ def _info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInf
 
 
 def _assessments(record: Record, trace: str, row: Row) -> list[Assessment]:
-    """The gold value as expectation; as feedback what was read in the answer, whether that is right (where
-    there are labels), and a judge's verdict.
+    """The gold value as expectation; as feedback what was read in the answer, a judge's verdict, the row's
+    scores, and ``correct`` where a metric says of single rows whether they are right.
     """
     human, code, judge = (AssessmentSource(kind, "runner") for kind in ("HUMAN", "CODE", "LLM_JUDGE"))
     given: list[Assessment] = []
     if row.get("target") is not None:
         given.append(Expectation("target", row["target"], source=human))
-    right = row.get("prediction") == row.get("target") if record.labels else None
-    values = {"prediction": row.get("prediction"), "correct": right, "verdict": row.get("verdict")}
-    for name, value in values.items():
+    right = row.get(_find_right_score(record) or "")
+    values = {name: row.get(name) for name in ("prediction", "verdict", *record.row_scores)}
+    for name, value in (values | {"correct": None if right is None else right == 1}).items():
         if value is not None:
             given.append(Feedback(name, value, source=judge if name == "verdict" else code))
     for assessment in given:

@@ -58,7 +58,7 @@ def test_rows_of_which_none_is_parsed_have_no_score(name: str) -> None:
 
 
 def test_a_verdict_on_a_pair_is_right_in_its_own_order() -> None:
-    """The position that wins by the rules is that of the target; over both orders the mean is the accuracy."""
+    """The winning position is that of the target; over both orders the mean is the accuracy."""
     rows = pl.DataFrame(
         {
             "pair": [1, 1, 2, 2, 3, 3],
@@ -124,7 +124,7 @@ def test_a_metric_that_fails_on_rows_is_left_out(scores: Any, caplog: pytest.Log
 @pytest.mark.parametrize("function", [metrics.score_rows, metrics.rehearse])
 def test_a_column_of_the_rows_is_not_replaced(function: Any) -> None:
     """A metric and a column of one name are refused, before anything is paid."""
-    with pytest.raises(ConfigError, match="metric.target: the rows already have a column 'target'"):
+    with pytest.raises(ConfigError, match=r"metric\.target: the rows already have a column 'target'"):
         function({"target": metrics.Accuracy()}, RATINGS)
 
 

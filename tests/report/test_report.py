@@ -226,16 +226,16 @@ def test_a_sweep_ends_with_a_comparison(tmp_path):
     assert compare_with_first([different / "0", different / "1"], plan.build) == ("", "")
 
 
-def read(*points: Point, most: int = 50) -> disagreements.Reading:
+def read(*points: Point, most: int = 50) -> disagreements.Disagreements:
     (family,), _ = comparisons.related(points)
-    return disagreements.read(family, plan.build, most)
+    return disagreements.find_disagreements(family, plan.build, most)
 
 
 def test_rows_where_points_disagree_come_first():
-    """All wrong comes after torn; what is right everywhere is not there; the totals count all rows."""
+    """All wrong comes after disputed; what is right everywhere is not there; the totals count all rows."""
     shown = read(point(rows(0.5)), point(rows(0.75), 1), most=12)
-    assert (shown.total, shown.torn, shown.missed, len(shown.rows)) == (20, 10, 20, 12)
-    assert [row.torn for row in shown.rows] == [True] * 10 + [False] * 2
+    assert (shown.total, shown.disputed, shown.missed, len(shown.rows)) == (20, 10, 20, 12)
+    assert [row.is_disputed for row in shown.rows] == [True] * 10 + [False] * 2
     assert shown.rows[0].summary == "20 odd?"
     assert [(answer.said, answer.right) for answer in shown.rows[0].answers] == [("yes", False), ("no", True)]
 
@@ -256,13 +256,48 @@ def test_a_verdict_decides_where_there_is_one():
 
 
 def test_measures_are_held_against_targets_by_rank():
-    """Scores on a scale of their own are not right or wrong; the worst misranked come first."""
+    """Where only a correlation was measured nothing is right or wrong; the worst misranked come first."""
     target = [i / 10 for i in range(40)]
     said = [100 * value + 0.5 for value in target]
     said[0], said[39] = said[39], said[0]
-    shown = read(point(rows(1, target=target, prediction=said)))
-    assert not shown.graded
+    metric = {"spearman": {"_target_": "runner.metrics.Spearman"}}
+    shown = read(point(rows(1, target=target, prediction=said), config={"metric": metric}))
+    assert not shown.is_graded
     assert [row.id for row in shown.rows] == ["0", "39"]
+
+
+def test_the_metric_decides_what_is_right():
+    """A rating within the tolerance is right, though it is not the target's."""
+    metric = {"agreement": {"_target_": "runner.metrics.ExactAgreement", "tolerance": 1}}
+    frame = rows(1, target=[3] * 40, prediction=[3] * 37 + [4, 5, None])
+    shown = read(point(frame, config={"metric": metric}))
+    assert [(row.id, row.answers[0].right) for row in shown.rows] == [("38", False), ("39", False)]
+
+
+def test_scores_of_the_record_are_read():
+    """The report shows the scores that the run has written, and does not compute them again."""
+    frame = rows(0, accuracy=[1.0] * 39 + [0.0])
+    (row,) = read(point(frame, row_scores={"accuracy": "right"})).rows
+    assert (row.id, row.answers[0].right) == ("39", False)
+
+
+def test_row_values_put_rows_in_order():
+    """The answer least like its target comes first, whether high or low values are good; unread is as far."""
+    metric = {"token_f1": {"_target_": "runner.metrics.TokenF1"}}
+    frame = rows(1, target=["a b c d"] * 40, prediction=["a b c d"] * 37 + ["b c x", "z", None])
+    shown = read(point(frame, config={"metric": metric}))
+    assert [(row.id, row.answers[0].right) for row in shown.rows] == [
+        ("38", None),
+        ("39", None),
+        ("37", None),
+    ]
+
+
+def test_a_rate_alone_marks_no_answer():
+    """Where only F1 was measured no answer is right or wrong; those that are not the target are listed."""
+    metric = {"f1": {"_target_": "runner.metrics.F1", "average": "macro"}}
+    shown = read(point(rows(0.9), config={"metric": metric}))
+    assert (shown.is_graded, [row.id for row in shown.rows]) == (False, ["36", "37", "38", "39"])
 
 
 def test_checkpoints_make_a_curve(monkeypatch):

@@ -84,6 +84,14 @@ def test_predictions_are_a_table(mlflow_config, tmp_path, monkeypatch):
     assert pl.read_parquet(artifact(run, "predictions.parquet")).equals(tracked.rows())
 
 
+def test_row_scores_stand_beside_the_answer(mlflow_config, tmp_path):
+    """The table shows how a row was scored next to what was expected and answered."""
+    frame = tracked.rows().with_columns(accuracy=1.0)
+    folder = tracked.write(tmp_path / "run", frame=frame, row_scores={"accuracy": "right", "gone": "value"})
+    table = json.loads(artifact(logged(folder, mlflow_config), "predictions.json").read_text())
+    assert table["columns"][:5] == ["id", "target", "prediction", "accuracy", "probability"]
+
+
 def test_large_tables_are_cut_to_a_page(mlflow_config, tmp_path):
     """The table in the UI has at most 2,000 rows; the parquet has all."""
     run = logged(tracked.write(tmp_path / "run", frame=tracked.rows(2500)), mlflow_config)

@@ -14,7 +14,13 @@ from tracked import client, logged
 from runner.config.schema import TrackingConfig
 from runner.tracking import store
 
-LABELS = [tracked.INCONSISTENT, tracked.CONSISTENT]
+
+def scored(folder: Path) -> Path:
+    """The folder of a run whose rows have their score."""
+    right = pl.col("prediction").eq(pl.col("target")).cast(pl.Float64)
+    frame = tracked.rows().with_columns(accuracy=right, closeness=right / 2)
+    kinds = {"closeness": "value", "accuracy": "right"}
+    return tracked.write(folder, frame=frame, row_scores=kinds)
 
 
 def traces(config: TrackingConfig, folder: Path, wanted: object) -> dict[str, Trace]:
@@ -31,19 +37,27 @@ def traces(config: TrackingConfig, folder: Path, wanted: object) -> dict[str, Tr
 )
 def test_only_the_wanted_rows_are_traced(mlflow_config, tmp_path, wanted, rows):
     """All, none, the first few, or those with a wrong, missing or unreadable answer."""
-    folder = tracked.write(tmp_path / "run", labels=LABELS)
-    assert set(traces(mlflow_config, folder, wanted)) == {f"fib/{row}" for row in rows}
+    assert set(traces(mlflow_config, scored(tmp_path / "run"), wanted)) == {f"fib/{row}" for row in rows}
+
+
+def test_without_row_scores_only_what_is_missing_failed(mlflow_config, tmp_path):
+    """A record of an earlier version does not say what is right: an unread answer has failed, no other."""
+    folder = tracked.write(tmp_path / "run")
+    (trace,) = traces(mlflow_config, folder, "failures").values()
+    assert trace.info.tags["row"] == "fib/7"
+    assert [assessment.name for assessment in trace.info.assessments] == ["target"]
 
 
 def test_a_trace_holds_the_call(mlflow_config, tmp_path):
-    """What was said both ways, tokens and duration; label and answer as assessments."""
-    trace = traces(mlflow_config, tracked.write(tmp_path / "run", labels=LABELS), 1)["fib/0"]
+    """What was said both ways, tokens and duration; label, answer and the row's scores as assessments."""
+    trace = traces(mlflow_config, scored(tmp_path / "run"), 1)["fib/0"]
     (span,) = trace.data.spans
     assert span.inputs == {"messages": [{"role": "user", "content": "Is summary 0 right?"}]}
     assert span.outputs["choices"][0]["message"]["content"] == "It is inconsistent."
     assert (trace.info.execution_duration, trace.info.token_usage["total_tokens"]) == (250, 23)
     values = {assessment.name: assessment.value for assessment in trace.info.assessments}
-    assert values == {"target": tracked.INCONSISTENT, "prediction": tracked.INCONSISTENT, "correct": True}
+    said = {"target": tracked.INCONSISTENT, "prediction": tracked.INCONSISTENT}
+    assert values == said | {"closeness": 0.5, "accuracy": 1.0, "correct": True}
 
 
 def test_logging_again_makes_no_second_trace(mlflow_config, tmp_path):
