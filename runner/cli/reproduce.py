@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.core.types import Score
-from runner.report.formats import number
+from runner.report.formats import format_number
 from runner.reproduce.differences import Change, Check, Report, same_score
 
 SHOWN_ROWS = 20
@@ -56,7 +56,7 @@ def _scores(scores: Mapping[str, tuple[Score | None, Score | None]]) -> Table:
 
 
 def _score(score: Score | None) -> str:
-    return "gone" if score is None else number(score.value)
+    return "gone" if score is None else format_number(score.value)
 
 
 def _difference(then: Score | None, now: Score | None) -> Text:

@@ -16,7 +16,7 @@ from rich.text import Text
 from runner.cli import sweep_table
 from runner.core.types import Score
 from runner.records.record import Record
-from runner.report.formats import number
+from runner.report.formats import format_number
 
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for whole tables
 console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
@@ -66,9 +66,9 @@ def scores_table(record: Record) -> Table:
         parsed = record.scores.get(f"{name}_parsed")
         cells = [
             name,
-            number(score.value, score.low is not None),
+            format_number(score.value, score.low is not None),
             interval(score),
-            number(parsed.value) if parsed else "",
+            format_number(parsed.value) if parsed else "",
             str(score.n),
         ]
         if reference:
@@ -88,7 +88,7 @@ def _published(row: Mapping[str, Any] | None) -> list[str]:
     if row is None:
         return ["", ""]
     printed = str(row.get("printed", ""))
-    shown = printed if 0 < len(printed) <= 8 else number(row["published"])
+    shown = printed if 0 < len(printed) <= 8 else format_number(row["published"])
     return [shown, {True: "yes", False: "no", None: "–"}[row["agrees"]]]
 
 
@@ -166,7 +166,7 @@ def _sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
 
 
 def _score(name: str, score: Score) -> str:
-    return f"{name} {number(score.value, score.low is not None)}"
+    return f"{name} {format_number(score.value, score.low is not None)}"
 
 
 def _minute(seconds: float) -> str:

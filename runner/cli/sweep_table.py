@@ -10,7 +10,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from runner.report.formats import number
+from runner.report.formats import format_number
 
 BESIDE = ("_low", "_high", "_parsed", "_published", "_agrees")
 """Endings of columns that are shown inside another column's cells, or not at all."""
@@ -97,11 +97,11 @@ def _cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     bounded = low is not None or f"{name}_low" not in row
     bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""
-    return f"{number(value, bounded)}{bounds}{_mark(row, name, bounded)}"
+    return f"{format_number(value, bounded)}{bounds}{_mark(row, name, bounded)}"
 
 
 def _mark(row: Mapping[str, Any], name: str, bounded: bool) -> str:
     published, agrees = row.get(f"{name}_published"), row.get(f"{name}_agrees")
     if published is None or agrees is None:
         return ""
-    return " ✓" if agrees else f" ✗ {number(published, bounded)}"
+    return " ✓" if agrees else f" ✗ {format_number(published, bounded)}"

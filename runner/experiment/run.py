@@ -40,7 +40,7 @@ def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, repo
         rows = load(plan, record)
         frame = ask(plan, rows, record)
         rehearse(plan, frame, ledger)
-        beside = tracking.beside(plan.config.tracking)
+        beside = tracking.warm_up_in_background(plan.config.tracking)
         with model.responder(plan, frame, ledger, record, report, spending) as responder, beside:
             frame = answer(responder, frame, ledger, advance, spending.answering(responder, frame))
         frame = likely(plan, frame)

@@ -1,7 +1,7 @@
-"""Agreement beyond chance: Cohen's kappa of two, Krippendorff's alpha of several annotators.
+"""Agreement beyond chance: Cohen's kappa of two annotators, Krippendorff's alpha of several.
 
-Alpha's formula is written out here: intervals need it for a thousand resamples at once, and the maintained
-package for it (``krippendorff``, GPL) serves as the independent check in the tests.
+The formula of alpha is implemented here, because intervals need it for a thousand resamples at once. The
+package ``krippendorff`` (GPL) is the independent check in the tests.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
-from runner.metrics.base import Metric, column, defined
-from runner.metrics.bootstrap import Floats, intervals, tally
-from runner.metrics.confusion import codes, labels_of, ratio
-from runner.metrics.rating import check_scale, farthest
+from runner.metrics.base import Metric, get_column, nan_to_none
+from runner.metrics.bootstrap import Floats, bootstrap_intervals, tally
+from runner.metrics.confusion import collect_labels, divide, encode_labels
+from runner.metrics.rating import check_scale, find_farthest
 
 
 @dataclass(kw_only=True)
 class CohenKappa(Metric):
     """Cohen's kappa (Cohen 1960), plain or weighted (Cohen 1968); ``sklearn.metrics.cohen_kappa_score``.
 
-    ``weights`` null: labels agree or do not. ``linear`` and ``quadratic``: they disagree by their distance,
-    or its square; labels must then be whole numbers, and the distance is their difference (so a rating
-    that nobody gave does not bring its neighbours closer).
+    ``weights`` null: labels agree or do not. ``linear`` and ``quadratic``: labels disagree by their
+    difference, or by its square. They must then be whole numbers. A rating that nobody gave counts in the
+    difference of its neighbours.
 
-    Strict: an unparsed prediction is a label of its own that agrees with nothing; if weighted, it counts as
-    the end of the scale (``minimum``, ``maximum``) farther from the target, and without a scale there is
-    no strict value if any row is unparsed. Undefined (None) where both give one and the same label always.
+    Strict: an unparsed prediction is a label of its own that agrees with nothing. With weights it counts as
+    the end of the scale (``minimum``, ``maximum``) that is farther from the target; without a scale there is
+    no strict value if any row is unparsed. Undefined (None) if both always give the same label.
     """
 
     weights: Literal["linear", "quadratic"] | None = None
@@ -53,71 +53,73 @@ class CohenKappa(Metric):
         parsed = pairs["prediction"].is_not_null()
         if not self.weights:
             return pairs.select("target", "prediction", parsed=parsed)
-        if not pairs["target"].dtype.is_numeric() or not _whole(pairs):
+        if not pairs["target"].dtype.is_numeric() or not _are_whole(pairs):
             raise DataError(f"metric {self.name}: weights need labels that are whole numbers")
-        filled = pairs["prediction"].fill_null(farthest(pairs["target"], self.minimum, self.maximum))
+        filled = pairs["prediction"].fill_null(find_farthest(pairs["target"], self.minimum, self.maximum))
         return pairs.select(pl.col("target").cast(pl.Int64), prediction=filled.cast(pl.Int64), parsed=parsed)
 
     def value(self, cells: pl.DataFrame, counts: Floats) -> float | None:
         from sklearn.metrics import cohen_kappa_score
 
-        one, other, labels = self._codes(cells)
+        one, other, labels = self._encode(cells)
         if one is None or len(np.union1d(one, other)) < 2:
             return None
-        if len(labels) > 500:  # scikit-learn would fill a matrix of all labels by all labels
+        if len(labels) > 500:  # scikit-learn would make a dense matrix of all labels by all labels
             return super().value(cells, counts)
         kappa = cohen_kappa_score(one, other, labels=labels, weights=self.weights, sample_weight=counts)
-        return defined(float(kappa))
+        return nan_to_none(float(kappa))
 
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
-        one, other, labels = self._codes(cells)
+        one, other, labels = self._encode(cells)
         if one is None:
             return np.full(len(counts), np.nan)
-        return kappas(one, other, counts, len(labels), self.weights)
+        return compute_kappas(one, other, counts, len(labels), self.weights)
 
-    def _codes(self, cells: pl.DataFrame) -> tuple[Any, Any, range]:
-        """Targets and predictions as codes; None where there is no strict value."""
-        labels = labels_of(cells)
+    def _encode(self, cells: pl.DataFrame) -> tuple[Any, Any, range]:
+        """Targets and predictions as codes, and their range; None if there is no strict value."""
+        labels = collect_labels(cells)
         if self.weights and cells["prediction"].has_nulls():
             return None, None, range(0)
         if self.weights:
             labels = list(range(labels[0], labels[-1] + 1))
-        one, other = codes(labels, cells["target"]), codes(labels, cells["prediction"])
+        one, other = encode_labels(labels, cells["target"]), encode_labels(labels, cells["prediction"])
         unparsed = other < 0
         other[unparsed] = len(labels)
         return one, other, range(len(labels) + int(unparsed.any()))
 
 
-def _whole(pairs: pl.DataFrame) -> bool:
+def _are_whole(pairs: pl.DataFrame) -> bool:
     return all((c.drop_nulls() % 1 == 0).all() for c in (pairs["target"], pairs["prediction"]))
 
 
-def distances(size: int, weights: str | None) -> Floats:
-    """How much two labels disagree, by their places."""
+def disagreement_weights(size: int, weights: str | None) -> Floats:
+    """How much each two of ``size`` labels disagree, by their places: (size, size)."""
     place = np.arange(size, dtype=float)
-    apart = np.abs(place[:, None] - place[None, :])
-    return {None: (apart > 0).astype(float), "linear": apart, "quadratic": apart**2}[weights]
+    distance = np.abs(place[:, None] - place[None, :])
+    return {None: (distance > 0).astype(float), "linear": distance, "quadratic": distance**2}[weights]
 
 
-def kappas(one: NDArray[Any], other: NDArray[Any], counts: Floats, size: int, weights: str | None) -> Floats:
+def compute_kappas(
+    one: NDArray[Any], other: NDArray[Any], counts: Floats, size: int, weights: str | None
+) -> Floats:
     """Kappa for each resample: 1 - observed / expected disagreement.
 
-    ``one`` and ``other`` are label codes below ``size`` per cell, ``counts`` (resamples, cells).
+    ``one`` and ``other`` are one code below ``size`` per cell; ``counts`` has shape (resamples, cells).
     """
     n = counts.sum(axis=1)
-    given, meant = counts @ _members(one, size), counts @ _members(other, size)
+    given, meant = counts @ _one_hot_encode(one, size), counts @ _one_hot_encode(other, size)
     if weights is None:
         observed = counts @ (one != other)
         expected = n * n - (given * meant).sum(axis=1)
     else:
-        apart = distances(size, weights)
-        observed = counts @ apart[one, other]
-        expected = ((given @ apart) * meant).sum(axis=1)
-    return 1 - ratio(observed * n, expected)
+        distance = disagreement_weights(size, weights)
+        observed = counts @ distance[one, other]
+        expected = ((given @ distance) * meant).sum(axis=1)
+    return 1 - divide(observed * n, expected)
 
 
-def _members(codes: NDArray[Any], size: int) -> Any:
-    """Sparse matrix from cells to labels."""
+def _one_hot_encode(codes: NDArray[Any], size: int) -> Any:
+    """Sparse matrix of shape (cells, labels) with a 1 for the label of each cell."""
     from scipy.sparse import csr_array
 
     return csr_array((np.ones(len(codes)), (np.arange(len(codes)), codes)), shape=(len(codes), size))
@@ -130,15 +132,15 @@ LEVELS = ("nominal", "ordinal", "interval")
 class KrippendorffAlpha:
     """Krippendorff's alpha (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability").
 
-    1 minus observed over expected disagreement, from the coincidences of values within a row.
+    1 - observed / expected disagreement, from the coincidences of values within a row.
 
-    annotators   columns of one annotator each, or one column of lists; null is a missing value, and rows
-                 with fewer than two values do not count. A model's prediction may be one of them.
-    level        ``nominal``, ``ordinal`` (values in their order) or ``interval`` (values are numbers)
+    annotators   one column per annotator, or one column of lists; null is a missing value, and rows with
+                 fewer than two values do not count. A model's prediction may be one of the columns.
+    level        ``nominal``, ``ordinal`` (values have an order) or ``interval`` (values are numbers)
     labels       the order of text values, for ``ordinal``
 
-    Gives one score, ``name``; there is no strict reading, since missing values are part of the formula.
-    Undefined (None) where all values are the same.
+    Gives one score, ``name``. There is no strict reading, since the formula itself handles missing values.
+    Undefined (None) if all values are the same.
     """
 
     annotators: Sequence[str] | str
@@ -155,29 +157,29 @@ class KrippendorffAlpha:
             raise ConfigError(f"metric {self.name}: level {self.level!r}{suggest(self.level, LEVELS)}")
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
-        ratings = ratings_of(frame, self.annotators, self.name)
+        ratings = collect_ratings(frame, self.annotators, self.name)
         used = pl.Series(ratings.select(pl.sum_horizontal(pl.all().is_not_null())).to_series() >= 2)
-        values = self._values(ratings.filter(used))
-        groups = column(frame, self.group, self.name).filter(used) if self.group else None
+        values = self._list_values(ratings.filter(used))
+        groups = get_column(frame, self.group, self.name).filter(used) if self.group else None
         sample = tally(
             ratings.filter(used).select(pl.all().replace_strict(values, range(len(values)))), groups
         )
         if len(values) < 2:
             return {self.name: Score(None, n=int(sample.counts.sum()))}
-        pairs = coincidences(sample.cells, len(values))
+        pairs = count_coincidences(sample.cells, len(values))
         numbers = np.array(values, dtype=float) if self.level == "interval" else None
-        bounds = intervals(
+        bounds = bootstrap_intervals(
             sample,
-            [lambda counts: alphas(counts @ pairs, self.level, numbers)],
+            [lambda counts: compute_alphas(counts @ pairs, self.level, numbers)],
             self.confidence,
             self.resamples,
             self.seed,
         )[0]
-        alpha = float(alphas(sample.counts[None, :] @ pairs, self.level, numbers)[0])
-        return {self.name: Score(defined(alpha), bounds[0], bounds[1], int(sample.counts.sum()))}
+        alpha = float(compute_alphas(sample.counts[None, :] @ pairs, self.level, numbers)[0])
+        return {self.name: Score(nan_to_none(alpha), bounds[0], bounds[1], int(sample.counts.sum()))}
 
-    def _values(self, ratings: pl.DataFrame) -> list[Any]:
-        """The values in use, in order."""
+    def _list_values(self, ratings: pl.DataFrame) -> list[Any]:
+        """The values that occur, in their order."""
         found = pl.concat([c.rename("value") for c in ratings.iter_columns()]).drop_nulls().unique().sort()
         numeric = found.dtype.is_numeric() or found.is_empty()
         if self.level == "interval" and not numeric:
@@ -192,16 +194,16 @@ class KrippendorffAlpha:
         return [label for label in self.labels if label in set(found.to_list())]
 
 
-def ratings_of(frame: pl.DataFrame, annotators: Sequence[str] | str, metric: str) -> pl.DataFrame:
-    """One column per annotator, all of one type, from columns or from one column of lists."""
+def collect_ratings(frame: pl.DataFrame, annotators: Sequence[str] | str, metric: str) -> pl.DataFrame:
+    """One column per annotator, all of one type, from several columns or from one column of lists."""
     if isinstance(annotators, str):
-        lists = column(frame, annotators, metric)
+        lists = get_column(frame, annotators, metric)
         if not isinstance(lists.dtype, pl.List):
             raise DataError(f"metric {metric}: column {annotators!r} is {lists.dtype}, not a list")
         width = max(lists.list.len().drop_nulls().to_list(), default=0)
         parts = [lists.list.get(place, null_on_oob=True).alias(str(place)) for place in range(width)]
         return pl.DataFrame(parts)
-    parts = [column(frame, name, metric) for name in annotators]
+    parts = [get_column(frame, name, metric) for name in annotators]
     if len({part.dtype for part in parts if part.dtype != pl.Null}) > 1:
         kinds = ", ".join(f"{part.name} {part.dtype}" for part in parts)
         if not all(part.dtype.is_numeric() for part in parts):
@@ -210,10 +212,10 @@ def ratings_of(frame: pl.DataFrame, annotators: Sequence[str] | str, metric: str
     return pl.DataFrame(parts)
 
 
-def coincidences(cells: pl.DataFrame, size: int) -> Any:
-    """Per cell the pairs of values within its row, each row weighing as many as it has values.
+def count_coincidences(cells: pl.DataFrame, size: int) -> Any:
+    """The coincidence matrix of each cell, flattened: sparse, of shape (cells, size · size).
 
-    Sparse, of shape (cells, size · size): the coincidence matrices flattened.
+    It holds the pairs of values within a row; a row with m values has a total weight of m.
     """
     from scipy.sparse import csr_array
 
@@ -230,24 +232,24 @@ def coincidences(cells: pl.DataFrame, size: int) -> Any:
     return csr_array(matrix, shape=(len(codes), size * size))
 
 
-def alphas(pairs: Floats, level: str, numbers: Floats | None = None) -> Floats:
+def compute_alphas(pairs: Floats, level: str, numbers: Floats | None = None) -> Floats:
     """Alpha for flattened coincidence matrices of shape (resamples, size · size)."""
     size = round(pairs.shape[1] ** 0.5)
     pairs = np.asarray(pairs).reshape(-1, size, size)
     totals = pairs.sum(axis=2)
-    apart = _apart(totals, level, numbers)
-    observed = (pairs * apart).sum(axis=(1, 2))
-    expected = np.einsum("rc,rck,rk->r", totals, np.broadcast_to(apart, pairs.shape), totals)
-    return 1 - ratio(observed * (totals.sum(axis=1) - 1), expected)
+    distance = _square_differences(totals, level, numbers)
+    observed = (pairs * distance).sum(axis=(1, 2))
+    expected = np.einsum("rc,rck,rk->r", totals, np.broadcast_to(distance, pairs.shape), totals)
+    return 1 - divide(observed * (totals.sum(axis=1) - 1), expected)
 
 
-def _apart(totals: Floats, level: str, numbers: Floats | None) -> Floats:
-    """The squared difference of each two values; for ordinal it depends on how often values are used."""
+def _square_differences(totals: Floats, level: str, numbers: Floats | None) -> Floats:
+    """The squared difference of each two values; for ordinal it depends on how often values occur."""
     size = totals.shape[1]
     if level == "nominal":
-        return distances(size, None)[None]
+        return disagreement_weights(size, None)[None]
     if level == "interval" and numbers is not None:
         return (numbers[:, None] - numbers[None, :])[None] ** 2
-    # ordinal: all values from c to k, with c and k themselves counting half
+    # ordinal: how often the values from c to k occur; c and k themselves count half
     middle = totals.cumsum(axis=1) - totals / 2
     return np.asarray((middle[:, :, None] - middle[:, None, :]) ** 2)

@@ -1,4 +1,4 @@
-"""What all metrics share: columns, the two readings (strict and parsed), intervals."""
+"""What all metrics share: columns, the two readings (strict and parsed), row scores, intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
-from runner.metrics.bootstrap import Bounds, Floats, Statistic, Tally, around, exact, intervals, tally
+from runner.metrics.bootstrap import (
+    Bounds,
+    Floats,
+    Statistic,
+    Tally,
+    bootstrap_intervals,
+    clopper_pearson,
+    shift_bounds,
+    tally,
+)
 
 RowKind = Literal["right", "value"]
 """What the score of a single row says: right (1) or wrong (0), or any other number."""
@@ -22,10 +31,11 @@ RowKind = Literal["right", "value"]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number over counted cells: exactly, and for many resamples at once.
+    """One number over counted cells.
 
-    ``value`` takes cells and their counts; ``values`` takes counts of shape (resamples, cells) and gives
-    NaN where undefined. ``proportion`` says that it is a share, so that 0 and 1 have exact bounds.
+    value        takes cells and their counts of shape (cells,); None where undefined
+    values       takes cells and counts of shape (resamples, cells), gives (resamples,); NaN where undefined
+    proportion   whether it is a share of rows; 0 and 1 then have exact bounds
     """
 
     value: Callable[[pl.DataFrame, Floats], float | None]
@@ -38,12 +48,13 @@ class Metric(ABC):
     """A number over rows, with its interval: ``metric(frame) -> {name: Score, name_parsed: Score}``.
 
     ``name`` is strict: a row whose prediction is null (not answered, or not parsed) counts as wrong.
-    ``name_parsed`` leaves such rows out. Where a value is not defined it is None.
+    ``name_parsed`` leaves such rows out. A value that is not defined is None.
 
     prediction, target   the columns to compare; ``expected`` is a constant in place of the target
-    group                column of what is drawn at random for the interval (a document); null: rows
-    per                  column of a document, system, …: the value is the mean of the values of each, those
-                         where it is undefined left out and counted in ``name_skipped``
+    group                column of the unit that is drawn at random for the interval, such as a document;
+                         null: rows are drawn
+    per                  column of a document, a system, …: the value is the mean of its values; those where
+                         it is undefined are left out and counted in ``name_skipped``
     confidence, resamples, seed   of the bootstrap (percentile method)
     """
 
@@ -60,11 +71,11 @@ class Metric(ABC):
     default_name: ClassVar[str]
     proportion: ClassVar[bool] = False
     best: ClassVar[float | None] = None
-    """The score of a row that could not be better; None where there is none, or it is not known."""
+    """The best score that a row can have; None if there is none or it is not known."""
 
     @property
     def row_kind(self) -> RowKind | None:
-        """What ``score_rows(frame)`` gives; None for a metric that only many rows together have."""
+        """What ``score_rows(frame)`` gives; None if a single row has no value of this metric."""
         return None
 
     def __post_init__(self) -> None:
@@ -77,63 +88,63 @@ class Metric(ABC):
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         pairs = self.pairs(frame)
         if self.per:
-            return self._averaged(pairs)
+            return self._average_groups(pairs)
         sample = tally(self.cells(pairs), pairs["group"] if self.group else None)
-        parsed = parsed_cells(sample.cells)
-        strict = self._scores(sample, np.ones(len(parsed), dtype=bool))
-        some = strict if parsed.all() and len(parsed) else self._scores(sample, parsed)
+        parsed = is_parsed(sample.cells)
+        strict = self._score_all(sample, np.ones(len(parsed), dtype=bool))
+        some = strict if parsed.all() and len(parsed) else self._score_all(sample, parsed)
         return {f"{self.name}{suffix}": score for suffix, score in strict.items()} | {
             f"{self.name}{suffix}_parsed": score for suffix, score in some.items()
         }
 
     @abstractmethod
     def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        """What the metric needs of each row: columns of few distinct values, ``parsed`` among them."""
+        """What the metric needs of each row: a column ``parsed`` and others with few distinct values."""
 
     @abstractmethod
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
-        """The metric for many counts of the same cells: (resamples, cells) to (resamples,)."""
+        """The metric for each resample: counts of shape (resamples, cells) to (resamples,)."""
 
     def value(self, cells: pl.DataFrame, counts: Floats) -> float | None:
         """The metric itself for counts of shape (cells,)."""
-        return defined(float(self.values(cells, counts[None, :])[0]))
+        return nan_to_none(float(self.values(cells, counts[None, :])[0]))
 
     def measures(self) -> dict[str, Measure]:
-        """What is measured, by the ending of its name; most metrics measure one thing."""
+        """What is measured, by the suffix of its name; most metrics measure one thing."""
         return {"": Measure(self.value, self.values, self.proportion)}
 
     def pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Columns ``prediction``, ``target`` and, if wanted, ``group``; every row must have a gold value."""
-        self.check_filled(frame, self._read_target(frame))
+        self.check_targets(frame, self._read_target(frame))
         return self.read_pairs(frame)
 
     def _read_target(self, frame: pl.DataFrame) -> pl.Series:
         if self.expected is None:
-            return column(frame, self.target, self.name)
+            return get_column(frame, self.target, self.name)
         return pl.repeat(self.expected, frame.height, eager=True).alias("expected")
 
     def read_pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The same columns, in which gold values may be missing."""
-        prediction = column(frame, self.prediction, self.name)
-        prediction, target = self.comparable(prediction, self._read_target(frame))
+        prediction = get_column(frame, self.prediction, self.name)
+        prediction, target = self.align_types(prediction, self._read_target(frame))
         columns = {"prediction": prediction, "target": target}
         if grouping := self.per or self.group:
-            columns["group"] = column(frame, grouping, self.name)
+            columns["group"] = get_column(frame, grouping, self.name)
         return pl.DataFrame(columns)
 
-    def comparable(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
+    def align_types(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
         """Both columns in one type, or :class:`DataError`."""
-        return comparable(prediction, target, self.name)
+        return align_types(prediction, target, self.name)
 
-    def check_filled(self, frame: pl.DataFrame, target: pl.Series) -> None:
-        """Refuse rows without a gold value: they can be neither right nor wrong."""
-        refuse_empty(frame, target, self.name)
+    def check_targets(self, frame: pl.DataFrame, target: pl.Series) -> None:
+        """Refuse rows without a gold value, which can be neither right nor wrong."""
+        require_values(frame, target, self.name)
 
-    def _scores(self, sample: Tally, keep: NDArray[np.bool_]) -> dict[str, Score]:
-        """Every measure over the cells to keep, all with the same resamples."""
+    def _score_all(self, sample: Tally, keep: NDArray[np.bool_]) -> dict[str, Score]:
+        """Every measure over the cells to keep, with the same resamples for all."""
         cells, measures = sample.cells.filter(keep), self.measures()
-        statistics = [partial(_kept, measure, cells, keep) for measure in measures.values()]
-        bounds = intervals(sample, statistics, self.confidence, self.resamples, self.seed)
+        statistics = [partial(_measure_resamples, measure, cells, keep) for measure in measures.values()]
+        bounds = bootstrap_intervals(sample, statistics, self.confidence, self.resamples, self.seed)
         return {
             suffix: self._score(measure, cells, sample.counts[keep], sample.units, bound)
             for (suffix, measure), bound in zip(measures.items(), bounds, strict=True)
@@ -147,51 +158,53 @@ class Metric(ABC):
         if value is None:
             return Score(None, n=n)
         if measure.proportion and bounds[0] is None and value in (0.0, 1.0):
-            # rows of a group vary together, so no more than the number of groups is certain
-            bounds = exact(value, min(n, units), self.confidence)
-        low, high = around(value, bounds)
+            # rows of a group vary together, so there are no more independent units than groups
+            bounds = clopper_pearson(value, min(n, units), self.confidence)
+        low, high = shift_bounds(value, bounds)
         return Score(value, low, high, n)
 
-    def _averaged(self, pairs: pl.DataFrame) -> dict[str, Score]:
-        """The mean over groups, which are drawn at random for the interval."""
+    def _average_groups(self, pairs: pl.DataFrame) -> dict[str, Score]:
+        """The mean over groups; groups are drawn at random for the interval."""
         groups = [tally(self.cells(group)) for _, group in pairs.group_by("group", maintain_order=True)]
         scores: dict[str, Score] = {}
         for suffix, measure in self.measures().items():
             name = f"{self.name}{suffix}"
-            strict, some = zip(*(_readings(measure, group) for group in groups), strict=True)
+            strict, some = zip(*(_measure_group(measure, group) for group in groups), strict=True)
             lost = any(
-                s is None and not parsed_cells(g.cells).all() for s, g in zip(strict, groups, strict=True)
+                s is None and not is_parsed(g.cells).all() for s, g in zip(strict, groups, strict=True)
             )
-            scores[name] = Score(None, n=len(groups)) if lost else self._mean(strict)
-            scores[f"{name}_parsed"] = self._mean(some)
+            scores[name] = Score(None, n=len(groups)) if lost else self._average(strict)
+            scores[f"{name}_parsed"] = self._average(some)
             scores[f"{name}_skipped"] = Score(float(some.count(None)), n=len(groups))
         return scores
 
-    def _mean(self, each: Sequence[float | None]) -> Score:
+    def _average(self, each: Sequence[float | None]) -> Score:
         means = tally(pl.DataFrame({"value": pl.Series(each, dtype=pl.Float64).drop_nulls()}))
         if not means.counts.size:
             return Score(None)
         values = means.cells["value"].to_numpy()
         average: Statistic = lambda block: block @ values / block.sum(axis=1)  # noqa: E731
-        low, high = intervals(means, [average], self.confidence, self.resamples, self.seed)[0]
+        low, high = bootstrap_intervals(means, [average], self.confidence, self.resamples, self.seed)[0]
         return Score(float(np.average(values, weights=means.counts)), low, high, means.units)
 
 
-def _kept(measure: Measure, cells: pl.DataFrame, keep: NDArray[np.bool_], counts: Floats) -> Floats:
+def _measure_resamples(
+    measure: Measure, cells: pl.DataFrame, keep: NDArray[np.bool_], counts: Floats
+) -> Floats:
     if cells.is_empty():
         return np.full(len(counts), np.nan)
     return measure.values(cells, counts if keep.all() else counts[:, keep])
 
 
-def parsed_cells(cells: pl.DataFrame) -> NDArray[np.bool_]:
-    """Which cells have a prediction."""
+def is_parsed(cells: pl.DataFrame) -> NDArray[np.bool_]:
+    """A mask of the cells that have a prediction."""
     return cells["parsed"].to_numpy().astype(bool)
 
 
-def _readings(measure: Measure, group: Tally) -> tuple[float | None, float | None]:
+def _measure_group(measure: Measure, group: Tally) -> tuple[float | None, float | None]:
     """The value in one group, strict and parsed; None where undefined."""
     strict = measure.value(group.cells, group.counts)
-    keep = parsed_cells(group.cells)
+    keep = is_parsed(group.cells)
     if keep.all():
         return strict, strict
     return strict, measure.value(group.cells.filter(keep), group.counts[keep]) if keep.any() else None
@@ -212,7 +225,7 @@ class RowMetric(Metric):
         """One number per row; only rows with a prediction are given."""
 
     def unparsed(self, pairs: pl.DataFrame) -> pl.Series:
-        """The score of rows without a prediction, or nulls where there is no strict value."""
+        """The score of rows without a prediction; nulls if there is no strict value."""
         return pl.repeat(self.worst, pairs.height, dtype=pl.Float64, eager=True)
 
     def score_rows(self, frame: pl.DataFrame) -> pl.Series:
@@ -235,36 +248,36 @@ class RowMetric(Metric):
             return counts @ cells["score"].to_numpy() / counts.sum(axis=1)  # type: ignore[no-any-return]
 
 
-def defined(value: float) -> float | None:
-    """The value, or None for NaN."""
+def nan_to_none(value: float) -> float | None:
+    """The value, or None if it is NaN."""
     return None if np.isnan(value) else value
 
 
-def column(frame: pl.DataFrame, name: str, metric: str) -> pl.Series:
-    """A column by name; a wrong name is an error with the nearest right one."""
+def get_column(frame: pl.DataFrame, name: str, metric: str) -> pl.Series:
+    """A column by name. Raises :class:`DataError` with the nearest name if there is none."""
     if name not in frame.columns:
         raise DataError(f"metric {metric}: the rows have no column {name!r}{suggest(name, frame.columns)}")
     return frame[name]
 
 
-def refuse_empty(frame: pl.DataFrame, target: pl.Series, metric: str) -> None:
+def require_values(frame: pl.DataFrame, target: pl.Series, metric: str) -> None:
     """Raise :class:`DataError` naming the rows without a gold value."""
     empty = target.is_null().arg_true().to_list()
     if empty:
         raise DataError(
             f"metric {metric}: column {target.name!r} has no value in {len(empty)} rows "
-            f"({row_names(frame, empty)}); filter them in dataset.steps"
+            f"({name_rows(frame, empty)}); filter them in dataset.steps"
         )
 
 
-def row_names(frame: pl.DataFrame, rows: list[int], most: int = 5) -> str:
-    """The first few rows by ``id``, else by number from 0."""
+def name_rows(frame: pl.DataFrame, rows: list[int], most: int = 5) -> str:
+    """The first few rows by their ``id``, or by their number from 0."""
     names = [str(frame["id"][row]) if "id" in frame.columns else str(row) for row in rows[:most]]
     return ", ".join(names) + (f" and {len(rows) - most} more" if len(rows) > most else "")
 
 
-def comparable(one: pl.Series, other: pl.Series, metric: str) -> tuple[pl.Series, pl.Series]:
-    """Both columns in one type. Numbers compare with numbers, anything else only with its own kind."""
+def align_types(one: pl.Series, other: pl.Series, metric: str) -> tuple[pl.Series, pl.Series]:
+    """Both columns in one type: numbers compare with numbers, other values only with their own type."""
     one, other = (s.cast(pl.String) if s.dtype in (pl.Categorical, pl.Enum) else s for s in (one, other))
     if one.dtype == pl.Null:
         one = one.cast(other.dtype)

@@ -1,8 +1,8 @@
 """Bootstrap intervals, fast because rows are counted before they are resampled.
 
-Rows that look alike to a metric (the same gold label and the same prediction) are one *cell*. Drawing n
-rows with replacement is drawing cell counts from a multinomial distribution, so a resample of 100,000 rows
-costs as much as the metric has cells. By group, whole groups are drawn and their cell counts added.
+Rows that are equal to a metric (the same gold label and the same prediction) form one *cell*. To draw n rows
+with replacement is to draw the counts of the cells from a multinomial distribution. So a resample of 100,000
+rows costs no more than the metric has cells. With groups, whole groups are drawn and their counts added.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ Bounds = tuple[float, float] | tuple[None, None]
 """Low and high end, or none."""
 
 _BLOCK = 4_000_000
-"""Numbers held at a time: 32 MB."""
+"""How many numbers are in memory at a time: 32 MB."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Counted rows: ``counts`` per cell, and per group and cell (sparse, one row per group) if grouped."""
+    """Counted rows. ``counts`` has one number per cell.
+
+    ``groups`` is a sparse matrix of shape (groups, cells), or None without groups.
+    """
 
     cells: pl.DataFrame
     counts: Floats
@@ -36,21 +39,21 @@ class Tally:
 
     @property
     def units(self) -> int:
-        """How many things are drawn at random: groups, else rows."""
+        """How many units are drawn at random: groups, or rows without groups."""
         return int(self.counts.sum()) if self.groups is None else int(self.groups.shape[0])
 
 
 def tally(rows: pl.DataFrame, groups: pl.Series | None = None) -> Tally:
-    """Count equal rows. Cells are sorted, so the order of the rows changes no interval."""
+    """Count equal rows. Cells are sorted, so an interval does not depend on the order of the rows."""
     names = rows.columns
     cells = rows.group_by(names).len("_count").sort(names, nulls_last=True)
     counts = cells["_count"].to_numpy().astype(np.float64)
     if groups is None:
         return Tally(cells.drop("_count"), counts)
-    return Tally(cells.drop("_count"), counts, _by_group(rows, groups, cells))
+    return Tally(cells.drop("_count"), counts, _count_by_group(rows, groups, cells))
 
 
-def _by_group(rows: pl.DataFrame, groups: pl.Series, cells: pl.DataFrame) -> Any:
+def _count_by_group(rows: pl.DataFrame, groups: pl.Series, cells: pl.DataFrame) -> Any:
     from scipy.sparse import csr_array
 
     numbered = cells.drop("_count").with_row_index("_cell")
@@ -61,7 +64,7 @@ def _by_group(rows: pl.DataFrame, groups: pl.Series, cells: pl.DataFrame) -> Any
     return csr_array((np.ones(len(group)), (group, cell.to_numpy())), shape=shape)
 
 
-def draws(sample: Tally, resamples: int, seed: int) -> Iterator[Floats]:
+def draw_resamples(sample: Tally, resamples: int, seed: int) -> Iterator[Floats]:
     """Cell counts of bootstrap resamples, in blocks of shape (some resamples, cells)."""
     random = np.random.default_rng(seed)
     units = sample.units
@@ -69,17 +72,17 @@ def draws(sample: Tally, resamples: int, seed: int) -> Iterator[Floats]:
     for start in range(0, resamples, size):
         some = min(size, resamples - start)
         if sample.groups is None:
-            yield _multinomial(random, sample.counts, some)
+            yield _draw_multinomial(random, sample.counts, some)
         else:
-            yield _multinomial(random, np.ones(units), some) @ sample.groups
+            yield _draw_multinomial(random, np.ones(units), some) @ sample.groups
 
 
-def _multinomial(random: np.random.Generator, counts: Floats, resamples: int) -> Floats:
-    """Counts of n draws with replacement, n = sum of ``counts``, for each resample."""
+def _draw_multinomial(random: np.random.Generator, counts: Floats, resamples: int) -> Floats:
+    """Counts of n draws with replacement for each resample; n is the sum of ``counts``."""
     n, cells = int(counts.sum()), len(counts)
     if cells * 8 < n or n < 200:
         return random.multinomial(n, counts / n, size=resamples).astype(np.float64)
-    # with about as many cells as rows, drawing rows is several times faster than a binomial per cell
+    # with almost as many cells as rows, it is several times faster to draw rows than a binomial per cell
     cell_of_row = None if cells == n else np.repeat(np.arange(cells), counts.astype(np.int64))
     drawn = np.empty((resamples, cells))
     for row in drawn:
@@ -88,22 +91,24 @@ def _multinomial(random: np.random.Generator, counts: Floats, resamples: int) ->
     return drawn
 
 
-def intervals(
+def bootstrap_intervals(
     sample: Tally, statistics: Sequence[Statistic], confidence: float, resamples: int, seed: int
 ) -> list[Bounds]:
     """Percentile intervals of several statistics over the same resamples.
 
-    Resamples in which a statistic is undefined are left out; if that is half of them or more, or if all
-    give one value (an interval of no width says nothing), there is no interval.
+    A resample in which a statistic is undefined is left out. There is no interval if half of them or more
+    are undefined, or if all give the same value: an interval of no width says nothing.
     """
     if sample.units < 2 or resamples < 1:
         return [(None, None) for _ in statistics]
-    blocks = [[statistic(block) for statistic in statistics] for block in draws(sample, resamples, seed)]
-    return [percentiles(np.concatenate(values), confidence) for values in zip(*blocks, strict=True)]
+    blocks = [
+        [statistic(block) for statistic in statistics] for block in draw_resamples(sample, resamples, seed)
+    ]
+    return [percentile_interval(np.concatenate(values), confidence) for values in zip(*blocks, strict=True)]
 
 
-def percentiles(values: Floats, confidence: float) -> Bounds:
-    """The central part of the defined values, or (None, None) where that is meaningless."""
+def percentile_interval(values: Floats, confidence: float) -> Bounds:
+    """The central part of the defined values; (None, None) if too few are defined or all are equal."""
     defined = values[np.isfinite(values)]
     if 2 * len(defined) <= len(values) or np.ptp(defined) < 1e-12:
         return None, None
@@ -111,11 +116,11 @@ def percentiles(values: Floats, confidence: float) -> Bounds:
     return float(low), float(high)
 
 
-def around(value: float, bounds: Bounds) -> Bounds:
-    """The interval, moved to lie around the value where resampling has moved it off the value.
+def shift_bounds(value: float, bounds: Bounds) -> Bounds:
+    """Center the interval on the value if the value lies outside it.
 
-    Repeated rows push some statistics to one side (an average over very many rare classes, for instance);
-    the width is still right, the place is not.
+    Repeated rows push some statistics to one side, such as an average over very many rare classes. The width
+    of such an interval is right, its place is not.
     """
     low, high = bounds
     if low is None or high is None or low <= value <= high:
@@ -123,8 +128,8 @@ def around(value: float, bounds: Bounds) -> Bounds:
     return value - (high - low) / 2, value + (high - low) / 2
 
 
-def exact(value: float, n: int, confidence: float) -> tuple[float, float]:
-    """Clopper-Pearson bounds of a proportion (scipy), for where resampling shows no variation: 0 and 1."""
+def clopper_pearson(value: float, n: int, confidence: float) -> tuple[float, float]:
+    """Clopper-Pearson bounds of a proportion (SciPy), for 0 and 1, where resamples do not vary."""
     from scipy.stats import binomtest
 
     bounds = binomtest(round(value * n), n).proportion_ci(confidence, method="exact")

@@ -1,7 +1,7 @@
-"""Metrics over labels. scikit-learn computes the values; the intervals use the same formulas vectorised.
+"""Metrics over labels. scikit-learn computes the values; the intervals use the same formulas, vectorised.
 
-An unparsed prediction belongs to no class: a positive target is then missed, a negative one is neither a
-true negative nor a false positive, and no class counts it as predicted.
+An unparsed prediction belongs to no class. A positive target is then missed, a negative target is neither a
+true negative nor a false positive, and no class counts the row as predicted.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, suggest
-from runner.metrics.base import Metric, RowMetric, defined
+from runner.metrics.base import Metric, RowMetric, nan_to_none
 from runner.metrics.bootstrap import Floats
-from runner.metrics.confusion import ClassCounts, class_counts, codes, labels_of, ratio
+from runner.metrics.confusion import ClassCounts, collect_labels, count_classes, divide, encode_labels
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class Share(Accuracy):
 
 @dataclass(kw_only=True)
 class LabelMetric(Metric):
-    """A metric that follows from how often each label was predicted for each target."""
+    """A metric that is computed from how often each label was predicted for each target."""
 
     def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
         parsed = pairs["prediction"].is_not_null()
@@ -60,17 +60,17 @@ class BalancedAccuracy(LabelMetric):
     def value(self, cells: pl.DataFrame, counts: Floats) -> float | None:
         from sklearn.metrics import recall_score
 
-        labels = labels_of(cells)
-        gold, predicted = codes(labels, cells["target"]), codes(labels, cells["prediction"])
+        labels = collect_labels(cells)
+        gold, predicted = encode_labels(labels, cells["target"]), encode_labels(labels, cells["prediction"])
         return float(
             recall_score(gold, predicted, labels=np.unique(gold), average="macro", sample_weight=counts)
         )
 
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
-        classes = class_counts(cells, counts, labels_of(cells))
+        classes = count_classes(cells, counts, collect_labels(cells))
         present = classes.gold > 0
-        recall = ratio(classes.hits, classes.gold)
-        return ratio(np.where(present, recall, 0).sum(axis=1), present.sum(axis=1))
+        recall = divide(classes.hits, classes.gold)
+        return divide(np.where(present, recall, 0).sum(axis=1), present.sum(axis=1))
 
 
 @dataclass(kw_only=True)
@@ -81,8 +81,8 @@ class _Averaged(LabelMetric):
               ``weighted``: mean weighted by how many targets each class has
     positive  the label that counts as positive, in ``binary``
 
-    In the averages a class that was never predicted (precision) or never a target (recall) counts 0, as in
-    scikit-learn. In ``binary`` such a value is None.
+    In the averages a class that was never predicted (precision) or was never a target (recall) counts as 0,
+    as in scikit-learn. In ``binary`` such a value is None.
     """
 
     average: Literal["binary", "macro", "weighted"] = "binary"
@@ -102,11 +102,11 @@ class _Averaged(LabelMetric):
         if self.average == "binary" and self.positive is None:
             raise ConfigError(
                 f"metric {self.name}: average is binary, so positive must name the positive label "
-                "(or dataset.params.positive; or choose average macro or weighted)"
+                "(set it or dataset.params.positive, or choose average macro or weighted)"
             )
 
     def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        labels = labels_of(pairs)
+        labels = collect_labels(pairs)
         if self.average == "binary" and labels and self.positive not in labels:
             log.warning(
                 "metric %s: no row has the positive label %r%s",
@@ -119,55 +119,55 @@ class _Averaged(LabelMetric):
     def value(self, cells: pl.DataFrame, counts: Floats) -> float | None:
         from sklearn.metrics import precision_recall_fscore_support
 
-        labels = labels_of(cells)
+        labels = collect_labels(cells)
         wanted, average, empty = list(range(len(labels))), self.average, 0.0
         if self.average == "binary":
             if self.positive not in labels:
                 return None
             wanted, average, empty = [labels.index(self.positive)], "macro", np.nan
         result = precision_recall_fscore_support(
-            codes(labels, cells["target"]),
-            codes(labels, cells["prediction"]),
+            encode_labels(labels, cells["target"]),
+            encode_labels(labels, cells["prediction"]),
             labels=wanted,
             average=average,
             sample_weight=counts,
             zero_division=empty,
         )
-        return defined(float(result[self.position]))
+        return nan_to_none(float(result[self.position]))
 
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
-        labels = [self.positive] if self.average == "binary" else labels_of(cells)
-        classes = class_counts(cells, counts, labels)
-        each = self.of_class(classes)
+        labels = [self.positive] if self.average == "binary" else collect_labels(cells)
+        classes = count_classes(cells, counts, labels)
+        each = self.score_classes(classes)
         if self.average == "binary":
             return each[:, 0]
         present = (classes.gold + classes.predicted) > 0
         weight = present.astype(float) if self.average == "macro" else classes.gold
-        return ratio((np.nan_to_num(each) * weight).sum(axis=1), weight.sum(axis=1))
+        return divide((np.nan_to_num(each) * weight).sum(axis=1), weight.sum(axis=1))
 
     @abstractmethod
-    def of_class(self, classes: ClassCounts) -> Floats:
+    def score_classes(self, classes: ClassCounts) -> Floats:
         """The value per class, NaN where undefined."""
 
 
 class Precision(_Averaged):
-    """Of the rows predicted positive, the share that is (``sklearn.metrics.precision_score``)."""
+    """Share of the rows predicted positive that are positive (``sklearn.metrics.precision_score``)."""
 
     default_name: ClassVar[str] = "precision"
     position: ClassVar[int] = 0
 
-    def of_class(self, classes: ClassCounts) -> Floats:
-        return ratio(classes.hits, classes.predicted)
+    def score_classes(self, classes: ClassCounts) -> Floats:
+        return divide(classes.hits, classes.predicted)
 
 
 class Recall(_Averaged):
-    """Of the positive rows, the share predicted so (``sklearn.metrics.recall_score``)."""
+    """Share of the positive rows that are predicted positive (``sklearn.metrics.recall_score``)."""
 
     default_name: ClassVar[str] = "recall"
     position: ClassVar[int] = 1
 
-    def of_class(self, classes: ClassCounts) -> Floats:
-        return ratio(classes.hits, classes.gold)
+    def score_classes(self, classes: ClassCounts) -> Floats:
+        return divide(classes.hits, classes.gold)
 
 
 class F1(_Averaged):
@@ -176,5 +176,5 @@ class F1(_Averaged):
     default_name: ClassVar[str] = "f1"
     position: ClassVar[int] = 2
 
-    def of_class(self, classes: ClassCounts) -> Floats:
-        return ratio(2 * classes.hits, classes.gold + classes.predicted)
+    def score_classes(self, classes: ClassCounts) -> Floats:
+        return divide(2 * classes.hits, classes.gold + classes.predicted)

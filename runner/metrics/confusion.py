@@ -10,42 +10,44 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.metrics.base import column, comparable, refuse_empty
+from runner.metrics.base import align_types, get_column, require_values
 from runner.metrics.bootstrap import Floats
 
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Per class (last axis): rows of it predicted right, rows of it, rows predicted to be it."""
+    """Per class (last axis): true positives, rows with this target, rows with this prediction."""
 
     hits: Floats
     gold: Floats
     predicted: Floats
 
 
-def labels_of(cells: pl.DataFrame) -> list[Any]:
+def collect_labels(cells: pl.DataFrame) -> list[Any]:
     """All labels of targets and predictions, sorted."""
     both = pl.concat([cells["target"], cells["prediction"].rename("target")])
     return both.drop_nulls().unique().sort().to_list()
 
 
-def codes(labels: list[Any], column: pl.Series) -> NDArray[np.int64]:
-    """Labels as their index, -1 for null."""
+def encode_labels(labels: list[Any], column: pl.Series) -> NDArray[np.int64]:
+    """The index of each label in ``labels``, -1 for null."""
     index = {label: code for code, label in enumerate(labels)}
     return np.array([-1 if v is None else index[v] for v in column.to_list()], dtype=np.int64)
 
 
-def class_counts(cells: pl.DataFrame, counts: Floats, labels: list[Any]) -> ClassCounts:
-    """Sums per class of cell counts: (resamples, cells) to (resamples, labels) each."""
+def count_classes(cells: pl.DataFrame, counts: Floats, labels: list[Any]) -> ClassCounts:
+    """Sum the counts of cells per class: (resamples, cells) to three times (resamples, labels)."""
     gold, predicted = cells["target"].to_list(), cells["prediction"].to_list()
     return ClassCounts(
-        hits=_summed(counts, [g if g == p else None for g, p in zip(gold, predicted, strict=True)], labels),
-        gold=_summed(counts, gold, labels),
-        predicted=_summed(counts, predicted, labels),
+        hits=_sum_by_label(
+            counts, [g if g == p else None for g, p in zip(gold, predicted, strict=True)], labels
+        ),
+        gold=_sum_by_label(counts, gold, labels),
+        predicted=_sum_by_label(counts, predicted, labels),
     )
 
 
-def _summed(counts: Floats, of_cell: list[Any], labels: list[Any]) -> Floats:
+def _sum_by_label(counts: Floats, of_cell: list[Any], labels: list[Any]) -> Floats:
     from scipy.sparse import csr_array
 
     index = {label: code for code, label in enumerate(labels)}
@@ -55,7 +57,7 @@ def _summed(counts: Floats, of_cell: list[Any], labels: list[Any]) -> Floats:
     return np.asarray(counts @ chosen)
 
 
-def ratio(numerator: Floats, denominator: NDArray[Any]) -> Floats:
+def divide(numerator: Floats, denominator: NDArray[Any]) -> Floats:
     """Quotient, NaN where the denominator is 0."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(denominator == 0, np.nan, numerator / denominator)
@@ -68,8 +70,8 @@ UNPARSED = "(unparsed)"
 class Confusion:
     """How often each label was predicted for each target.
 
-    ``counts[i, j]`` are the rows with target ``labels[i]`` predicted as ``columns[j]``. The columns are the
-    labels and, where an answer was not parsed or is no label, ``(unparsed)``.
+    ``counts[i, j]`` is the number of rows with target ``labels[i]`` and prediction ``columns[j]``. The
+    columns are the labels and, if an answer was not parsed or is no label, ``(unparsed)``.
     """
 
     labels: list[str]
@@ -78,7 +80,7 @@ class Confusion:
 
     @property
     def shares(self) -> NDArray[np.float64]:
-        """Each count as a share of the rows with its target; 0 where there is none."""
+        """Each count as a share of the rows with its target; 0 if there are none."""
         return np.asarray(self.counts / np.maximum(self.counts.sum(axis=1, keepdims=True), 1))
 
 
@@ -88,26 +90,26 @@ def confusion(
     target: str = "target",
     labels: Sequence[str] = (),
 ) -> Confusion:
-    """The confusion matrix of two columns over ``labels``, or over those of both, sorted.
+    """The confusion matrix of two columns over ``labels``, or over all labels that they hold, sorted.
 
-    With ``labels``, rows whose target is none of them are left out; without, every row needs a target.
+    With ``labels``, rows with another target are left out. Without, every row needs a target.
     """
-    said, gold = (column(frame, name, "confusion") for name in (prediction, target))
+    said, gold = (get_column(frame, name, "confusion") for name in (prediction, target))
     if not labels:
-        refuse_empty(frame, gold, "confusion")
-        said, gold = comparable(said, gold, "confusion")
+        require_values(frame, gold, "confusion")
+        said, gold = align_types(said, gold, "confusion")
     pairs = pl.DataFrame({"target": gold, "prediction": said}).drop_nulls("target")
-    names = list(labels) or [_name(label) for label in labels_of(pairs)]
+    names = list(labels) or [_format_label(label) for label in collect_labels(pairs)]
     place = {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), len(names) + 1), dtype=np.int64)
     for true, predicted, rows in pairs.group_by("target", "prediction").len().rows():
-        if (row := place.get(_name(true))) is not None:
-            found = None if predicted is None else place.get(_name(predicted))
+        if (row := place.get(_format_label(true))) is not None:
+            found = None if predicted is None else place.get(_format_label(predicted))
             counts[row, len(names) if found is None else found] += rows
     unparsed = bool(counts[:, -1].any())
     return Confusion(names, names + [UNPARSED] * unparsed, counts if unparsed else counts[:, :-1])
 
 
-def _name(value: Any) -> str:
-    """How a value is written as a label: 3.0 is ``3``."""
+def _format_label(value: Any) -> str:
+    """A value as a label; 3.0 becomes ``3``."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

@@ -10,19 +10,19 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.metrics.base import Metric, defined
+from runner.metrics.base import Metric, nan_to_none
 from runner.metrics.bootstrap import Floats
-from runner.metrics.confusion import ratio
-from runner.metrics.rating import check_numeric, check_scale, farthest
+from runner.metrics.confusion import divide
+from runner.metrics.rating import check_numeric, check_scale, find_farthest
 
 
 @dataclass(kw_only=True)
 class Correlation(Metric):
     """A correlation coefficient of two columns of numbers.
 
-    Strict: an unparsed prediction counts as the end of the scale (``minimum``, ``maximum``) farther from
-    its target; without a scale there is no strict value if any row is unparsed. Undefined (None) where
-    one side is constant. At data-set level, or with ``per`` the mean over documents.
+    Strict: an unparsed prediction counts as the end of the scale (``minimum``, ``maximum``) that is farther
+    from its target. Without a scale there is no strict value if any row is unparsed. Undefined (None) if one
+    side is constant. It is taken over all rows; with ``per`` it is the mean over documents.
     """
 
     minimum: float | None = None
@@ -34,7 +34,7 @@ class Correlation(Metric):
 
     def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
         check_numeric(self.name, pairs)
-        worst = farthest(pairs["target"], self.minimum, self.maximum)
+        worst = find_farthest(pairs["target"], self.minimum, self.maximum)
         return pairs.select(
             pl.col("target").cast(pl.Float64),
             prediction=pairs["prediction"].cast(pl.Float64).fill_null(worst),
@@ -46,21 +46,21 @@ class Correlation(Metric):
         x, y = (np.repeat(cells[name].to_numpy(), times) for name in ("prediction", "target"))
         if len(x) < 2 or np.isnan(x).any() or np.ptp(x) == 0 or np.ptp(y) == 0:
             return None
-        return defined(self.coefficient(x, y))
+        return nan_to_none(self.correlate(x, y))
 
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
         x, y = (cells[name].to_numpy() for name in ("prediction", "target"))
         if np.isnan(x).any():
             return np.full(len(counts), np.nan)
-        return self.weighted(x, y, counts)
+        return self.correlate_weighted(x, y, counts)
 
     @abstractmethod
-    def coefficient(self, x: Floats, y: Floats) -> float:
-        """The coefficient of two lists of numbers, neither constant."""
+    def correlate(self, x: Floats, y: Floats) -> float:
+        """The coefficient of two arrays, neither of them constant."""
 
     @abstractmethod
-    def weighted(self, x: Floats, y: Floats, counts: Floats) -> Floats:
-        """The coefficient for each row of counts of the points (x, y)."""
+    def correlate_weighted(self, x: Floats, y: Floats, counts: Floats) -> Floats:
+        """The coefficient for counts of the points (x, y): (resamples, points) to (resamples,)."""
 
 
 class Pearson(Correlation):
@@ -68,16 +68,16 @@ class Pearson(Correlation):
 
     default_name: ClassVar[str] = "pearson"
 
-    def coefficient(self, x: Floats, y: Floats) -> float:
+    def correlate(self, x: Floats, y: Floats) -> float:
         from scipy.stats import pearsonr
 
         return float(pearsonr(x, y).statistic)
 
-    def weighted(self, x: Floats, y: Floats, counts: Floats) -> Floats:
+    def correlate_weighted(self, x: Floats, y: Floats, counts: Floats) -> Floats:
         x, y = x - x.mean(), y - y.mean()  # keeps the sums of squares small
         n, sx, sy, xx, yy, xy = (counts @ np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1)).T
         with np.errstate(invalid="ignore"):
-            return ratio(xy - sx * sy / n, np.sqrt((xx - sx**2 / n) * (yy - sy**2 / n)))
+            return divide(xy - sx * sy / n, np.sqrt((xx - sx**2 / n) * (yy - sy**2 / n)))
 
 
 class Spearman(Correlation):
@@ -85,72 +85,72 @@ class Spearman(Correlation):
 
     default_name: ClassVar[str] = "spearman"
 
-    def coefficient(self, x: Floats, y: Floats) -> float:
+    def correlate(self, x: Floats, y: Floats) -> float:
         from scipy.stats import spearmanr
 
         return float(spearmanr(x, y).statistic)
 
-    def weighted(self, x: Floats, y: Floats, counts: Floats) -> Floats:
+    def correlate_weighted(self, x: Floats, y: Floats, counts: Floats) -> Floats:
         n = counts.sum(axis=1, keepdims=True)
-        u, v = (ranks(side, counts) - (n + 1) / 2 for side in (x, y))  # less their mean
+        u, v = (rank_weighted(side, counts) - (n + 1) / 2 for side in (x, y))  # less their mean
         uu, vv, uv = ((counts * product).sum(axis=1) for product in (u * u, v * v, u * v))
-        return ratio(uv, np.sqrt(uu * vv))
+        return divide(uv, np.sqrt(uu * vv))
 
 
 class KendallTau(Correlation):
-    """Kendall's tau-b: concordant less discordant pairs, mindful of ties (``scipy.stats.kendalltau``).
+    """Kendall's tau-b: concordant less discordant pairs, corrected for ties (``scipy.stats.kendalltau``).
 
-    With more than 2,000 different points the interval uses fewer resamples, as many as ten million points
-    allow, but at least 100.
+    With more than 2,000 different points the interval uses fewer resamples: as many as ten million points
+    allow, and at least 100.
     """
 
     default_name: ClassVar[str] = "kendall"
 
-    def coefficient(self, x: Floats, y: Floats) -> float:
+    def correlate(self, x: Floats, y: Floats) -> float:
         from scipy.stats import kendalltau
 
         return float(kendalltau(x, y).statistic)
 
-    def weighted(self, x: Floats, y: Floats, counts: Floats) -> Floats:
+    def correlate_weighted(self, x: Floats, y: Floats, counts: Floats) -> Floats:
         if len(x) > 2000:
-            return self._one_by_one(x, y, counts)
+            return self._correlate_each(x, y, counts)
         n = counts.sum(axis=1)
-        both = _signs(x) * _signs(y)
+        both = _compare_pairs(x) * _compare_pairs(y)
         pairs = n * n
         difference = ((counts @ both) * counts).sum(axis=1)
-        untied = [pairs - (_by_value(side, counts) ** 2).sum(axis=1) for side in (x, y)]
-        return ratio(difference, np.sqrt(untied[0] * untied[1]))
+        untied = [pairs - (_count_by_value(side, counts) ** 2).sum(axis=1) for side in (x, y)]
+        return divide(difference, np.sqrt(untied[0] * untied[1]))
 
-    def _one_by_one(self, x: Floats, y: Floats, counts: Floats) -> Floats:
+    def _correlate_each(self, x: Floats, y: Floats, counts: Floats) -> Floats:
         share = max(100, 10_000_000 // int(counts[0].sum())) / self.resamples
         some = max(1, min(len(counts), round(share * len(counts))))
         result = np.full(some, np.nan)
         for row in range(some):
             times = counts[row].astype(np.int64)
-            result[row] = self.coefficient(np.repeat(x, times), np.repeat(y, times))
+            result[row] = self.correlate(np.repeat(x, times), np.repeat(y, times))
         return result
 
 
-def _signs(x: Floats) -> Floats:
+def _compare_pairs(x: Floats) -> Floats:
     return np.sign(x[:, None] - x[None, :])
 
 
-def _by_value(x: Floats, counts: Floats) -> Floats:
+def _count_by_value(x: Floats, counts: Floats) -> Floats:
     """Counts of points with equal x: (resamples, points) to (resamples, different x)."""
-    order, starts = _ties(x)
+    order, starts = _find_ties(x)
     return np.add.reduceat(counts[:, order], starts, axis=1)
 
 
-def _ties(x: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The order of x, and where in it each different value starts."""
+def _find_ties(x: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The indices that sort x, and where each different value starts among them."""
     order = np.argsort(x, kind="stable")
     new = np.concatenate([[True], np.diff(x[order]) > 0])
     return order, np.flatnonzero(new)
 
 
-def ranks(x: Floats, counts: Floats) -> Floats:
+def rank_weighted(x: Floats, counts: Floats) -> Floats:
     """Average ranks of points that occur ``counts`` times: (resamples, points)."""
-    order, starts = _ties(x)
+    order, starts = _find_ties(x)
     in_tie = np.add.reduceat(counts[:, order], starts, axis=1)
     rank = np.cumsum(in_tie, axis=1) - (in_tie - 1) / 2
     lengths = np.diff(np.append(starts, len(x)))

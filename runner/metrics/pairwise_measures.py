@@ -1,7 +1,8 @@
-"""Winners of judged pairs, and what is measured of them.
+"""The winners of judged pairs, and what is measured of them.
 
-A winner is a number: 0 for the pair's first output, 1 for its second, 2 for a tie, null for none; so winners
-of both orders compare. Cells are ``gold``, ``ab`` and ``ba``, the winners by the target and in each order.
+A winner is a number: 0 for the pair's first output, 1 for its second, 2 for a tie, null for none. It does not
+depend on the order in which the outputs were shown. Cells have the winners by the target (``gold``) and in
+each order (``ab`` and ``ba``).
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.metrics.agreement import kappas
-from runner.metrics.base import Measure, defined
+from runner.metrics.agreement import compute_kappas
+from runner.metrics.base import Measure, nan_to_none
 from runner.metrics.bootstrap import Floats
 
 ORDERS = ("ab", "ba")
 TIE = 2
 
 
-def ruled(place: int | None, tie: str, unparsed: str) -> int | None:
-    """The winning position once the rules for missing verdicts and ties have spoken."""
+def apply_rules(place: int | None, tie: str, unparsed: str) -> int | None:
+    """The winning position by the rules for missing verdicts and ties; None if no position wins."""
     if place is None:
         place = {"wrong": None, "first": 0, "second": 1, "tie": TIE}[unparsed]
     if place == TIE:
@@ -30,41 +31,43 @@ def ruled(place: int | None, tie: str, unparsed: str) -> int | None:
     return place
 
 
-def swapped(place: int | None, order: str) -> int | None:
-    """The output at a position of an order."""
+def swap_for_order(place: int | None, order: str) -> int | None:
+    """The output that stands at a position in this order, and the other way round."""
     return place if order == "ab" or place in (None, TIE) else 1 - place
 
 
-def _right(cells: pl.DataFrame, order: str) -> Floats:
+def _score_order(cells: pl.DataFrame, order: str) -> Floats:
     return (cells[order] == cells["gold"]).fill_null(False).to_numpy().astype(float)
 
 
-def average(cells: pl.DataFrame) -> Floats:
-    return (_right(cells, "ab") + _right(cells, "ba")) / 2
+def average_orders(cells: pl.DataFrame) -> Floats:
+    """The share of the two orders in which each cell is right."""
+    return (_score_order(cells, "ab") + _score_order(cells, "ba")) / 2
 
 
-def _both(cells: pl.DataFrame) -> Floats:
-    return _right(cells, "ab") * _right(cells, "ba")
+def _score_both_orders(cells: pl.DataFrame) -> Floats:
+    return _score_order(cells, "ab") * _score_order(cells, "ba")
 
 
-def _alike(cells: pl.DataFrame) -> Floats:
+def _score_agreement(cells: pl.DataFrame) -> Floats:
     return (cells["ab"] == cells["ba"]).fill_null(False).to_numpy().astype(float)
 
 
-def share(right: Floats, counts: Floats) -> Floats:
+def average_cells(right: Floats, counts: Floats) -> Floats:
+    """The mean over rows of a value per cell."""
     with np.errstate(invalid="ignore"):
         return np.asarray(counts @ right / counts.sum(axis=-1))
 
 
-def _share_measure(right: Any, proportion: bool = True) -> Measure:
+def _make_mean_measure(right: Any, proportion: bool = True) -> Measure:
     def values(cells: pl.DataFrame, counts: Floats) -> Floats:
-        return share(right(cells), counts)
+        return average_cells(right(cells), counts)
 
     return Measure(lambda cells, counts: float(values(cells, counts)), values, proportion)
 
 
-def _kappa_measure(coded: Any) -> Measure:
-    """Cohen's kappa of two codings of the cells."""
+def _make_kappa_measure(coded: Any) -> Measure:
+    """Cohen's kappa of the two arrays of codes that ``coded(cells)`` gives."""
 
     def value(cells: pl.DataFrame, counts: Floats) -> float | None:
         from sklearn.metrics import cohen_kappa_score
@@ -72,47 +75,47 @@ def _kappa_measure(coded: Any) -> Measure:
         one, other = coded(cells)
         if len(np.union1d(one, other)) < 2:
             return None
-        return defined(float(cohen_kappa_score(one, other, sample_weight=counts)))
+        return nan_to_none(float(cohen_kappa_score(one, other, sample_weight=counts)))
 
     def values(cells: pl.DataFrame, counts: Floats) -> Floats:
         one, other = coded(cells)
-        return kappas(one, other, counts, 5, None)
+        return compute_kappas(one, other, counts, 5, None)
 
     return Measure(value, values)
 
 
-Coded = tuple[NDArray[np.int64], NDArray[np.int64]]
+CodePair = tuple[NDArray[np.int64], NDArray[np.int64]]
 
 
-def _codes(cells: pl.DataFrame, one: str, other: str) -> Coded:
-    """Winners as codes; a missing one agrees with nothing, not even with another missing one."""
+def _encode_winners(cells: pl.DataFrame, one: str, other: str) -> CodePair:
+    """Winners as codes. A missing winner agrees with nothing, not even with another missing one."""
     return cells[one].fill_null(3).to_numpy(), cells[other].fill_null(4).to_numpy()
 
 
-def odd_kappa_codes(cells: pl.DataFrame, order: str) -> Coded:
-    """The codings behind ``kappa_False`` and ``kappa_True`` in LLMBar's published statistics files.
+def encode_odd_kappa(cells: pl.DataFrame, order: str) -> CodePair:
+    """The codes behind ``kappa_False`` and ``kappa_True`` in LLMBar's published statistics files.
 
-    They are named like an agreement of judge and label but are none. Labels are coded 1 (first output) and 2
-    (second output), winners 1 (first output) and 0 (second output, or none), and Cohen's kappa is taken of
-    the two codings: a right verdict for the second output counts as disagreement. A flawless judge gets 0.33
-    on balanced labels. ``_kappa_ab`` and ``_kappa_ba`` are the agreement that was probably meant.
+    Their names suggest an agreement of judge and label, which they are not. Labels are coded 1 (first output)
+    and 2 (second output), winners 1 (first output) and 0 (second output, or none). Cohen's kappa of these
+    codes counts a right verdict for the second output as disagreement, so a flawless judge gets 0.33 on
+    balanced labels. ``_kappa_ab`` and ``_kappa_ba`` are the agreement that was probably meant.
     """
     return (cells[order] == 0).fill_null(False).to_numpy().astype(np.int64), cells["gold"].to_numpy() + 1
 
 
 PAIR_MEASURES = {
-    "": _share_measure(average, proportion=False),
-    "_ab": _share_measure(partial(_right, order="ab")),
-    "_ba": _share_measure(partial(_right, order="ba")),
-    "_both": _share_measure(_both),
-    "_agreement": _share_measure(_alike),
-    "_agreement_kappa": _kappa_measure(partial(_codes, one="ab", other="ba")),
-    "_kappa_ab": _kappa_measure(partial(_codes, one="gold", other="ab")),
-    "_kappa_ba": _kappa_measure(partial(_codes, one="gold", other="ba")),
+    "": _make_mean_measure(average_orders, proportion=False),
+    "_ab": _make_mean_measure(partial(_score_order, order="ab")),
+    "_ba": _make_mean_measure(partial(_score_order, order="ba")),
+    "_both": _make_mean_measure(_score_both_orders),
+    "_agreement": _make_mean_measure(_score_agreement),
+    "_agreement_kappa": _make_kappa_measure(partial(_encode_winners, one="ab", other="ba")),
+    "_kappa_ab": _make_kappa_measure(partial(_encode_winners, one="gold", other="ab")),
+    "_kappa_ba": _make_kappa_measure(partial(_encode_winners, one="gold", other="ba")),
 }
 
 
-def _mean_of(one: Measure, other: Measure) -> Measure:
+def _average_measures(one: Measure, other: Measure) -> Measure:
     def value(cells: pl.DataFrame, counts: Floats) -> float | None:
         both = one.value(cells, counts), other.value(cells, counts)
         return None if both[0] is None or both[1] is None else (both[0] + both[1]) / 2
@@ -120,9 +123,9 @@ def _mean_of(one: Measure, other: Measure) -> Measure:
     return Measure(value, lambda cells, counts: (one.values(cells, counts) + other.values(cells, counts)) / 2)
 
 
-_ODD = {order: _kappa_measure(partial(odd_kappa_codes, order=order)) for order in ORDERS}
+_ODD = {order: _make_kappa_measure(partial(encode_odd_kappa, order=order)) for order in ORDERS}
 ODD_MEASURES = {
     "_odd_kappa_ab": _ODD["ab"],
     "_odd_kappa_ba": _ODD["ba"],
-    "_odd_kappa": _mean_of(_ODD["ab"], _ODD["ba"]),
+    "_odd_kappa": _average_measures(_ODD["ab"], _ODD["ba"]),
 }

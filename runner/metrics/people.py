@@ -1,4 +1,4 @@
-"""What a score is to be held against: people among themselves, and a predictor that always says the same."""
+"""Scores to compare with: people among themselves, and a predictor that always gives the same answer."""
 
 from __future__ import annotations
 
@@ -12,25 +12,26 @@ import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
-from runner.metrics.agreement import ratings_of
-from runner.metrics.base import Metric, column, comparable, defined
-from runner.metrics.bootstrap import Floats, intervals, tally
-from runner.metrics.confusion import ratio
+from runner.metrics.agreement import collect_ratings
+from runner.metrics.base import Metric, align_types, get_column, nan_to_none
+from runner.metrics.bootstrap import Floats, bootstrap_intervals, tally
+from runner.metrics.confusion import divide
 
 AGAINST = ("pairs", "majority", "mean")
 
 
 @dataclass(kw_only=True)
 class HumanCeiling:
-    """What people reach by a metric when they are judged by each other.
+    """The score that people reach when they are compared with each other.
 
     metric      any metric of this package; its own columns do not matter
-    annotators  columns of one person each, or one column of lists; null is a missing value
-    against     ``pairs``: each two people; ``majority``: each against the majority of the others (rows
-                without one left out); ``mean``: each against their mean
+    annotators  one column per person, or one column of lists; null is a missing value
+    against     ``pairs``: each two people; ``majority``: each person against the majority of the others
+                (rows without a majority are left out); ``mean``: each person against the mean of the others
 
-    Of columns, the mean over people (those for whom it is undefined left out). In lists the places are no
-    persons, so all comparisons are pooled into one. Rows are drawn for the interval, with all their values.
+    With columns, the score is the mean over people; those for whom it is undefined are left out. With lists,
+    a place in the list does not stand for a person, so all comparisons are pooled into one. For the interval,
+    rows are drawn with all their values.
     """
 
     metric: Metric
@@ -47,25 +48,25 @@ class HumanCeiling:
             raise ConfigError(f"metric {self.name}: against {self.against!r}{suggest(self.against, AGAINST)}")
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
-        ratings = ratings_of(frame, self.annotators, self.name)
+        ratings = collect_ratings(frame, self.annotators, self.name)
         used = ratings.select(pl.sum_horizontal(pl.all().is_not_null()) >= 2).to_series()
-        groups = column(frame, self.group, self.name).filter(used) if self.group else None
+        groups = get_column(frame, self.group, self.name).filter(used) if self.group else None
         sample = tally(ratings.filter(used), groups)
         n = int(sample.counts.sum())
         if not n:
             return {self.name: Score(None)}
-        comparisons = [_known(*both) for both in self._comparisons(sample.cells)]
+        comparisons = [_drop_incomplete(*both) for both in self._pair_people(sample.cells)]
         if isinstance(self.annotators, str):
             comparisons = [pl.concat(comparisons)]
-        parts = [self._part(some, len(sample.counts)) for some in comparisons if some.height]
-        bounds = intervals(
-            sample, [lambda counts: self._mean(parts, counts)], self.confidence, self.resamples, self.seed
+        parts = [self._index_cells(some, len(sample.counts)) for some in comparisons if some.height]
+        bounds = bootstrap_intervals(
+            sample, [lambda counts: self._average(parts, counts)], self.confidence, self.resamples, self.seed
         )[0]
-        value = float(self._mean(parts, sample.counts[None, :])[0])
-        return {self.name: Score(defined(value), bounds[0], bounds[1], n)}
+        value = float(self._average(parts, sample.counts[None, :])[0])
+        return {self.name: Score(nan_to_none(value), bounds[0], bounds[1], n)}
 
-    def _part(self, comparison: pl.DataFrame, rows: int) -> tuple[Any, pl.DataFrame]:
-        """The different cells of one comparison, and the matrix from rows to them."""
+    def _index_cells(self, comparison: pl.DataFrame, rows: int) -> tuple[Any, pl.DataFrame]:
+        """The distinct cells of one comparison, and the sparse matrix of shape (rows, cells)."""
         from scipy.sparse import csr_array
 
         pairs = comparison.select("prediction", "target").unique(maintain_order=True).with_row_index("cell")
@@ -73,7 +74,7 @@ class HumanCeiling:
         where = (comparison["row"].to_numpy(), cell.to_numpy())
         return csr_array((np.ones(len(cell)), where), shape=(rows, pairs.height)), self.metric.cells(pairs)
 
-    def _comparisons(self, ratings: pl.DataFrame) -> Iterator[tuple[pl.Series, pl.Series]]:
+    def _pair_people(self, ratings: pl.DataFrame) -> Iterator[tuple[pl.Series, pl.Series]]:
         names = ratings.columns
         if self.against == "pairs":
             if len(names) > 20:
@@ -82,31 +83,31 @@ class HumanCeiling:
                 )
             yield from ((ratings[a], ratings[b]) for i, a in enumerate(names) for b in names[i + 1 :])
             return
-        combine = _majority if self.against == "majority" else _mean
+        combine = _take_majority if self.against == "majority" else _take_mean
         yield from ((ratings[name], combine(ratings.drop(name))) for name in names)
 
-    def _mean(self, parts: list[tuple[Any, pl.DataFrame]], counts: Floats) -> Floats:
+    def _average(self, parts: list[tuple[Any, pl.DataFrame]], counts: Floats) -> Floats:
         if not parts:
             return np.full(len(counts), np.nan)
         values = np.stack([self.metric.values(cells, counts @ matrix) for matrix, cells in parts])
         known = np.isfinite(values)
-        return ratio(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
+        return divide(np.where(known, values, 0).sum(axis=0), known.sum(axis=0))
 
 
-def _known(prediction: pl.Series, target: pl.Series) -> pl.DataFrame:
+def _drop_incomplete(prediction: pl.Series, target: pl.Series) -> pl.DataFrame:
     """The rows that have both values."""
     both = pl.DataFrame({"prediction": prediction, "target": target})
     return both.with_row_index("row").drop_nulls()
 
 
-def _majority(ratings: pl.DataFrame) -> pl.Series:
-    """The most frequent value of each row, null where two are equally frequent."""
+def _take_majority(ratings: pl.DataFrame) -> pl.Series:
+    """The most frequent value of each row, null if two are equally frequent."""
     modes = ratings.select(pl.concat_list(pl.all()).list.drop_nulls().list.eval(pl.element().mode()))
     lists = modes.to_series()
     return pl.select(pl.when(lists.list.len() == 1).then(lists.list.first())).to_series()
 
 
-def _mean(ratings: pl.DataFrame) -> pl.Series:
+def _take_mean(ratings: pl.DataFrame) -> pl.Series:
     return ratings.select(pl.mean_horizontal(pl.all())).to_series()
 
 
@@ -115,9 +116,9 @@ CHOICES = ("majority", "median", "mean")
 
 @dataclass(kw_only=True)
 class Baseline:
-    """A metric of a predictor that always says the same: the ``choice`` over the targets, or ``constant``.
+    """The score of a predictor that always gives the ``choice`` over the targets, or ``constant``.
 
-    It knows the targets it is measured on, so it is the best of its kind.
+    The predictor knows the targets it is measured on, so no constant predictor does better by this choice.
     """
 
     metric: Metric
@@ -131,14 +132,14 @@ class Baseline:
             raise ConfigError(f"metric {self.name}: choice {self.choice!r}{suggest(self.choice, CHOICES)}")
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
-        target = column(frame, self.metric.target, self.name)
-        said = self.constant if self.constant is not None else constant_of(target, self.choice)
+        target = get_column(frame, self.metric.target, self.name)
+        said = self.constant if self.constant is not None else choose_constant(target, self.choice)
         constant = pl.Series(self.metric.prediction, [said] * frame.height, strict=False)
         return {self.name: self.metric(frame.with_columns(constant))[self.metric.name]}
 
 
-def constant_of(target: pl.Series, choice: str) -> Any:
-    """The most frequent target (of several the first in order), or the middle of numbers."""
+def choose_constant(target: pl.Series, choice: str) -> Any:
+    """The most frequent target (the smallest if there are several), or the median or mean of numbers."""
     if choice == "majority":
         return target.drop_nulls().mode().sort().first()
     return target.median() if choice == "median" else target.mean()
@@ -146,20 +147,20 @@ def constant_of(target: pl.Series, choice: str) -> Any:
 
 @dataclass(kw_only=True)
 class UpperBound:
-    """The metric of a judge that answers each row as one of its people did, drawn at random.
+    """The score of a judge that gives, for each row, the answer of one of its people, drawn at random.
 
-    The upper bound of JUDGE-BENCH (Bavaresco et al. 2024, ``results/upper_bound_estimates.ipynb``). The
-    person drawn is among those behind the target, so it lies above
-    :class:`runner.metrics.people.HumanCeiling`.
+    Source: the upper bound of JUDGE-BENCH (Bavaresco et al. 2024, ``results/upper_bound_estimates.ipynb``).
+    It is higher than :class:`runner.metrics.people.HumanCeiling`, because the person drawn is one of those
+    behind the target.
 
     metric      any metric of this package; its own columns do not matter
-    annotators  columns of one person each, or one column of lists; null is a missing value, and rows with
-                fewer than two values do not count
-    target      the column of what they said together: their majority, or their mean
+    annotators  one column per person, or one column of lists; null is a missing value, and rows with fewer
+                than two values do not count
+    target      the column of what the people say together: their majority, or their mean
     draws       how many such judges; those for whom the metric is undefined are left out
 
-    Gives one score, ``name``: the mean over the judges, with the middle ``confidence`` of them as its
-    interval, which is the range of one such judge and not the uncertainty of the mean.
+    Gives one score, ``name``: the mean over the judges. Its interval holds the middle ``confidence`` of the
+    judges; it is the range of a single judge and not the uncertainty of the mean.
     """
 
     metric: Metric
@@ -175,33 +176,35 @@ class UpperBound:
             raise ConfigError(f"metric {self.name}: draws {self.draws} must be greater than 0")
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
-        ratings = ratings_of(frame, self.annotators, self.name)
+        ratings = collect_ratings(frame, self.annotators, self.name)
         several = ratings.select(pl.sum_horizontal(pl.all().is_not_null()) >= 2).to_series()
-        target = column(frame, self.target, self.name)
-        cells, choices = self._cells(ratings.filter(several), target.filter(several))
+        target = get_column(frame, self.target, self.name)
+        cells, choices = self._collect_cells(ratings.filter(several), target.filter(several))
         if not len(choices):
             return {self.name: Score(None)}
-        values = self.metric.values(self.metric.cells(cells), self._counts(choices, cells.height))
+        values = self.metric.values(self.metric.cells(cells), self._draw_counts(choices, cells.height))
         known = values[np.isfinite(values)]
         if not known.size:
             return {self.name: Score(None, n=len(choices))}
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(known, [tail, 1 - tail])
-        return {self.name: Score(defined(float(known.mean())), float(low), float(high), len(choices))}
+        return {self.name: Score(nan_to_none(float(known.mean())), float(low), float(high), len(choices))}
 
-    def _cells(self, ratings: pl.DataFrame, target: pl.Series) -> tuple[pl.DataFrame, list[list[int]]]:
-        """The different (prediction, target) pairs, and per row the pairs that its people make."""
+    def _collect_cells(
+        self, ratings: pl.DataFrame, target: pl.Series
+    ) -> tuple[pl.DataFrame, list[list[int]]]:
+        """The distinct (prediction, target) pairs, and for each row the pairs that its people form."""
         given = ratings.with_row_index("row").unpivot(index="row", value_name="prediction").drop_nulls()
-        said, meant = comparable(given["prediction"], target.gather(given["row"]), self.name)
+        said, meant = align_types(given["prediction"], target.gather(given["row"]), self.name)
         pairs = pl.DataFrame({"prediction": said, "target": meant})
         cells = pairs.unique().sort("prediction", "target").with_row_index("cell")
         cell = pairs.join(cells, on=["prediction", "target"], how="left", maintain_order="left")["cell"]
         rows = pl.DataFrame({"row": given["row"], "cell": cell}).group_by("row").agg("cell").sort("row")
         return cells.drop("cell"), rows["cell"].to_list()
 
-    def _counts(self, choices: Sequence[list[int]], size: int) -> Floats:
-        """How often each judge makes each pair: (draws, cells)."""
-        generator = Random(self.seed)  # as published: its draws, and so its digits, are the same everywhere
+    def _draw_counts(self, choices: Sequence[list[int]], size: int) -> Floats:
+        """How often each judge forms each pair: (draws, cells)."""
+        generator = Random(self.seed)  # as published, so that the same draws give the same digits
         counts = np.zeros((self.draws, size))
         judges = np.arange(self.draws)
         for choice in choices:

@@ -1,4 +1,4 @@
-"""Metrics over the probability that a model or judge gives to one label."""
+"""Metrics over the probability that a model or a judge gives to one label."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError
-from runner.metrics.base import Metric, RowKind, comparable
+from runner.metrics.base import Metric, RowKind, align_types
 from runner.metrics.bootstrap import Floats
-from runner.metrics.confusion import ratio
-from runner.metrics.correlation import ranks
+from runner.metrics.confusion import divide
+from runner.metrics.correlation import rank_weighted
 
 
 @dataclass(kw_only=True)
 class Probabilistic(Metric):
-    """A metric of the column ``probability`` and of whether the target is the label ``positive``.
+    """A metric that compares the column ``probability`` with whether the target is the label ``positive``.
 
-    Strict: a row without a probability counts as if the opposite of its target had been certain.
+    Strict: a row without a probability counts as if the model had been certain of the wrong label.
     """
 
     prediction: str = "probability"
     positive: Any = 1
 
-    def comparable(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
+    def align_types(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
         if not (prediction.dtype.is_numeric() or prediction.dtype == pl.Null):
             raise DataError(
                 f"metric {self.name}: probabilities in {prediction.name!r} are {prediction.dtype}"
@@ -34,7 +34,7 @@ class Probabilistic(Metric):
         probability = prediction.cast(pl.Float64)
         if not probability.drop_nulls().is_between(0, 1).all():
             raise DataError(f"metric {self.name}: column {prediction.name!r} has values outside 0 … 1")
-        label, target = comparable(pl.Series("positive", [self.positive]), target, self.name)
+        label, target = align_types(pl.Series("positive", [self.positive]), target, self.name)
         return probability, (target == label[0]).cast(pl.Float64)
 
     def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -44,10 +44,10 @@ class Probabilistic(Metric):
 
 @dataclass(kw_only=True)
 class CalibrationError(Probabilistic):
-    """Expected calibration error: mean distance of probability and frequency over bins of equal width.
+    """Expected calibration error: the mean distance of probability and frequency over bins of equal width.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3, for the probability of
-    one label (Naeini et al. 2015). Lower is better. Bins hold their upper edge.
+    one label (Naeini et al. 2015). Lower is better. A bin includes its upper edge.
     """
 
     bins: int = 10
@@ -60,14 +60,14 @@ class CalibrationError(Probabilistic):
 
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
         probability, outcome = cells["prediction"].to_numpy(), cells["target"].to_numpy()
-        member = np.eye(self.bins)[bin_of(probability, self.bins)]
+        member = np.eye(self.bins)[assign_bins(probability, self.bins)]
         gaps = np.abs(counts @ (member * (probability - outcome)[:, None]))
-        return ratio(gaps.sum(axis=1), counts.sum(axis=1))
+        return divide(gaps.sum(axis=1), counts.sum(axis=1))
 
 
 @dataclass(kw_only=True)
 class Brier(Probabilistic):
-    """Mean squared distance of probability and outcome (``sklearn.metrics.brier_score_loss``).
+    """Mean squared difference of probability and outcome (``sklearn.metrics.brier_score_loss``).
 
     Lower is better.
     """
@@ -80,22 +80,21 @@ class Brier(Probabilistic):
         return "value"
 
     def score_rows(self, frame: pl.DataFrame) -> pl.Series:
-        """The squared distance of each row, null where the probability or the gold value is missing."""
+        """The squared difference of each row, null if the probability or the gold value is missing."""
         pairs = self.read_pairs(frame)
         return (pairs["prediction"] - pairs["target"]) ** 2
 
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
         squares = ((cells["prediction"] - cells["target"]) ** 2).to_numpy()
-        return ratio(counts @ squares, counts.sum(axis=1))
+        return divide(counts @ squares, counts.sum(axis=1))
 
 
 @dataclass(kw_only=True)
 class RocAuc(Probabilistic):
     """Area under the ROC curve (``sklearn.metrics.roc_auc_score``).
 
-    The chance that a positive row has a higher probability than a negative one, equal ones counting half.
-
-    Undefined (None) where all targets are positive, or none is.
+    The chance that a positive row has a higher probability than a negative one; equal ones count half.
+    Undefined (None) if all targets are positive, or none is.
     """
 
     default_name: ClassVar[str] = "roc_auc"
@@ -111,12 +110,14 @@ class RocAuc(Probabilistic):
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
         positives = counts * cells["target"].to_numpy()
         n, total = positives.sum(axis=1), counts.sum(axis=1)
-        above = (positives * ranks(cells["prediction"].to_numpy(), counts)).sum(axis=1) - n * (n + 1) / 2
-        return ratio(above, n * (total - n))
+        above = (positives * rank_weighted(cells["prediction"].to_numpy(), counts)).sum(axis=1) - n * (
+            n + 1
+        ) / 2
+        return divide(above, n * (total - n))
 
 
-def bin_of(probability: Floats, bins: int) -> NDArray[np.int64]:
-    """Index of the bin of equal width that holds each probability; an edge belongs to the bin below it."""
+def assign_bins(probability: Floats, bins: int) -> NDArray[np.int64]:
+    """The index of each probability's bin, from 0; an edge belongs to the bin below it."""
     return np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], probability)
 
 
@@ -134,7 +135,7 @@ def reliability(
     """
     metric = CalibrationError(prediction=probability, target=target, positive=positive, bins=bins)
     pairs = metric.pairs(frame).drop_nulls("prediction")
-    held = pl.Series("bin", bin_of(pairs["prediction"].to_numpy(), bins), dtype=pl.Int64)
+    held = pl.Series("bin", assign_bins(pairs["prediction"].to_numpy(), bins), dtype=pl.Int64)
     counted = (
         pairs.with_columns(held)
         .group_by("bin")

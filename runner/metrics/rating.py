@@ -16,8 +16,8 @@ from runner.metrics.base import RowMetric
 class MeanAbsoluteError(RowMetric):
     """Mean distance between prediction and target (``sklearn.metrics.mean_absolute_error``); lower is better.
 
-    ``minimum`` and ``maximum`` are the ends of the scale. With them an unparsed row counts as the end
-    farther from its target; without them there is no strict value if any row is unparsed.
+    ``minimum`` and ``maximum`` are the ends of the scale. With them an unparsed row counts as the end that is
+    farther from its target. Without them there is no strict value if any row is unparsed.
     """
 
     minimum: float | None = None
@@ -34,7 +34,7 @@ class MeanAbsoluteError(RowMetric):
         return (pairs["prediction"] - pairs["target"]).abs()
 
     def unparsed(self, pairs: pl.DataFrame) -> pl.Series:
-        return (farthest(pairs["target"], self.minimum, self.maximum) - pairs["target"]).abs()
+        return (find_farthest(pairs["target"], self.minimum, self.maximum) - pairs["target"]).abs()
 
 
 @dataclass(kw_only=True)
@@ -55,11 +55,11 @@ class ExactAgreement(RowMetric):
 
 @dataclass(kw_only=True)
 class Bias(RowMetric):
-    """How much predictions lie above the targets on average; 0 is unbiased.
+    """How much higher predictions are than targets on average; 0 is unbiased.
 
-    Of ratings the mean difference; with ``label``, the share of predictions that are this label less the
-    share of targets that are. Strict: an unparsed prediction is not ``label``; of ratings there is no strict
-    value if any row is unparsed.
+    For ratings it is the mean difference, and there is no strict value if any row is unparsed. With ``label``
+    it is the share of predictions with this label less the share of targets with it; strict, an unparsed
+    prediction counts as another label.
     """
 
     label: Any = None
@@ -70,20 +70,20 @@ class Bias(RowMetric):
         if self.label is None:
             check_numeric(self.name, pairs)
             return pl.Series(pairs["prediction"] - pairs["target"])
-        return _is(pairs["prediction"], self.label) - _is(pairs["target"], self.label)
+        return _mark_label(pairs["prediction"], self.label) - _mark_label(pairs["target"], self.label)
 
     def unparsed(self, pairs: pl.DataFrame) -> pl.Series:
         if self.label is None:
             return pl.repeat(None, pairs.height, dtype=pl.Float64, eager=True)
-        return -_is(pairs["target"], self.label)
+        return -_mark_label(pairs["target"], self.label)
 
 
-def _is(labels: pl.Series, label: Any) -> pl.Series:
+def _mark_label(labels: pl.Series, label: Any) -> pl.Series:
     return pl.Series((labels == label).cast(pl.Float64))
 
 
 def check_scale(name: str, minimum: float | None, maximum: float | None) -> None:
-    """A scale has two ends or none."""
+    """Refuse a scale with one end, or with its ends in the wrong order."""
     if (minimum is None) != (maximum is None):
         raise ConfigError(f"metric {name}: set both ends of the scale, minimum and maximum, or neither")
     if minimum is not None and maximum is not None and minimum >= maximum:
@@ -91,7 +91,7 @@ def check_scale(name: str, minimum: float | None, maximum: float | None) -> None
 
 
 def check_numeric(name: str, pairs: pl.DataFrame) -> None:
-    """Refuse columns that cannot be subtracted."""
+    """Refuse columns that are not numbers."""
     for which in ("prediction", "target"):
         if not pairs[which].dtype.is_numeric():
             raise DataError(
@@ -100,8 +100,8 @@ def check_numeric(name: str, pairs: pl.DataFrame) -> None:
             )
 
 
-def farthest(target: pl.Series, minimum: float | None, maximum: float | None) -> pl.Series:
-    """The end of the scale farther from each target: the worst rating there is. Nulls without a scale."""
+def find_farthest(target: pl.Series, minimum: float | None, maximum: float | None) -> pl.Series:
+    """The end of the scale that is farther from each target: the worst rating. Nulls without a scale."""
     if minimum is None or maximum is None:
         return pl.repeat(None, len(target), dtype=pl.Float64, eager=True)
     gold = target.cast(pl.Float64).to_numpy()

@@ -1,4 +1,4 @@
-"""Facts about the rows themselves, without intervals: how many of a kind, and whether they are the same."""
+"""Facts about the rows, without intervals: how many there are, and whether two sets are the same."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from runner.core.digest import digest
 from runner.core.types import Score
-from runner.metrics.base import column
+from runner.metrics.base import get_column
 
 
 @dataclass(kw_only=True)
@@ -22,7 +22,7 @@ class Count:
     name: str = "count"
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
-        values = column(frame, self.column, self.name)
+        values = get_column(frame, self.column, self.name)
         chosen = values.is_not_null() if self.value is None else values.cast(pl.String) == str(self.value)
         return {self.name: Score(float(chosen.sum()), n=frame.height)}
 
@@ -39,5 +39,5 @@ class Fingerprint:
     name: str = "fingerprint"
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
-        rows = pl.DataFrame([column(frame, name, self.name) for name in self.columns]).rows()
+        rows = pl.DataFrame([get_column(frame, name, self.name) for name in self.columns]).rows()
         return {self.name: Score(float(int(digest(rows)[:12], 16)), n=frame.height)}

@@ -1,4 +1,4 @@
-"""Metrics over free text. A target may be a list of acceptable answers; the best of them counts."""
+"""Metrics over free text. A target may be a list of acceptable answers; the best match counts."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def normalise(text: str) -> str:
 
 @dataclass(kw_only=True)
 class _TextMetric(RowMetric):
-    """Mean over rows of a likeness of two texts, from 0 to 1."""
+    """Mean over rows of the similarity of two texts, from 0 to 1."""
 
     best: ClassVar[float | None] = 1.0
     _last: tuple[pl.DataFrame, pl.Series] | None = field(default=None, init=False, repr=False, compare=False)
-    """The last rows and their scores: texts are compared one by one, and asked for twice in a run."""
+    """The last texts and their scores. Texts are compared one by one, and a run asks for them twice."""
 
     @abstractmethod
-    def likeness(self) -> Callable[[str, str], float]:
-        """The function of (prediction, target)."""
+    def get_similarity(self) -> Callable[[str, str], float]:
+        """A function of (prediction, target) to a number from 0 to 1."""
 
     def scores(self, pairs: pl.DataFrame) -> pl.Series:
         texts = pairs.select("prediction", "target")
@@ -47,11 +47,13 @@ class _TextMetric(RowMetric):
         return self._last[1]
 
     def _compare(self, texts: pl.DataFrame) -> pl.Series:
-        alike = self.likeness()
-        best = [max(alike(text, gold) for gold in _golds(target)) for text, target in texts.iter_rows()]
+        similarity = self.get_similarity()
+        best = [
+            max(similarity(text, gold) for gold in _list_golds(target)) for text, target in texts.iter_rows()
+        ]
         return pl.Series(best, dtype=pl.Float64)
 
-    def comparable(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
+    def align_types(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
         for column in (prediction, target):
             kind = column.dtype.inner if isinstance(column.dtype, pl.List) else column.dtype
             if kind not in (pl.String, pl.Null):
@@ -61,13 +63,13 @@ class _TextMetric(RowMetric):
         return prediction, target
 
 
-def _golds(target: Any) -> list[str]:
+def _list_golds(target: Any) -> list[str]:
     return [target] if isinstance(target, str) else [gold for gold in target if gold is not None]
 
 
 @dataclass(kw_only=True)
 class ExactMatch(_TextMetric):
-    """Share of rows whose text equals the target, both normalised as SQuAD does (see :func:`normalise`).
+    """Share of rows whose text equals the target, both normalised as in SQuAD (see :func:`normalise`).
 
     With ``normalised: false`` only white space around the texts is ignored.
     """
@@ -76,26 +78,26 @@ class ExactMatch(_TextMetric):
     default_name: ClassVar[str] = "exact_match"
     proportion: ClassVar[bool] = True
 
-    def likeness(self) -> Callable[[str, str], float]:
+    def get_similarity(self) -> Callable[[str, str], float]:
         clean = normalise if self.normalised else str.strip
         return lambda text, gold: float(clean(text) == clean(gold))
 
 
 @dataclass(kw_only=True)
 class TokenF1(_TextMetric):
-    """Mean F1 of the words shared with the target, both normalised as SQuAD does."""
+    """Mean F1 of the words shared with the target, both normalised as in SQuAD."""
 
     default_name: ClassVar[str] = "token_f1"
 
-    def likeness(self) -> Callable[[str, str], float]:
+    def get_similarity(self) -> Callable[[str, str], float]:
         return token_f1
 
 
 def token_f1(text: str, gold: str) -> float:
-    """2 · shared / (words + words), counting repeats.
+    """2 · shared words / (words of one + words of the other), counting repeats.
 
-    Source: the evaluation scripts of SQuAD (``f1_score``); as in version 2.0, if one side has no words the
-    score is 1 if the other has none either, else 0.
+    Source: the evaluation scripts of SQuAD (``f1_score``). As in version 2.0, two texts without words score
+    1; if only one has no words the score is 0.
 
     >>> token_f1("the cat sat", "a cat sat down")
     0.8
@@ -117,7 +119,7 @@ class RougeL(_TextMetric):
     stem: bool = False
     default_name: ClassVar[str] = "rouge_l"
 
-    def likeness(self) -> Callable[[str, str], float]:
+    def get_similarity(self) -> Callable[[str, str], float]:
         from rouge_score.rouge_scorer import RougeScorer
 
         scorer = RougeScorer(["rougeL"], use_stemmer=self.stem)

@@ -1,6 +1,7 @@
-"""A sweep or a list of runs as one page to read, and as the table of a paper.
+"""A sweep, or a list of runs, as a page to read and as the table of a paper.
 
-    points ─ facts ─ results ─ comparing ─ plots ─ reading ─ page
+    points ─ facts, results, comparisons, plots, disagreements ─ page ─ write
 
-Each module takes the points and gives plain values; the templates (``runner/templates``) give them words.
+``points`` reads the runs. The modules after it take points and return plain values. ``page`` renders these
+with the templates in ``templates/``, and ``write`` writes the files. ``figures`` draws, also for tracking.
 """

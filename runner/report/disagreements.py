@@ -1,4 +1,7 @@
-"""Rows to read: where points disagree with each other or with the target, the most telling first."""
+"""Rows to read: those that points answer differently or not right.
+
+What is right and how good an answer is follows from the rows' scores (:func:`runner.metrics.score_rows`).
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,22 @@ from runner.metrics import row_score_kinds, score_rows
 from runner.report.comparisons import Build, Family
 from runner.report.points import Point
 
-LENGTH = 4000
-"""Characters of a text that are shown."""
-SUMMARY = 180
+MAX_TEXT = 4000
+"""How many characters of a text are shown."""
+MAX_SUMMARY = 180
 UNPARSED = "unparsed"
 COLUMNS = ("id", "target", "prediction", "verdict", "completion", "error")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one point said in a row. ``right`` is None where no metric says whether a single row is right."""
+    """What one point said in a row. ``right`` is None if no metric says whether the row is right."""
 
     number: str
     said: str
     right: bool | None
     distance: float
-    """How far it is from the best answer; it puts rows in order, and decides nothing where ``right`` does."""
+    """How far it is from the best answer. It puts rows in order and does not say what is right."""
     prediction: str
     verdict: str | None
     completion: str
@@ -37,7 +40,7 @@ class Answer:
 
     @property
     def is_missed(self) -> bool:
-        """Wrong, or away from the target where nothing says what is right."""
+        """Whether it is wrong, or not the best answer if no metric says what is right."""
         return self.distance > 0 if self.right is None else not self.right
 
 
@@ -58,18 +61,18 @@ class Row:
 
     @property
     def is_missed(self) -> bool:
-        """Whether some point missed it."""
+        """Whether some answer is missed."""
         return any(answer.is_missed for answer in self.answers)
 
     @property
     def rank(self) -> tuple[bool, float]:
-        """Sorts disputed rows first, and those with the farthest answer first among them."""
+        """The sort key: disputed rows first, and among them those with the farthest answer."""
         return not self.is_disputed, -max(answer.distance for answer in self.answers)
 
 
 @dataclass(frozen=True)
 class Disagreements:
-    """The first ``rows`` that are disputed or missed; ``disputed``, ``missed`` and ``total`` count all."""
+    """The first ``rows`` that are disputed or missed; the counts are of all such rows."""
 
     points: list[Point]
     rows: list[Row]
@@ -82,12 +85,12 @@ class Disagreements:
 
     @property
     def longest(self) -> int:
-        """Characters of the longest answer, as far as a column is made for it."""
+        """The width of an answer's column, in characters."""
         return min(16, max((len(answer.said) for row in self.rows for answer in row.answers), default=0))
 
 
 def find_disagreements(family: Family, build: Build, most: int) -> Disagreements:
-    """The rows of a family that its points answer differently, or not all of them right."""
+    """The rows of a family that its points answer differently or not right, at most ``most`` of them."""
     answers = [_read_answers(point, build) for point in family.points]
     rows = _join_answers(family, answers)
     found = [row for row in rows if row.is_disputed or row.is_missed]
@@ -115,29 +118,29 @@ def _join_answers(family: Family, answers: Sequence[Mapping[str, Answer]]) -> li
 
 
 def _read_question(messages: Sequence[Mapping[str, str]]) -> str:
-    """The last turn, which is what the row asks."""
+    """The last turn of a chat, which holds the question."""
     return messages[-1]["content"] if messages else ""
 
 
 def _summarize(rows: Sequence[Row]) -> list[Row]:
-    """The rows with the beginning of each question, without the words that all questions begin with."""
+    """The rows with a summary: the beginning of the question, without the words that all questions share."""
     texts = [" ".join(row.question.split()) for row in rows]
     start = _count_common_letters(texts)
     return [
-        Row(row.id, truncate(text[start:], SUMMARY, "…"), truncate(row.question), row.target, row.answers)
+        Row(row.id, truncate(text[start:], MAX_SUMMARY, "…"), truncate(row.question), row.target, row.answers)
         for row, text in zip(rows, texts, strict=True)
     ]
 
 
 def _count_common_letters(texts: Sequence[str]) -> int:
-    """How many characters all texts begin with, up to the last whole word; 0 for a single text."""
+    """The length of the beginning that all texts share, in whole words; 0 for a single text."""
     first, last = (min(texts), max(texts)) if len(texts) > 1 else ("", "")
     same = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), 0)
     return first[:same].rfind(" ") + 1
 
 
 def _read_answers(point: Point, build: Build) -> dict[str, Answer]:
-    """The answers of a point by row id, with what the metrics of its run say of each."""
+    """The answers of a point by row id, scored."""
     scored = _score(point, build)
     frame, said = scored.frame, scored.said
     given = [name for name in COLUMNS if name in frame.columns]
@@ -151,35 +154,54 @@ def _read_answers(point: Point, build: Build) -> dict[str, Answer]:
 
 @dataclass(frozen=True)
 class _Scored:
-    """Rows with their scores. ``right`` and ``value`` name columns of scores, ``said`` the column shown."""
+    """Rows with their scores. ``said`` is the column to show; ``right`` and ``value`` hold scores."""
 
     frame: pl.DataFrame
     said: str
     right: str | None
     value: str | None
     best: float
-    """What ``value`` is in a row that could not be better."""
+    """The best value of the column ``value``."""
 
 
 def _score(point: Point, build: Build) -> _Scored:
-    """The rows of a point with their scores, which records of earlier versions do not have yet."""
-    frame, kinds = point.rows, point.record.row_scores
-    assert frame is not None
+    """The rows of a point with their scores, and which of these to use."""
     metrics = _build_metrics(point, build)
-    if not kinds:
-        with suppress(RunnerError):
-            frame, kinds = score_rows(metrics, frame), row_score_kinds(metrics)
+    frame, kinds = _get_row_scores(point, metrics)
     said = "verdict" if "verdict" in frame.columns else "prediction"
     known = {name: kind for name, kind in kinds.items() if name in frame.columns}
-    right = [name for name, kind in known.items() if kind == "right"]
-    right.sort(key=lambda name: getattr(metrics.get(name), "prediction", None) != said)
-    best = {name: getattr(metrics.get(name), "best", None) for name, kind in known.items() if kind == "value"}
-    value = next((name for name in best if best[name] is not None), None)
-    return _Scored(frame, said, next(iter(right), None), value, best[value] or 0.0 if value else 0.0)
+    value, best = _choose_value(known, metrics)
+    return _Scored(frame, said, _choose_right(known, metrics, said), value, best)
+
+
+def _get_row_scores(point: Point, metrics: Mapping[str, Any]) -> tuple[pl.DataFrame, Mapping[str, str]]:
+    """The rows with the scores of their record; they are computed for records that were written without."""
+    rows, kinds = point.rows, point.record.row_scores
+    assert rows is not None
+    if not kinds:
+        with suppress(RunnerError):
+            return score_rows(metrics, rows), row_score_kinds(metrics)
+    return rows, kinds
+
+
+def _choose_right(kinds: Mapping[str, str], metrics: Mapping[str, Any], said: str) -> str | None:
+    """The first metric that says what is right, preferably one that reads the column shown."""
+    names = [name for name, kind in kinds.items() if kind == "right"]
+    names.sort(key=lambda name: getattr(metrics.get(name), "prediction", None) != said)
+    return next(iter(names), None)
+
+
+def _choose_value(kinds: Mapping[str, str], metrics: Mapping[str, Any]) -> tuple[str | None, float]:
+    """The first metric that gives a value of which the best is known, and that best value."""
+    for name, kind in kinds.items():
+        best = getattr(metrics.get(name), "best", None)
+        if kind == "value" and best is not None:
+            return name, float(best)
+    return None, 0.0
 
 
 def _build_metrics(point: Point, build: Build) -> dict[str, Any]:
-    """The metrics of a run, without those that cannot be made any more."""
+    """The metrics of a run, without those that can no longer be built."""
     metrics = {}
     for name, node in (point.record.config.get("metric") or {}).items():
         with suppress(RunnerError):
@@ -188,7 +210,7 @@ def _build_metrics(point: Point, build: Build) -> dict[str, Any]:
 
 
 def _is_right(score: float | None, said: Any, scored: _Scored) -> bool | None:
-    """Right or wrong by the row's score; an answer that could not be read is wrong."""
+    """Whether the row's score says right; an answer that could not be parsed is wrong."""
     if score is None:
         return False if scored.right and said is None else None
     return score == 1
@@ -210,21 +232,23 @@ def _make_answer(
 
 
 def _measure_distances(scored: _Scored) -> list[float]:
-    """How far each answer is from the best one, to put rows in order; an unread one is as far as any."""
+    """How far each answer is from the best one; an unparsed answer counts as far as the farthest."""
     frame = scored.frame
     if scored.value:
         distance = (frame[scored.value] - scored.best).abs()
     else:
         distance = _compare_with_target(frame, ranked=scored.right is None and _is_continuous(frame))
     farthest = distance.max() or 1.0
-    unread = frame[scored.said].is_null()
-    return pl.select(pl.when(unread).then(farthest).otherwise(distance.fill_null(0.0))).to_series().to_list()
+    unparsed = frame[scored.said].is_null()
+    return (
+        pl.select(pl.when(unparsed).then(farthest).otherwise(distance.fill_null(0.0))).to_series().to_list()
+    )
 
 
 def _compare_with_target(frame: pl.DataFrame, ranked: bool) -> pl.Series:
-    """How far each prediction is from its target: numbers by their difference, others 1 where they differ.
+    """How far each prediction is from its target: the difference of numbers; else 0 if equal, 1 if not.
 
-    Numbers may be on scales of their own, so ``ranked`` compares ranks: 1 is from the lowest to the highest.
+    Numbers may be on different scales. ``ranked`` therefore compares ranks, divided by the number of rows.
     """
     sides = [frame[name] for name in ("prediction", "target") if name in frame.columns]
     if len(sides) == 2 and all(side.dtype.is_numeric() for side in sides):
@@ -236,13 +260,13 @@ def _compare_with_target(frame: pl.DataFrame, ranked: bool) -> pl.Series:
 
 
 def _is_continuous(frame: pl.DataFrame) -> bool:
-    """Whether predictions and targets are measurements, and not labels or whole ratings."""
+    """Whether predictions and targets are real numbers, and not labels or whole ratings."""
     sides = [frame[name] for name in ("prediction", "target") if name in frame.columns]
     return all(side.dtype.is_float() for side in sides) and any((side % 1 != 0).any() for side in sides)
 
 
 def format_value(value: Any) -> str:
-    """A value as a reader sees it: numbers short, nothing as a dash.
+    """A value as text: numbers with three significant digits, None as a dash.
 
     >>> format_value(0.123456), format_value(3.0), format_value(None), format_value("a")
     ('0.123', '3', '–', 'a')
@@ -252,8 +276,8 @@ def format_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def truncate(text: str, length: int = LENGTH, note: str = "") -> str:
-    """The text, or its beginning with a note of how long it is."""
+def truncate(text: str, length: int = MAX_TEXT, note: str = "") -> str:
+    """The text, or its beginning and a note of its length."""
     if len(text) <= length:
         return text
     return text[:length].rstrip() + (note or f" … [cut; {len(text):,} characters in all]")

@@ -1,7 +1,7 @@
-"""Pictures of a run and of a sweep, drawn without a screen.
+"""Figures of a run and of a sweep, drawn without a screen.
 
-Matplotlib is imported when the first one is drawn, and its global state (pyplot) is not used, so figures
-can be drawn in any thread.
+Matplotlib is imported when the first one is drawn. Its global state (pyplot) is not used, so figures can be
+drawn in any thread.
 """
 
 from __future__ import annotations
@@ -27,64 +27,64 @@ SERIES = (BLUE, RED, "#3a8a4d", "#8a5bb0", "#c98a1b", "#3d9aa6", "#a8577e", "#6b
 MAX_LABELS = 30
 
 
-def load() -> None:
-    """Import matplotlib, which takes a moment."""
+def import_matplotlib() -> None:
+    """Import Matplotlib ahead of the first figure, since that takes a moment."""
     import matplotlib.backends.backend_agg
     import matplotlib.figure  # noqa: F401
 
 
-def of_record(record: Record, rows: pl.DataFrame | None) -> dict[str, Figure | str]:
-    """The figures that a run's content calls for, by name; text is SVG."""
+def draw_run(record: Record, rows: pl.DataFrame | None) -> dict[str, Figure | str]:
+    """Draw the figures that a run has data for, by name; a text is SVG."""
     drawn: dict[str, Figure | str] = {}
-    if 1 < len(record.labels) <= MAX_LABELS and _holds(rows, "target", "prediction"):
-        drawn["confusion_matrix"] = confusion_matrix(confusion(rows, labels=record.labels))
-    positive = positive_label(record)
-    if positive is not None and _holds(rows, "target", "probability"):
-        drawn["reliability"] = reliability(rows, positive)
+    if 1 < len(record.labels) <= MAX_LABELS and _has_values(rows, "target", "prediction"):
+        drawn["confusion_matrix"] = draw_confusion_matrix(confusion(rows, labels=record.labels))
+    positive = find_positive_label(record)
+    if positive is not None and _has_values(rows, "target", "probability"):
+        drawn["reliability"] = draw_reliability(rows, positive)
     if record.curves:
-        drawn["training"] = training(record.curves, record.checkpoint_steps)
+        drawn["training"] = draw_training(record.curves, record.checkpoint_steps)
     return drawn
 
 
-def _holds(rows: pl.DataFrame | None, *columns: str) -> TypeGuard[pl.DataFrame]:
-    """Whether a row has a value in all of these columns."""
+def _has_values(rows: pl.DataFrame | None, *columns: str) -> TypeGuard[pl.DataFrame]:
+    """Whether some row has a value in all of these columns."""
     return rows is not None and {*columns} <= {*rows.columns} and not rows.drop_nulls(columns).is_empty()
 
 
-def confusion_matrix(found: Confusion, title: str = "") -> str:
-    """Counts of rows by true (down) and predicted (across) label, as SVG.
+def draw_confusion_matrix(found: Confusion, title: str = "") -> str:
+    """The number of rows by true (down) and predicted (across) label, as SVG.
 
-    A template, and not Matplotlib's, for every run of a sweep has one: a millisecond instead of thirty.
+    Every run of a sweep has one, so it is a template: it takes a millisecond, and Matplotlib thirty.
     """
     title = title or f"Confusion matrix, {found.counts.sum():,} rows"
-    return _matrix().render(found=found, title=title, color=BLUE, ink=INK)
+    return _get_matrix_template().render(found=found, title=title, color=BLUE, ink=INK)
 
 
 @once
-def _matrix() -> Template:
+def _get_matrix_template() -> Template:
     environment = Environment(
         loader=PackageLoader("runner.report"), autoescape=True, undefined=StrictUndefined
     )
     return environment.get_template("confusion_matrix.svg.jinja")
 
 
-def positive_label(record: Record) -> str | None:
-    """The label whose probability was asked for: ``positive`` of the first metric that has one."""
+def find_positive_label(record: Record) -> str | None:
+    """The label whose probability was measured: ``positive`` of the first metric that has one."""
     given = (value for key, value in record.params.items() if re.fullmatch(r"metric\..*\bpositive", key))
     return next((str(value) for value in given if value is not None), None)
 
 
-def reliability(rows: pl.DataFrame, positive: str, bins: int = 10) -> Figure:
-    """Share of rows with the positive label against the probability stated for it, in bins of equal width.
+def draw_reliability(rows: pl.DataFrame, positive: str, bins: int = 10) -> Figure:
+    """The share of rows with the positive label against its stated probability, in bins of equal width.
 
-    On the diagonal a stated 0.8 comes true 8 times in 10. The title has the expected calibration error, the
-    mean distance from the diagonal (:class:`runner.metrics.CalibrationError`).
+    On the diagonal a stated 0.8 comes true 8 times in 10. The title has the expected calibration error
+    (:class:`runner.metrics.CalibrationError`), the mean distance from the diagonal.
     """
     true = pl.col("target").cast(pl.String) == positive
     points = probability.reliability(rows.select("probability", target=true), positive=True, bins=bins)
     stated, share, count = (points[name].to_numpy() for name in ("probability", "frequency", "n"))
     error = float(np.average(np.abs(stated - share), weights=count))
-    figure = canvas(5.2, 5.2)
+    figure = create_figure(5.2, 5.2)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     upper.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle="--")
     upper.plot(stated, share, color=BLUE, marker="o")
@@ -92,32 +92,34 @@ def reliability(rows: pl.DataFrame, positive: str, bins: int = 10) -> Figure:
     lower.bar(points["low"], count, width=0.96 / bins, align="edge", color=BLUE)
     lower.set(xlabel=f"stated probability of {positive}", ylabel="rows", xlim=(0, 1))
     for axes in (upper, lower):
-        plain(axes)
+        style_axes(axes)
     return figure
 
 
-def training(curves: Mapping[str, Sequence[tuple[int, float]]], checkpoints: Sequence[int] = ()) -> Figure:
-    """Training curves by step, losses apart from the rest; a dotted line at each checkpoint."""
+def draw_training(
+    curves: Mapping[str, Sequence[tuple[int, float]]], checkpoints: Sequence[int] = ()
+) -> Figure:
+    """Training curves by step, losses in their own panel; a dotted line marks each checkpoint."""
     losses = {name: points for name, points in curves.items() if "loss" in name}
     others = {name: points for name, points in curves.items() if "loss" not in name}
     panels = [panel for panel in (losses, others) if panel]
-    figure = canvas(6.4 * len(panels), 4)
+    figure = create_figure(6.4 * len(panels), 4)
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        for color, (name, points) in zip(_colors(len(panel)), panel.items(), strict=True):
+        for color, (name, points) in zip(_pick_colors(len(panel)), panel.items(), strict=True):
             axes.plot(*zip(*points, strict=True), color=color, label=name, linewidth=1.4)
         for step in checkpoints:
             axes.axvline(step, color=QUIET, linewidth=0.8, linestyle=":")
         axes.set(xlabel="step", title="Training loss" if panel is losses else "Training")
         axes.legend(frameon=False)
-        plain(axes)
+        style_axes(axes)
     return figure
 
 
-def sweep(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure | None:
-    """One score over a sweep (:func:`runner.records.sweep.summarize`), with interval and published values.
+def draw_sweep(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure | None:
+    """One score over a sweep (:func:`runner.records.sweep.summarize`), with intervals and published values.
 
-    A line where a swept key is numeric, one for each setting of the other keys; else a bar for each point.
-    None where no point has the score.
+    If a swept key is numeric there is a line for each setting of the other keys, else a bar for each point.
+    None if no point has the score.
     """
     measured = points.filter(pl.col(metric).is_not_null())
     if measured.is_empty():
@@ -126,26 +128,26 @@ def sweep(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure | N
     numeric = [key for key in varied if measured[key].dtype.is_numeric()]
     if numeric:
         axis = max(numeric, key=lambda key: measured[key].n_unique())
-        return _lines(measured.drop_nulls(axis), metric, axis, [key for key in varied if key != axis])
-    return _bars(measured, metric, varied or list(swept))
+        return _draw_lines(measured.drop_nulls(axis), metric, axis, [key for key in varied if key != axis])
+    return _draw_bars(measured, metric, varied or list(swept))
 
 
-def _lines(points: pl.DataFrame, metric: str, axis: str, others: Sequence[str]) -> Figure:
-    figure = canvas(7, 4.4)
+def _draw_lines(points: pl.DataFrame, metric: str, axis: str, others: Sequence[str]) -> Figure:
+    figure = create_figure(7, 4.4)
     axes = figure.add_subplot()
-    series = points.with_columns(_setting(others).alias("setting")).partition_by(
+    series = points.with_columns(_join_settings(others).alias("setting")).partition_by(
         "setting", maintain_order=True
     )
-    for color, part in zip(_colors(len(series)), series, strict=True):
-        _line(axes, part.sort(axis), metric, axis, color)
-    _scale(axes, points[axis])
+    for color, part in zip(_pick_colors(len(series)), series, strict=True):
+        _draw_line(axes, part.sort(axis), metric, axis, color)
+    _set_scale(axes, points[axis])
     axes.set(xlabel=axis, ylabel=metric, title=f"{metric} by {axis}")
-    _legend(figure, axes, ", ".join(others))
-    plain(axes)
+    _add_legend(figure, axes, ", ".join(others))
+    style_axes(axes)
     return figure
 
 
-def _line(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: str) -> None:
+def _draw_line(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: str) -> None:
     """One setting's scores over ``axis`` with their interval; published values as hollow diamonds."""
     setting = line["setting"][0]
     axes.plot(line[axis], line[metric], color=color, marker="o", label=setting or "measured")
@@ -160,10 +162,10 @@ def _line(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: str) ->
         )
 
 
-def _bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
-    figure = canvas(7, 1.7 + 0.42 * points.height)
+def _draw_bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
+    figure = create_figure(7, 1.7 + 0.42 * points.height)
     axes = figure.add_subplot()
-    names = points.select(_setting(swept).alias("setting"))["setting"].to_list()
+    names = points.select(_join_settings(swept).alias("setting"))["setting"].to_list()
     value, places = points[metric], list(range(points.height))
     low, high = (points[f"{metric}_{side}"].fill_null(value) for side in ("low", "high"))
     axes.barh(places, value, color=BLUE, alpha=0.85, height=0.62)
@@ -175,26 +177,26 @@ def _bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
     axes.set_yticks(places, names)
     axes.invert_yaxis()
     axes.set(xlabel=metric, title=f"{metric} by {', '.join(swept)}" if swept else metric)
-    _legend(figure, axes)
-    plain(axes, "x")
+    _add_legend(figure, axes)
+    style_axes(axes, "x")
     return figure
 
 
-def _legend(figure: Figure, axes: Axes, title: str = "") -> None:
-    """Below the axes, where it covers no data; none where all it would say is ``measured``."""
+def _add_legend(figure: Figure, axes: Axes, title: str = "") -> None:
+    """A legend below the axes, where it covers no data; none if it would only say ``measured``."""
     if axes.get_legend_handles_labels()[1] not in ([], ["measured"]):
         figure.legend(loc="outside lower center", ncols=4, frameon=False, title=title or None)
 
 
-def _setting(keys: Sequence[str]) -> pl.Expr:
-    """What a point's other keys are set to, as a text."""
+def _join_settings(keys: Sequence[str]) -> pl.Expr:
+    """The values of these keys as one text."""
     if not keys:
         return pl.lit("")
     return pl.concat_str([pl.col(key).cast(pl.String).fill_null("-") for key in keys], separator=", ")
 
 
-def _scale(axes: Axes, values: pl.Series) -> None:
-    """Ticks at the swept values; a logarithmic axis where they span more than one order of magnitude."""
+def _set_scale(axes: Axes, values: pl.Series) -> None:
+    """Ticks at the swept values; a logarithmic axis if the largest is at least 20 times the smallest."""
     places = values.unique().sort().to_list()
     if places[0] > 0 and places[-1] / places[0] >= 20:
         axes.set_xscale("log")
@@ -203,11 +205,11 @@ def _scale(axes: Axes, values: pl.Series) -> None:
         axes.minorticks_off()
 
 
-def _colors(count: int) -> list[str]:
+def _pick_colors(count: int) -> list[str]:
     return [SERIES[i % len(SERIES)] for i in range(count)]
 
 
-def canvas(width: float, height: float) -> Figure:
+def create_figure(width: float, height: float) -> Figure:
     """An empty figure, its size in inches."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -217,8 +219,8 @@ def canvas(width: float, height: float) -> Figure:
     return figure
 
 
-def plain(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
-    """Take away what is no data, and draw a quiet grid behind it."""
+def style_axes(axes: Axes, grid: Literal["x", "y"] = "y") -> None:
+    """Remove the frame at the top and right, and draw a grid behind the data."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis=grid, color="#e6e6e6", linewidth=0.8)
     axes.set_axisbelow(True)

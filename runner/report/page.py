@@ -1,4 +1,4 @@
-"""The files of a report, rendered from templates that escape all they are given."""
+"""The texts of a report, rendered from templates that escape every value."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from runner.report import formats
-from runner.report.comparisons import LEVEL, Compared
+from runner.report.comparisons import LEVEL, Comparisons
 from runner.report.disagreements import Disagreements
 from runner.report.facts import Facts
-from runner.report.formats import number
+from runner.report.formats import format_number
 from runner.report.plots import Plot
 from runner.report.results import Results
 
 COLUMN, SCREEN = 3, 8
-"""Scores side by side in a column of text, and on a screen."""
+"""How many scores fit side by side in a column of a paper, and on a screen."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Page:
     command: str | None
     facts: Facts
     results: Results
-    compared: Compared
+    comparisons: Comparisons
     matrices: list[Plot]
     curves: list[Plot]
     reliability: list[Plot]
@@ -39,34 +39,38 @@ class Page:
     disagreements: list[Disagreements]
 
 
-def html(page: Page) -> str:
-    """One file with everything in it: it asks the network for nothing and runs no script."""
-    environment = Environment(autoescape=True, **_settings())
+def render_html(page: Page) -> str:
+    """The page as one file, which loads nothing from the network and runs no script."""
+    environment = Environment(autoescape=True, **_environment_options())
     environment.filters |= HTML_FILTERS
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    values = {"panels": page.results.panels(SCREEN), "made": made, "level": LEVEL}
+    values = {"panels": page.results.split_panels(SCREEN), "made": made, "level": LEVEL}
     return environment.get_template("report.html.jinja").render(page=page, **values)
 
 
-def markdown(page: Page) -> str:
+def render_markdown(page: Page) -> str:
     """The table of results in GitHub's markdown."""
-    environment = Environment(finalize=_escaping(formats.escaped_markdown), **_settings())
+    environment = Environment(finalize=_make_finalizer(formats.escape_markdown), **_environment_options())
     return environment.get_template("table.md.jinja").render(page=page)
 
 
-def latex(page: Page) -> str:
+def render_latex(page: Page) -> str:
     r"""The table of results in the style of booktabs, in panels of a few scores, for ``\input``."""
-    environment = Environment(finalize=_escaping(formats.escaped_latex), **_settings(), **LATEX_MARKERS)
-    environment.filters |= {"stacked": formats.stacked, "label": formats.label}
-    return environment.get_template("table.tex.jinja").render(page=page, panels=page.results.panels(COLUMN))
+    environment = Environment(
+        finalize=_make_finalizer(formats.escape_latex), **_environment_options(), **LATEX_MARKERS
+    )
+    environment.filters |= {"stack": formats.stack_words, "label": formats.make_label}
+    return environment.get_template("table.tex.jinja").render(
+        page=page, panels=page.results.split_panels(COLUMN)
+    )
 
 
 HTML_FILTERS: Mapping[str, Callable[..., Any]] = {
-    "number": number,
-    "p": formats.p_value,
-    "signed": formats.signed,
-    "batches": formats.batches,
-    "broken": formats.broken,
+    "number": format_number,
+    "p_value": formats.format_p_value,
+    "difference": formats.format_difference,
+    "pages": formats.split_pages,
+    "breakable": formats.allow_breaks,
 }
 
 LATEX_MARKERS: Mapping[str, Any] = {  # braces mean something else there
@@ -79,11 +83,11 @@ LATEX_MARKERS: Mapping[str, Any] = {  # braces mean something else there
 }
 
 
-def _settings() -> dict[str, Any]:
+def _environment_options() -> dict[str, Any]:
     loader = PackageLoader("runner.report")
     return {"loader": loader, "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True}
 
 
-def _escaping(escape: Callable[[str], str]) -> Callable[[Any], str]:
-    """Escapes every value that a template prints and does not mark as safe, in formats that are no HTML."""
+def _make_finalizer(escape: Callable[[str], str]) -> Callable[[Any], str]:
+    """A function that escapes every value that a template prints, unless it is marked as safe."""
     return lambda value: str(value) if isinstance(value, Markup) else escape(str(value))

@@ -1,4 +1,4 @@
-"""The figures of a report, as SVG that is part of the page."""
+"""The figures of a report, as SVG inside the page."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import polars as pl
 from runner.metrics import confusion
 from runner.records.sweep import column_names, main_score_names, summarize
 from runner.report import figures
-from runner.report.figures import positive_label
+from runner.report.figures import find_positive_label
 from runner.report.points import Point
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MOST = 6
-"""Scores that are drawn over a sweep; all are in the table."""
+MAX_SCORES = 6
+"""How many scores are drawn over a sweep; the table has all."""
 MAX_LABELS = 12
 CHECKPOINT = "checkpoint"
 
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure as a data URI; ``width`` in inches or its own, and a ``title`` for those who cannot see it."""
+    """A figure as a data URI. ``width`` is in inches (None: as drawn), ``title`` its alternative text."""
 
     title: str
     source: str
@@ -35,70 +35,70 @@ class Plot:
     caption: str = ""
 
 
-def curves(points: Sequence[Point]) -> list[Plot]:
-    """A plot of each of the first scores where a swept key is a number or a checkpoint, else of the first."""
+def plot_sweep(points: Sequence[Point]) -> list[Plot]:
+    """Plot the first scores if a swept key is a number or a checkpoint, else the first score only."""
     records = [point.record for point in points]
     swept = list(column_names(records).values())
-    frame, ticks = _numbered(summarize(records), points)
-    lines = any(key in frame.columns and _axis(frame[key]) for key in swept)
-    scores = main_score_names(records)[: MOST if lines else 1] if len(points) > 1 else []
-    drawn = {metric: figures.sweep(frame, metric, swept) for metric in scores}
+    frame, ticks = _number_checkpoints(summarize(records), points)
+    lines = any(key in frame.columns and _is_axis(frame[key]) for key in swept)
+    scores = main_score_names(records)[: MAX_SCORES if lines else 1] if len(points) > 1 else []
+    drawn = {metric: figures.draw_sweep(frame, metric, swept) for metric in scores}
     for figure in drawn.values():
         if figure and ticks and figure.axes[0].get_xlabel() == CHECKPOINT:
             figure.axes[0].set_xticks(list(ticks), list(ticks.values()))
-    return [_plot(f"{metric} over the sweep", figure) for metric, figure in drawn.items() if figure]
+    return [_embed_figure(f"{metric} over the sweep", figure) for metric, figure in drawn.items() if figure]
 
 
-def _axis(values: pl.Series) -> bool:
+def _is_axis(values: pl.Series) -> bool:
     return values.dtype.is_numeric() and values.n_unique() > 1
 
 
-def _numbered(frame: pl.DataFrame, points: Sequence[Point]) -> tuple[pl.DataFrame, dict[int, str]]:
-    """Checkpoints as numbers, the base model as 0, so that they make a curve; and how to name the numbers."""
+def _number_checkpoints(frame: pl.DataFrame, points: Sequence[Point]) -> tuple[pl.DataFrame, dict[int, str]]:
+    """Checkpoints as numbers, the base model as 0, so that they form a curve; and the numbers' names."""
     if CHECKPOINT not in frame.columns:
         return frame, {}
-    places = [_place(point) for point in points]
+    places = [_find_checkpoint(point) for point in points]
     last = max((int(model["number"]) for point in points for model in point.record.models), default=0)
     known = sorted({place for place in places if place is not None})
     ticks = {place: {0: "base", last: f"last ({last})"}.get(place, str(place)) for place in known}
     return frame.with_columns(pl.Series(CHECKPOINT, places, dtype=pl.Int64)), ticks
 
 
-def _place(point: Point) -> int | None:
+def _find_checkpoint(point: Point) -> int | None:
     record = point.record
     evaluated = [int(model["number"]) for model in record.models if model.get("evaluated")]
     return evaluated[0] if evaluated else 0 if record.tags.get("stage") == "base" else None
 
 
-def training(points: Sequence[Point]) -> list[Plot]:
-    """Each training once, however many of its checkpoints are points."""
+def plot_training(points: Sequence[Point]) -> list[Plot]:
+    """Plot each training once, even if several of its checkpoints are points."""
     drawn: dict[str, Plot] = {}
     for point in points:
         record = point.record
         if record.curves and repr(record.curves) not in drawn:
             job = record.params.get("finetune_job")
             caption = f"training job {job}" if job else f"training of {point.number} {point.name}"
-            figure = figures.training(record.curves, record.checkpoint_steps)
-            drawn[repr(record.curves)] = _plot("training curves", figure, caption)
+            figure = figures.draw_training(record.curves, record.checkpoint_steps)
+            drawn[repr(record.curves)] = _embed_figure("training curves", figure, caption)
     return list(drawn.values())
 
 
-def reliability(points: Sequence[Point]) -> list[Plot]:
-    """Stated probabilities against what came true, per point that states them."""
+def plot_reliability(points: Sequence[Point]) -> list[Plot]:
+    """Plot stated probabilities against observed shares, for each point that has them."""
     drawn = []
     for point in points:
-        positive, rows = positive_label(point.record), point.rows
+        positive, rows = find_positive_label(point.record), point.rows
         if positive is not None and rows is not None and {"probability", "target"} <= {*rows.columns}:
             known = rows.drop_nulls(["probability", "target"])
             if not known.is_empty():
-                figure = figures.reliability(known, positive)
-                drawn.append(_plot("reliability", figure, f"{point.number} {point.name}"))
+                figure = figures.draw_reliability(known, positive)
+                drawn.append(_embed_figure("reliability", figure, f"{point.number} {point.name}"))
     return drawn
 
 
 @dataclass(frozen=True)
 class _Priced:
-    """A point whose answers have a known price, in US dollars, and its score with bounds."""
+    """A point whose answers have a known price in US dollars, and its score with bounds."""
 
     name: str
     dollars: float
@@ -107,13 +107,13 @@ class _Priced:
     high: float
 
 
-def cost(points: Sequence[Point]) -> Plot | None:
-    """The first score against what the answers cost; None unless two points have a known price."""
+def plot_cost(points: Sequence[Point]) -> Plot | None:
+    """Plot the first score against the cost of the answers; None unless two points have a known price."""
     metric = next(iter(main_score_names([point.record for point in points])), "")
-    known = [priced for point in points if (priced := _priced(point, metric)) is not None]
+    known = [priced for point in points if (priced := _read_price(point, metric)) is not None]
     if len(known) < 2:
         return None
-    figure = figures.canvas(7, 4.4)
+    figure = figures.create_figure(7, 4.4)
     axes = figure.add_subplot()
     for one in known:
         bars = [[one.value - one.low], [one.high - one.value]]
@@ -124,11 +124,11 @@ def cost(points: Sequence[Point]) -> Plot | None:
         axes.set_xscale("log")
     axes.margins(x=0.18)
     axes.set(xlabel="cost of the answers, US dollars", ylabel=metric, title=f"{metric} against cost")
-    figures.plain(axes)
-    return _plot(f"{metric} against cost", figure)
+    figures.style_axes(axes)
+    return _embed_figure(f"{metric} against cost", figure)
 
 
-def _priced(point: Point, metric: str) -> _Priced | None:
+def _read_price(point: Point, metric: str) -> _Priced | None:
     score = point.record.scores.get(metric)
     dollars = point.record.figures.get("cost_usd_total")
     if score is None or score.value is None or not dollars:
@@ -138,38 +138,40 @@ def _priced(point: Point, metric: str) -> _Priced | None:
     return _Priced(f"{point.number} {point.name}", dollars, score.value, low, high)
 
 
-def matrices(points: Sequence[Point]) -> list[Plot]:
-    """The confusion matrices of points whose answers are labels."""
-    return [plot for point in points if (plot := _matrix(point)) is not None]
+def plot_confusion_matrices(points: Sequence[Point]) -> list[Plot]:
+    """Plot the confusion matrices of points whose answers are labels."""
+    return [plot for point in points if (plot := _plot_confusion_matrix(point)) is not None]
 
 
-def _matrix(point: Point) -> Plot | None:
+def _plot_confusion_matrix(point: Point) -> Plot | None:
     rows = point.rows
     if rows is None or not {"target", "prediction"} <= {*rows.columns}:
         return None
-    names = point.record.labels or _texts(rows)
+    names = point.record.labels or _collect_labels(rows)
     if not 1 < len(names) <= MAX_LABELS or not rows["target"].count():
         return None
     title = f"{point.number} {point.name}"
-    return Plot(title, _uri(figures.confusion_matrix(confusion(rows, labels=names), title).encode()))
+    return Plot(
+        title, _encode_svg(figures.draw_confusion_matrix(confusion(rows, labels=names), title).encode())
+    )
 
 
-def _texts(rows: pl.DataFrame) -> list[str]:
-    """The few texts that targets and predictions are, where no parser names the labels."""
+def _collect_labels(rows: pl.DataFrame) -> list[str]:
+    """The texts that occur as targets and predictions, for when no parser names the labels."""
     if rows["target"].dtype != pl.String or rows["prediction"].dtype != pl.String:
         return []
     return sorted({*rows["target"].drop_nulls(), *rows["prediction"].drop_nulls()})
 
 
-def _plot(title: str, figure: Figure, caption: str = "") -> Plot:
-    """SVG without a date, and so the same for the same data."""
+def _embed_figure(title: str, figure: Figure, caption: str = "") -> Plot:
+    """Embed a figure as SVG without a date, so that the same data give the same text."""
     import matplotlib
 
     buffer = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "runner"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    return Plot(title, _uri(buffer.getvalue()), figure.get_figwidth(), caption)
+    return Plot(title, _encode_svg(buffer.getvalue()), figure.get_figwidth(), caption)
 
 
-def _uri(svg: bytes) -> str:
+def _encode_svg(svg: bytes) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

@@ -1,4 +1,4 @@
-"""What is reported: runs read back from their folders, numbered and told apart."""
+"""What is reported: runs, read from their folders, numbered and named by what distinguishes them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from runner.core.redact import remove_credentials
 from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, find_runs, read_predictions, read_record
 from runner.records.sweep import last_part
 
-BESIDE_THE_POINT = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
-"""Keys that change nothing of what is measured, and so tell no two runs apart."""
+IRRELEVANT_KEYS = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
+"""Keys that do not change what is measured, and so do not distinguish runs."""
 ABSENT = "–"
-"""What stands for an override that another run has and this one has not."""
+"""Stands for an override that another run has and this one does not have."""
 
 
 @dataclass(frozen=True)
 class Point:
-    """One run of a report. ``rows`` is None where it ended before there were any."""
+    """One run of a report. ``rows`` is None if it ended before it had any."""
 
     record: Record
     rows: pl.DataFrame | None
@@ -36,7 +36,7 @@ class Point:
 
     @property
     def name(self) -> str:
-        """What sets it apart: ``n_shot=3``, ``Natural, CoT``, or the experiment where nothing does."""
+        """What distinguishes it, such as ``n_shot=3`` or ``Natural, CoT``; else the experiment's name."""
         swept = self.record.swept
         bare = len(swept) > 1
         parts = [
@@ -48,38 +48,38 @@ class Point:
 
 
 def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
-    """The folders of runs and sweeps that are meant; without any, the newest one below ``outputs``.
+    """The given folders of runs and sweeps, or the newest one below ``outputs``.
 
     Raises:
-        ConfigError: a folder that is neither, or nothing recorded yet.
+        ConfigError: a folder holds neither, or nothing is recorded yet.
     """
     for folder in map(Path, given):
         if not find_runs(folder):
-            known = [str(place) for place in _recorded(outputs)]
+            known = [str(place) for place in _find_recorded(outputs)]
             raise ConfigError(
                 f"report.folders: {folder} holds no run and no sweep{suggest(str(folder), known)}"
             )
     if given:
         return [Path(folder) for folder in given]
-    recorded = _recorded(outputs)
+    recorded = _find_recorded(outputs)
     if not recorded:
         raise ConfigError(f"report.folders: no run is recorded under {outputs}")
-    return [max(recorded, key=_ended)]
+    return [max(recorded, key=_read_end)]
 
 
 def load_points(folders: Sequence[Path]) -> list[Point]:
-    """Every run in these folders once, in order; ``job`` numbers them and ``swept`` tells them apart."""
+    """Every run in these folders once, in order; ``job`` is its number, ``swept`` what distinguishes it."""
     found = list(dict.fromkeys(run.resolve() for folder in folders for run in find_runs(folder)))
-    records = told_apart([read_record(run) for run in found])
-    return [Point(record, _rows(run)) for record, run in zip(records, found, strict=True)]
+    records = distinguish_records([read_record(run) for run in found])
+    return [Point(record, _read_rows(run)) for record, run in zip(records, found, strict=True)]
 
 
-def told_apart(records: Sequence[Record]) -> list[Record]:
-    """The records as points of one sweep: points of one stay what they are, others get numbers and keys."""
+def distinguish_records(records: Sequence[Record]) -> list[Record]:
+    """The records as points of one sweep; those of different commands get new numbers and keys."""
     sweeps = {record.sweep for record in records}
     if len(sweeps) == 1 and None not in sweeps:
         return list(records)
-    overrides = [_overrides(record) for record in records]
+    overrides = [_read_overrides(record) for record in records]
     keys = list(dict.fromkeys(key for given in overrides for key in given))
     varied = [key for key in keys if len({str(given.get(key)) for given in overrides}) > 1]
     return [
@@ -88,8 +88,8 @@ def told_apart(records: Sequence[Record]) -> list[Record]:
     ]
 
 
-def command(points: Sequence[Point], folders: Sequence[Path]) -> str | None:
-    """What was typed, as far as one command made all points."""
+def find_command(points: Sequence[Point], folders: Sequence[Path]) -> str | None:
+    """The command that made all points, or None if there were several."""
     overrides = points[0].record.overrides
     if len(folders) != 1:
         return None
@@ -98,14 +98,14 @@ def command(points: Sequence[Point], folders: Sequence[Path]) -> str | None:
     return remove_credentials(shlex.join(["runner", *overrides]))
 
 
-def _overrides(record: Record) -> Mapping[str, Any]:
-    """The overrides of a run by key, numbers as numbers, without those that are beside the point."""
+def _read_overrides(record: Record) -> Mapping[str, Any]:
+    """The overrides of a run by key, numbers as numbers, without irrelevant ones."""
     pairs = (override.lstrip("+~").partition("=") for override in record.overrides)
-    given = {key: _number(value) for key, _, value in pairs if key.split(".")[0] not in BESIDE_THE_POINT}
+    given = {key: _parse_number(value) for key, _, value in pairs if key.split(".")[0] not in IRRELEVANT_KEYS}
     return given | record.swept
 
 
-def _number(text: str) -> float | int | str:
+def _parse_number(text: str) -> float | int | str:
     for kind in (int, float):
         try:
             return kind(text)
@@ -114,14 +114,14 @@ def _number(text: str) -> float | int | str:
     return text
 
 
-def _recorded(outputs: Path) -> list[Path]:
+def _find_recorded(outputs: Path) -> list[Path]:
     folders = sorted([*outputs.glob("runs/*"), *outputs.glob("sweeps/*")])
     return [folder for folder in folders if find_runs(folder)]
 
 
-def _ended(folder: Path) -> float:
+def _read_end(folder: Path) -> float:
     return max((run / RECORD).stat().st_mtime for run in find_runs(folder))
 
 
-def _rows(run: Path) -> pl.DataFrame | None:
+def _read_rows(run: Path) -> pl.DataFrame | None:
     return read_predictions(run) if (run / PREDICTIONS).exists() else None

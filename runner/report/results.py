@@ -1,4 +1,4 @@
-"""The table of results: a line for each point, a cell for each score, the published figure beside it."""
+"""The table of results: a line for each point, a cell for each score and its published figure."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from dataclasses import dataclass, replace
 from runner.core.types import Score
 from runner.records.record import Record
 from runner.records.sweep import PARSED, column_names, main_score_names
-from runner.report.formats import number
+from runner.report.formats import format_number
 from runner.report.points import Point
 
-PRINTED = 9
-"""Characters up to which a published figure is shown as it is printed; longer ones are rounded."""
+MAX_PRINTED = 9
+"""A published figure with more characters is rounded."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A score as shown; empty texts where there is nothing to say."""
+    """A score as shown; a text is empty if there is nothing to show."""
 
     value: str
     low: str = ""
     high: str = ""
     parsed: str = ""
-    """The score over parsed rows, where it differs."""
+    """The score over parsed rows, if it differs."""
     published: str = ""
     printed: str = ""
-    """The published figure in full, as the paper prints it."""
+    """The published figure as the paper prints it."""
     agrees: bool | None = None
 
 
 @dataclass(frozen=True)
 class Line:
-    """A point with what sets it apart and its cells; ``None`` for a score it does not have."""
+    """A point, its settings and its cells; a cell is None if the point does not have the score."""
 
     number: str
     setting: list[str]
@@ -44,7 +44,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Results:
-    """``keys`` head the settings, ``metrics`` the cells; ``met`` of ``compared`` published figures agree."""
+    """``keys`` are the titles of settings, ``metrics`` those of cells.
+
+    ``met`` of ``compared`` published figures agree.
+    """
 
     keys: list[str]
     metrics: list[str]
@@ -52,15 +55,18 @@ class Results:
     met: int
     compared: int
     exact: bool
-    """Whether all of them had to agree digit by digit, as those of replays do."""
+    """Whether all of them had to agree in every printed digit, as for replays."""
 
-    def panels(self, most: int) -> list[Results]:
-        """Tables of at most so many scores, as evenly as it goes; a point is in those in which it has one."""
+    def split_panels(self, most: int) -> list[Results]:
+        """Split into tables of at most ``most`` scores each; a point without any of them is left out."""
         count = max(1, math.ceil(len(self.metrics) / most))
         size = max(1, math.ceil(len(self.metrics) / count))
-        return [self._part(slice(first, first + size)) for first in range(0, len(self.metrics) or 1, size)]
+        return [
+            self._select_metrics(slice(first, first + size))
+            for first in range(0, len(self.metrics) or 1, size)
+        ]
 
-    def _part(self, chosen: slice) -> Results:
+    def _select_metrics(self, chosen: slice) -> Results:
         lines = [replace(line, cells=line.cells[chosen]) for line in self.lines]
         return replace(
             self,
@@ -69,7 +75,7 @@ class Results:
         )
 
 
-def table(points: Sequence[Point]) -> Results:
+def tabulate_results(points: Sequence[Point]) -> Results:
     """The results of all points."""
     records = [point.record for point in points]
     keys, metrics = column_names(records), main_score_names(records)
@@ -77,7 +83,7 @@ def table(points: Sequence[Point]) -> Results:
     return Results(
         keys=list(keys.values()),
         metrics=metrics,
-        lines=[_line(point, list(keys), metrics) for point in points],
+        lines=[_make_line(point, list(keys), metrics) for point in points],
         met=sum(compared),
         compared=len(compared),
         exact=all(
@@ -86,21 +92,21 @@ def table(points: Sequence[Point]) -> Results:
     )
 
 
-def _line(point: Point, keys: Sequence[str], metrics: Sequence[str]) -> Line:
+def _make_line(point: Point, keys: Sequence[str], metrics: Sequence[str]) -> Line:
     record = point.record
     counts = [score.n for score in record.scores.values() if score.n]
     failure = "" if record.status == "finished" else f"{record.status}: {record.error or 'no reason given'}"
     return Line(
         number=point.number,
         setting=["" if record.swept.get(key) is None else str(record.swept[key]) for key in keys],
-        cells=[cell(record, metric) for metric in metrics],
+        cells=[make_cell(record, metric) for metric in metrics],
         n=str(max(counts)) if counts else "",
         failure=failure.partition("\n")[0],
     )
 
 
-def cell(record: Record, metric: str) -> Cell | None:
-    """One score of one run; None if it has no such score."""
+def make_cell(record: Record, metric: str) -> Cell | None:
+    """One score of one run; None if the run does not have it."""
     score = record.scores.get(metric)
     if score is None:
         return None
@@ -108,17 +114,17 @@ def cell(record: Record, metric: str) -> Cell | None:
     row = next((row for row in record.reference if row["metric"] == metric), {})
     printed = str(row.get("printed", ""))
     return Cell(
-        value=number(score.value, bounded),
-        low=number(score.low) if bounded else "",
-        high=number(score.high) if bounded else "",
-        parsed=_parsed(score, record.scores.get(f"{metric}{PARSED}")),
-        published=printed if len(printed) <= PRINTED else number(row["published"], bounded),
+        value=format_number(score.value, bounded),
+        low=format_number(score.low) if bounded else "",
+        high=format_number(score.high) if bounded else "",
+        parsed=_format_parsed(score, record.scores.get(f"{metric}{PARSED}")),
+        published=printed if len(printed) <= MAX_PRINTED else format_number(row["published"], bounded),
         printed=printed,
         agrees=row.get("agrees"),
     )
 
 
-def _parsed(strict: Score, parsed: Score | None) -> str:
-    if parsed is None or parsed.value is None or number(parsed.value) == number(strict.value):
+def _format_parsed(strict: Score, parsed: Score | None) -> str:
+    if parsed is None or parsed.value is None or format_number(parsed.value) == format_number(strict.value):
         return ""
-    return f"{number(parsed.value)} of {parsed.n}"
+    return f"{format_number(parsed.value)} of {parsed.n}"

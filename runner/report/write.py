@@ -1,4 +1,4 @@
-"""The files of a report: everything it says is gathered, put into words and written."""
+"""The files of a report: gather its content, render it and write it."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from pathlib import Path
 
 from runner.core.digest import digest
 from runner.records.sweep import summarize
-from runner.report import comparisons, disagreements, facts, formats, page, plots, results
-from runner.report.comparisons import Build
-from runner.report.points import Point, command, load_points
+from runner.report import comparisons, disagreements, facts, page, plots, results
+from runner.report.comparisons import Build, Table
+from runner.report.formats import format_p_value
+from runner.report.points import Point, find_command, load_points
 
 
 def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int = 50) -> list[Path]:
-    """Write the report of the runs and sweeps in ``folders`` into ``target``; the files written.
+    """Write the report of the runs and sweeps in ``folders`` into ``target`` and return the files written.
 
-    ``build`` makes a metric from its node in a config, ``rows`` of each set of rows are given to read.
+    ``build`` makes a metric from its node in a config. ``rows`` is how many rows of each family are shown.
     """
     points = load_points(folders)
     content = compose_page(points, folders, build, rows)
     target.mkdir(parents=True, exist_ok=True)
     texts = {
-        "index.html": page.html(content),
-        "table.md": page.markdown(content),
-        "table.tex": page.latex(content),
+        "index.html": page.render_html(content),
+        "table.md": page.render_markdown(content),
+        "table.tex": page.render_latex(content),
         "table.csv": summarize([point.record for point in points]).write_csv(),
-        "comparison.csv": comparisons.frame(content.compared.tables).write_csv(),
+        "comparison.csv": comparisons.tabulate_comparisons(content.comparisons.tables).write_csv(),
     }
     texts = {name: text for name, text in texts.items() if text.strip()}
     for name, text in texts.items():
@@ -34,31 +35,45 @@ def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int 
 
 
 def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build, rows: int) -> page.Page:
-    """Everything that the page says, before it is put into words."""
-    compared = comparisons.compare(points, build)
+    """Gather the content of the page."""
+    compared = comparisons.compare_points(points, build)
     return page.Page(
         title=", ".join(dict.fromkeys(point.record.name for point in points)),
-        command=command(points, folders),
-        facts=facts.gather(points),
-        results=results.table(points),
-        compared=compared,
-        matrices=plots.matrices(points),
-        curves=plots.curves(points),
-        reliability=plots.reliability(points),
-        training=plots.training(points),
-        cost=plots.cost(points),
+        command=find_command(points, folders),
+        facts=facts.gather_facts(points),
+        results=results.tabulate_results(points),
+        comparisons=compared,
+        matrices=plots.plot_confusion_matrices(points),
+        curves=plots.plot_sweep(points),
+        reliability=plots.plot_reliability(points),
+        training=plots.plot_training(points),
+        cost=plots.plot_cost(points),
         disagreements=[disagreements.find_disagreements(family, build, rows) for family in compared.families],
     )
 
 
 def compare_with_first(folders: Sequence[Path], build: Build) -> tuple[str, str]:
-    """A sweep's points compared with the first: in a line, and as CSV; empty where rows differ."""
-    table = comparisons.with_first(load_points(folders), build) if len(folders) <= comparisons.MOST else None
-    return (formats.against_first(table), comparisons.frame([table]).write_csv()) if table else ("", "")
+    """Compare a sweep's points with the first: a line of text and CSV, both empty if rows differ."""
+    table = (
+        comparisons.compare_points_with_first(load_points(folders), build)
+        if len(folders) <= comparisons.MAX_POINTS
+        else None
+    )
+    return (
+        (_summarize_table(table), comparisons.tabulate_comparisons([table]).write_csv())
+        if table
+        else ("", "")
+    )
+
+
+def _summarize_table(table: Table) -> str:
+    """A table of comparisons with one point as a line: ``f1 against [0], paired by row: [1] p 0.015``."""
+    each = ", ".join(f"{one.names[0]} p {format_p_value(one.adjusted)}" for one in table.comparisons)
+    return f"{table.metric} against {table.comparisons[0].names[1]}, paired by row: {each} (Holm)"
 
 
 def name_report(folders: Sequence[Path]) -> str:
-    """The name of a report: its folder's, or one that the same folders always have."""
+    """Name a report after its folder; the same folders always have the same name."""
     first = folders[0].resolve()
     own = f"{first.parent.name}-{first.name}" if first.name.isdigit() else first.name
     rest = [str(folder.resolve()) for folder in folders]

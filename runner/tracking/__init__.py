@@ -1,7 +1,7 @@
-"""Runs in MLflow: a projection of the local records, which are complete without it.
+"""Runs in MLflow: a copy of the local records, which are complete without it.
 
-Nothing here stops a run. A store that cannot be reached costs one warning and, later, ``runner sync``.
-MLflow is imported at the first call, or ahead of it within :func:`beside`.
+Nothing here stops a run. If a store cannot be reached there is one warning, and ``runner sync`` copies later.
+MLflow is imported at the first call, or ahead of it within :func:`warm_up_in_background`.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 HEAD_START_S = 1.0
-SPARED_S = 60.0
-"""A hanging server costs its time-outs once in so many seconds, and not at every point of a sweep."""
+PAUSE_S = 60.0
+"""A server that failed is left alone for so long: its time-outs would delay every point of a sweep."""
 
 _turn = threading.Lock()
 _warned: set[str] = set()
-_spared_until: dict[str, float] = {}
+_paused_until: dict[str, float] = {}
 
 
 @contextmanager
-def beside(config: TrackingConfig) -> Iterator[None]:
-    """Get ready for logging while the block waits for servers: imports take seconds, a fresh store more.
+def warm_up_in_background(config: TrackingConfig) -> Iterator[None]:
+    """Prepare for logging while the block waits for servers: imports take seconds, a fresh store takes more.
 
-    It begins once the block has lasted a moment, so that quick calls are not slowed, and is waited for at the
-    block's end, since two threads that import the same packages may see them half made.
+    It starts when the block has lasted a moment, so that quick calls are not slowed down. The end of the
+    block waits for it, because two threads that import the same packages may see them half imported.
     """
     timer = threading.Timer(HEAD_START_S, warm_up, [config])
     timer.daemon = True
@@ -49,20 +49,20 @@ def beside(config: TrackingConfig) -> Iterator[None]:
 
 
 def warm_up(config: TrackingConfig) -> None:
-    """Import all that logging needs, and open the store. What fails here is told when a run is logged.
+    """Import all that logging needs, and open the store. Failures are reported later, when a run is logged.
 
-    The points of a sweep do it at the same time: one works, the others wait.
+    Points of a sweep call it at the same time: one does the work, the others wait.
     """
     with _turn, suppress(RunnerError):
         if prepare(config):
             from runner.report import figures
             from runner.tracking import runs, sweeps, sync  # noqa: F401
 
-            figures.load()
+            figures.import_matplotlib()
 
 
 def check(config: TrackingConfig) -> None:
-    """Refuse an address that can hold no runs, without importing MLflow.
+    """Refuse an address in which MLflow cannot keep runs, without importing MLflow.
 
     Raises :class:`runner.core.errors.ConfigError`.
     """
@@ -73,7 +73,7 @@ def check(config: TrackingConfig) -> None:
 
 
 def prepare(config: TrackingConfig) -> bool:
-    """Create store and experiment, also while other processes do; False where the store is unreachable.
+    """Create store and experiment, if other processes have not; False if the store is unreachable.
 
     Raises :class:`runner.core.errors.ConfigError` for an address or an experiment that cannot be used.
     """
@@ -84,14 +84,14 @@ def prepare(config: TrackingConfig) -> bool:
         store.connect(config)
         return True
 
-    return config.enabled and bool(_attempt(work, config, RunnerError))
+    return config.enabled and bool(_run_or_warn(work, config, RunnerError))
 
 
 def log_run(folder: Path, config: TrackingConfig, parent: str | None = None) -> str | None:
-    """Show the record in ``folder`` as a run below ``parent``; the run id, None if impossible.
+    """Log the record in ``folder`` as a run below ``parent`` and return the run id, None if that fails.
 
-    May be repeated: one record is one run. Without ``parent`` a sweep's point finds its sweep's parent run,
-    or makes it.
+    It may be repeated: one record is one run. Without ``parent``, a point of a sweep goes below the parent
+    run of its sweep, which is created if necessary.
     """
 
     def work() -> str:
@@ -99,7 +99,7 @@ def log_run(folder: Path, config: TrackingConfig, parent: str | None = None) -> 
 
         return sync.log_record(folder, store.connect(config), config.traces, parent)
 
-    return _attempt(work, config) if config.enabled else None
+    return _run_or_warn(work, config) if config.enabled else None
 
 
 def open_sweep(
@@ -109,7 +109,7 @@ def open_sweep(
     tags: Mapping[str, str] | None = None,
     started: float | None = None,
 ) -> str | None:
-    """Create a sweep's parent run, or find it; the run id, None if impossible.
+    """Find or create a sweep's parent run and return its id, None if that fails.
 
     Raises :class:`runner.core.errors.ConfigError` for an address or an experiment that cannot be used.
     """
@@ -117,9 +117,9 @@ def open_sweep(
     def work() -> str:
         from runner.tracking import store, sweeps
 
-        return sweeps.start(name, sweep_id, store.connect(config), tags, started)
+        return sweeps.open_sweep(name, sweep_id, store.connect(config), tags, started)
 
-    return _attempt(work, config, RunnerError) if config.enabled else None
+    return _run_or_warn(work, config, RunnerError) if config.enabled else None
 
 
 def close_sweep(
@@ -128,62 +128,64 @@ def close_sweep(
     config: TrackingConfig,
     files: Mapping[str, str] | None = None,
 ) -> None:
-    """Put the summary of the points in ``folders`` on their parent run, its outcome and further texts."""
+    """Log the summary of the points in ``folders``, the outcome and further texts on their parent run."""
 
     def work() -> None:
         from runner.tracking import store, sweeps
 
-        sweeps.close(str(parent), folders, store.connect(config), files or {})
+        sweeps.close_sweep(str(parent), folders, store.connect(config), files or {})
 
     if config.enabled and parent is not None:
-        _attempt(work, config)
+        _run_or_warn(work, config)
 
 
 def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
-    """Log all records below ``outputs`` that are over and not in the store yet; run ids by folder.
+    """Log all finished records below ``outputs`` that are not in the store yet; return run ids by folder.
 
-    Raises :class:`runner.core.errors.RunnerError` where the store cannot be used.
+    Raises :class:`runner.core.errors.RunnerError` if the store cannot be used.
     """
     from runner.tracking import store
 
     def work() -> dict[Path, str]:
         from runner.tracking import store, sync
 
-        return sync.sync(outputs, store.connect(config), config.traces)
+        return sync.sync_records(outputs, store.connect(config), config.traces)
 
-    logged, reason = _try(work, RunnerError)
+    logged, reason = _run_guarded(work, RunnerError)
     if logged is None:
-        raise RunnerError(f"MLflow at {store.label(config)} cannot be used ({reason})")
+        raise RunnerError(f"MLflow at {store.describe_store(config)} cannot be used ({reason})")
     return logged
 
 
-def _attempt(work: Callable[[], Result], config: TrackingConfig, *passed: type[Exception]) -> Result | None:
-    """Do it, or warn once for each store and go on without; a server that failed is spared for a while."""
+def _run_or_warn(
+    work: Callable[[], Result], config: TrackingConfig, *passed: type[Exception]
+) -> Result | None:
+    """The result, or None with one warning per store; a server that failed is not tried again for a while."""
     from runner.tracking import store
 
-    where = store.label(config)
-    if time.monotonic() < _spared_until.get(where, 0.0):
+    where = store.describe_store(config)
+    if time.monotonic() < _paused_until.get(where, 0.0):
         return None
-    result, reason = _try(work, *passed)
+    result, reason = _run_guarded(work, *passed)
     if reason:
         level = logging.DEBUG if where in _warned else logging.WARNING
         _warned.add(where)
-        log.log(level, "MLflow at %s cannot be used (%s); `runner sync` shows the runs later", where, reason)
+        log.log(level, "MLflow at %s cannot be used (%s); `runner sync` logs the runs later", where, reason)
         if store.is_server(config):
-            _spared_until[where] = time.monotonic() + SPARED_S
+            _paused_until[where] = time.monotonic() + PAUSE_S
     return result
 
 
-def _try(work: Callable[[], Result], *passed: type[Exception]) -> tuple[Result | None, str]:
-    """The result, or None and what kept MLflow from working; only ``passed`` errors are raised.
+def _run_guarded(work: Callable[[], Result], *passed: type[Exception]) -> tuple[Result | None, str]:
+    """The result, or None and the reason of the failure; only errors of the types ``passed`` are raised.
 
-    Everything else is caught: the run is paid for and its record complete, and MLflow lets errors of its
+    Everything else is caught, since the run is paid for and its record is complete. MLflow lets errors of its
     database and of its migrations through as they are.
     """
     from runner.tracking import store
 
     try:
-        store.load()  # before any other import of MLflow, which reads its settings then
+        store.import_mlflow()  # before any other import of MLflow, which reads its settings then
         return work(), ""
     except passed:
         raise
@@ -192,4 +194,12 @@ def _try(work: Callable[[], Result], *passed: type[Exception]) -> tuple[Result |
         return None, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
 
 
-__all__ = ["beside", "check", "close_sweep", "log_run", "open_sweep", "prepare", "sync_records"]
+__all__ = [
+    "check",
+    "close_sweep",
+    "log_run",
+    "open_sweep",
+    "prepare",
+    "sync_records",
+    "warm_up_in_background",
+]

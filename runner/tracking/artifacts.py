@@ -1,4 +1,4 @@
-"""The files that belong to a run: its record, its rows as a table, its figures."""
+"""The artifacts of a run: the files of its record, its rows as a table, its figures."""
 
 from __future__ import annotations
 
@@ -32,68 +32,68 @@ TEXTS = (".json", ".yaml", ".log")
 BOOKKEEPING = ("mlflow.json", "*.partial", "*.lock", "*.db", "*.db-*")
 
 
-def stage(record: Record, folder: Path, long: Mapping[str, str], target: Path) -> list[str]:
-    """Fill ``target`` with what is uploaded; return the paths of the tables in it.
+def collect_files(record: Record, folder: Path, long: Mapping[str, str], target: Path) -> list[str]:
+    """Write what is uploaded into ``target``; return the paths of the tables in it.
 
-    ``long`` holds the texts of params that are cut, by name.
+    ``long`` holds the texts of params that MLflow gets only in part, by name.
     """
-    _copy(folder, target)
+    _copy_files(folder, target)
     for name, text in long.items():
-        file = target / param_file(name)
+        file = target / get_param_path(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
     frame = read_predictions(folder) if (folder / PREDICTIONS).exists() else None
-    save(figures.of_record(record, frame), target / "figures")
+    save_figures(figures.draw_run(record, frame), target / "figures")
     if frame is None:
         return []
     write_table(frame.select(_choose_columns(frame, record.row_scores)), target / TABLE)
     return [TABLE]
 
 
-def save(drawn: Mapping[str, Figure | str], folder: Path) -> None:
+def save_figures(drawn: Mapping[str, Figure | str], folder: Path) -> None:
     """Write figures as PNG files, and those that are text as SVG files."""
     for name, figure in drawn.items():
-        file = folder / f"{names.key(name)}.{'svg' if isinstance(figure, str) else 'png'}"
+        file = folder / f"{names.clean_key(name)}.{'svg' if isinstance(figure, str) else 'png'}"
         file.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(figure, str):
             file.write_text(figure)
-        else:  # ``savefig`` would draw it twice, to lay it out first
+        else:  # ``savefig`` would draw it twice, once for the layout
             from matplotlib.backends.backend_agg import FigureCanvasAgg
 
             FigureCanvasAgg(figure).print_png(file)  # type: ignore[no-untyped-call]
 
 
 def write_table(frame: pl.DataFrame, file: Path) -> None:
-    """Write a frame as MLflow's table format (what ``log_table`` writes), which its UI shows as a table."""
+    """Write a frame in the format of MLflow's ``log_table``, which its UI shows as a table."""
     head = frame.head(TABLE_ROWS)
-    columns = [[_cell(value) for value in head[name].to_list()] for name in head.columns]
+    columns = [[_format_cell(value) for value in head[name].to_list()] for name in head.columns]
     rows = [list(row) for row in zip(*columns, strict=True)]
     file.write_text(json.dumps({"columns": head.columns, "data": rows}, ensure_ascii=False, default=str))
 
 
-def table_tag(paths: Iterable[str]) -> dict[str, str]:
-    """The tag by which the UI knows which artifacts are tables."""
+def make_table_tag(paths: Iterable[str]) -> dict[str, str]:
+    """The tag that tells the UI which artifacts are tables."""
     listed = [{"path": path, "type": "table"} for path in paths]
     return {"mlflow.loggedArtifacts": json.dumps(listed)} if listed else {}
 
 
-def param_file(name: str) -> str:
-    """Where the whole of a long param is."""
+def get_param_path(name: str) -> str:
+    """The path of the artifact that holds a long param as a whole."""
     return f"params/{name}.txt"
 
 
-def _copy(folder: Path, target: Path) -> None:
+def _copy_files(folder: Path, target: Path) -> None:
     ignore = shutil.ignore_patterns(*BOOKKEEPING)
     files = [file.name for file in folder.iterdir() if file.is_file()]
     for name in sorted(set(files) - ignore(str(folder), files)):
         _copy_file(str(folder / name), str(target / name))
-    for name, shown in FOLDERS.items():
+    for name, renamed in FOLDERS.items():
         if (folder / name).is_dir():
-            shutil.copytree(folder / name, target / shown, ignore=ignore, copy_function=_copy_file)
+            shutil.copytree(folder / name, target / renamed, ignore=ignore, copy_function=_copy_file)
 
 
 def _copy_file(source: str, target: str) -> None:
-    """A copy without the credentials that a URL in a config may carry."""
+    """Copy a file; texts without the credentials that a URL in a config may carry."""
     if source.endswith(TEXTS):
         Path(target).write_text(remove_credentials(Path(source).read_text()))
     else:
@@ -101,7 +101,7 @@ def _copy_file(source: str, target: str) -> None:
 
 
 def _choose_columns(frame: pl.DataFrame, row_scores: Iterable[str]) -> list[str]:
-    """What was expected and answered, how that was scored, how it was asked; no nested or empty columns."""
+    """Columns of the table: what was expected, answered, scored and asked; no nested and no empty ones."""
     flat = [name for name, kind in frame.schema.items() if not kind.is_nested()]
     flat = [name for name in flat if frame[name].count()]
     known = [name for name in (*ANSWER, *row_scores, *DETAILS) if name in flat]
@@ -111,7 +111,7 @@ def _choose_columns(frame: pl.DataFrame, row_scores: Iterable[str]) -> list[str]
     return (known + given)[:20]
 
 
-def _cell(value: object) -> object:
+def _format_cell(value: object) -> object:
     if isinstance(value, float):
         return float(f"{value:.5g}") if math.isfinite(value) else None
-    return names.cut(value, CELL_LENGTH, PREDICTIONS) if isinstance(value, str) else value
+    return names.truncate(value, CELL_LENGTH, PREDICTIONS) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Names and values as MLflow takes them: it refuses ``kappa@5`` and cuts long values without a word."""
+"""Names and values that MLflow accepts: it refuses ``kappa@5`` and cuts long values without a warning."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ KEY_LENGTH = 250
 VALUE_LENGTH = 6000
 TAG_LENGTH = 8000
 
-# MLflow takes a colon on Linux and refuses it on Windows
+# MLflow accepts a colon on Linux and refuses it on Windows
 _ILLEGAL = r"[^\w./\- ]+"
 
 
-def key(name: str) -> str:
+def clean_key(name: str) -> str:
     """A name that MLflow accepts on every system for a param, a metric or an artifact.
 
-    >>> key("provider._target_"), key("dataset@finetune.dataset"), key("f1 (macro)_low"), key("kappa@5")
-    ('provider._target_', 'dataset_finetune.dataset', 'f1 macro_low', 'kappa_5')
+    >>> [clean_key(name) for name in ("provider._target_", "data@finetune.data", "f1 (macro)_low", "kappa@5")]
+    ['provider._target_', 'data_finetune.data', 'f1 macro_low', 'kappa_5']
     """
     legal = re.sub(rf" +{_ILLEGAL}", " ", name)
     legal = re.sub(rf"{_ILLEGAL}(?=_|$)", "", legal)
@@ -33,11 +33,11 @@ def key(name: str) -> str:
     return "_" if path in {"", "."} else path[:KEY_LENGTH]
 
 
-def keys(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The same mapping under accepted names; two names that become one are told apart by a number."""
+def clean_keys(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same mapping under accepted names; a number is added where two names become the same."""
     named: dict[str, Any] = {}
     for name, value in values.items():
-        wanted, number = key(name), 1
+        wanted, number = clean_key(name), 1
         unique = wanted
         while unique in named:
             number += 1
@@ -46,27 +46,27 @@ def keys(values: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def text(value: Any) -> str:
-    """How a value reads as a param: plain text, ``null``, or JSON for lists and mappings.
+def format_value(value: Any) -> str:
+    """A value as the text of a param: strings as they are, anything else as JSON.
 
-    Credentials inside a URL are left out.
+    Credentials inside a URL are removed.
     """
     plain = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return remove_credentials(plain)
 
 
-def cut(value: str, limit: int = VALUE_LENGTH, where: str = "") -> str:
-    """The value, or its beginning with a note of what is missing and ``where`` all of it is."""
+def truncate(value: str, limit: int = VALUE_LENGTH, where: str = "") -> str:
+    """The value, or its beginning and a note of its length and ``where`` the whole value is."""
     if len(value) <= limit:
         return value
     note = f" … [cut, {len(value)} characters{where and f'; all of it in {where}'}]"
     return value[: limit - len(note)] + note
 
 
-def model_name(name: str) -> str:
-    """A logged model's name, which may hold none of ``/ : . % " '``.
+def clean_model_name(name: str) -> str:
+    """A name for a logged model; MLflow refuses ``/ : . % " '`` in it.
 
-    >>> model_name("ft:gpt-4o-mini:acme::9xY:ckpt-step-125")
+    >>> clean_model_name("ft:gpt-4o-mini:acme::9xY:ckpt-step-125")
     'ft-gpt-4o-mini-acme-9xY-ckpt-step-125'
     """
     return re.sub(r"[^\w\-]+", "-", name).strip("-")[:KEY_LENGTH] or "model"

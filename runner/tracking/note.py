@@ -8,48 +8,48 @@ from typing import Any
 from runner.core.types import Score
 from runner.records.record import Record
 
-# MLflow's page sets the columns of a table side by side with nothing between them
+# MLflow's page leaves no space between the columns of a table
 GAP = "\u00a0" * 4
 
 
-def of_run(record: Record) -> str:
-    """Why it stopped, the scores with their intervals, published against measured."""
+def describe_run(record: Record) -> str:
+    """Why the run stopped, its scores with their intervals, and published against measured figures."""
     parts = [f"**{record.status}**: {record.error}"] if record.error else []
     if record.scores:
-        rows = [[name, *_score(score)] for name, score in record.scores.items()]
-        parts.append(table(["metric", "value", "95% interval", "n"], rows, GAP))
+        rows = [[name, *_format_score(score)] for name, score in record.scores.items()]
+        parts.append(format_table(["metric", "value", "95% interval", "n"], rows, GAP))
     if record.reference:
-        rows = [_comparison(row) for row in record.reference]
-        parts.append(table(["metric", "published", "measured", "agrees"], rows, GAP))
+        rows = [_format_comparison(row) for row in record.reference]
+        parts.append(format_table(["metric", "published", "measured", "agrees"], rows, GAP))
     return "\n\n".join(parts)
 
 
-def _score(score: Score) -> list[str]:
-    interval = "" if score.low is None else f"{cell(score.low)} to {cell(score.high)}"
-    return [cell(score.value), interval, str(score.n)]
+def _format_score(score: Score) -> list[str]:
+    interval = "" if score.low is None else f"{format_cell(score.low)} to {format_cell(score.high)}"
+    return [format_cell(score.value), interval, str(score.n)]
 
 
-def _comparison(row: Mapping[str, Any]) -> list[str]:
-    return [str(row["metric"]), *(cell(row.get(name)) for name in ("published", "measured", "agrees"))]
+def _format_comparison(row: Mapping[str, Any]) -> list[str]:
+    return [str(row["metric"]), *(format_cell(row.get(name)) for name in ("published", "measured", "agrees"))]
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], gap: str = "") -> str:
+def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], gap: str = "") -> str:
     """A markdown table; ``gap`` is added to every cell.
 
-    >>> print(table(["a", "b"], [["1", "x|y"]]))
+    >>> print(format_table(["a", "b"], [["1", "x|y"]]))
     | a | b |
     | --- | --- |
     | 1 | x\\|y |
     """
     rule = f"| {' | '.join('---' for _ in header)} |"
-    first, *others = (f"| {' | '.join(_escaped(text) + gap for text in line)} |" for line in (header, *rows))
+    first, *others = (f"| {' | '.join(_escape(text) + gap for text in line)} |" for line in (header, *rows))
     return "\n".join([first, rule, *others])
 
 
-def cell(value: Any) -> str:
-    """A cell: four significant digits, yes or no, an empty text for None.
+def format_cell(value: Any) -> str:
+    """A value as text: numbers with four significant digits, ``yes`` or ``no``, empty for None.
 
-    >>> cell(0.123456), cell(1234567), cell(True), cell(None)
+    >>> format_cell(0.123456), format_cell(1234567), format_cell(True), format_cell(None)
     ('0.1235', '1234567', 'yes', '')
     """
     if value is None or isinstance(value, bool):
@@ -57,5 +57,5 @@ def cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) and abs(value) < 10_000 else str(value)
 
 
-def _escaped(text: str) -> str:
+def _escape(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")

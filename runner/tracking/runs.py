@@ -1,4 +1,4 @@
-"""One finished record becomes one MLflow run, however often it is logged."""
+"""Log a record as one MLflow run, however often that is repeated."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ LOGGED = "mlflow.json"
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "running": "KILLED"}
 
 
-def log(folder: Path, store: Store, parent: str | None = None, wanted_traces: object = "none") -> str:
+def log_run(folder: Path, store: Store, parent: str | None = None, wanted_traces: object = "none") -> str:
     """Log the record in ``folder`` below ``parent`` and return the MLflow run id.
 
-    A run that was logged before, whole or in part, is completed and not made twice.
+    A run that was logged before, whole or in part, is completed and not created again.
     """
     record = read_record(folder)
     with hold_lock("log", record.id), TemporaryDirectory() as staging:
-        run_id = _run(record, store)
-        long = {name: text for name, text in params(record).items() if len(text) > names.VALUE_LENGTH}
-        tables = artifacts.stage(record, folder, long, Path(staging))
+        run_id = _find_or_create(record, store)
+        long = {name: text for name, text in collect_params(record).items() if len(text) > names.VALUE_LENGTH}
+        tables = artifacts.collect_files(record, folder, long, Path(staging))
         belongs = {} if parent is None else {"mlflow.parentRunId": parent}
-        _log_values(record, run_id, store, artifacts.table_tag(tables) | belongs)
+        _log_values(record, run_id, store, artifacts.make_table_tag(tables) | belongs)
         store.client.log_artifacts(run_id, staging)
         if wanted_traces not in ("none", None, 0) and (folder / PREDICTIONS).exists():
-            rows = traces.choose(record, read_predictions(folder), wanted_traces)
-            traces.log(record, rows, run_id, store)
-        remember(folder, run_id, store)
+            rows = traces.choose_rows(record, read_predictions(folder), wanted_traces)
+            traces.log_traces(record, rows, run_id, store)
+        write_note(folder, run_id, store)
     return run_id
 
 
-def logged(folder: Path, store: Store) -> str | None:
-    """The run that holds this folder's record, if it was logged whole; also one that was deleted there."""
+def find_logged(folder: Path, store: Store) -> str | None:
+    """The id of the run of this record if all of it was logged, even if somebody deleted the run there."""
     file = folder / LOGGED
     known = json.loads(file.read_text()) if file.exists() else {}
     if known.get("uri") != store.label:
@@ -54,75 +54,79 @@ def logged(folder: Path, store: Store) -> str | None:
         return None
 
 
-def remember(folder: Path, run_id: str, store: Store) -> None:
-    """Note in ``folder`` where its content is shown."""
+def write_note(folder: Path, run_id: str, store: Store) -> None:
+    """Note in ``folder`` which run shows its content."""
     known = {"run_id": run_id, "experiment_id": store.experiment_id, "uri": store.label}
     (folder / LOGGED).write_text(json.dumps(known, indent=1))
 
 
-def find(store: Store, tag: str, value: str) -> Run | None:
-    """The run that carries this tag."""
+def find_run(store: Store, tag: str, value: str) -> Run | None:
+    """The run that has this tag, or None."""
     query = f"tags.{tag} = '{value}'"
     return next(iter(store.client.search_runs([store.experiment_id], query, max_results=1)), None)
 
 
-def create(store: Store, name: str, tags: dict[str, str], status: str, times: tuple[float, float]) -> str:
-    """A run from ``times[0]`` to ``times[1]`` that is not left RUNNING when the process is killed next."""
-    started, finished = map(milliseconds, times)
+def create_run(store: Store, name: str, tags: dict[str, str], status: str, times: tuple[float, float]) -> str:
+    """Create a run from ``times[0]`` to ``times[1]`` that does not stay RUNNING if this process is killed."""
+    started, finished = map(to_milliseconds, times)
     tags = {"mlflow.user": user_name(), "mlflow.source.name": SOURCE} | tags
     run = store.client.create_run(store.experiment_id, started, tags, name)
     store.client.set_terminated(run.info.run_id, status, finished)
     return str(run.info.run_id)
 
 
-def milliseconds(seconds: float) -> int:
-    """What MLflow counts in."""
+def to_milliseconds(seconds: float) -> int:
+    """Seconds as the milliseconds that MLflow expects."""
     return int(seconds * 1000)
 
 
-def _run(record: Record, store: Store) -> str:
-    """The record's run: the one that is there, else a new one."""
+def _find_or_create(record: Record, store: Store) -> str:
+    """The id of the record's run, found or created."""
     status, finished = STATUS[record.status], record.finished or time.time()
-    found = find(store, "record_id", record.id)
-    if found is not None and _fits(found, record):
-        store.client.set_terminated(found.info.run_id, status, milliseconds(finished))
+    found = find_run(store, "record_id", record.id)
+    if found is not None and _has_same_params(found, record):
+        store.client.set_terminated(found.info.run_id, status, to_milliseconds(finished))
         return str(found.info.run_id)
     if found is not None:
-        # params cannot be changed, and a run that shows old ones would be a false statement
+        # params cannot be changed, and old ones would be wrong
         store.client.delete_run(found.info.run_id)
     identity = {"record_id": record.id}
-    return create(store, run_name(record), identity, status, (record.started, finished))
+    return create_run(store, name_run(record), identity, status, (record.started, finished))
 
 
-def _fits(run: Run, record: Record) -> bool:
-    wanted = _cut(params(record))
+def _has_same_params(run: Run, record: Record) -> bool:
+    wanted = _truncate_all(collect_params(record))
     return all(wanted.get(name) == value for name, value in run.data.params.items())
 
 
-def run_name(record: Record) -> str:
-    """A sweep's point is called by what sets it apart."""
-    swept = ", ".join(f"{last_part(name)}={names.text(value)}" for name, value in record.swept.items())
+def name_run(record: Record) -> str:
+    """Name a sweep's point by its swept keys, any other run by its record."""
+    swept = ", ".join(
+        f"{last_part(name)}={names.format_value(value)}" for name, value in record.swept.items()
+    )
     return swept[: names.KEY_LENGTH] or record.name
 
 
-def params(record: Record) -> dict[str, str]:
-    """Params by accepted name, at whatever length."""
+def collect_params(record: Record) -> dict[str, str]:
+    """Params by accepted name, of any length."""
     given = {name: value for name, value in record.params.items() if value is not None} | record.swept
-    return {name: names.text(value) for name, value in names.keys(given).items()}
+    return {name: names.format_value(value) for name, value in names.clean_keys(given).items()}
 
 
-def _cut(whole: dict[str, str]) -> dict[str, str]:
-    return {name: names.cut(value, where=artifacts.param_file(name)) for name, value in whole.items()}
+def _truncate_all(whole: dict[str, str]) -> dict[str, str]:
+    return {
+        name: names.truncate(value, where=artifacts.get_param_path(name)) for name, value in whole.items()
+    }
 
 
-def metrics(record: Record) -> dict[str, float]:
-    """Scores with their bounds, plain figures and published figures, by accepted name."""
+def collect_metrics(record: Record) -> dict[str, float]:
+    """Scores with their bounds, figures and published figures, by accepted name."""
     values: dict[str, Any] = {}
     for name, score in record.scores.items():
         values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
     values |= record.figures
     values |= {f"published/{row['metric']}": row.get("published") for row in record.reference}
-    return {name: float(value) for name, value in names.keys(values).items() if _is_number(value)}
+    return {name: float(value) for name, value in names.clean_keys(values).items() if _is_number(value)}
 
 
 def _is_number(value: Any) -> bool:
@@ -130,27 +134,27 @@ def _is_number(value: Any) -> bool:
 
 
 def _log_values(record: Record, run_id: str, store: Store, tags: dict[str, str]) -> None:
-    """Everything that can be searched and plotted, in one call: params, metrics, curves, tags."""
+    """Log everything that can be searched and plotted in one call: params, metrics, curves, tags."""
     dataset = datasets.log_datasets(record, run_id, store)
     model = datasets.log_models(record, run_id, store)
-    when = milliseconds(record.finished or time.time())
+    when = to_milliseconds(record.finished or time.time())
     single = [
         Metric(name, value, when, 0, model, *(dataset or (None, None)))
-        for name, value in metrics(record).items()
+        for name, value in collect_metrics(record).items()
     ]
     stepped = [
         Metric(name, float(value), when, step)
-        for name, points in names.keys(record.curves).items()
+        for name, points in names.clean_keys(record.curves).items()
         for step, value in points
         if _is_number(value)
     ]
-    given = [Param(name, value) for name, value in _cut(params(record)).items()]
-    store.client.log_batch(run_id, [*single, *stepped], given, limited(tags | _tags(record)))
+    given = [Param(name, value) for name, value in _truncate_all(collect_params(record)).items()]
+    store.client.log_batch(run_id, [*single, *stepped], given, make_tags(tags | _collect_tags(record)))
 
 
-def _tags(record: Record) -> dict[str, str]:
-    tags = {names.key(name): value for name, value in record.tags.items() if value}
-    tags |= {"record_id": record.id, "mlflow.note.content": note.of_run(record)}
+def _collect_tags(record: Record) -> dict[str, str]:
+    tags = {names.clean_key(name): value for name, value in record.tags.items() if value}
+    tags |= {"record_id": record.id, "mlflow.note.content": note.describe_run(record)}
     if record.sweep:
         tags["sweep_id"] = record.sweep
     if record.tags.get("git_sha"):
@@ -158,6 +162,6 @@ def _tags(record: Record) -> dict[str, str]:
     return tags
 
 
-def limited(tags: dict[str, str]) -> list[RunTag]:
-    """Tags that MLflow takes; a longer value is cut with a note."""
-    return [RunTag(name, names.cut(str(value), names.TAG_LENGTH)) for name, value in tags.items()]
+def make_tags(tags: dict[str, str]) -> list[RunTag]:
+    """Tags as MLflow accepts them; a longer value is truncated with a note."""
+    return [RunTag(name, names.truncate(str(value), names.TAG_LENGTH)) for name, value in tags.items()]

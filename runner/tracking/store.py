@@ -26,7 +26,7 @@ SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # by default a dead server is asked for about four minutes
+    # by default MLflow tries a dead server for about four minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
 }
@@ -48,16 +48,16 @@ class Store:
         return remove_credentials(self.uri)
 
 
-def label(config: TrackingConfig) -> str:
+def describe_store(config: TrackingConfig) -> str:
     """The address in use without credentials, for messages."""
-    return remove_credentials(_given(config) or "mlflow.db")
+    return remove_credentials(_get_configured_uri(config) or "mlflow.db")
 
 
 _open: dict[tuple[str, str], Store] = {}
 
 
-def load() -> None:
-    """Import MLflow with this project's settings, which give way to the user's environment."""
+def import_mlflow() -> None:
+    """Import MLflow with this project's settings; the user's environment takes precedence."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
     import mlflow  # noqa: F401
@@ -65,73 +65,73 @@ def load() -> None:
 
 def is_server(config: TrackingConfig) -> bool:
     """Whether the store is on another machine, or might be."""
-    return urlsplit(_given(config) or "").hostname is not None
+    return urlsplit(_get_configured_uri(config) or "").hostname is not None
 
 
 def check(config: TrackingConfig) -> None:
-    """Raise :class:`ConfigError` for an address that MLflow cannot keep runs in."""
-    uri = _given(config)
+    """Raise :class:`ConfigError` for an address in which MLflow cannot keep runs."""
+    uri = _get_configured_uri(config)
     kind = urlsplit(uri or "sqlite:").scheme.split("+")[0]
     if kind in {"", "file"} and uri != "databricks":
         raise ConfigError(
-            f"tracking.uri: {uri!r} is a folder, which MLflow no longer keeps runs in; "
+            f"tracking.uri: {uri!r} is a folder, in which MLflow no longer keeps runs; "
             "use sqlite:///mlflow.db or the address of a server"
         )
     if kind and kind not in KINDS:
-        shown = remove_credentials(str(uri))
-        raise ConfigError(f"tracking.uri: {shown!r} has an unknown kind{suggest(kind, KINDS)}")
+        public = remove_credentials(str(uri))
+        raise ConfigError(f"tracking.uri: {public!r} has an unknown kind{suggest(kind, KINDS)}")
 
 
-def _given(config: TrackingConfig) -> str | None:
+def _get_configured_uri(config: TrackingConfig) -> str | None:
     return config.uri or os.environ.get("MLFLOW_TRACKING_URI") or None
 
 
-def address(config: TrackingConfig) -> str:
+def get_uri(config: TrackingConfig) -> str:
     """The tracking URI in use."""
-    load()
+    import_mlflow()
     import mlflow
 
-    return _given(config) or mlflow.get_tracking_uri()
+    return _get_configured_uri(config) or mlflow.get_tracking_uri()
 
 
 def connect(config: TrackingConfig) -> Store:
-    """Open the store, creating what is missing; the same store is opened once in a process.
+    """Open the store and create what is missing; each store is opened once in a process.
 
-    Raises :class:`ConfigError` for a wrong setting, else whatever keeps the store from being used.
+    Raises :class:`ConfigError` for a wrong setting, or the error for which the store cannot be used.
     """
     check(config)
-    uri = address(config)
+    uri = get_uri(config)
     known = (uri, config.experiment_name)
     _probe(uri)
     if known not in _open:
         if uri.startswith("http"):
-            _open[known] = _create(uri, config.experiment_name)
+            _open[known] = _open_store(uri, config.experiment_name)
         else:
             with hold_lock("open", uri):  # another thread may have been first
-                _open[known] = _open.get(known) or _create_database(uri, config.experiment_name)
+                _open[known] = _open.get(known) or _open_database(uri, config.experiment_name)
     return _open[known]
 
 
-def _create_database(uri: str, name: str) -> Store:
-    """Migrations fail, in many ways, where two processes run them at once; the loser waits and looks again.
+def _open_database(uri: str, name: str) -> Store:
+    """Open a database, and try again if it fails, since two processes may run its migrations at once.
 
-    The lock around this holds back processes of this program, not ``mlflow ui`` and not other machines.
+    The lock around this stops other processes of this program, but not ``mlflow ui`` and other machines.
     """
-    _make_file(uri)
+    _create_file(uri)
     for pause in (1, 4):
         try:
-            return _create(uri, name)
+            return _open_store(uri, name)
         except ConfigError:
             raise
         except Exception:
             time.sleep(pause)
-    return _create(uri, name)
+    return _open_store(uri, name)
 
 
-def _make_file(uri: str) -> None:
-    """A new SQLite store is made under another name and put in its place whole.
+def _create_file(uri: str) -> None:
+    """Create a new SQLite store under another name, then rename it.
 
-    MLflow's migrations take seconds, and a store whose making was cut off can never be opened again.
+    MLflow's migrations take seconds, and a store whose creation was interrupted can never be opened again.
     """
     from mlflow import MlflowClient
     from sqlalchemy import make_url
@@ -147,7 +147,7 @@ def _make_file(uri: str) -> None:
     partial.replace(file)
 
 
-def _create(uri: str, name: str) -> Store:
+def _open_store(uri: str, name: str) -> Store:
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
@@ -157,28 +157,28 @@ def _create(uri: str, name: str) -> Store:
             f"tracking.experiment_name: {name!r} was deleted in MLflow; restore it with "
             f"`mlflow experiments restore -x {experiment.experiment_id}` or choose another name"
         )
-    found = _new_experiment(client, name) if experiment is None else experiment.experiment_id
+    found = _create_experiment(client, name) if experiment is None else experiment.experiment_id
     store = Store(client, uri, found)
-    _end_strays(store)
+    _end_stray_runs(store)
     return store
 
 
-def _end_strays(store: Store) -> None:
-    """End what was killed in the instant between MLflow's making a run, always RUNNING, and our ending it."""
+def _end_stray_runs(store: Store) -> None:
+    """End runs whose process was killed after MLflow created them as RUNNING and before they were ended."""
     query = f"attributes.status = 'RUNNING' and tags.`mlflow.source.name` = '{SOURCE}'"
     if store.client.search_runs([store.experiment_id], query, max_results=1):
-        time.sleep(1)  # one that a living process has just made is no longer RUNNING after this
+        time.sleep(1)  # a run that a living process has just created is ended by now
         for run in store.client.search_runs([store.experiment_id], query):
             store.client.set_terminated(run.info.run_id, "KILLED")
 
 
-def _new_experiment(client: MlflowClient, name: str) -> str:
+def _create_experiment(client: MlflowClient, name: str) -> str:
     from mlflow.exceptions import MlflowException
 
     try:
         return client.create_experiment(name)
     except MlflowException:
-        # another machine, which this one's lock does not hold back, may have been first
+        # another machine may have been first; the lock does not stop it
         experiment = client.get_experiment_by_name(name)
         if experiment is None:
             raise
@@ -186,7 +186,7 @@ def _new_experiment(client: MlflowClient, name: str) -> str:
 
 
 def _probe(uri: str) -> None:
-    """Raise ``OSError`` soon where nobody listens; MLflow itself would ask for minutes."""
+    """Raise ``OSError`` soon if no server listens; MLflow itself would try for minutes."""
     parts = urlsplit(uri)
     port = parts.port or SERVERS.get(parts.scheme.split("+")[0])
     if parts.hostname and port:

@@ -1,4 +1,4 @@
-"""The parent run of a sweep: what its points share, their table, a plot for each score."""
+"""The parent run of a sweep: the params that its points share, their table, a plot for each score."""
 
 from __future__ import annotations
 
@@ -25,102 +25,113 @@ NOTE_SCORES = 4
 MARKS = {True: "\u00a0✓", False: "\u00a0✗", None: ""}
 
 
-def start(
+def open_sweep(
     name: str,
     sweep_id: str,
     store: Store,
     tags: Mapping[str, str] | None = None,
     started: float | None = None,
 ) -> str:
-    """The parent run of this sweep: the one that is there, else a new one.
+    """Find or create the parent run of this sweep and return its id.
 
-    While points run its status is SCHEDULED, which, unlike RUNNING, promises no living process.
+    While points run its status is SCHEDULED, which, unlike RUNNING, does not promise a living process.
     """
     with hold_lock("sweep", sweep_id):
-        found = runs.find(store, "sweep_parent", sweep_id)
+        found = runs.find_run(store, "sweep_parent", sweep_id)
         if found is not None:
             return str(found.info.run_id)
         now = time.time()
         identity = {"sweep_id": sweep_id, "sweep_parent": sweep_id, "stage": "sweep"}
-        given = {names.key(key): value for key, value in (tags or {}).items()}
-        return runs.create(store, name, given | identity, IN_PROGRESS, (started or now, now))
+        given = {names.clean_key(key): value for key, value in (tags or {}).items()}
+        return runs.create_run(store, name, given | identity, IN_PROGRESS, (started or now, now))
 
 
-def close(parent: str, folders: Sequence[Path], store: Store, files: Mapping[str, str] | None = None) -> None:
-    """Put table, plots, shared params, further files and the outcome on the parent run; may be repeated."""
+def close_sweep(
+    parent: str, folders: Sequence[Path], store: Store, files: Mapping[str, str] | None = None
+) -> None:
+    """Log table, plots, shared params, further files and the outcome on the parent run; may be repeated."""
     records = [read_record(folder) for folder in folders if (folder / RECORD).exists()]
     frame = summarize(records)
     with TemporaryDirectory() as staging:
-        _stage(frame, records, Path(staging))
+        _collect_files(frame, records, Path(staging))
         for name, text in (files or {}).items():
             Path(staging, name).write_text(text)
         store.client.log_artifacts(parent, staging)
-    tags = artifacts.table_tag([TABLE]) | {"mlflow.note.content": _note(frame, records, len(folders))}
+    tags = artifacts.make_table_tag([TABLE]) | {
+        "mlflow.note.content": _describe_sweep(frame, records, len(folders))
+    }
     _log_values(parent, records, len(folders), store, tags)
-    store.client.set_terminated(parent, outcome(records, len(folders)), _end(parent, records, store))
+    store.client.set_terminated(parent, find_status(records, len(folders)), _find_end(parent, records, store))
 
 
-def _end(parent: str, records: Sequence[Record], store: Store) -> int:
-    """When the last point ended, in ms; a repeated sweep's points may have ended before its start."""
+def _find_end(parent: str, records: Sequence[Record], store: Store) -> int:
+    """When the last point ended, in ms; not before the start, which is later if a sweep is repeated."""
     last = max((record.finished or 0.0 for record in records), default=0.0)
-    return max(runs.milliseconds(last), int(store.client.get_run(parent).info.start_time))
+    return max(runs.to_milliseconds(last), int(store.client.get_run(parent).info.start_time))
 
 
-def outcome(records: Sequence[Record], wanted: int) -> str:
-    """FAILED if a point failed or left no record, KILLED if one was stopped, else FINISHED."""
+def find_status(records: Sequence[Record], wanted: int) -> str:
+    """FAILED if a point failed or has no record, KILLED if one was stopped, else FINISHED."""
     states = {record.status for record in records}
     if "failed" in states or len(records) < wanted:
         return "FAILED"
     return "KILLED" if states & {"stopped", "running"} else "FINISHED"
 
 
-def _stage(frame: pl.DataFrame, records: Sequence[Record], folder: Path) -> None:
+def _collect_files(frame: pl.DataFrame, records: Sequence[Record], folder: Path) -> None:
     frame.write_csv(folder / "sweep.csv")
-    (folder / "sweep.md").write_text(markdown(frame) + "\n")
+    (folder / "sweep.md").write_text(format_summary(frame) + "\n")
     artifacts.write_table(frame, folder / TABLE)
     swept = list(column_names(records).values())
-    plots = {metric: figures.sweep(frame, metric, swept) for metric in main_score_names(records)[:MAX_PLOTS]}
-    artifacts.save({name: plot for name, plot in plots.items() if plot is not None}, folder / "figures")
+    plots = {
+        metric: figures.draw_sweep(frame, metric, swept) for metric in main_score_names(records)[:MAX_PLOTS]
+    }
+    artifacts.save_figures(
+        {name: plot for name, plot in plots.items() if plot is not None}, folder / "figures"
+    )
 
 
-def markdown(frame: pl.DataFrame, gap: str = "") -> str:
+def format_summary(frame: pl.DataFrame, gap: str = "") -> str:
     """The summary as a markdown table; columns without any value are left out."""
-    kept = [name for name in frame.columns if frame[name].count()]
-    rows = [[note.cell(value) for value in row] for row in frame.select(kept).rows()]
-    return note.table(kept, rows, gap)
+    filled = [name for name in frame.columns if frame[name].count()]
+    rows = [[note.format_cell(value) for value in row] for row in frame.select(filled).rows()]
+    return note.format_table(filled, rows, gap)
 
 
-def _note(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
-    """What fits on MLflow's page: the first scores, marked where a published figure is met or missed."""
+def _describe_sweep(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
+    """The text for MLflow's page: the first scores, marked if a published figure is met or missed."""
     done = sum(record.status == "finished" for record in records)
     scores = score_names(records)
     beside = [f"{name}_{side}" for name in scores for side in ("low", "high", "published", "agrees")]
-    shown = main_score_names(records)[:NOTE_SCORES]
-    compact = frame.with_columns(_marked(frame, name) for name in shown)
-    compact = compact.drop([name for name in scores if name not in shown], *beside, strict=False)
-    return f"{done} of {wanted} points finished; all scores are in {TABLE}\n\n{markdown(compact, note.GAP)}"
+    first = main_score_names(records)[:NOTE_SCORES]
+    compact = frame.with_columns(_mark_scores(frame, name) for name in first)
+    compact = compact.drop([name for name in scores if name not in first], *beside, strict=False)
+    head = f"{done} of {wanted} points finished; all scores are in {TABLE}"
+    return f"{head}\n\n{format_summary(compact, note.GAP)}"
 
 
-def _marked(frame: pl.DataFrame, metric: str) -> pl.Series:
+def _mark_scores(frame: pl.DataFrame, metric: str) -> pl.Series:
     agrees = frame[f"{metric}_agrees"] if f"{metric}_agrees" in frame.columns else [None] * frame.height
     marks = [MARKS[agree] for agree in agrees]
     return pl.Series(
-        metric, [note.cell(value) + mark for value, mark in zip(frame[metric], marks, strict=True)]
+        metric, [note.format_cell(value) + mark for value, mark in zip(frame[metric], marks, strict=True)]
     )
 
 
 def _log_values(
     parent: str, records: Sequence[Record], wanted: int, store: Store, tags: dict[str, str]
 ) -> None:
-    now = runs.milliseconds(time.time())
+    now = runs.to_milliseconds(time.time())
     values: dict[str, Any] = {
         "points": wanted,
         "points_finished": sum(record.status == "finished" for record in records),
         "cost_usd": sum(record.figures.get("cost_usd") or 0.0 for record in records),
     }
-    given = names.keys(shared_params(records))
-    shared = {name: names.cut(names.text(value)) for name, value in given.items() if value is not None}
+    given = names.clean_keys(shared_params(records))
+    shared = {
+        name: names.truncate(names.format_value(value)) for name, value in given.items() if value is not None
+    }
     known = store.client.get_run(parent).data.params
     new = [Param(name, value) for name, value in shared.items() if name not in known]
     counted = [Metric(name, float(value), now, 0) for name, value in values.items()]
-    store.client.log_batch(parent, counted, new, runs.limited(tags))
+    store.client.log_batch(parent, counted, new, runs.make_tags(tags))

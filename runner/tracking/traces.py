@@ -1,7 +1,7 @@
-"""Rows as traces, written in bulk when the calls are over, from what the predictions hold.
+"""Rows as traces, made from the predictions and written in bulk after the calls.
 
-Tracing while calls run costs some 70 ms a call; this way spans go out many at a time. A trace's id is made
-from run and row, so that logging a record again overwrites its traces.
+To trace while calls run costs about 70 ms per call; here many spans are sent at a time. The id of a trace is
+made from run and row, so that logging a record again overwrites its traces.
 """
 
 from __future__ import annotations
@@ -34,33 +34,33 @@ JUDGE = "judge_"
 Row = Mapping[str, Any]
 
 
-def log(record: Record, rows: pl.DataFrame, run_id: str, store: Store) -> None:
+def log_traces(record: Record, rows: pl.DataFrame, run_id: str, store: Store) -> None:
     """Log these rows as traces and link them to the run.
 
-    MLflow's public calls take one span at a time, through queues, at five times the cost.
+    MLflow's public functions take one span at a time, through queues, which takes five times as long.
     """
     client = TracingClient(store.uri)
-    # a server answers several at once; a database file would only make them wait for each other
+    # a server handles several requests at once; with a database file they would only wait for each other
     with ThreadPoolExecutor(8 if store.uri.startswith("http") else 1) as pool:
         for part in rows.iter_slices(BATCH):
             chunk = part.to_dicts()
-            infos = [_info(record, row, run_id, store.experiment_id) for row in chunk]
+            infos = [_make_info(record, row, run_id, store.experiment_id) for row in chunk]
             list(pool.map(client.start_trace, infos))
             client.log_spans(
-                store.experiment_id, [span for row in chunk for span in _spans(record, row, run_id)]
+                store.experiment_id, [span for row in chunk for span in _make_spans(record, row, run_id)]
             )
             store.client.link_traces_to_run([info.trace_id for info in infos], run_id)
 
 
-def choose(record: Record, rows: pl.DataFrame, wanted: object) -> pl.DataFrame:
-    """The rows that ``tracking.traces`` asks for: all, none, the failed ones, or the first so many."""
+def choose_rows(record: Record, rows: pl.DataFrame, wanted: object) -> pl.DataFrame:
+    """The rows that ``tracking.traces`` asks for: all, none, failures, or a number of first rows."""
     if wanted == "failures":
-        return rows.filter(_failed(record, rows))
+        return rows.filter(_is_failed(record, rows))
     return rows if wanted == "all" else rows.head(wanted if isinstance(wanted, int) else 0)
 
 
-def _failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
-    """Not answered, not parsed, judged wrong, or wrong by the first metric that says so of a single row."""
+def _is_failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
+    """Not answered, not parsed, judged wrong, or wrong by the first metric that scores rows so."""
     failed = pl.lit(False)
     for name in ("error", JUDGE + "error"):
         if name in rows.columns:
@@ -75,34 +75,35 @@ def _failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
 
 
 def _find_right_score(record: Record) -> str | None:
-    """The column of the first metric that says of single rows whether they are right."""
+    """The first metric that scores rows as right or wrong."""
     return next((name for name, kind in record.row_scores.items() if kind == "right"), None)
 
 
-def trace_id(run_id: str, row: Row) -> str:
-    """The same for the same row of the same run."""
-    return "tr-" + _digest(f"{run_id} {row['id']}", 32)
+def make_trace_id(run_id: str, row: Row) -> str:
+    """The id of a row's trace: the same for the same row of the same run."""
+    return "tr-" + _hash_text(f"{run_id} {row['id']}", 32)
 
 
-def _info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInfo:
-    messages, trace = row.get("messages") or [], trace_id(run_id, row)
+def _make_info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInfo:
+    messages, trace = row.get("messages") or [], make_trace_id(run_id, row)
     return TraceInfo(
         trace_id=trace,
         trace_location=TraceLocation.from_experiment_id(experiment_id),
         request_time=int(record.started * 1000),
-        execution_duration=int(sum(_seconds(row, prefix) for prefix in ("", JUDGE)) * 1000),
+        execution_duration=int(sum(_get_seconds(row, prefix) for prefix in ("", JUDGE)) * 1000),
         state=TraceState.ERROR if row.get("error") else TraceState.OK,
         request_preview=(messages[-1]["content"] if messages else "")[:PREVIEW],
         response_preview=str(row.get("completion") or row.get("error") or "")[:PREVIEW],
         tags={"mlflow.traceName": record.name, "row": str(row["id"]), "record_id": record.id},
         trace_metadata={"mlflow.sourceRun": run_id},
-        assessments=_assessments(record, trace, row),
+        assessments=_make_assessments(record, trace, row),
     )
 
 
-def _assessments(record: Record, trace: str, row: Row) -> list[Assessment]:
-    """The gold value as expectation; as feedback what was read in the answer, a judge's verdict, the row's
-    scores, and ``correct`` where a metric says of single rows whether they are right.
+def _make_assessments(record: Record, trace: str, row: Row) -> list[Assessment]:
+    """The gold value as expectation; prediction, verdict and row scores as feedback.
+
+    The feedback ``correct`` is the first score that says right or wrong.
     """
     human, code, judge = (AssessmentSource(kind, "runner") for kind in ("HUMAN", "CODE", "LLM_JUDGE"))
     given: list[Assessment] = []
@@ -114,32 +115,32 @@ def _assessments(record: Record, trace: str, row: Row) -> list[Assessment]:
         if value is not None:
             given.append(Feedback(name, value, source=judge if name == "verdict" else code))
     for assessment in given:
-        assessment.assessment_id = "a-" + _digest(f"{trace} {assessment.name}", 32)
+        assessment.assessment_id = "a-" + _hash_text(f"{trace} {assessment.name}", 32)
     return given
 
 
-def _spans(record: Record, row: Row, run_id: str) -> list[Span]:
-    """One span for the call; where a judge was asked too, one around both and one for each.
+def _make_spans(record: Record, row: Row, run_id: str) -> list[Span]:
+    """One span for the call; with a judge, one span for each call and one around both.
 
-    Rows do not hold when they were asked, so a trace begins with its run; durations are true.
+    Rows do not say when they were asked, so each trace starts with its run. Durations are real.
     """
-    begin, trace = int(record.started * 1e9), trace_id(run_id, row)
-    call = _call(row, "", record.tags.get("model", "model"), begin)
+    begin, trace = int(record.started * 1e9), make_trace_id(run_id, row)
+    call = _describe_call(row, "", record.tags.get("model", "model"), begin)
     if row.get(f"{JUDGE}messages") is None:
-        return [_span(trace, call, 0)]
-    verdict = _call(row, JUDGE, "judge", call["end"])
-    around = call | {
+        return [_make_span(trace, call, 0)]
+    verdict = _describe_call(row, JUDGE, "judge", call["end"])
+    whole = call | {
         "name": record.name,
         "kind": "CHAIN",
         "usage": None,
         "model": None,
         "end": verdict["end"],
     }
-    return [_span(trace, part, place) for place, part in enumerate((around, call, verdict))]
+    return [_make_span(trace, part, place) for place, part in enumerate((whole, call, verdict))]
 
 
-def _call(row: Row, prefix: str, name: str, start: int) -> dict[str, Any]:
-    """One call to a model: what was said both ways, tokens, and start and end in ns."""
+def _describe_call(row: Row, prefix: str, name: str, start: int) -> dict[str, Any]:
+    """One call to a model: messages, completion, tokens, and start and end in ns."""
     tokens = {kind: row.get(f"{prefix}{kind}_tokens") for kind in ("input", "output")}
     usage = {f"{kind}_tokens": count or 0 for kind, count in tokens.items()}
     return {
@@ -153,11 +154,11 @@ def _call(row: Row, prefix: str, name: str, start: int) -> dict[str, Any]:
         "model": row.get(f"{prefix}answered_by"),
         "error": row.get(f"{prefix}error"),
         "start": start,
-        "end": start + int(_seconds(row, prefix) * 1e9),
+        "end": start + int(_get_seconds(row, prefix) * 1e9),
     }
 
 
-def _span(trace: str, part: Mapping[str, Any], place: int) -> Span:
+def _make_span(trace: str, part: Mapping[str, Any], place: int) -> Span:
     """The span at ``place``; those after the first are its children."""
     attributes = {
         "mlflow.traceRequestId": trace,
@@ -175,8 +176,8 @@ def _span(trace: str, part: Mapping[str, Any], place: int) -> Span:
         {
             "name": part["name"],
             "trace_id": trace,
-            "span_id": f"0x{_digest(f'{trace} {place}', 16)}",
-            "parent_span_id": f"0x{_digest(f'{trace} 0', 16)}" if place else None,
+            "span_id": f"0x{_hash_text(f'{trace} {place}', 16)}",
+            "parent_span_id": f"0x{_hash_text(f'{trace} 0', 16)}" if place else None,
             "start_time_unix_nano": part["start"],
             "end_time_unix_nano": part["end"],
             "status": {"code": "ERROR" if part["error"] else "OK", "message": part["error"] or ""},
@@ -185,10 +186,10 @@ def _span(trace: str, part: Mapping[str, Any], place: int) -> Span:
     )
 
 
-def _seconds(row: Row, prefix: str) -> float:
-    """How long the call took; 0 where it is not known (a recorded answer)."""
+def _get_seconds(row: Row, prefix: str) -> float:
+    """How long the call took; 0 if that is not known, as for a recorded answer."""
     return row.get(f"{prefix}latency_s") or 0.0
 
 
-def _digest(text: str, length: int) -> str:
+def _hash_text(text: str, length: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:length]

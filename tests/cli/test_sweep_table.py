@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from runner.cli.sweep_table import agreement, fitting
-from runner.report.formats import number
+from runner.report.formats import format_number
 
 FRAME = pl.DataFrame(
     {
@@ -84,5 +84,5 @@ def test_published_figures_are_counted() -> None:
 
 def test_numbers_have_three_decimals_and_counts_none() -> None:
     """A whole number without an interval is a count; what is not defined is a dash."""
-    assert [number(value) for value in (0.5, 1.0, None)] == ["0.500", "1.000", "–"]
-    assert [number(value, bounded=False) for value in (105.0, 0.5)] == ["105", "0.500"]
+    assert [format_number(value) for value in (0.5, 1.0, None)] == ["0.500", "1.000", "–"]
+    assert [format_number(value, bounded=False) for value in (105.0, 0.5)] == ["105", "0.500"]

@@ -47,7 +47,7 @@ def test_confusion_of_numbers():
 def test_confusion_matrix_shows_every_cell():
     """Each cell has its count, and the axes their labels."""
     found = confusion(tracked.rows(), labels=["<b>", *LABELS])
-    svg = ElementTree.fromstring(figures.confusion_matrix(found))
+    svg = ElementTree.fromstring(figures.draw_confusion_matrix(found))
     texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[:3] == ["Confusion matrix, 8 rows", "true", "predicted"]
     assert texts[3:7] == ["<b>", *LABELS, "(unparsed)"]
@@ -56,7 +56,7 @@ def test_confusion_matrix_shows_every_cell():
 
 def test_reliability_plots_frequency_against_probability():
     """Rows said to be consistent with 0.9 are so always, those with 0.2 never."""
-    figure = figures.reliability(tracked.rows(), tracked.CONSISTENT)
+    figure = figures.draw_reliability(tracked.rows(), tracked.CONSISTENT)
     points = figure.axes[0].lines[1].get_xydata()
     assert points.tolist() == [[pytest.approx(0.2), 0], [pytest.approx(0.9), 1]]
     assert "ECE 0.150" in figure.axes[0].get_title()
@@ -65,14 +65,14 @@ def test_reliability_plots_frequency_against_probability():
 def test_training_separates_losses():
     """Losses have their own panel; checkpoints are marked in each."""
     curves = {"train_loss": [(1, 2.0), (2, 1.0)], "accuracy": [(1, 0.5), (2, 0.9)]}
-    losses, others = figures.training(curves, checkpoints=[2]).axes
+    losses, others = figures.draw_training(curves, checkpoints=[2]).axes
     assert losses.lines[0].get_xydata().tolist() == [[1, 2], [2, 1]]
     assert [len(axes.lines) for axes in (losses, others)] == [2, 2]
 
 
 def test_a_numeric_key_gives_a_line_with_a_band():
     """The swept number is the axis; the band is the interval."""
-    figure = figures.sweep(swept(n_shot=[9, 0, 3]), "accuracy", ["n_shot"])
+    figure = figures.draw_sweep(swept(n_shot=[9, 0, 3]), "accuracy", ["n_shot"])
     (axes,) = figure.axes
     assert axes.lines[0].get_xdata().tolist() == [0, 3, 9]
     assert len(axes.collections) == 1
@@ -81,13 +81,13 @@ def test_a_numeric_key_gives_a_line_with_a_band():
 def test_other_keys_give_a_line_each():
     """Two providers are two lines, named in the legend; a key with one value is not mentioned."""
     frame = swept(n_shot=[0, 1, 0, 1], provider=["a", "a", "b", "b"], seed=[7, 7, 7, 7])
-    figure = figures.sweep(frame, "accuracy", ["n_shot", "provider", "seed"])
+    figure = figures.draw_sweep(frame, "accuracy", ["n_shot", "provider", "seed"])
     assert figure.axes[0].get_legend_handles_labels()[1] == ["a", "b"]
 
 
 def test_without_a_number_there_is_a_bar_per_point():
     """Checkpoints by name are bars, in the order of the jobs."""
-    figure = figures.sweep(swept(checkpoint=["base", "1", "last"]), "accuracy", ["checkpoint"])
+    figure = figures.draw_sweep(swept(checkpoint=["base", "1", "last"]), "accuracy", ["checkpoint"])
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["base", "1", "last"]
     assert [bar.get_width() for bar in axes.patches] == [0, 0.1, 0.2]
@@ -95,18 +95,18 @@ def test_without_a_number_there_is_a_bar_per_point():
 
 def test_wide_ranges_are_logarithmic():
     """Learning rates a decade apart are spread evenly."""
-    figure = figures.sweep(swept(rate=[1e-5, 1e-4, 1e-3]), "accuracy", ["rate"])
+    figure = figures.draw_sweep(swept(rate=[1e-5, 1e-4, 1e-3]), "accuracy", ["rate"])
     assert figure.axes[0].get_xscale() == "log"
 
 
 def test_nothing_measured_nothing_drawn():
     """A sweep of which no point has the score has no plot."""
     frame = swept(n_shot=[0, 1]).with_columns(accuracy=pl.lit(None, dtype=pl.Float64))
-    assert figures.sweep(frame, "accuracy", ["n_shot"]) is None
+    assert figures.draw_sweep(frame, "accuracy", ["n_shot"]) is None
 
 
 def test_published_values_are_drawn():
     """The paper's figures stand beside the measured ones."""
     frame = swept(n_shot=[0, 1]).with_columns(accuracy_published=pl.Series([0.8, 0.9]))
-    figure = figures.sweep(frame, "accuracy", ["n_shot"])
+    figure = figures.draw_sweep(frame, "accuracy", ["n_shot"])
     assert figure.axes[0].get_legend_handles_labels()[1] == ["measured", "published"]

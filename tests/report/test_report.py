@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,7 +20,7 @@ from runner.experiment import plan
 from runner.metrics.confusion import UNPARSED
 from runner.metrics.statistics import compare_runs, holm
 from runner.report import comparisons, disagreements, facts, formats, plots, results
-from runner.report.points import Point, find_folders, load_points, told_apart
+from runner.report.points import Point, distinguish_records, find_folders, load_points
 from runner.report.write import compare_with_first, write_report
 
 ACCURACY = {"accuracy": {"_target_": "runner.metrics.Accuracy"}}
@@ -121,7 +123,7 @@ def test_results_show_interval_published_figure_and_parsed_reading():
     """A cell has the score, its bounds, the figure as the paper prints it, and whether they agree."""
     reference = [{"metric": "f1", "published": 0.915, "printed": "91.5%", "agrees": False}]
     scores = {"f1": Score(0.75, 0.6, 0.9, 8), "f1_parsed": Score(0.8571, 0.7, 1, 7)}
-    table = results.table([point(scores=scores, reference=reference)])
+    table = results.tabulate_results([point(scores=scores, reference=reference)])
     assert table.metrics == ["f1"]
     assert table.lines[0].cells == [
         results.Cell("0.750", "0.600", "0.900", "0.857 of 7", "91.5%", "91.5%", agrees=False)
@@ -132,16 +134,16 @@ def test_results_show_interval_published_figure_and_parsed_reading():
 def test_wide_tables_become_panels():
     """Eleven scores are two tables of six and five; a point without a score in one of them is not in it."""
     many = point(scores={f"m{i}": Score(0.5) for i in range(11)})
-    panels = results.table([many, point(job=1, scores={"m0": Score(1.0)})]).panels(8)
-    assert [len(panel.metrics) for panel in panels] == [6, 5]
-    assert [len(panel.lines) for panel in panels] == [2, 1]
+    split_panels = results.tabulate_results([many, point(job=1, scores={"m0": Score(1.0)})]).split_panels(8)
+    assert [len(panel.metrics) for panel in split_panels] == [6, 5]
+    assert [len(panel.lines) for panel in split_panels] == [2, 1]
 
 
 def test_facts_are_said_once_or_side_by_side():
     """What points share is said once, what differs is a column; who stopped early differs from none."""
     points = [point(job=job, tags={"model": f"m{job}", "provider": "local"}) for job in range(2)]
     early = point(job=2, tags={}, params={}, inputs=[])
-    told = facts.gather([*points, early])
+    told = facts.gather_facts([*points, early])
     assert ("provider", "local") in told.shared
     assert told.columns == ["", "n_shot", "model"]
     assert told.lines == [["[0]", "0", "m0"], ["[1]", "1", "m1"], ["[2]", "2", ""]]
@@ -150,14 +152,14 @@ def test_facts_are_said_once_or_side_by_side():
 def test_a_judge_is_named_with_its_model():
     """Who judged, by what identifies it; digests are cut to their beginning."""
     judge = {"config": {"judge": {"name": "correctness"}}, "identities": {"judge": {"weights": "ab" * 32}}}
-    assert ("judge", "correctness (weights abababababab)") in facts.gather([point(**judge)]).shared
+    assert ("judge", "correctness (weights abababababab)") in facts.gather_facts([point(**judge)]).shared
 
 
 def test_comparison_corrects_over_all_pairs():
     """Each two points on the same rows are tested; Holm's correction counts the tests of all sets of rows."""
     other = rows(0.5, id=[f"other {i}" for i in range(40)])
     points = [point(rows(0.9), 0), point(rows(0.4), 1), point(rows(0.5), 2), point(other, 3), point(other, 4)]
-    compared = comparisons.compare(points, plan.build)
+    compared = comparisons.compare_points(points, plan.build)
     (table,) = compared.tables
     alone = compare_runs(plan.build(ACCURACY["accuracy"], ""), {p.number: p.rows for p in points[:3]})
     assert [c.names for c in table.comparisons] == [
@@ -168,13 +170,13 @@ def test_comparison_corrects_over_all_pairs():
     ]
     assert [c.p for c in table.comparisons[:3]] == [c.p for c in alone]
     assert [c.adjusted for c in table.comparisons] == holm([c.p for c in table.comparisons])
-    assert table.shown == 2
+    assert table.significant == 2
 
 
 def test_different_rows_are_refused_in_words(tmp_path):
     """The page says which points cannot be compared and why, and goes on."""
     shown, _ = page(tmp_path, [point(rows(0.9)), point(rows(0.9, count=30), 1)])
-    assert "[0] and [1]: the runs are about different rows and cannot be compared: 10 rows" in " ".join(
+    assert "[0] and [1]: the runs have different rows and cannot be compared: 10 rows" in " ".join(
         shown.text.split()
     )
 
@@ -187,10 +189,10 @@ def test_metrics_that_cannot_compare_are_named():
         "gone": {"_target_": "no.such.Metric"},
     }
     points = [point(rows(share), job, config={"metric": metrics}) for job, share in enumerate((0.9, 0.4))]
-    compared = comparisons.compare(points, plan.build)
+    compared = comparisons.compare_points(points, plan.build)
     assert [table.metric for table in compared.tables] == ["accuracy"]
-    assert compared.left_out["people"] == "the same in all points, row by row"
-    assert "no score" in compared.left_out["rows"]
+    assert compared.left_out["people"] == "it is the same in all points, row by row"
+    assert "cannot compare runs" in compared.left_out["rows"]
     assert "no.such.Metric" in compared.left_out["gone"]
 
 
@@ -200,7 +202,7 @@ def test_each_experiment_has_its_own_metrics():
     elsewhere = [rows(share, id=[f"other {i}" for i in range(40)]) for share in (0.9, 0.4)]
     points = [point(rows(0.9)), point(rows(0.4), 1)]
     points += [point(frame, job, **config) for job, frame in enumerate(elsewhere, 2)]
-    compared = comparisons.compare(points, plan.build)
+    compared = comparisons.compare_points(points, plan.build)
     assert [(table.metric, len(table.comparisons)) for table in compared.tables] == [
         ("accuracy", 1),
         ("kappa", 1),
@@ -210,7 +212,7 @@ def test_each_experiment_has_its_own_metrics():
 def test_many_points_are_compared_with_the_first():
     """Beyond 45 pairs each point is held against the first one, not each two."""
     points = [point(rows(job / 20, seed=[job] * 40), job) for job in range(11)]
-    (table,) = comparisons.compare(points, plan.build).tables
+    (table,) = comparisons.compare_points(points, plan.build).tables
     assert {comparison.names[1] for comparison in table.comparisons} == {"[0]"}
     assert len(table.comparisons) == 10
 
@@ -221,13 +223,13 @@ def test_a_sweep_ends_with_a_comparison(tmp_path):
     line, table = compare_with_first([folder / str(job) for job in range(3)], plan.build)
     assert line == "accuracy against [0], paired by row: [1] p < 0.001, [2] p 1.000 (Holm)"
     assert table.splitlines()[1].startswith("accuracy,40,[1],[0],-0.5,")
-    assert comparisons.with_first(load_points([folder]), plan.build, patience_s=0) is None
+    assert comparisons.compare_points_with_first(load_points([folder]), plan.build, limit_s=0) is None
     different = written(tmp_path / "other", [point(rows(0.9)), point(rows(0.9, count=30), 1)])
     assert compare_with_first([different / "0", different / "1"], plan.build) == ("", "")
 
 
 def read(*points: Point, most: int = 50) -> disagreements.Disagreements:
-    (family,), _ = comparisons.related(points)
+    (family,), _ = comparisons.group_by_rows(points)
     return disagreements.find_disagreements(family, plan.build, most)
 
 
@@ -307,8 +309,8 @@ def test_checkpoints_make_a_curve(monkeypatch):
     base = point(swept={"checkpoint": "base"})
     end = point(job=1, swept={"checkpoint": "last"}, models=last, tags={"stage": "fine-tuned"})
     drawn = []
-    monkeypatch.setattr(plots, "_plot", lambda title, figure: drawn.append(figure))
-    plots.curves([base, end])
+    monkeypatch.setattr(plots, "_embed_figure", lambda title, figure: drawn.append(figure))
+    plots.plot_sweep([base, end])
     (axes,) = drawn[0].axes
     assert axes.lines[0].get_xdata().tolist() == [0, 3]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["base", "last (3)"]
@@ -318,7 +320,7 @@ def test_a_training_is_drawn_once():
     """Checkpoints of one job share its curves."""
     curves = {"train_loss": [(1, 2.0), (2, 1.0)]}
     points = [point(job=job, curves=curves, params={"finetune_job": "ft-1"}) for job in range(3)]
-    (plot,) = plots.training(points)
+    (plot,) = plots.plot_training(points)
     assert plot.caption == "training job ft-1"
 
 
@@ -326,13 +328,13 @@ def test_cost_is_drawn_where_it_is_known():
     """Two prices make a plot; one price, or free answers, make none."""
     priced = [point(job=job, figures={"cost_usd_total": 0.1 * (job + 1)}) for job in range(2)]
     free = point(job=2, figures={"cost_usd_total": 0.0})
-    assert plots.cost([*priced, free]) is not None
-    assert plots.cost([priced[0], free]) is None
+    assert plots.plot_cost([*priced, free]) is not None
+    assert plots.plot_cost([priced[0], free]) is None
 
 
 def test_confusion_matrix_counts_and_shares():
     """Counts by true and predicted label, labels from the rows where no parser has them."""
-    (drawn,) = plots.matrices([point(rows(0.75))])
+    (drawn,) = plots.plot_confusion_matrices([point(rows(0.75))])
     svg = ElementTree.fromstring(base64.b64decode(drawn.source.partition(",")[2]))
     texts = [" ".join(text.itertext()) for text in svg.iter("{http://www.w3.org/2000/svg}text")]
     assert texts[1:5] == ["true", "predicted", "no", "yes"]
@@ -344,7 +346,7 @@ def test_runs_of_different_commands_are_told_apart_by_their_overrides():
     common = {"swept": {}, "sweep": None}
     one = tracked.record("a", overrides=["experiment=x", "provider=local", "tracking=none"], **common)
     two = tracked.record("b", overrides=["experiment=x", "hyperparameter.n_shot=3"], **common)
-    first, second = told_apart([one, two])
+    first, second = distinguish_records([one, two])
     assert (first.job, first.swept) == (0, {"provider": "local", "hyperparameter.n_shot": "–"})
     assert (second.job, second.swept) == (1, {"provider": "–", "hyperparameter.n_shot": 3})
 
@@ -358,11 +360,19 @@ def test_the_newest_is_reported_by_default(tmp_path):
         find_folders([str(tmp_path)], tmp_path / "outputs")
 
 
+def test_formats_need_nothing_heavy():
+    """The command line prints numbers without waiting for a numeric library."""
+    code = (
+        "import sys, runner.report.formats; print({*sys.modules} & {'numpy', 'polars', 'sklearn', 'scipy'})"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"
+
+
 @pytest.mark.parametrize(
     ("escape", "text"),
     [
-        (formats.escaped_latex, r"50\% of a\_b \& \{\textbackslash{}input\}"),
-        (formats.escaped_markdown, r"50% of a\_b & {\\input}"),
+        (formats.escape_latex, r"50\% of a\_b \& \{\textbackslash{}input\}"),
+        (formats.escape_markdown, r"50% of a\_b & {\\input}"),
     ],
 )
 def test_tables_are_escaped(escape, text):

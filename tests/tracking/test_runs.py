@@ -148,7 +148,7 @@ def test_logging_again_makes_no_second_run(mlflow_config, tmp_path):
 def test_half_a_log_is_completed(mlflow_config, tmp_path):
     """What a killed process left of a run is found again, and was not RUNNING."""
     folder = tracked.write(tmp_path / "run", "half")
-    begun = runs.create(store.connect(mlflow_config), "fib", {"record_id": "half"}, "KILLED", (1.0, 2.0))
+    begun = runs.create_run(store.connect(mlflow_config), "fib", {"record_id": "half"}, "KILLED", (1.0, 2.0))
     assert client(mlflow_config).get_run(begun).info.status == "KILLED"
     run = logged(folder, mlflow_config)
     assert (run.info.run_id, run.info.status, run.data.metrics["accuracy"]) == (begun, "FINISHED", 0.75)
@@ -295,7 +295,7 @@ def test_examples_in_docstrings_hold(module):
 
 def test_names_that_become_one_are_told_apart():
     """Two names that MLflow would see as one keep their values."""
-    assert names.keys({"a=b": 1, "a@b": 2, "a_b": 3}) == {"a_b": 1, "a_b_2": 2, "a_b_3": 3}
+    assert names.clean_keys({"a=b": 1, "a@b": 2, "a_b": 3}) == {"a_b": 1, "a_b_2": 2, "a_b_3": 3}
 
 
 def test_store_is_made_whole(tmp_path, monkeypatch):

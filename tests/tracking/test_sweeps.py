@@ -127,7 +127,7 @@ def test_sync_passes_over_unreadable_records(mlflow_config, tmp_path, caplog):
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "record.json").write_text("{")
     assert set(tracking.sync_records(tmp_path, mlflow_config)) == {folder}
-    assert "bad/record.json is no readable record" in caplog.text
+    assert "bad/record.json cannot be read as a record" in caplog.text
 
 
 def test_sync_to_a_dead_server_is_an_error(tmp_path):
@@ -136,4 +136,4 @@ def test_sync_to_a_dead_server_is_an_error(tmp_path):
         port = server.getsockname()[1]
     with pytest.raises(RunnerError, match="cannot be used"):
         tracking.sync_records(tmp_path, TrackingConfig(uri=f"http://127.0.0.1:{port}"))
-    assert store.label(TrackingConfig(uri="http://me:secret@host")) == "http://***@host"
+    assert store.describe_store(TrackingConfig(uri="http://me:secret@host")) == "http://***@host"

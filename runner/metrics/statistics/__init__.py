@@ -1,31 +1,31 @@
-"""Is one run better than another? Paired tests over the same rows, corrections for many, detectable effects.
+"""Is one run better than another? Paired tests on the same rows, corrections for many, detectable effects.
 
-Runs are compared row by row (by ``id``), which takes out what the rows have in common. Runs on different
-rows are refused: the difference would say as much about the rows as about the runs.
+Runs are compared row by row (by ``id``), so that easy and hard rows do not blur the difference. Runs on
+different rows are refused: their difference would say as much about the rows as about the runs.
 """
 
-from runner.metrics.statistics.compare import Comparison, adjusted, aligned, compare, compare_runs
+from runner.metrics.statistics.compare import Comparison, adjust_p_values, align_rows, compare, compare_runs
 from runner.metrics.statistics.significance import (
     McNemar,
     benjamini_hochberg,
-    detectable,
+    detectable_difference,
     detectable_rate,
     holm,
     mcnemar,
-    permutation,
+    permutation_test,
 )
 
 __all__ = [
     "Comparison",
     "McNemar",
-    "adjusted",
-    "aligned",
+    "adjust_p_values",
+    "align_rows",
     "benjamini_hochberg",
     "compare",
     "compare_runs",
-    "detectable",
+    "detectable_difference",
     "detectable_rate",
     "holm",
     "mcnemar",
-    "permutation",
+    "permutation_test",
 ]

@@ -13,8 +13,14 @@ import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.metrics.base import Measure, Metric, RowMetric
-from runner.metrics.bootstrap import Tally, draws, percentiles, tally
-from runner.metrics.statistics.significance import benjamini_hochberg, detectable, holm, mcnemar, permutation
+from runner.metrics.bootstrap import Tally, draw_resamples, percentile_interval, tally
+from runner.metrics.statistics.significance import (
+    benjamini_hochberg,
+    detectable_difference,
+    holm,
+    mcnemar,
+    permutation_test,
+)
 
 Reading = Literal["strict", "parsed"]
 
@@ -23,10 +29,11 @@ Reading = Literal["strict", "parsed"]
 class Comparison:
     """One metric of two runs on the same rows.
 
-    difference   ``one`` minus ``other``, with its bootstrap interval ``low`` … ``high``
-    p            two-sided p-value of ``test``: ``mcnemar`` (exact) for right or wrong, else ``permutation``
-    adjusted     p corrected for the number of comparisons, where there are several
-    detectable   the smallest difference that as many rows would show with 80 % power at level 5 %
+    difference   ``one`` minus ``other``; ``low`` and ``high`` are its bootstrap interval
+    p            two-sided p-value of ``test``: ``mcnemar`` (exact) if rows are right or wrong, else
+                 ``permutation``
+    adjusted     p corrected for the number of comparisons, if there are several
+    detectable   the smallest true difference that as many rows would show with 80 % power at level 5 %
     """
 
     metric: str
@@ -46,32 +53,34 @@ class Comparison:
 def compare(
     metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading = "strict", key: str = "id"
 ) -> dict[str, Comparison]:
-    """Compare two runs by a metric; one comparison for each number that the metric gives.
+    """Compare two runs by a metric: one comparison for each number that the metric gives.
 
     ``strict`` counts unparsed rows as wrong; ``parsed`` keeps the rows that both runs have parsed. Group,
-    confidence, resamples and seed are those of the metric. Raises :class:`DataError` for different rows.
+    confidence, resamples and seed are taken from the metric. Raises :class:`DataError` for different rows.
     """
-    both = _joined(metric, one, other, reading, key)
+    both = _pair_runs(metric, one, other, reading, key)
     return {
-        f"{metric.name}{suffix}": _compared(f"{metric.name}{suffix}", metric, measure, both)
+        f"{metric.name}{suffix}": _compare_measure(f"{metric.name}{suffix}", metric, measure, both)
         for suffix, measure in metric.measures().items()
     }
 
 
-def aligned(one: pl.DataFrame, other: pl.DataFrame, key: str = "id") -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Both frames in the order of ``key``; refuses frames that are not about the same rows."""
+def align_rows(one: pl.DataFrame, other: pl.DataFrame, key: str = "id") -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both frames sorted by ``key``. Raises :class:`DataError` if they do not hold the same rows."""
     for frame in (one, other):
         if key not in frame.columns:
             raise DataError(
-                f"runs are compared by column {key!r}, which is missing{suggest(key, frame.columns)}"
+                f"runs are compared by the column {key!r}, which is missing{suggest(key, frame.columns)}"
             )
         if frame[key].is_duplicated().any():
-            raise DataError(f"column {key!r} names rows twice, such as {frame[key].mode().first()!r}")
-    apart = [_names(one, other, key), _names(other, one, key)]
-    if any(apart):
+            raise DataError(
+                f"column {key!r} has the same value in several rows, such as {frame[key].mode().first()!r}"
+            )
+    unshared = [_find_unshared(one, other, key), _find_unshared(other, one, key)]
+    if any(unshared):
         raise DataError(
-            "the runs are about different rows and cannot be compared: "
-            f"{_listed(apart[0])} only in the first, {_listed(apart[1])} only in the second"
+            "the runs have different rows and cannot be compared: "
+            f"{_format_ids(unshared[0])} only in the first, {_format_ids(unshared[1])} only in the second"
         )
     one, other = one.sort(key), other.sort(key)
     if "target" in one.columns and "target" in other.columns:
@@ -79,13 +88,13 @@ def aligned(one: pl.DataFrame, other: pl.DataFrame, key: str = "id") -> tuple[pl
     return one, other
 
 
-def _names(one: pl.DataFrame, other: pl.DataFrame, key: str) -> list[Any]:
+def _find_unshared(one: pl.DataFrame, other: pl.DataFrame, key: str) -> list[Any]:
     return sorted(set(one[key].to_list()) - set(other[key].to_list()), key=str)
 
 
-def _listed(names: list[Any]) -> str:
-    shown = ", ".join(map(str, names[:3]))
-    return f"{len(names)} rows ({shown}{', …' if len(names) > 3 else ''})" if names else "none"
+def _format_ids(names: list[Any]) -> str:
+    first = ", ".join(map(str, names[:3]))
+    return f"{len(names)} rows ({first}{', …' if len(names) > 3 else ''})" if names else "none"
 
 
 def _check_targets(one: pl.DataFrame, other: pl.DataFrame, key: str) -> None:
@@ -95,24 +104,26 @@ def _check_targets(one: pl.DataFrame, other: pl.DataFrame, key: str) -> None:
         if a != b
     ]
     if differ:
-        raise DataError(f"the runs have different targets in {_listed(differ)} and cannot be compared")
+        raise DataError(f"the runs have different targets in {_format_ids(differ)} and cannot be compared")
 
 
 @dataclass(frozen=True)
-class _Both:
-    """Rows counted by what both runs have in them: cells of each, side by side."""
+class _PairedRuns:
+    """Rows counted by what both runs have in them; ``one`` and ``other`` are the cells of each run."""
 
     one: pl.DataFrame
     other: pl.DataFrame
     sample: Tally
 
 
-def _joined(metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading, key: str) -> _Both:
+def _pair_runs(
+    metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading, key: str
+) -> _PairedRuns:
     if not isinstance(metric, Metric):
-        raise ConfigError(f"{type(metric).__name__} cannot compare runs; runner.metrics.Metric can")
+        raise ConfigError(f"{type(metric).__name__} cannot compare runs; only a runner.metrics.Metric can")
     if metric.per:
         raise ConfigError(f"metric {metric.name}: runs cannot be compared per {metric.per}; use group")
-    pairs = [metric.pairs(frame) for frame in aligned(one, other, key)]
+    pairs = [metric.pairs(frame) for frame in align_rows(one, other, key)]
     cells = [metric.cells(some) for some in pairs]
     if cells[0].height != cells[1].height:
         raise DataError(f"metric {metric.name}: the runs have {cells[0].height} and {cells[1].height} units")
@@ -122,10 +133,10 @@ def _joined(metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Rea
         keep = cells[0]["parsed"] & cells[1]["parsed"]
     groups = pairs[0]["group"].filter(keep) if metric.group else None
     sample = tally(rows.filter(keep), groups)
-    return _Both(sample.cells["one"].struct.unnest(), sample.cells["other"].struct.unnest(), sample)
+    return _PairedRuns(sample.cells["one"].struct.unnest(), sample.cells["other"].struct.unnest(), sample)
 
 
-def _compared(name: str, metric: Metric, measure: Measure, both: _Both) -> Comparison:
+def _compare_measure(name: str, metric: Metric, measure: Measure, both: _PairedRuns) -> Comparison:
     sample = both.sample
     n = int(sample.counts.sum())
     if not n:
@@ -133,27 +144,31 @@ def _compared(name: str, metric: Metric, measure: Measure, both: _Both) -> Compa
     one, other = (measure.value(side, sample.counts) for side in (both.one, both.other))
     if one is None or other is None:
         return Comparison(name, n, one, other)
-    blocks = draws(sample, metric.resamples, metric.seed)
+    blocks = draw_resamples(sample, metric.resamples, metric.seed)
     drawn = np.concatenate([measure.values(both.one, b) - measure.values(both.other, b) for b in blocks])
-    low, high = percentiles(drawn, metric.confidence)
-    test, p = _tested(metric, measure, both, one - other)
-    shown = detectable(float(np.nanstd(drawn)))
-    return Comparison(name, n, one, other, one - other, low, high, p, test, detectable=shown)
+    low, high = percentile_interval(drawn, metric.confidence)
+    test, p = _test_difference(metric, measure, both, one - other)
+    smallest = detectable_difference(float(np.nanstd(drawn)))
+    return Comparison(name, n, one, other, one - other, low, high, p, test, detectable=smallest)
 
 
-def _tested(metric: Metric, measure: Measure, both: _Both, difference: float) -> tuple[str, float]:
+def _test_difference(
+    metric: Metric, measure: Measure, both: _PairedRuns, difference: float
+) -> tuple[str, float]:
     if isinstance(metric, RowMetric) and metric.proportion and not metric.group:
         right, too = (side["score"].to_numpy() == 1 for side in (both.one, both.other))
         counts = both.sample.counts
         return "mcnemar", mcnemar(int(counts[right & ~too].sum()), int(counts[too & ~right].sum())).p
-    return "permutation", permutation(measure, both.one, both.other, both.sample, difference, metric.seed)
+    return "permutation", permutation_test(
+        measure, both.one, both.other, both.sample, difference, metric.seed
+    )
 
 
 CORRECTIONS = {"holm": holm, "benjamini_hochberg": benjamini_hochberg}
 
 
-def adjusted(comparisons: Sequence[Comparison], correction: str = "holm") -> list[Comparison]:
-    """The comparisons with ``adjusted`` filled; those without a p-value do not count."""
+def adjust_p_values(comparisons: Sequence[Comparison], correction: str = "holm") -> list[Comparison]:
+    """The comparisons with ``adjusted`` set; a comparison without a p-value does not count as a test."""
     if correction not in CORRECTIONS:
         raise ConfigError(f"correction {correction!r}{suggest(correction, CORRECTIONS)}")
     tested = [comparison.p for comparison in comparisons if comparison.p is not None]
@@ -171,16 +186,18 @@ def compare_runs(
 ) -> list[Comparison]:
     """Compare the runs of a sweep with ``baseline``, or each two of them, by the metric's first number.
 
-    Corrected for the number of comparisons.
+    P-values are corrected for the number of comparisons.
     """
     if baseline is not None and baseline not in runs:
         raise ConfigError(f"baseline {baseline!r} is not a run{suggest(baseline, runs)}")
     duos = combinations(runs, 2) if baseline is None else ((run, baseline) for run in runs if run != baseline)
-    first = partial(_first, metric, reading=reading, key=key)
-    return adjusted([replace(first(runs[a], runs[b]), names=(a, b)) for a, b in duos], correction)
+    first = partial(_compare_first_measure, metric, reading=reading, key=key)
+    return adjust_p_values([replace(first(runs[a], runs[b]), names=(a, b)) for a, b in duos], correction)
 
 
-def _first(metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading, key: str) -> Comparison:
-    both = _joined(metric, one, other, reading, key)
+def _compare_first_measure(
+    metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading, key: str
+) -> Comparison:
+    both = _pair_runs(metric, one, other, reading, key)
     suffix, measure = next(iter(metric.measures().items()))
-    return _compared(f"{metric.name}{suffix}", metric, measure, both)
+    return _compare_measure(f"{metric.name}{suffix}", metric, measure, both)

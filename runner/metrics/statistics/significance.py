@@ -1,4 +1,4 @@
-"""Tests, corrections for many tests, and what a number of rows can show."""
+"""Significance tests, corrections for many tests, and which differences a number of rows can show."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from runner.metrics.base import Measure
 from runner.metrics.bootstrap import Floats, Tally
 
 POWER = 0.8
-_DRAWN = 20_000_000
-"""Random numbers that a permutation test may draw."""
+_MAX_DRAWS = 20_000_000
+"""How many random numbers a permutation test may draw."""
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's test (McNemar 1947). ``p`` is exact (binomial), ``chi2`` has the continuity correction."""
+    """McNemar's test (McNemar 1947): ``p`` is exact (binomial), ``chi2`` has the continuity correction."""
 
     p: float
     chi2: float
@@ -26,32 +26,37 @@ class McNemar:
 
 
 def mcnemar(only_one: int, only_other: int) -> McNemar:
-    """From the rows that only one and that only the other run has right (SciPy's binomial and chi-square)."""
-    from scipy.special import bdtr, chdtrc  # scipy.stats takes a second to import, at every sweep's end
+    """McNemar's test of the numbers of rows that only one run has right, by SciPy's distributions."""
+    from scipy.special import (
+        bdtr,
+        chdtrc,
+    )  # scipy.stats takes a second to import, which every sweep would pay
 
-    torn = only_one + only_other
-    if not torn:
+    discordant = only_one + only_other
+    if not discordant:
         return McNemar(1.0, 0.0, 1.0)
-    statistic = max(0, abs(only_one - only_other) - 1) ** 2 / torn
-    exact = min(1.0, 2 * bdtr(min(only_one, only_other), torn, 0.5))
+    statistic = max(0, abs(only_one - only_other) - 1) ** 2 / discordant
+    exact = min(1.0, 2 * bdtr(min(only_one, only_other), discordant, 0.5))
     return McNemar(float(exact), statistic, float(chdtrc(1, statistic)))
 
 
-def permutation(
+def permutation_test(
     measure: Measure, one: pl.DataFrame, other: pl.DataFrame, sample: Tally, difference: float, seed: int = 0
 ) -> float:
-    """Two-sided p-value of a paired permutation test: the runs of each row (or group) are swapped at random.
+    """Two-sided p-value of a paired permutation test, which swaps the runs of each row (or group) at random.
 
     The observed arrangement counts as one of the permutations, so p is never 0 (Phipson and Smyth 2010).
     """
     random = np.random.default_rng(seed)
     size = len(sample.counts)
-    times = int(np.clip(_DRAWN // max(size, sample.units if sample.groups is not None else size), 999, 9999))
+    times = int(
+        np.clip(_MAX_DRAWS // max(size, sample.units if sample.groups is not None else size), 999, 9999)
+    )
     cells = pl.concat([one, other])
     extreme = total = 0
     block = max(1, 2_000_000 // size)
     for start in range(0, times, block):
-        swapped = _swapped(random, sample, min(block, times - start))
+        swapped = _draw_swaps(random, sample, min(block, times - start))
         kept = sample.counts - swapped
         first = measure.values(cells, np.concatenate([kept, swapped], axis=1))
         second = measure.values(cells, np.concatenate([swapped, kept], axis=1))
@@ -60,19 +65,19 @@ def permutation(
     return (1 + extreme) / (1 + total)
 
 
-def _swapped(random: np.random.Generator, sample: Tally, times: int) -> Floats:
-    """How many rows of each cell change sides, in each of several permutations."""
+def _draw_swaps(random: np.random.Generator, sample: Tally, times: int) -> Floats:
+    """How many rows of each cell are swapped in each permutation: (times, cells)."""
     if sample.groups is None:
         counts = sample.counts.astype(np.int64)
         return random.binomial(counts, 0.5, size=(times, len(counts))).astype(np.float64)
     return np.asarray(random.integers(0, 2, (times, sample.units)).astype(np.float64) @ sample.groups)
 
 
-def detectable(error: float, alpha: float = 0.05, power: float = POWER) -> float | None:
+def detectable_difference(error: float, alpha: float = 0.05, power: float = POWER) -> float | None:
     """The smallest true difference that a two-sided test finds with this power.
 
-    ``error`` is the standard error of the difference. (z(1 - alpha/2) + z(power)) · error: Bloom 1995,
-    "Minimum Detectable Effects". None where there is no error to go by.
+    ``error`` is the standard error of the difference. The formula is (z(1 - alpha/2) + z(power)) · error
+    (Bloom 1995, "Minimum Detectable Effects"). None if the error is 0 or not known.
     """
     from scipy.special import ndtri
 
@@ -81,17 +86,19 @@ def detectable(error: float, alpha: float = 0.05, power: float = POWER) -> float
     return float((ndtri(1 - alpha / 2) + ndtri(power)) * error)
 
 
-def detectable_rate(n: int, torn: float = 0.2, alpha: float = 0.05, power: float = POWER) -> float | None:
-    """Before any run: the smallest difference in accuracy that n rows can show.
+def detectable_rate(
+    n: int, discordant: float = 0.2, alpha: float = 0.05, power: float = POWER
+) -> float | None:
+    """The smallest difference in accuracy that n rows can show, before anything is run.
 
-    ``torn`` is the share of rows expected to be right in one run only; it bounds the variance of the
-    difference, torn / n.
+    ``discordant`` is the share of rows expected to be right in one run only; the variance of the
+    difference is at most discordant / n.
     """
-    return detectable(float(np.sqrt(torn / n)), alpha, power) if n > 0 else None
+    return detectable_difference(float(np.sqrt(discordant / n)), alpha, power) if n > 0 else None
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected by Holm's step-down method (Holm 1979): the chance of any false finding."""
+    """P-values corrected by Holm's step-down method (Holm 1979), for the chance of any false finding."""
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(np.asarray(p)[order] * np.arange(len(p), 0, -1))
     result = np.empty(len(p))
@@ -100,7 +107,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def benjamini_hochberg(p: Sequence[float]) -> list[float]:
-    """p-values corrected by Benjamini and Hochberg 1995 (SciPy): the share of false findings."""
+    """P-values corrected by Benjamini and Hochberg 1995 (SciPy), for the share of false findings."""
     from scipy.stats import false_discovery_control
 
     return [float(value) for value in false_discovery_control(p)] if len(p) else []

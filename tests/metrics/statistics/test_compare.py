@@ -35,7 +35,7 @@ def test_mcnemar_is_that_of_statsmodels(one: int, other: int, p: float, chi2: fl
     assert test.chi2 == pytest.approx(chi2)
 
 
-def test_mcnemar_without_a_torn_row_finds_nothing() -> None:
+def test_mcnemar_without_a_discordant_row_finds_nothing() -> None:
     """Two runs right on the same rows do not differ."""
     assert statistics.mcnemar(0, 0).p == 1.0
 
@@ -153,7 +153,7 @@ def test_runs_on_different_rows_are_refused() -> None:
         statistics.compare(metrics.Accuracy(), one, one.with_columns(id=pl.Series(["r0", "x"])))
     with pytest.raises(DataError, match=r"different targets in 2 rows \(r0, r1\)"):
         statistics.compare(metrics.Accuracy(), one, one.with_columns(target=pl.lit(0)))
-    with pytest.raises(DataError, match="names rows twice"):
+    with pytest.raises(DataError, match="column 'id' has the same value in several rows"):
         statistics.compare(metrics.Accuracy(), one.with_columns(id=pl.lit("r0")), one)
     with pytest.raises(DataError, match="did you mean 'id'"):
         statistics.compare(metrics.Accuracy(), one, one, key="ids")
@@ -176,7 +176,7 @@ def test_undefined_values_have_no_difference() -> None:
     )
     comparison = statistics.compare(metrics.F1(positive=1), one, other)["f1"]
     assert (comparison.one, comparison.difference, comparison.p) == (None, None, None)
-    assert statistics.adjusted([comparison])[0].adjusted is None
+    assert statistics.adjust_p_values([comparison])[0].adjusted is None
 
 
 def test_a_sweep_is_compared_with_its_baseline_and_corrected() -> None:
@@ -206,12 +206,12 @@ def test_mistyped_options_name_the_nearest() -> None:
 
 def test_detectable_effect_is_found_four_times_in_five() -> None:
     """Simulated runs that differ by the detectable rate are told apart with about 80 % power."""
-    n, torn = 400, 0.2
-    effect = statistics.detectable_rate(n, torn)
+    n, discordant = 400, 0.2
+    effect = statistics.detectable_rate(n, discordant)
     assert effect is not None
     random = np.random.default_rng(10)
-    only_one = random.binomial(n, (torn + effect) / 2, size=400)
-    only_other = random.binomial(n - only_one, (torn - effect) / 2 / (1 - (torn + effect) / 2))
+    only_one = random.binomial(n, (discordant + effect) / 2, size=400)
+    only_other = random.binomial(n - only_one, (discordant - effect) / 2 / (1 - (discordant + effect) / 2))
     found = [statistics.mcnemar(int(a), int(b)).p < 0.05 for a, b in zip(only_one, only_other, strict=True)]
     assert 0.7 <= np.mean(found) <= 0.9
 
