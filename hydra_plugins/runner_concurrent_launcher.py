@@ -30,6 +30,8 @@ class ConcurrentConf:
 
     _target_: str = "hydra_plugins.runner_concurrent_launcher.ConcurrentLauncher"
     n_jobs: int | None = None
+    in_this_process: bool = True
+    """Tells :class:`runner.cli.sweep.OpenSweep` that the points are threads of this process."""
 
 
 ConfigStore.instance().store(
@@ -40,7 +42,7 @@ ConfigStore.instance().store(
 class ConcurrentLauncher(Launcher):
     """Runs points as threads; results and failures are per point, as with Hydra's own launchers."""
 
-    def __init__(self, n_jobs: int | None = None) -> None:
+    def __init__(self, n_jobs: int | None = None, in_this_process: bool = True) -> None:
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:

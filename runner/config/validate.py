@@ -8,7 +8,6 @@ from typing import Any
 from runner.config.schema import HyperparameterConfig, RunnerConfig
 from runner.core.errors import ConfigError
 from runner.core.redact import has_password
-from runner.experiment import reference
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -27,26 +26,18 @@ HYPERPARAMETERS: dict[str, Rule] = {
     "learning_rate_multiplier": POSITIVE,
     "training_steps": POSITIVE,
 }
-LIMITS: dict[str, Rule] = {
-    "max_concurrency": POSITIVE,
-    "requests_per_minute": POSITIVE,
-    "tokens_per_minute": POSITIVE,
-}
 
 
 def validate(config: RunnerConfig) -> None:
     """Raise :class:`ConfigError` naming the first key whose value is out of range."""
     _hyperparameters(config.hyperparameter, "hyperparameter")
-    _limits(config.provider, "provider")
     if config.judge:
         _hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
-        _limits(config.judge.provider, "judge.provider")
     _check("dataset.limit", config.dataset.limit, POSITIVE)
     _check("budget_usd", config.budget_usd, COUNT)
     for key, url in (("ledger.url", config.ledger.url), ("tracking.uri", config.tracking.uri)):
         refuse_password(key, url or "")
     _traces(config.tracking.traces)
-    reference.published(config.reference)
 
 
 def refuse_password(key: str, url: str) -> None:
@@ -61,14 +52,6 @@ def refuse_password(key: str, url: str) -> None:
 def _hyperparameters(values: HyperparameterConfig, key: str) -> None:
     for name, rule in HYPERPARAMETERS.items():
         _check(f"{key}.{name}", getattr(values, name), rule)
-
-
-def _limits(node: Any, key: str) -> None:
-    for name, rule in LIMITS.items():
-        value = node.get(name) if isinstance(node, dict) else None
-        if value is not None and not isinstance(value, int | float):
-            raise ConfigError(f"{key}.{name}: {value!r} is not a number")
-        _check(f"{key}.{name}", value, rule)
 
 
 def _check(key: str, value: Any, rule: Rule) -> None:

@@ -20,6 +20,7 @@ PIECE = re.compile(
 LONGEST_WORD = 9  # letters of a word that is one token, its leading space included
 PER_TURN = 4  # what a chat format puts around each turn
 PER_CHAT = 3  # and before the answer
+ENOUGH = 5  # counted texts that make a ratio
 
 
 def count(text: str) -> int:
@@ -46,3 +47,30 @@ def _size(kind: str, length: int) -> float:
     if kind == "dense":  # ideographs and syllables
         return 0.75
     return length / 6 if kind == "other" else 1
+
+
+class Calibration:
+    """How many times an estimate the counts of a server are, over all that were compared.
+
+    >>> calibration = Calibration()
+    >>> for counted in (12, 12, 12, 12, 12):
+    ...     calibration.add(counted, estimated=10)
+    >>> calibration.ratio
+    1.2
+    """
+
+    def __init__(self) -> None:
+        self._counted = self._estimated = 0.0
+        self._pairs = 0
+
+    def add(self, counted: float | None, estimated: float) -> None:
+        """Compare one; nothing where the server did not count."""
+        if counted:
+            self._counted += counted
+            self._estimated += estimated
+            self._pairs += 1
+
+    @property
+    def ratio(self) -> float:
+        """1 until a few were compared."""
+        return self._counted / self._estimated if self._pairs >= ENOUGH and self._estimated else 1.0

@@ -95,3 +95,11 @@ def _named(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame)
         return {key: Score(None if result is None else float(result), n=frame.height)}
     own = getattr(metric, "name", key)
     return {key + name.removeprefix(own) if name.startswith(own) else name: s for name, s in result.items()}
+
+
+def score_rows(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> pl.DataFrame:
+    return frame
+
+
+def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dict[str, str]:
+    return {}

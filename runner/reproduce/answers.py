@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.errors import DataError
-from runner.engine.ask import KIND
+from runner.engine.call import KIND
 from runner.engine.ledger import Ledger
 
 

@@ -36,7 +36,7 @@ DECIDING = ("dataset", "prompt", "provider", "hyperparameter", "metric", "judge"
 def config(past: Past) -> Check:
     """Whether the same command would compose the same config from today's option files."""
     try:
-        now = build.resolved(_object(compose("config", past.record.overrides)))
+        now = build.to_plain(_object(compose("config", past.record.overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         reason = _short(explain(error)[0].removeprefix("error: "))
         return Check("option files", "missing", f"{reason}; was there a --config-dir?", decides=False)
@@ -93,7 +93,7 @@ def nodes(record: Record) -> dict[str, Any]:
 def today(node: Any) -> Provider | None:
     """The provider of a config node, unless its class is not here."""
     try:
-        return cast(Provider, build.build(node, "provider"))
+        return build.make_provider(node)
     except ConfigError:
         return None
 
@@ -119,7 +119,7 @@ def training(past: Past, plan: Plan, frame: pl.DataFrame) -> list[Check]:
     base = Recorded(known_as=past.record.identities["base"])
     responder = replace(plan.responder, provider=base)
     try:
-        order = model.order(replace(plan, config=past.whole, responder=responder), frame)
+        order = model.make_order(replace(plan, config=past.whole, responder=responder), frame)
     except RunnerError as error:
         return [Check("training", "missing", _short(error), decides=False)]
     same = order.key == past.record.params.get("finetune_key")

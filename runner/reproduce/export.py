@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from runner.cli import screen
 from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.config.schema import RunnerConfig
-from runner.core.errors import ConfigError, DataError
+from runner.core.errors import DataError
 from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
-from runner.engine.ask import KIND
+from runner.engine.call import KIND
 from runner.records import environment
 from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, dumps
 from runner.reproduce import answers as overlay
@@ -33,31 +29,6 @@ from runner.reproduce.past_run import Past
 FORMAT = 1
 EXPORTS = Path("outputs/exports")
 TEXTS = (RECORD, ".hydra/config.yaml", ".hydra/overrides.yaml")
-
-
-def command(config: DictConfig) -> None:
-    """Export one run or sweep; raises :class:`ConfigError` rather than replace what is there."""
-    if len(config.export.folders) != 1:
-        raise ConfigError("runner export FOLDER: name the folder of one run or one sweep")
-    source = Path(config.export.folders[0])
-    if past_run.exported(source).brought:
-        raise ConfigError(f"{source}: is an export already; copy it as it is")
-    target = Path(config.export.to or EXPORTS / f"{_name(source)}.zip")
-    if target.exists():
-        raise ConfigError(f"export.to={target}: is there already; name another")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
-        staged = Path(partial, "export")
-        told = export(source, staged, past_run.typed_ledger(config), config.export.data)
-        made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
-        made.rename(target)
-    screen.console.print(f"{target}: {told}")
-
-
-def _name(source: Path) -> str:
-    """The stamp of a run or sweep; of a point that of its sweep, with its number."""
-    place = source.absolute()
-    return f"{place.parent.name}-{place.name}" if (place.parent / SWEEP).exists() else place.name
 
 
 def export(source: Path, target: Path, ledger_url: str | None = None, with_data: bool = False) -> str:

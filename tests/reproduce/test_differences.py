@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from runner.cli.reproduce import excerpts
+from runner.cli.reproduce import cut_to_difference
 from runner.core.types import Score
 from runner.records.record import Record
 from runner.reproduce.differences import inputs, rows, same_score, settings
@@ -72,6 +72,6 @@ def test_new_settings_that_say_nothing_are_none():
 
 def test_excerpts_show_where_texts_part():
     """Long texts are cut so that the difference is seen."""
-    then, now = excerpts("same " * 50 + "left", "same " * 50 + "right")
+    then, now = cut_to_difference("same " * 50 + "left", "same " * 50 + "right")
     assert (then[-4:], now[-5:]) == ("left", "right")
     assert len(then) < 60
