@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 
-import polars as pl
 import pytest
 import tiny_model
 from adding import Sums, answer
@@ -13,15 +12,6 @@ from servers import serving
 
 from runner.engine.ledger import Ledger
 from runner.records.record import read_predictions
-
-FACTOR = 1.0
-
-
-class Share:
-    """A metric of the user's own: the share of predictions that are even, times a factor."""
-
-    def __call__(self, frame: pl.DataFrame) -> float:
-        return FACTOR * float((frame["prediction"] % 2 == 0).mean())
 
 
 @pytest.fixture
@@ -114,8 +104,8 @@ def test_changed_option_file(sums, reproduce):
 
 def test_changed_formula(sums, reproduce, monkeypatch):
     """A score that today's code computes otherwise is shown then and now, with the difference."""
-    sums("~metric.accuracy", "+metric.share={_target_: test_reproduce.Share}")
-    monkeypatch.setattr("test_reproduce.FACTOR", 0.5)
+    sums("~metric.accuracy", "+metric.share={_target_: adding.EvenShare}")
+    monkeypatch.setattr("adding.FACTOR", 0.5)
     outcome = reproduce()
     assert outcome.code == 1
     assert [line.split() for line in outcome.out.splitlines() if line.startswith("share")] == [
