@@ -7,8 +7,8 @@
     results, summary = runner.sweep(["hyperparameter.n_shot=0,1,3"])
     runner.load("outputs/runs/…"), runner.compose(["provider=openai"])
 
-The same overrides, folders, ledger and tracking as on the command line (:mod:`runner.cli.main`). Start reading
-the code of an experiment at :mod:`runner.experiment.run`.
+The same overrides, folders, ledger and tracking as on the command line (:mod:`runner.cli.main`). To
+read the code of an experiment start at :mod:`runner.experiment.run`.
 """
 
 from __future__ import annotations
