@@ -22,7 +22,7 @@ def export_command(config: DictConfig) -> None:
     if len(config.export.folders) != 1:
         raise ConfigError("runner export FOLDER: name the folder of one run or one sweep")
     source = Path(config.export.folders[0])
-    if past_run.exported(source).brought:
+    if past_run.find_export(source).is_export:
         raise ConfigError(f"{source}: is an export already; copy it as it is")
     target = Path(config.export.to or EXPORTS / f"{_name(source)}.zip")
     if target.exists():
@@ -30,7 +30,7 @@ def export_command(config: DictConfig) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
         staged = Path(partial, "export")
-        told = export(source, staged, past_run.typed_ledger(config), config.export.data)
+        told = export(source, staged, past_run.get_ledger_override(config), config.export.data)
         made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
         made.rename(target)
     console.print(f"{target}: {told}")

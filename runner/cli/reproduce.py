@@ -24,7 +24,7 @@ from runner.records.record import read_record
 from runner.report.formats import number
 from runner.reproduce import past_run
 from runner.reproduce.compare import compare_with_today
-from runner.reproduce.differences import Change, Check, Report, same_score
+from runner.reproduce.differences import Change, Check, Differences, is_same_score
 
 SHOWN_ROWS = 20
 LENGTH = 48
@@ -56,13 +56,13 @@ def _reproduce(given: Path, config: DictConfig) -> list[str]:
     """Show what became of each run of a folder; return the names of what is not the same."""
     failed = []
     with unpack(given) as top:
-        export, folders = past_run.exported(top), past_run.runs(top)
+        export, folders = past_run.find_export(top), past_run.require_runs(top)
         for folder in folders:
             name = str(given / folder.relative_to(top))
             if len(folders) > 1 and (status := read_record(folder).status) != "finished":
                 console.print(f"{name}: {status}, so there is nothing to reproduce")
                 continue
-            past, ledger_url = past_run.past(folder, export), past_run.typed_ledger(config)
+            past, ledger_url = past_run.read_past_run(folder, export), past_run.get_ledger_override(config)
             with show_progress() as bars:
                 report = compare_with_today(past, ledger_url, config.reproduce.ask, bars.open_bar)
             console.print(make_tables(report, name, brief=len(folders) > 1))
@@ -82,7 +82,7 @@ def unpack(given: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def make_tables(report: Report, name: str, brief: bool = False) -> RenderableType:
+def make_tables(report: Differences, name: str, brief: bool = False) -> RenderableType:
     """The tables of a report; ``brief`` leaves one line for a run that is the same."""
     if not report.failed:
         end = Text(f"{name}: reproduced", style="green")
@@ -123,7 +123,7 @@ def _score(score: Score | None) -> str:
 
 
 def _difference(then: Score | None, now: Score | None) -> Text:
-    if same_score(then, now):
+    if is_same_score(then, now):
         return Text("0", style="dim")
     values = [score.value if score else None for score in (then, now)]
     if values[0] is None or values[1] is None or values[0] == values[1]:

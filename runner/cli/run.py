@@ -28,7 +28,7 @@ from runner.experiment.stages import check_objective
 from runner.records.environment import find_git_sha, find_versions
 from runner.records.record import Record, find_runs, flatten, keep_record, read_record
 from runner.records.sweep import list_points, read_notes, summarize
-from runner.reproduce.past_run import keep_prompts
+from runner.reproduce.past_run import write_prompts
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def carry_out(config: DictConfig) -> Outcome:
             plan = make_plan(config)
             tracking.check(plan.config.tracking)
             describe(record, plan)
-            keep_prompts(plan, folder)
+            write_prompts(plan, folder)
             beside = tracking.beside(plan.config.tracking)
             run(plan, record, folder, Screen(bars.open_bar, bars.show_status, beside))
     except ConfigError as error:

@@ -8,13 +8,12 @@ from typing import Any
 
 @dataclass
 class FileConfig:
-    """One source file. ``split`` names the split its rows belong to; ``weight`` is for training."""
+    """One source file. ``split`` names the split that its rows belong to."""
 
     path: str | None = None
     url: str | None = None
     sha256: str | None = None
     split: str | None = None
-    weight: float = 1.0
 
 
 @dataclass

@@ -59,8 +59,6 @@ def _part(config: DatasetConfig, file: FileConfig, where: str, key: str) -> pl.D
         if file.split is None:
             raise ConfigError(f"{where}.split is missing, and other files have one")
         frame = frame.with_columns(split=pl.lit(file.split))
-    if any(other.weight != 1.0 for other in config.files):
-        frame = frame.with_columns(weight=pl.lit(file.weight))
     return frame
 
 

@@ -14,44 +14,46 @@ from runner.core.provider import Provider
 from runner.experiment.plan import make_plan
 from runner.pipeline.answer import OpenBar, open_no_bar
 from runner.reproduce import checks, differences, past_run
-from runner.reproduce.differences import ANSWERS, COMPARED, Check, Report
-from runner.reproduce.past_run import Past
+from runner.reproduce.differences import ANSWERS, COMPARED, Check, Differences
+from runner.reproduce.past_run import PastRun
 from runner.reproduce.rerun import check_ledger, read_answers, rerun
 
 
 def compare_with_today(
-    past: Past, ledger_url: str | None = None, ask: bool = False, open_bar: OpenBar = open_no_bar
-) -> Report:
+    past: PastRun, ledger_url: str | None = None, ask: bool = False, open_bar: OpenBar = open_no_bar
+) -> Differences:
     """Make a run again and compare; nothing is asked of a model unless ``ask``.
 
     ``ledger_url`` null means the run's own ledger.
     """
-    nodes = checks.nodes(past.record)
-    providers = {who: checks.today(node) for who, node in nodes.items()}
-    models = [checks.identity(who, past.record.identities[who], providers[who]) for who in nodes]
+    nodes = checks.find_provider_nodes(past.record)
+    providers = {who: checks.try_make_provider(node) for who, node in nodes.items()}
+    models = [checks.check_identity(who, past.record.identities[who], providers[who]) for who in nodes]
     if ask:
         _refuse_strangers(models)
-    plan = make_plan(past.config({who: _node(past, who, nodes[who], providers[who], ask) for who in nodes}))
-    with past_run.ledger(past, ledger_url, make=ask) as ledger:
+    plan = make_plan(
+        past.make_config({who: _node(past, who, nodes[who], providers[who], ask) for who in nodes})
+    )
+    with past_run.open_ledger(past, ledger_url, make=ask) as ledger:
         found = [] if ask else check_ledger(past, ledger)
         if not ask:
             ledger.add_answers(read_answers(past))
         now = rerun(plan, past, ledger, open_bar)
         found = found or check_ledger(past, ledger)
-    changes = differences.rows(past.frame, now.frame, list(past.record.inputs[0]["columns"]))
-    scores = differences.scores(past.record.scores, now.scores)
+    changes = differences.compare_rows(past.frame, now.frame, list(past.record.inputs[0]["columns"]))
+    scores = differences.pair_scores(past.record.scores, now.scores)
     replayed = any(check.what == "chats" for check in now.data)  # then there is nothing to compare them with
-    return Report(
+    return Differences(
         checks=[
-            checks.config(past),
+            checks.check_config(past),
             *now.data,
-            *checks.prompts(past),
+            *checks.check_prompts(past),
             *models,
-            *checks.training(past, plan, now.frame),
+            *checks.check_training(past, plan, now.frame),
             *found,
-            *differences.counted(changes, now.frame, ANSWERS if replayed else COMPARED),
-            differences.measured(scores),
-            *checks.versions(past.record),
+            *differences.check_columns(changes, now.frame, ANSWERS if replayed else COMPARED),
+            differences.check_scores(scores),
+            *checks.check_versions(past.record),
         ],
         scores=scores,
         changes=changes,
@@ -64,7 +66,7 @@ def _refuse_strangers(models: list[Check]) -> None:
             raise ConfigError(f"reproduce.ask: the {model.what} is not the recorded one: {model.detail}")
 
 
-def _node(past: Past, who: str, node: Any, provider: Provider | None, ask: bool) -> Mapping[str, Any]:
+def _node(past: PastRun, who: str, node: Any, provider: Provider | None, ask: bool) -> Mapping[str, Any]:
     """Who answers now: the provider itself where its answers are not kept, else the ledger in its name."""
     if ask or (provider is not None and not provider.stored):
         return dict(node)

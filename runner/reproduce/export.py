@@ -1,8 +1,8 @@
-"""``runner export``: a run or a sweep as one folder or ``.zip`` that another machine can reproduce.
+"""``runner export``: write a run or a sweep as one folder or ``.zip`` that another machine can reproduce.
 
-It keeps the shape of the folder it was made from, so that what reads a run reads an export; what is added at
-the top is said in :mod:`runner.reproduce.past_run`. Nothing in it depends on this machine: no ledger, no
-credentials.
+An export has the shape of the folder it was made from, so that whatever reads a run also reads an export.
+:mod:`runner.reproduce.past_run` names the files that are added at the top. Nothing in an export depends on
+this machine: it has no ledger and no credentials.
 """
 
 from __future__ import annotations
@@ -21,26 +21,27 @@ from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
 from runner.engine.call import KIND
 from runner.records import environment
-from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, dumps
-from runner.reproduce import answers as overlay
+from runner.records.record import PREDICTIONS, RECORD, SWEEP, dumps
 from runner.reproduce import differences, past_run
-from runner.reproduce.past_run import Past
+from runner.reproduce.answers import write_answers
+from runner.reproduce.past_run import PastRun
 
 FORMAT = 1
-EXPORTS = Path("outputs/exports")
 TEXTS = (RECORD, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 
 def export(source: Path, target: Path, ledger_url: str | None = None, with_data: bool = False) -> str:
-    """Fill ``target`` with all that reproducing the runs of ``source`` needs; tell what it holds."""
-    pasts = [past_run.past(folder, past_run.Export(folder)) for folder in past_run.runs(source)]
+    """Write to ``target`` what is needed to reproduce the runs of ``source``. Returns a summary of it."""
+    pasts = [
+        past_run.read_past_run(folder, past_run.Export(folder)) for folder in past_run.require_runs(source)
+    ]
     for past in pasts:
         _copy(past, target / past.folder.relative_to(source))
     if (source / SWEEP).exists():
         shutil.copyfile(source / SWEEP, target / SWEEP)
-    answers, lost = _answers(pasts, ledger_url)
-    overlay.write(target / past_run.ANSWERS, answers)
-    data, changed = _data(pasts)
+    answers, lost = _read_answers(pasts, ledger_url)
+    write_answers(target / past_run.ANSWERS, answers)
+    data, changed = _describe_files(pasts)
     if changed and with_data:
         raise DataError(f"export.data: {changed}")
     if with_data:
@@ -57,7 +58,7 @@ def _count(items: Sized, noun: str) -> str:
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
-def _copy(past: Past, target: Path) -> None:
+def _copy(past: PastRun, target: Path) -> None:
     (target / ".hydra").mkdir(parents=True)
     for name in TEXTS:
         if (past.folder / name).exists():
@@ -66,19 +67,19 @@ def _copy(past: Past, target: Path) -> None:
     shutil.copytree(past.folder / past_run.PROMPTS, target / past_run.PROMPTS)
 
 
-def _answers(pasts: Iterable[Past], ledger_url: str | None) -> tuple[dict[str, Any], int]:
-    """The ledger's entries behind the runs' answers, and how many of them it has lost."""
+def _read_answers(pasts: Iterable[PastRun], ledger_url: str | None) -> tuple[dict[str, Any], int]:
+    """The ledger's entries for the answers of the runs, and how many of them it no longer has."""
     answers: dict[str, Any] = {}
     wanted: set[str] = set()
     for past in pasts:
-        keys = set(_keys(past))
-        with past_run.ledger(past, ledger_url) as ledger:
+        keys = set(_list_keys(past))
+        with past_run.open_ledger(past, ledger_url) as ledger:
             answers |= ledger.get_many(KIND, keys - answers.keys())
         wanted |= keys
     return answers, len(wanted - answers.keys())
 
 
-def _keys(past: Past) -> Iterator[str]:
+def _list_keys(past: PastRun) -> Iterator[str]:
     for prefix in ("", "judge_"):
         answered = f"{prefix}completion", f"{prefix}ledger_key"
         if answered[1] in past.frame.columns:
@@ -86,31 +87,31 @@ def _keys(past: Past) -> Iterator[str]:
                 yield from joined.split("\n")
 
 
-def _data(pasts: Sequence[Past]) -> tuple[list[dict[str, Any]], str]:
-    """The files that the runs read, and in words what is not as they read it."""
+def _describe_files(pasts: Sequence[PastRun]) -> tuple[list[dict[str, Any]], str]:
+    """The data files of the runs, and a sentence on what changed since then (empty if nothing did)."""
     configs = {dumps(past.record.config["dataset"]): past for past in pasts}
-    changed = [reason for past in configs.values() if (reason := _changed(past))]
+    changed = [reason for past in configs.values() if (reason := _describe_change(past))]
     files: dict[tuple[str | None, str | None], FileConfig] = {}
     for past in pasts:
-        files |= {(file.path, file.url): file for file in _files(past.whole)}
-    entries = [_entry(file, known=not changed) for file in files.values()]
+        files |= {(file.path, file.url): file for file in _list_files(past.full_config)}
+    entries = [_describe_file(file, known=not changed) for file in files.values()]
     return entries, "; ".join(changed)
 
 
-def _changed(past: Past) -> str:
-    """Why the data is not what a run read; empty if it is."""
-    data = past.whole.dataset
+def _describe_change(past: PastRun) -> str:
+    """How the data differs from what a run read; empty if it does not."""
+    data = past.full_config.dataset
     try:
         now = fingerprint.describe_rows(data, dataset.load_rows(data))
     except DataError as error:
         return f"the data is not here: {error}"
-    checks = differences.inputs(past.record, Record(id="", name="", inputs=now))
+    checks = differences.compare_inputs(past.record, now)
     changed = [check.what for check in checks if check.fails]
     return f"changed since the run: {', '.join(changed)}" if changed else ""
 
 
-def _files(config: RunnerConfig) -> Iterator[FileConfig]:
-    """Every file that the evaluated, the training and the joined rows come from."""
+def _list_files(config: RunnerConfig) -> Iterator[FileConfig]:
+    """Every file that evaluated rows, training rows and joined columns come from."""
     own: list[DatasetConfig | None] = [config.dataset, config.finetune.dataset]
     for data in (*own, *config.finetune.extra.values()):
         if data is not None:
@@ -121,8 +122,8 @@ def _files(config: RunnerConfig) -> Iterator[FileConfig]:
                     yield FileConfig(join.get("path"), join.get("url"), join.get("sha256"))
 
 
-def _entry(file: FileConfig, known: bool) -> dict[str, Any]:
-    """A line of the manifest. Of a file that is not as the run read it only the name is told."""
+def _describe_file(file: FileConfig, known: bool) -> dict[str, Any]:
+    """An entry of the manifest. A file that may have changed since the run is only named."""
     told: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
     if known:
         found = fetch.locate(file)

@@ -19,7 +19,7 @@ from runner.pipeline.answer import OpenBar
 from runner.pipeline.judge import PREFIX
 from runner.reproduce import differences
 from runner.reproduce.differences import Check
-from runner.reproduce.past_run import Past
+from runner.reproduce.past_run import PastRun
 
 COLUMNS = {"text": "completion", "model": "answered_by"}
 """The columns of a completion's fields that have another name."""
@@ -35,7 +35,7 @@ class Rerun:
     data: list[Check]
 
 
-def rerun(plan: Plan, past: Past, ledger: Ledger, open_bar: OpenBar) -> Rerun:
+def rerun(plan: Plan, past: PastRun, ledger: Ledger, open_bar: OpenBar) -> Rerun:
     """Make a run's predictions and scores anew.
 
     Where its data is not here, or makes no chats any more, the rows and chats are those of its predictions.
@@ -47,7 +47,7 @@ def rerun(plan: Plan, past: Past, ledger: Ledger, open_bar: OpenBar) -> Rerun:
     return Rerun(frame, stages.measure(plan, frame).scores, data)
 
 
-def _render(plan: Plan, past: Past) -> tuple[pl.DataFrame, list[pl.Series], list[Check]]:
+def _render(plan: Plan, past: PastRun) -> tuple[pl.DataFrame, list[pl.Series], list[Check]]:
     """The rows with their chats, and their gold values where these are parsed already."""
     try:
         rows = stages.load_rows(plan.config.dataset)
@@ -57,20 +57,20 @@ def _render(plan: Plan, past: Past) -> tuple[pl.DataFrame, list[pl.Series], list
             Check("data", "missing", f"{reason}; the record's rows are used"),
             Check("chats", "missing", "not made anew", decides=False),
         ]
-    data = differences.inputs(past.record, rows.described)
+    data = differences.compare_inputs(past.record, rows.described)
     try:
         return stages.render(plan, rows), [], data
     except RunnerError as error:
         return *_read_recorded(past), [*data, Check("chats", "different", f"{error}; the record's are used")]
 
 
-def _read_recorded(past: Past) -> tuple[pl.DataFrame, list[pl.Series]]:
+def _read_recorded(past: PastRun) -> tuple[pl.DataFrame, list[pl.Series]]:
     known = {*past.record.inputs[0]["columns"], "split", "shots", "messages"} - {"target"}
     target = [past.frame[name] for name in past.frame.columns if name == "target"]
     return past.frame.select(name for name in past.frame.columns if name in known), target
 
 
-def check_ledger(past: Past, ledger: Ledger) -> list[Check]:
+def check_ledger(past: PastRun, ledger: Ledger) -> list[Check]:
     """Whether the ledger still has every answer, by row."""
     return [check for prefix in ("", PREFIX) for check in _check_answers(past.frame, prefix, ledger)]
 
@@ -98,7 +98,7 @@ def _find_kept(frame: pl.DataFrame, prefix: str) -> list[dict[str, Any]]:
     return list(frame.filter(kept, pl.col(f"{prefix}error").is_null()).iter_rows(named=True))
 
 
-def read_answers(past: Past) -> dict[str, Any]:
+def read_answers(past: PastRun) -> dict[str, Any]:
     """The answers that the predictions hold, by ledger key, for those that the ledger has lost.
 
     A judge's two answers to one row are not told apart there, so these are left out.

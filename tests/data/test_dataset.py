@@ -31,12 +31,12 @@ def test_rows_are_numbered_under_the_data_set_name(tmp_path: Path) -> None:
     assert frame.rows() == [("mine:0", "test", 0), ("mine:1", "test", 1)]
 
 
-def test_files_are_joined_in_order_with_their_split_and_weight(tmp_path: Path) -> None:
-    """Rows know which file they came from by split, and by weight where one is given."""
+def test_files_are_joined_in_order_with_their_split(tmp_path: Path) -> None:
+    """The split of a row is that of its file."""
     first, second = rows_file(tmp_path, "a.jsonl", 2), rows_file(tmp_path, "b.jsonl", 1)
-    files = [FileConfig(path=second, split="train", weight=2.0), FileConfig(path=first, split="test")]
+    files = [FileConfig(path=second, split="train"), FileConfig(path=first, split="test")]
     frame = dataset.load_rows(DatasetConfig(name="d", files=files))
-    assert frame.drop("id").rows() == [("train", 0, 2.0), ("test", 0, 1.0), ("test", 1, 1.0)]
+    assert frame.drop("id").rows() == [("train", 0), ("test", 0), ("test", 1)]
 
 
 def test_an_id_column_is_kept_as_text(tmp_path: Path) -> None:
