@@ -34,44 +34,44 @@ def locate(file: FileConfig, key: str = "dataset") -> Path:
     """
     if not (file.path or file.url):
         raise ConfigError(f"{key}.path and {key}.url are both empty; set one of them")
-    found = _by_path(file, key) or _by_hash(file) or _by_url(file, key)
+    found = _find_by_path(file, key) or _find_by_hash(file) or _find_by_url(file, key)
     if found is None:
         raise DataError(_describe_missing(file, key))
     return found
 
 
-def _by_path(file: FileConfig, key: str) -> Path | None:
+def _find_by_path(file: FileConfig, key: str) -> Path | None:
     if file.path is None:
         return None
     for folder in (Path(), data_folder(), ROWS):
         candidate = folder / file.path
         if candidate.is_file():
-            _check(candidate, file.sha256, f"{key}.sha256")
+            _check_hash(candidate, file.sha256, f"{key}.sha256")
             return candidate
     return None
 
 
-def _by_hash(file: FileConfig) -> Path | None:
+def _find_by_hash(file: FileConfig) -> Path | None:
     if file.sha256 is None:
         return None
-    for candidate in _index_files(data_folder().absolute()).get(_name(file), ()):
+    for candidate in _index_files(data_folder().absolute()).get(_get_name(file), ()):
         if candidate.is_file() and hash_file(candidate) == file.sha256.lower():
             return candidate
     return None
 
 
-def _by_url(file: FileConfig, key: str) -> Path | None:
+def _find_by_url(file: FileConfig, key: str) -> Path | None:
     if file.url is None:
         return None
     # One folder per content (or, for want of a hash, per URL): names such as result.json repeat.
     mark = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
-    target = data_folder() / mark[:12].lower() / _name(file)
+    target = data_folder() / mark[:12].lower() / _get_name(file)
     if file.sha256 is not None or not target.is_file():
         _download(file.url, file.sha256, target, key)
     return target
 
 
-def _name(file: FileConfig) -> str:
+def _get_name(file: FileConfig) -> str:
     return (
         Path(file.path).name
         if file.url is None and file.path
@@ -95,7 +95,7 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check(path: Path, expected: str | None, key: str) -> None:
+def _check_hash(path: Path, expected: str | None, key: str) -> None:
     if expected is not None and (actual := hash_file(path)) != expected.lower():
         raise DataError(f"{key}: {path} has sha256 {actual}, but the config asks for {expected}")
 
@@ -144,4 +144,4 @@ def _describe_missing(file: FileConfig, key: str) -> str:
     folder = Path(file.path or "").parent
     names |= {path.name for place in places for path in (place / folder).glob("*") if path.is_file()}
     where = "" if Path(file.path or "").is_absolute() else f" in {looked}"
-    return f"{key}.path={file.path!r}: no such file{where}{suggest(_name(file), names)}"
+    return f"{key}.path={file.path!r}: no such file{where}{suggest(_get_name(file), names)}"

@@ -48,7 +48,7 @@ def summarize(records: Sequence[Record]) -> pl.DataFrame:
     for key, name in column_names(points).items():
         columns[name] = _unify_types([record.swept.get(key) for record in points])
     for metric in score_names(points):
-        columns |= _score_columns(metric, points)
+        columns |= _make_score_columns(metric, points)
     columns["n"] = [max((score.n for score in record.scores.values()), default=None) for record in points]
     for figure in FIGURES:
         columns[figure] = [record.figures.get(figure) for record in points]
@@ -94,7 +94,7 @@ def shared_params(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _score_columns(metric: str, points: Sequence[Record]) -> dict[str, list[Any]]:
+def _make_score_columns(metric: str, points: Sequence[Record]) -> dict[str, list[Any]]:
     scores = [record.scores.get(metric) for record in points]
     columns = {
         metric: [score.value if score else None for score in scores],

@@ -48,9 +48,9 @@ def export(source: Path, target: Path, ledger_url: str | None = None, with_data:
         _copy_data(data, target)
     _write_manifest(target, data)
     how = "with content" if with_data else "by name and sha256 (export.data=true takes the content)"
-    told = [_count(pasts, "run"), _count(answers, "answer"), f"{_count(data, 'data file')} {how}"]
-    told += [f"{lost} answers are not in the ledger any more"] if lost else []
-    return "\n".join([", ".join(told), *([f"data: {changed}"] if changed else [])])
+    summary = [_count(pasts, "run"), _count(answers, "answer"), f"{_count(data, 'data file')} {how}"]
+    summary += [f"{lost} answers are not in the ledger any more"] if lost else []
+    return "\n".join([", ".join(summary), *([f"data: {changed}"] if changed else [])])
 
 
 def _count(items: Sized, noun: str) -> str:
@@ -124,11 +124,11 @@ def _list_files(config: RunnerConfig) -> Iterator[FileConfig]:
 
 def _describe_file(file: FileConfig, known: bool) -> dict[str, Any]:
     """An entry of the manifest. A file that may have changed since the run is only named."""
-    told: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
+    entry: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
     if known:
         found = fetch.locate(file)
-        told |= {"sha256": fetch.hash_file(found), "bytes": found.stat().st_size}
-    return told
+        entry |= {"sha256": fetch.hash_file(found), "bytes": found.stat().st_size}
+    return entry
 
 
 def _copy_data(data: Sequence[dict[str, Any]], target: Path) -> None:

@@ -45,8 +45,6 @@ RETIRED = {
 }
 """Config keys that older records hold and the schema no longer has, with their old defaults."""
 
-_CURRENT = object()
-
 log = logging.getLogger(__name__)
 
 

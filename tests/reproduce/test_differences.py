@@ -29,7 +29,7 @@ def frame(**columns):
     ],
 )
 def test_rows(columns, changed):
-    """Each cell that differs is named by row and column; a rounding error is none, a missing row is."""
+    """Each different cell is named by row and column; a rounding error does not count, a missing row does."""
     assert [(change.id, change.column) for change in compare_rows(frame(), frame(**columns), [])] == changed
 
 
