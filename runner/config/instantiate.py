@@ -1,4 +1,4 @@
-"""From a config node with a ``_target_`` to the object it names."""
+"""Instantiate a config node that has a ``_target_``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from runner.core.errors import ConfigError, suggest
 
 
 def instantiate(node: Any, key: str) -> Any:
-    """Make the object of a node; ``key`` is where it stands in the config, for messages.
+    """Make the object of a node; ``key`` is the place of the node in the config, for messages.
 
-    Raises :class:`ConfigError` for a class that is not there, an argument that it does not take or lacks, and
-    whatever making it raises.
+    Raises :class:`ConfigError` if the class does not exist, if an argument is unknown or missing, or if the
+    class itself raises.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}")
@@ -33,7 +33,7 @@ def instantiate(node: Any, key: str) -> Any:
 
 
 def _check_arguments(node: dict[str, Any], key: str) -> None:
-    """A mistyped key of an open node gets the same help as one of a closed group."""
+    """Check the keys of an open node like those of a closed group, so that a typo gets the same help."""
     target = str(node["_target_"])
     try:
         parameters = inspect.signature(resolve_name(target)).parameters

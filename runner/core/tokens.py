@@ -20,7 +20,7 @@ PIECE = re.compile(
 LONGEST_WORD = 9  # letters of a word that is one token, its leading space included
 PER_TURN = 4  # tokens that a chat format adds to each turn
 PER_CHAT = 3  # and before the answer
-ENOUGH = 5  # counted texts that make a ratio
+ENOUGH = 5  # comparisons from which the ratio is used
 
 
 def count(text: str) -> int:
@@ -53,7 +53,7 @@ def _estimate_piece(kind: str, length: int) -> float:
 
 
 class Calibration:
-    """How many times an estimate the counts of a server are, over all that were compared.
+    """The ratio of a server's token counts to the estimates, over all texts that were compared.
 
     >>> calibration = Calibration()
     >>> for counted in (12, 12, 12, 12, 12):
@@ -67,7 +67,7 @@ class Calibration:
         self._pairs = 0
 
     def add(self, counted: float | None, estimated: float) -> None:
-        """Compare one; nothing where the server did not count."""
+        """Add one comparison; ignored where the server did not count."""
         if counted:
             self._counted += counted
             self._estimated += estimated
@@ -75,5 +75,5 @@ class Calibration:
 
     @property
     def ratio(self) -> float:
-        """1 until a few were compared."""
+        """The ratio; 1 until there are a few comparisons."""
         return self._counted / self._estimated if self._pairs >= ENOUGH and self._estimated else 1.0

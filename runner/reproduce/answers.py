@@ -30,14 +30,14 @@ class LedgerWithAnswers(Ledger):
         return found | super().get_many(kind, wanted.keys() - found.keys())
 
 
-def write_answers(file: Path, answers: Mapping[str, Any]) -> None:
+def write_answer_file(file: Path, answers: Mapping[str, Any]) -> None:
     """Write one answer per line, ordered by key, so that equal answers make equal files."""
     with file.open("w", encoding="utf-8") as stream:
         for key in sorted(answers):
             stream.write(json.dumps({"key": key, "value": answers[key]}, ensure_ascii=False) + "\n")
 
 
-def read_answers(file: Path) -> dict[str, Any]:
+def read_answer_file(file: Path) -> dict[str, Any]:
     """Read the answers of a file. Raises :class:`DataError` naming a line that is not a ledger entry."""
     answers = {}
     with file.open(encoding="utf-8") as stream:

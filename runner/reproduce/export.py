@@ -23,7 +23,7 @@ from runner.engine.call import KIND
 from runner.records import environment
 from runner.records.record import PREDICTIONS, RECORD, SWEEP, dumps
 from runner.reproduce import differences, past_run
-from runner.reproduce.answers import write_answers
+from runner.reproduce.answers import write_answer_file
 from runner.reproduce.past_run import PastRun
 
 FORMAT = 1
@@ -40,7 +40,7 @@ def export(source: Path, target: Path, ledger_url: str | None = None, with_data:
     if (source / SWEEP).exists():
         shutil.copyfile(source / SWEEP, target / SWEEP)
     answers, lost = _read_answers(pasts, ledger_url)
-    write_answers(target / past_run.ANSWERS, answers)
+    write_answer_file(target / past_run.ANSWERS, answers)
     data, changed = _describe_files(pasts)
     if changed and with_data:
         raise DataError(f"export.data: {changed}")

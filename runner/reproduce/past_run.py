@@ -33,7 +33,7 @@ from runner.experiment.plan import Plan
 from runner.pipeline.prompt import SUFFIX, Prompt
 from runner.records import record
 from runner.records.record import PREDICTIONS, RECORD, Record, read_predictions, read_record
-from runner.reproduce.answers import LedgerWithAnswers, read_answers
+from runner.reproduce.answers import LedgerWithAnswers, read_answer_file
 
 PROMPTS, MANIFEST, ANSWERS = "prompts", "export.json", "ledger.jsonl"
 SQLITE = "sqlite:///"
@@ -79,7 +79,7 @@ def find_export(folder: Path) -> Export:
     for top in (folder, folder.parent):
         if (top / MANIFEST).exists():
             manifest = json.loads((top / MANIFEST).read_text(encoding="utf-8"))
-            return Export(top, read_answers(top / ANSWERS), manifest["data"], True)
+            return Export(top, read_answer_file(top / ANSWERS), manifest["data"], True)
     return Export(folder)
 
 
