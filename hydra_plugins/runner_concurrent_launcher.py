@@ -1,13 +1,12 @@
-"""``hydra/launcher=concurrent``: the points of a sweep side by side in one process.
+"""``hydra/launcher=concurrent``: run the points of a sweep at the same time in one process.
 
-Points wait for servers most of the time. As threads of one process they share connections, rate limits, the
-ledger and the loaded model, and start without another Python. Only the
-runner's own commands may be launched this way: they take Hydra's settings from
-:mod:`runner.config.hydra_job` and not from Hydra's one global place.
+Points mostly wait for servers. As threads of one process they share connections, rate limits, the ledger and
+the loaded model, and start without another Python. Only the commands of the runner can be launched like this,
+since they take Hydra's settings from :mod:`runner.config.hydra_job` and not from Hydra's global object.
 """
 
-# no `from __future__ import annotations` here: Hydra runs this file before it is in sys.modules, where
-# dataclasses would look their types up
+# no `from __future__ import annotations` here: dataclasses would look up their types in sys.modules, and
+# Hydra runs this file before it is there
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,10 +25,12 @@ MOST = 32
 
 @dataclass
 class ConcurrentConf:
-    """``n_jobs`` points at once; null means all of them, at most 32."""
+    """``n_jobs`` points run at once; null means all of them, up to 32."""
 
     _target_: str = "hydra_plugins.runner_concurrent_launcher.ConcurrentLauncher"
     n_jobs: int | None = None
+    in_this_process: bool = True
+    """Tells :class:`runner.cli.sweep.OpenSweep` that the points are threads of this process."""
 
 
 ConfigStore.instance().store(
@@ -38,9 +39,9 @@ ConfigStore.instance().store(
 
 
 class ConcurrentLauncher(Launcher):
-    """Runs points as threads; results and failures are per point, as with Hydra's own launchers."""
+    """Runs points as threads. Each point has its own result or failure, as with Hydra's own launchers."""
 
-    def __init__(self, n_jobs: int | None = None) -> None:
+    def __init__(self, n_jobs: int | None = None, in_this_process: bool = True) -> None:
         self.n_jobs = n_jobs
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -51,7 +52,7 @@ class ConcurrentLauncher(Launcher):
         hydra_context.config_loader = self.composer  # type: ignore[assignment]
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Run every point; a failed one is in its return value and stops no other."""
+        """Run all points. A failure is in the return value of its point and does not stop the others."""
         from runner.engine import event_loop
 
         setup_globals()
@@ -61,7 +62,7 @@ class ConcurrentLauncher(Launcher):
             self.config.hydra.runtime.output_dir = str(folder)
         configure_log(self.config.hydra.job_logging, self.config.hydra.verbose)
         logging.captureWarnings(True)
-        _resolve_by_thread()
+        _register_resolver()
         pool = ThreadPoolExecutor(self.n_jobs or min(MOST, len(job_overrides)), thread_name_prefix="point")
         points = []
         try:
@@ -77,7 +78,7 @@ class ConcurrentLauncher(Launcher):
             pool.shutdown(cancel_futures=True)
 
     def _run(self, number: int, config: DictConfig, overrides: list[str]) -> JobReturn:
-        """One point, in its own folder."""
+        """Run one point in its own folder."""
         from runner.config.composer import copy_config, save_job
         from runner.config.hydra_job import use_settings
 
@@ -101,11 +102,11 @@ class ConcurrentLauncher(Launcher):
         return result
 
 
-def _resolve_by_thread() -> None:
-    """``${hydra:job.num}`` means the point of this thread; Hydra's own resolver knows one job a process."""
+def _register_resolver() -> None:
+    """Let ``${hydra:job.num}`` mean the point of this thread; Hydra's resolver knows one job per process."""
     from runner.config import hydra_job
 
-    def of_this_job(path: str) -> Any:
+    def resolve(path: str) -> Any:
         return OmegaConf.select(hydra_job.get_settings(), path)
 
-    OmegaConf.register_new_resolver("hydra", of_this_job, replace=True)
+    OmegaConf.register_new_resolver("hydra", resolve, replace=True)

@@ -1,3 +1,72 @@
-"""Declarative experiments on language models. Start reading at ``runner.experiment.run``."""
+"""Declarative experiments on language models, from Python.
+
+    import runner
+
+    result = runner.run(["dataset=fib", "prompt=fib_judge", "metric=classification"])
+    result.scores["accuracy"], result.frame, result.record
+    results, summary = runner.sweep(["hyperparameter.n_shot=0,1,3"])
+    runner.load("outputs/runs/…"), runner.compose(["provider=openai"])
+
+The same overrides, folders, ledger and tracking as on the command line (:mod:`runner.cli.main`). To
+read the code of an experiment start at :mod:`runner.experiment.run`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runner.core import authors, errors
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+    from runner.records.result import RunResult, SweepResult
 
 __version__ = "0.1.0"
+__all__ = ["compose", "load", "run", "sweep"]
+
+# names that authors of own classes import; they were modules of this package once
+sys.modules[f"{__name__}.errors"] = errors
+sys.modules[f"{__name__}.types"] = authors
+
+
+def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> RunResult:
+    """Run one experiment and return its record, rows and scores. Blocks, also inside a running event loop.
+
+    ``overrides`` are those of the command line; ``config_dir`` is a folder of own options. Raises
+    :class:`runner.core.errors.RunnerError` where the run fails; what is done is recorded all the same.
+    """
+    from runner.cli.notebook import run_once
+
+    return run_once(overrides, config_dir)
+
+
+def sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> SweepResult:
+    """Run every combination of the comma-separated values, and return the results and their summary.
+
+    The summary has a line for each point (:func:`runner.records.sweep.summarize`), one that failed included:
+    its ``status`` and ``reason`` say so. Raises only where no point has a record.
+    """
+    from runner.cli.notebook import run_sweep
+
+    return run_sweep(overrides, config_dir)
+
+
+def load(path: str | Path) -> RunResult | SweepResult:
+    """A recorded run or sweep, from its folder."""
+    from runner.records.result import load_result
+
+    return load_result(Path(path))
+
+
+def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
+    """The config that these overrides make; nothing is run.
+
+    Raises :class:`runner.core.errors.ConfigError` with the words of the command line.
+    """
+    from runner.cli.notebook import compose_config
+
+    return compose_config(overrides, config_dir)

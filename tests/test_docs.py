@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from runner.cli.arguments import COMMANDS, FOLDERS, named
+from runner.cli.arguments import COMMANDS, FOLDERS, join_folders
 from runner.config import schema
 from runner.core.paths import CONF
 
@@ -66,7 +66,7 @@ DOCUMENTED = [
 def test_commands_compose(arguments):
     """Every command that a page shows is a command, and every point of it a config."""
     command = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    given = named(FOLDERS.get(command or ""), arguments[1:] if command else arguments)
+    given = join_folders(FOLDERS.get(command or ""), arguments[1:] if command else arguments)
     overrides = [argument for argument in given if not argument.startswith("-")]
     schema.register()
     GlobalHydra.instance().clear()

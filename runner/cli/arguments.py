@@ -5,15 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 COMMANDS = {
-    "run": "runner.cli.commands:run",
+    "run": "runner.cli.run:run_command",
     "cleanup": "runner.cli.commands:cleanup",
-    "estimate": "runner.experiment.estimate:estimate",
-    "export": "runner.reproduce.export:command",
+    "estimate": "runner.cli.estimate:Estimate",
+    "export": "runner.cli.export:export_command",
     "list": "runner.cli.commands:list_runs",
     "report": "runner.cli.commands:write_report",
-    "reproduce": "runner.reproduce.compare:command",
+    "reproduce": "runner.cli.reproduce:reproduce_command",
     "sync": "runner.cli.commands:sync",
 }
+"""A function of the composed config, or a class whose objects are such functions and have a ``finish()``."""
 # Commands that take folders of runs, and the key that these become.
 FOLDERS = {"export": "export.folders", "report": "report.folders", "reproduce": "reproduce.folders"}
 # A command that is no run leaves no folder and no log of a run.
@@ -29,22 +30,22 @@ WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--confi
 WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
 
 
-def understood(typed: list[str], aside: str) -> tuple[str, list[str]]:
+def read_arguments(typed: list[str], aside: str) -> tuple[str, list[str]]:
     """The command (``run`` where none is named), and the arguments as Hydra takes them.
 
     ``aside`` is a folder for what Hydra writes where nothing is to be recorded.
     """
     command = typed[0] if typed and typed[0] in COMMANDS else "run"
-    arguments = named(FOLDERS.get(command), typed[1:] if typed[:1] == [command] else typed)
+    arguments = join_folders(FOLDERS.get(command), typed[1:] if typed[:1] == [command] else typed)
     if command != "run":
-        arguments = unrecorded(arguments, aside if command == "estimate" else ".")
-    return command, options_first(arguments)
+        arguments = leave_no_record(arguments, aside if command == "estimate" else ".")
+    return command, put_options_first(arguments)
 
 
-def named(key: str | None, arguments: list[str]) -> list[str]:
+def join_folders(key: str | None, arguments: list[str]) -> list[str]:
     """Folders among the arguments as one override of ``key``; without a key nothing changes.
 
-    >>> named("export.folders", ["outputs/runs/1", "export.data=true", "outputs/runs/2"])
+    >>> join_folders("export.folders", ["outputs/runs/1", "export.data=true", "outputs/runs/2"])
     ['export.data=true', "export.folders=['outputs/runs/1','outputs/runs/2']"]
     """
     places = [
@@ -63,16 +64,16 @@ def _is_folder(argument: str) -> bool:
     return argument[0:1] not in ("-", "~", "+") and ("=" not in argument or Path(argument).exists())
 
 
-def unrecorded(arguments: list[str], folder: str) -> list[str]:
+def leave_no_record(arguments: list[str], folder: str) -> list[str]:
     """The arguments for a command that is no run: one point after another, what Hydra writes in a folder."""
     kept = [argument for argument in arguments if not argument.startswith("hydra/launcher=")]
     return [*kept, *UNRECORDED, f"hydra.sweep.dir={folder}"]
 
 
-def options_first(arguments: list[str]) -> list[str]:
+def put_options_first(arguments: list[str]) -> list[str]:
     """Hydra wants its options before all overrides or after them; people write them anywhere.
 
-    >>> options_first(["provider=local", "-m", "seed=1,2", "--cfg", "job"])
+    >>> put_options_first(["provider=local", "-m", "seed=1,2", "--cfg", "job"])
     ['-m', '--cfg', 'job', 'provider=local', 'seed=1,2']
     """
     options: list[str] = []

@@ -1,24 +1,44 @@
-"""What ``runner estimate`` prints: a line per point, the total, and what the numbers rest on."""
+"""``runner estimate``: a line per point, the total, and what the numbers rest on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+from omegaconf import DictConfig
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from runner.cli.screen import console
-
-if TYPE_CHECKING:
-    from runner.experiment.estimate import Point
-    from runner.money.prices import Price
+from runner.config.hydra_job import get_overrides
+from runner.experiment.estimate import Point, survey
+from runner.experiment.plan import make_plan
+from runner.money.prices import Price
+from runner.providers.local.weights import at_hand_only as find_only_here
 
 COLUMNS = ("rows", "stored", "calls", "judge calls", "tokens read", "written", "trained", "USD from", "to")
 
 
-def show(points: Sequence[Point]) -> None:
+class Estimate:
+    """Surveys every point of a sweep, and shows all of them at its end."""
+
+    def __init__(self) -> None:
+        self.points: list[Point] = []
+        self._seen: set[str] = set()
+
+    def __call__(self, config: DictConfig) -> None:
+        """Survey one point."""
+        with find_only_here():
+            plan = make_plan(config, asks=False)
+            self.points.append(survey(plan, self._seen, get_overrides()))
+
+    def finish(self) -> None:
+        """Print what was surveyed, if anything."""
+        if self.points:
+            show_points(self.points)
+
+
+def show_points(points: Sequence[Point]) -> None:
     """Print the points of a sweep, or the one point of a run."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("point", *COLUMNS):

@@ -11,15 +11,17 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pkgutil import resolve_name
 from typing import Any
 
 import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner.cli.arguments import COMMANDS, understood
+from runner.cli.arguments import COMMANDS, read_arguments
+from runner.cli.sweep import collect_sweeps
 from runner.config import hydra_job, schema, validate
 from runner.core.errors import BudgetError
 from runner.core.paths import CONF
@@ -31,28 +33,94 @@ def main() -> None:
     """Entry point of the console script. Exits 0, 1 (a run failed), 2 (bad input) or 130 (Ctrl-C)."""
     _collect_less()
     typed = sys.argv[1:]
-    given = os.environ.get("HYDRA_FULL_ERROR", "0")
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as aside:
-        command, sys.argv[1:] = understood(typed, aside)
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors over instead of printing them
+    full = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as aside, collect_sweeps() as sweeps:
+        name, arguments = read_arguments(typed, aside)
+        command = Command(COMMANDS[name])
         try:
-            code = _start(command)
+            start(command, arguments)
+            code = 0
         except KeyboardInterrupt:
-            code = _stopped(typed, "stopped; what is finished is kept. ", INTERRUPTED)
+            code = _tell_how_to_go_on(typed, "stopped; what is finished is kept. ", INTERRUPTED)
         except Exception as error:
-            if given == "1":
+            if full:
                 raise
             code = _explain(error)
             if isinstance(error, BudgetError):
-                _stopped(typed)
-        finally:
-            os.environ["HYDRA_FULL_ERROR"] = given
-        code = _finish_sweep(code)
+                _tell_how_to_go_on(typed)
+        command.finish()
+        # MLflow takes seconds, and whoever interrupts waits for none of them; `runner sync` logs the rest
+        for sweep in sweeps if code != INTERRUPTED else ():
+            from runner.cli.run import close_sweep
+
+            code = close_sweep(sweep, code)
     sys.exit(code)
 
 
-def _stopped(typed: list[str], why: str = "", code: int = 1) -> int:
-    """Say how to go on."""
+class Command:
+    """A command, imported when its first config is there; a config each is given to it by Hydra.
+
+    ``target`` is a value of :data:`runner.cli.arguments.COMMANDS`.
+    """
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._function: Any = None
+        self.failure: Exception | None = None
+
+    def __call__(self, config: DictConfig) -> Any:
+        """Carry it out. A single run's error is kept in ``failure`` and goes round Hydra, which would print
+        the overrides; a sweep's point must raise, for its sweeper to know.
+        """
+        try:
+            return self._load()(config)
+        except Exception as error:
+            if hydra_job.get_settings().mode == RunMode.MULTIRUN:
+                raise
+            self.failure = error
+
+    def finish(self) -> None:
+        """Let it show what it gathered from all configs."""
+        if hasattr(self._function, "finish"):
+            self._function.finish()
+
+    def _load(self) -> Any:
+        if self._function is None:
+            found = resolve_name(self._target)
+            self._function = found() if isinstance(found, type) else found
+        return self._function
+
+
+def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
+    """Let Hydra compose what the arguments say and call the command with each config. Raises its errors."""
+    for argument in arguments:  # before Hydra saves them
+        key, _, value = argument.partition("=")
+        validate.refuse_password(key, value)
+    schema.register()
+
+    def task(config: DictConfig) -> Any:  # Hydra looks where a function is defined
+        return command(config)
+
+    with _hydra_arguments(arguments):
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+    if failure := getattr(command, "failure", None):
+        raise failure
+
+
+@contextmanager
+def _hydra_arguments(arguments: list[str]) -> Iterator[None]:
+    """Hydra reads the command line itself, and hands errors over only if it is told so."""
+    kept, full = sys.argv[1:], os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv[1:], os.environ["HYDRA_FULL_ERROR"] = arguments, "1"
+    try:
+        yield
+    finally:
+        sys.argv[1:] = kept
+        os.environ["HYDRA_FULL_ERROR"] = full or "0"
+
+
+def _tell_how_to_go_on(typed: list[str], why: str = "", code: int = 1) -> int:
+    """Say which command goes on."""
     print(f"{why}To go on: {shlex.join(['runner', *typed])}", file=sys.stderr)
     return code
 
@@ -63,37 +131,7 @@ def _collect_less() -> None:
     atexit.register(gc.freeze)
 
 
-def _start(command: str) -> int:
-    """Give Hydra the command; 0 if nothing failed."""
-    for argument in sys.argv[1:]:  # before Hydra saves them
-        key, _, value = argument.partition("=")
-        validate.refuse_password(key, value)
-    schema.register()
-    failed: list[Exception] = []
-    task = _lazily(COMMANDS[command], failed)
-    hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
-    if failed:
-        raise failed[0]
-    return 0
-
-
-def _lazily(target: str, failed: list[Exception]) -> Callable[[DictConfig], Any]:
-    """The command's function, imported when called. A single run's error goes round Hydra, which would
-    print the overrides; a sweep's point must raise for its sweeper to know."""
-
-    def task(config: DictConfig) -> Any:
-        module, function = target.split(":")
-        try:
-            return getattr(import_module(module), function)(config)
-        except Exception as error:
-            if hydra_job.get_settings().mode == RunMode.MULTIRUN:
-                raise
-            failed.append(error)
-
-    return task
-
-
-def _unread(error: Exception) -> bool:
+def _is_unread(error: Exception) -> bool:
     """Whether the reader of what is printed, such as ``head``, has seen enough and gone."""
     if not isinstance(error, BrokenPipeError):
         return False
@@ -107,19 +145,10 @@ def _unread(error: Exception) -> bool:
 
 def _explain(error: Exception) -> int:
     """Print one message; the exit code that goes with it."""
-    if _unread(error):
+    if _is_unread(error):
         return 0
     from runner.config.explain import explain
 
     message, code = explain(error)
     print(message, file=sys.stderr)
     return code
-
-
-def _finish_sweep(code: int) -> int:
-    """A sweep ends here and not in Hydra's callback, which a failed point would skip."""
-    if estimate := sys.modules.get("runner.experiment.estimate"):
-        estimate.finish()
-    sweeping = sys.modules.get("runner.cli.sweep")
-    # MLflow takes seconds, and whoever interrupts waits for none of them; `runner sync` logs the rest
-    return code if sweeping is None or code == INTERRUPTED else int(sweeping.finish(code))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -22,9 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from runner.core.services import TuningStatus
-
-Advance = Callable[[str, int], Callable[[int], None]]
-Report = Callable[[TuningStatus], None]
+from runner.engine.ask import Advance
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 LINE_S = 60.0
@@ -41,54 +39,66 @@ class _Rate(ProgressColumn):
         return Text(f"{speed:.1f} rows/s" if speed else "", style="dim")
 
 
-@contextmanager
-def progress(point: str = "") -> Iterator[tuple[Advance, Report]]:
-    """Bars with rate and time left, on a terminal; where the screen is a file, a line a minute.
+class Bars:
+    """The bars of one point; ``point`` tells them from those of another."""
 
-    Gives what opens a bar for rows, and what shows the state of a fine-tuning job. The bars go when the
-    block ends; ``point`` tells the bars of one point from those of another.
-    """
-    tasks: list[TaskID] = []
-    tuning: list[TaskID] = []
-    said = [time.monotonic()]
+    def __init__(self, shared: Progress, point: str) -> None:
+        self._shared, self._point = shared, point
+        self._tasks: list[TaskID] = []
+        self._tuning: TaskID | None = None
+        self._said = time.monotonic()
 
-    def say(line: str) -> None:
-        if time.monotonic() - said[0] >= LINE_S and not errors.is_terminal:
-            said[0] = time.monotonic()
+    def open_bar(self, title: str, total: int) -> Advance:
+        """A bar for so many rows; returns what moves it on."""
+        task, done = self._add(title, total), 0
+
+        def advance(count: int) -> None:
+            nonlocal done
+            done += count
+            self._shared.advance(task, count)
+            self._say(f"{self._point} {title} {done:,} of {total:,} rows".strip())
+
+        return advance
+
+    def show_status(self, status: TuningStatus) -> None:
+        """Show where a fine-tuning job stands."""
+        title = f"{self._point} fine-tuning {status.state} {status.detail}".strip()
+        if self._tuning is None:
+            self._tuning = self._add(title, 1.0)
+        self._shared.update(self._tuning, description=title, completed=status.progress or 0.0)
+        self._say(title)
+
+    def close(self) -> None:
+        """Take them from the screen."""
+        for task in self._tasks:
+            self._shared.remove_task(task)
+
+    def _add(self, title: str, total: float) -> TaskID:
+        self._tasks.append(self._shared.add_task(f"{self._point} {title}".strip(), total=total))
+        return self._tasks[-1]
+
+    def _say(self, line: str) -> None:
+        if time.monotonic() - self._said >= LINE_S and not errors.is_terminal:
+            self._said = time.monotonic()
             errors.print(line, markup=False)
 
-    with _bars() as bars:
 
-        def add(title: str, total: float) -> TaskID:
-            tasks.append(bars.add_task(f"{point} {title}".strip(), total=total))
-            return tasks[-1]
+@contextmanager
+def show_progress(point: str = "") -> Iterator[Bars]:
+    """Bars with rate and time left, on a terminal; where the screen is a file, a line a minute.
 
-        def advance(title: str, total: int) -> Callable[[int], None]:
-            task, done = add(title, total), [0]
-
-            def more(count: int) -> None:
-                done[0] += count
-                bars.advance(task, count)
-                say(f"{point} {title} {done[0]:,} of {total:,} rows".strip())
-
-            return more
-
-        def report(status: TuningStatus) -> None:
-            title = f"{point} fine-tuning {status.state} {status.detail}".strip()
-            if not tuning:
-                tuning.append(add(title, 1.0))
-            bars.update(tuning[0], description=title, completed=status.progress or 0.0)
-            say(title)
-
+    The bars go when the block ends.
+    """
+    with _share_bars() as shared:
+        bars = Bars(shared, point)
         try:
-            yield advance, report
+            yield bars
         finally:
-            for task in tasks:
-                bars.remove_task(task)
+            bars.close()
 
 
 @contextmanager
-def _bars() -> Iterator[Progress]:
+def _share_bars() -> Iterator[Progress]:
     with _lock:
         _users[0] += 1
         if not _shared:

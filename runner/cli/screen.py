@@ -27,10 +27,11 @@ def header(record: Record) -> Text:
     said = {record.name, "", None}  # an experiment is often called like its data set
     tags = [record.tags.get(name) for name in ("dataset", "provider", "model", "stage")]
     tags = [tag for tag in tags if tag not in said]
-    return Text.assemble((point(record) or record.name, "bold"), " ", (" · ".join(map(str, tags)), "dim"))
+    title = name_point(record) or record.name
+    return Text.assemble((title, "bold"), " ", (" · ".join(map(str, tags)), "dim"))
 
 
-def point(record: Record) -> str:
+def name_point(record: Record) -> str:
     """What sets a point of a sweep apart: its number and its swept values."""
     swept = ", ".join(f"{key}={value}" for key, value in record.swept.items())
     return f"[{record.job}] {swept}" if swept else ""

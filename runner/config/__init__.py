@@ -1,1 +1,1 @@
-"""The shape of a config, its checks, and how it becomes objects."""
+"""The schema of a config, its checks, and how Hydra composes it."""

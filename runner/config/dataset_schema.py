@@ -8,23 +8,22 @@ from typing import Any
 
 @dataclass
 class FileConfig:
-    """One source file. ``split`` names the split its rows belong to; ``weight`` is for training."""
+    """One source file. ``split`` names the split that its rows belong to."""
 
     path: str | None = None
     url: str | None = None
     sha256: str | None = None
     split: str | None = None
-    weight: float = 1.0
 
 
 @dataclass
 class SplitConfig:
-    """How rows are divided.
+    """How rows are divided into splits.
 
-    ``fractions`` names the splits and their shares (sum at most 1) and replaces any division the files came
-    with; without it the ``split`` of the files counts, else all rows are ``evaluate``. ``evaluate`` is the
-    split that is measured, ``train`` the one that shots and training rows come from, ``validation`` the one
-    that training watches.
+    ``fractions`` names the splits and their shares (sum at most 1) and replaces any split of the files.
+    Without it the ``split`` of the files is used; if they have none, all rows belong to ``evaluate``.
+    ``evaluate`` is the split that is measured. Shots and training rows come from ``train``. The validation
+    loss of a training is measured on ``validation``.
     """
 
     fractions: dict[str, float] = field(default_factory=dict)
@@ -38,15 +37,15 @@ class SplitConfig:
 
 @dataclass
 class StepConfig:
-    """One step over the rows; exactly one key is set. Steps run in the order they are written.
+    """One step over the rows, with exactly one key set. Steps run in the order in which they are written.
 
-    explode      list columns that become one row per element, together
-    derive       new column: SQL expression (polars SQL), evaluated in order
-    filter       SQL condition of the rows to keep
-    unique       columns by which later duplicates are dropped
+    explode      list columns; each element becomes a row, several columns in parallel
+    derive       {new column: SQL expression (polars SQL)}, evaluated in order
+    filter       SQL condition for the rows to keep
+    unique       columns; of rows with equal values in them only the first is kept
     labels       {column: {value in the file: label}}; a value without label is an error
-    both_orders  two columns; each row is given twice, the second time with them swapped (column ``order``)
-    join         {path|url|sha256: …, key: column, columns: {…}}: columns of a second file, matched by a key
+    both_orders  two columns; each row is repeated with the two swapped (column ``order``: ab, then ba)
+    join         {path|url|sha256: …, key: column, columns: {…}}: columns of a second file, joined by a key
     """
 
     explode: list[str] | None = None
@@ -60,11 +59,11 @@ class StepConfig:
 
 @dataclass
 class DatasetConfig:
-    """Where rows come from and what they are called.
+    """Where rows come from and how their columns are called.
 
-    After loading, a frame has ``id`` (text, unique), ``split`` and the mapped columns; ``target`` is by
-    convention the gold value. ``columns`` maps a new name to a source column, to a JSON pointer
-    (``/results/0/text``) or to a list of these (giving a list column). Without ``columns`` all are kept.
+    A loaded frame has ``id`` (text, unique), ``split`` and the mapped columns; ``target`` is by convention
+    the gold value. ``columns`` maps a new name to a source column, to a JSON pointer (``/results/0/text``)
+    or to a list of these (which gives a list column). Without ``columns`` all columns are kept.
     """
 
     name: str = "???"
@@ -79,6 +78,6 @@ class DatasetConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     limit: int | None = None
     seed: int | None = None
-    """With a seed, ``limit`` draws rows at random; without, it takes the first."""
+    """With a seed, ``limit`` draws rows at random; without one it takes the first rows."""
     params: dict[str, Any] = field(default_factory=dict)
     """Free variables of an option file, for interpolation."""

@@ -1,4 +1,4 @@
-"""One clear message for whatever stopped a command: the key, the value, the nearest valid choice."""
+"""Turn any exception into one clear message: the key, the value, the nearest valid choice."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback."
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """Message and exit code: 2 for what the user can mend before anything runs, else 1."""
+    """The message and the exit code: 2 for a mistake in the config, found before anything ran, else 1."""
     if isinstance(error, RunnerError):
         return f"error: {error}", 2 if isinstance(error, ConfigError) else 1
-    config_error = _config_error(error)
+    config_error = _find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
-        return f"error: {_composition(error, config_error)}", 2
+        return f"error: {_explain_composition(error, config_error)}", 2
     return f"internal error: {type(error).__name__}: {error}\n{TRACEBACK}", 1
 
 
-def _config_error(error: BaseException | None) -> OmegaConfBaseException | None:
+def _find_config_error(error: BaseException | None) -> OmegaConfBaseException | None:
     while error is not None:
         if isinstance(error, OmegaConfBaseException):
             return error
@@ -32,9 +32,9 @@ def _config_error(error: BaseException | None) -> OmegaConfBaseException | None:
     return None
 
 
-def _composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
+def _explain_composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
-        return _missing_option(error)
+        return _explain_missing_option(error)
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is not an override ({str(error).splitlines()[1]})"
     if inner is None:
@@ -47,28 +47,28 @@ def _composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
         or "not in" in first
         or type(inner).__name__ == "ConfigAttributeError"
     ):
-        siblings = _siblings(inner)
+        siblings = _list_siblings(inner)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
     return f"{key}: {first}"
 
 
-def _missing_option(error: MissingConfigException) -> str:
+def _explain_missing_option(error: MissingConfigException) -> str:
     group, _, option = str(error.missing_cfg_file).rpartition("/")
-    choices = [str(choice) for choice in error.options or _options(group)]
+    choices = [str(choice) for choice in error.options or _list_options(group)]
     if not group:
         return f"no config named {option!r}"
     return f"{group}={option}: no such option{suggest(option, choices)}"
 
 
-def _options(group: str) -> list[str]:
-    """Hydra does not list the options where several of a group may be chosen."""
+def _list_options(group: str) -> list[str]:
+    """The options of a group. Hydra does not list them where several may be chosen."""
     folder = CONF / group
     return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
 
 
-def _siblings(error: OmegaConfBaseException) -> list[str]:
-    """The keys that do exist where a wrong one was looked for."""
+def _list_siblings(error: OmegaConfBaseException) -> list[str]:
+    """The valid keys at the place of a wrong one."""
     if dataclasses.is_dataclass(error.object_type):
         return [field.name for field in dataclasses.fields(error.object_type)]
     node = error.parent_node

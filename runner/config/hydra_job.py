@@ -1,4 +1,4 @@
-"""Hydra's settings of the job that is running, also where several run side by side in threads."""
+"""Hydra's settings of the running job, also where several jobs run in threads of one process."""
 
 from __future__ import annotations
 
@@ -19,14 +19,17 @@ def get_settings() -> Any:
 
 
 def get_overrides(hydra: Any = None) -> list[str]:
-    """What was typed for a job, this one unless another's node is given; an interpolation stays one."""
+    """The overrides of a job as they were typed, with unresolved interpolations.
+
+    ``hydra`` is the job's ``hydra`` node, by default that of this job.
+    """
     typed = OmegaConf.to_container((hydra or get_settings()).overrides.task)
     return cast(list[str], typed)
 
 
 @contextmanager
 def use_settings(hydra: Any) -> Iterator[None]:
-    """Within the block, in this thread, :func:`get_settings` gives ``hydra``."""
+    """Make :func:`get_settings` return ``hydra`` in this block and thread."""
     token = _hydra.set(hydra)
     try:
         yield

@@ -1,6 +1,6 @@
-"""The typed shape of a config: closed groups as dataclasses, so that a mistyped key is an error.
+"""The schema of a config. Closed groups are dataclasses, so that a mistyped key is an error.
 
-``provider``, ``metric``, ``prompt.parser`` and their twins inside ``judge`` are open: nodes with a
+``provider``, ``metric`` and ``prompt.parser``, also inside ``judge``, are open: they are nodes with a
 ``_target_``.
 """
 
@@ -25,7 +25,7 @@ class ShotChoice(StrEnum):
 
 
 class ShotPlacement(StrEnum):
-    """Where shots stand: as alternating turns, or rendered by the user template (variable ``shots``)."""
+    """Where shots are put: in turns of their own, or in the user template (variable ``shots``)."""
 
     turns = "turns"
     user = "user"
@@ -41,20 +41,20 @@ class ResponseFormat(StrEnum):
 
 @dataclass
 class ShotsConfig:
-    """How shots are chosen and placed; how many is ``hyperparameter.n_shot``."""
+    """How shots are chosen and placed. ``hyperparameter.n_shot`` is their number."""
 
     choice: ShotChoice = ShotChoice.first
     placement: ShotPlacement = ShotPlacement.turns
     seed: int = 0
     column: str | None = None
-    """What ``balanced`` balances (default ``target``) or ``similar`` compares (default: the prompt)."""
+    """What ``balanced`` balances (default ``target``), or what ``similar`` compares (default: the prompt)."""
 
 
 @dataclass
 class PromptConfig:
     """The turns of a chat, each a template file (``*.jinja``) or the text itself.
 
-    ``assistant`` is the gold turn: what shots show and what training teaches.
+    ``assistant`` is the gold turn, which shots show and training teaches.
     """
 
     name: str = "???"
@@ -69,7 +69,7 @@ class PromptConfig:
 
 @dataclass
 class HyperparameterConfig:
-    """Everything one may want to sweep. None leaves the provider's default in place."""
+    """Settings that one may want to sweep. None leaves the default of the provider."""
 
     n_shot: int = 0
     temperature: float | None = None
@@ -87,9 +87,9 @@ class HyperparameterConfig:
 
 @dataclass
 class JudgeConfig:
-    """A prompt, a provider and a parser over the completions; the verdict is the column ``verdict``.
+    """A model that judges the completions. Its verdict is the column ``verdict``.
 
-    ``both_orders`` names two columns (for example ``completion`` and ``target``) that are judged twice,
+    ``both_orders`` names two columns (for example ``completion`` and ``target``), which are judged twice,
     the second time swapped.
     """
 
@@ -102,10 +102,10 @@ class JudgeConfig:
 
 @dataclass
 class FinetuneConfig:
-    """How the evaluated model is made. ``name: none`` evaluates the provider's model as it is.
+    """How the evaluated model is fine-tuned. ``name: none`` evaluates the provider's model as it is.
 
-    ``dataset`` null trains on the train split of the evaluated data set; ``extra`` adds further data sets,
-    each a training file of its own, with ``weights`` by their names (1 where not named).
+    With ``dataset`` null, the train split of the evaluated data set is used. Each data set in ``extra``
+    becomes a training file of its own; ``weights`` are by their names, 1 by default.
     """
 
     name: str = "none"
@@ -113,10 +113,10 @@ class FinetuneConfig:
     extra: dict[str, DatasetConfig] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     memorize: bool = False
-    """True where the evaluated rows may be trained on, because remembering them is what is measured."""
+    """True where evaluated rows may be trained on, because the run measures how well they are memorised."""
     suffix: str = ""
     options: dict[str, Any] = field(default_factory=dict)
-    """What only one provider knows; ``method`` and ``lora_rank`` of the local trainer, for example."""
+    """Settings of one provider only, for example ``method`` and ``lora_rank`` of the local trainer."""
     integrations: list[Any] = field(default_factory=list)
     poll_s: float = 10.0
 
@@ -134,16 +134,16 @@ class TrackingConfig:
 
 @dataclass
 class LedgerConfig:
-    """The database of everything bought: a SQLAlchemy URL, by default SQLite under outputs/."""
+    """The database of everything bought, as a SQLAlchemy URL; by default SQLite under outputs/."""
 
     url: str = "sqlite:///outputs/ledger.db"
 
 
 @dataclass
 class PricesConfig:
-    """Prices that go before the shipped ones (``runner/prices.yaml``).
+    """Prices that replace shipped ones (``runner/money/prices.yaml``).
 
-    ``path`` is a file of the same shape; ``models`` maps a model's name to its price, such as
+    ``path`` is a file of the same form. ``models`` maps a model's name to its price, such as
     ``{input: 0.1, output: 0.4}`` in US dollars per million tokens.
     """
 
@@ -155,14 +155,14 @@ class PricesConfig:
 class ReferenceConfig:
     """Published figures that a run is compared with.
 
-    ``figures`` maps a case to {metric: published value}, or to a list of values if ``columns`` names their
-    metrics; ``case`` says which case this run is, usually by interpolation (``${finetune.name}``,
-    ``${checkpoint}``). Without ``case`` the figures are one mapping. A value is a number, or text as the
-    paper prints it: ``71.07%`` and ``92/100`` are proportions; null is not published.
+    ``figures`` maps a case to {metric: published value}, or to a list of values whose metrics are in
+    ``columns``. ``case`` says which case this run is, usually by interpolation (``${finetune.name}``,
+    ``${checkpoint}``). Without ``case`` there is only one mapping. A value is a number, or text as the paper
+    prints it: ``71.07%`` and ``92/100`` are proportions; null means not published.
 
     A figure agrees if it lies in the measured interval or within ``tolerance`` of the measured value. With
-    ``exact``, for replays, the interval does not count: the measured value must round to the published
-    one at the digits it is printed with (so write a last 0: ``'0.50'``, ``57.50%``).
+    ``exact``, which is for replays, the interval does not count: the measured value, rounded to the printed
+    digits, must equal the published one (so write a final 0: ``'0.50'``, ``57.50%``).
     """
 
     source: str | None = None
@@ -176,7 +176,7 @@ class ReferenceConfig:
 
 @dataclass
 class ReproduceConfig:
-    """``runner reproduce FOLDER``: of a run, a sweep or an export. ``ask`` buys answers the ledger lacks."""
+    """``runner reproduce FOLDER`` of a run, a sweep or an export. ``ask`` buys answers that are missing."""
 
     folders: list[str] = field(default_factory=list)
     ask: bool = False
@@ -186,7 +186,7 @@ class ReproduceConfig:
 class ExportConfig:
     """``runner export FOLDER``: ``to`` is a new folder or a ``.zip``, by default under outputs/exports.
 
-    ``data`` takes the data files along, whose licence may not allow it.
+    ``data`` includes the data files; their licences may forbid that.
     """
 
     folders: list[str] = field(default_factory=list)
@@ -196,9 +196,9 @@ class ExportConfig:
 
 @dataclass
 class ReportConfig:
-    """``runner report [FOLDER…]``: of runs and sweeps, by default the newest; into outputs/reports/``name``.
+    """``runner report [FOLDER…]`` of runs and sweeps, by default the newest, in outputs/reports/``name``.
 
-    ``rows`` are given to read, of each set of rows on which points were run.
+    ``rows`` is the number of rows shown of each data set.
     """
 
     folders: list[str] = field(default_factory=list)
@@ -226,7 +226,7 @@ class RunnerConfig:
     objective: str | None = None
     """The metric a run returns to an optimising sweeper; null means the first one."""
     budget_usd: float | None = None
-    """What a run, or all points of a sweep together, may spend."""
+    """The most that a run, or all points of a sweep together, may spend."""
     prices: PricesConfig = field(default_factory=PricesConfig)
     reproduce: ReproduceConfig = field(default_factory=ReproduceConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
@@ -234,10 +234,10 @@ class RunnerConfig:
 
 
 def register() -> None:
-    """Make the schema known to Hydra under the name that config.yaml starts from.
+    """Register the schema with Hydra under the name that ``config.yaml`` refers to.
 
-    Hydra copies everything registered each time that it composes, half of the time of `--help`. Nobody
-    changes what is copied (:meth:`ConfigStore.load` gives copies of its own), so one serves all.
+    Hydra copies its whole store whenever it composes, which is half of the time of ``--help``. Nothing
+    changes the copy (:meth:`ConfigStore.load` makes its own copies), so the store itself is used instead.
     """
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     ConfigStore.instance().store(name="schema", node=RunnerConfig)

@@ -1,4 +1,4 @@
-"""Values that have the right type but make no sense, told before anything is paid."""
+"""Check values that have the right type but are out of range, before anything is paid."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 from runner.config.schema import HyperparameterConfig, RunnerConfig
 from runner.core.errors import ConfigError
 from runner.core.redact import has_password
-from runner.experiment import reference
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -27,57 +26,41 @@ HYPERPARAMETERS: dict[str, Rule] = {
     "learning_rate_multiplier": POSITIVE,
     "training_steps": POSITIVE,
 }
-LIMITS: dict[str, Rule] = {
-    "max_concurrency": POSITIVE,
-    "requests_per_minute": POSITIVE,
-    "tokens_per_minute": POSITIVE,
-}
 
 
 def validate(config: RunnerConfig) -> None:
     """Raise :class:`ConfigError` naming the first key whose value is out of range."""
-    _hyperparameters(config.hyperparameter, "hyperparameter")
-    _limits(config.provider, "provider")
+    _check_hyperparameters(config.hyperparameter, "hyperparameter")
     if config.judge:
-        _hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
-        _limits(config.judge.provider, "judge.provider")
+        _check_hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
     _check("dataset.limit", config.dataset.limit, POSITIVE)
     _check("budget_usd", config.budget_usd, COUNT)
     for key, url in (("ledger.url", config.ledger.url), ("tracking.uri", config.tracking.uri)):
         refuse_password(key, url or "")
-    _traces(config.tracking.traces)
-    reference.published(config.reference)
+    _check_traces(config.tracking.traces)
 
 
 def refuse_password(key: str, url: str) -> None:
-    """Raise :class:`ConfigError` for a URL with a password: Hydra saves every config and override."""
+    """Raise :class:`ConfigError` for a URL with a password, since Hydra saves all configs and overrides."""
     if has_password(url):
         raise ConfigError(
-            f"{key}: holds a password, which every run would save; leave it out and set PGPASSWORD "
+            f"{key}: contains a password, which every run would save; leave it out and set PGPASSWORD "
             "or use ~/.pgpass for PostgreSQL, MLFLOW_TRACKING_USERNAME and _PASSWORD for a tracking server"
         )
 
 
-def _hyperparameters(values: HyperparameterConfig, key: str) -> None:
+def _check_hyperparameters(values: HyperparameterConfig, key: str) -> None:
     for name, rule in HYPERPARAMETERS.items():
         _check(f"{key}.{name}", getattr(values, name), rule)
 
 
-def _limits(node: Any, key: str) -> None:
-    for name, rule in LIMITS.items():
-        value = node.get(name) if isinstance(node, dict) else None
-        if value is not None and not isinstance(value, int | float):
-            raise ConfigError(f"{key}.{name}: {value!r} is not a number")
-        _check(f"{key}.{name}", value, rule)
-
-
 def _check(key: str, value: Any, rule: Rule) -> None:
-    allowed, wanted = rule
-    if value is not None and not allowed(value):
-        raise ConfigError(f"{key}: {value!r} {wanted}")
+    is_allowed, requirement = rule
+    if value is not None and not is_allowed(value):
+        raise ConfigError(f"{key}: {value!r} {requirement}")
 
 
-def _traces(value: Any) -> None:
+def _check_traces(value: Any) -> None:
     if value in ("all", "failures", "none", None) or (isinstance(value, int) and value >= 0):
         return
     raise ConfigError(f"tracking.traces: {value!r} must be all, failures, none or a number of rows")

@@ -1,4 +1,4 @@
-"""Content digests: what is equal has an equal key, on every machine."""
+"""Content digests: equal content has an equal key on every machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def digest(content: Any) -> str:
-    """SHA-256 over the canonical JSON of ``content``; equal content has equal digests everywhere.
+    """The SHA-256 of the canonical JSON of ``content``, in hex.
 
     >>> digest({"b": 1, "a": 2}) == digest({"a": 2, "b": 1})
     True

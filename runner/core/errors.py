@@ -1,6 +1,6 @@
-"""Everything that this package raises on purpose.
+"""All exceptions that this package raises on purpose.
 
-RunnerError                 what a user can act on: shown as one message, no traceback
+RunnerError                 a problem that the user can solve: shown as one message without traceback
 ├── ConfigError             a key, a value, an option or an environment variable is wrong
 ├── DataError               a file, a column or a row is wrong
 │   └── LeakageError        evaluated rows would be seen in shots or in training
@@ -18,7 +18,7 @@ from difflib import get_close_matches
 
 
 class RunnerError(Exception):
-    """Base of all errors that carry a message for the user."""
+    """Base class of all errors with a message for the user."""
 
 
 class ConfigError(RunnerError):
@@ -38,14 +38,14 @@ class PromptError(RunnerError):
 
 
 class BudgetError(RunnerError):
-    """The run stopped because ``budget_usd`` is used up; what is finished is kept."""
+    """The run stopped because ``budget_usd`` is used up. Finished rows are kept."""
 
 
 class ProviderError(RunnerError):
-    """One call failed for good; the row gets this message in its ``error`` column."""
+    """One call failed for good. Its row has this message in the column ``error``."""
 
     status: int | None = None
-    """The HTTP status behind it, where there was one."""
+    """The HTTP status, if there was one."""
 
 
 class FatalProviderError(ProviderError):
@@ -53,10 +53,10 @@ class FatalProviderError(ProviderError):
 
 
 class RetryableError(ProviderError):
-    """The call may succeed later.
+    """The same call may succeed later.
 
-    ``retry_after`` is what the server asked to wait, in seconds, or None.
-    ``limited`` is true for a rate limit (429), false for faults.
+    ``retry_after`` is the time in seconds that the server asks to wait, or None. ``limited`` is true for a
+    rate limit (429) and false for a fault.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, limited: bool = False) -> None:
@@ -66,9 +66,9 @@ class RetryableError(ProviderError):
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:
-    """The sentence that helps after a typo.
+    """The end of a message about an unknown word: the nearest choice and, if there are few, all of them.
 
-    >>> nearest("acuracy", ["accuracy", "f1"])
+    >>> suggest("acuracy", ["accuracy", "f1"])
     "; did you mean 'accuracy'? (accuracy, f1)"
     """
     known = sorted(choices)

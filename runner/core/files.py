@@ -1,4 +1,4 @@
-"""Files that are whole whenever somebody looks, and locks that the death of their holder opens."""
+"""Write files atomically, and hold locks that are released when their process dies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ SLOTS = 16
 
 @contextmanager
 def write_atomically(path: Path) -> Iterator[Path]:
-    """Where to write what becomes ``path`` at the block's end; a crash leaves the old content or the new."""
+    """Yield a temporary path, which replaces ``path`` at the end of the block.
+
+    After a crash ``path`` has its old content or the new one, never a part.
+    """
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     yield partial
     partial.replace(path)
@@ -25,10 +28,10 @@ def write_atomically(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def hold_lock(kind: str, what: str, patience_s: float = 120.0) -> Iterator[None]:
-    """Only one process of this user on this machine at a time does ``what``, a piece of work of a ``kind``.
+    """Let only one process of this user on this machine do ``what`` at a time.
 
-    Raises ``filelock.Timeout`` when it is still taken after ``patience_s`` seconds. Each kind has a few lock
-    files for all its work, so that they do not pile up; work of one kind must not wait for work of that kind.
+    Raises ``filelock.Timeout`` if the lock is not free after ``patience_s`` seconds. All work of one ``kind``
+    shares a few lock files, so that they do not accumulate. Therefore nobody may hold two locks of one kind.
     """
     slot = int(hashlib.sha256(what.encode()).hexdigest(), 16) % SLOTS
     name = hashlib.sha256(f"{user_name()} {kind} {slot}".encode()).hexdigest()[:16]
@@ -37,7 +40,7 @@ def hold_lock(kind: str, what: str, patience_s: float = 120.0) -> Iterator[None]
 
 
 def user_name() -> str:
-    """Who runs this; a container may have no name for them."""
+    """The name of the current user; ``unknown`` where the system, such as a container, has none."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -1,4 +1,4 @@
-"""What a process computes once, however many of its threads ask."""
+"""Compute a value once per process, however many threads ask for it."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ T = TypeVar("T")
 
 
 def once(function: Callable[P, T]) -> Callable[P, T]:
-    """``functools.cache``, but who asks while a value is being computed waits for it.
+    """Like ``functools.cache``, but a caller waits while another thread computes the value.
 
-    The points of a sweep start together: with the cache alone each of them would compute it.
+    The points of a sweep start at the same time; with ``cache`` alone each of them would compute it.
     """
     remembered = cache(function)
     turn = Lock()
 
     @wraps(cast(Callable[P, T], remembered))
-    def value(*given: P.args, **named: P.kwargs) -> T:
+    def get(*given: P.args, **named: P.kwargs) -> T:
         with turn:
             return remembered(*cast(tuple[Hashable, ...], given), **cast(dict[str, Hashable], named))
 
-    return value
+    return get

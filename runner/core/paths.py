@@ -1,4 +1,4 @@
-"""Where things lie: the option files, prompts and rows that come with this package, and the data folder."""
+"""Paths of the option files, prompts and rows that come with this package, and of the data folder."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from pathlib import Path
 
 _PACKAGE = Path(__file__).parents[1]
 _SHIPPED = _PACKAGE / "shipped"
-"""The wheel keeps the three folders here; a checkout has them beside the package."""
+"""The wheel has the three folders here; a checkout has them beside the package."""
 _HOME = _SHIPPED if _SHIPPED.is_dir() else _PACKAGE.parent
 
 CONF = _HOME / "conf"
 PROMPTS = (Path("prompts"), _HOME / "prompts")
-"""Folders that a prompt file is looked for in, after the current one."""
+"""Folders that are searched for a prompt file, after the current one."""
 ROWS = _HOME / "data"
-"""The rows that ship with this package."""
+"""The data files that come with this package."""
 
 
 def data_folder() -> Path:
-    """Where downloads are kept and looked for: ``RUNNER_DATA_DIR``, by default ``outputs/data``."""
+    """The folder of downloads: ``RUNNER_DATA_DIR``, by default ``outputs/data``."""
     return Path(os.environ.get("RUNNER_DATA_DIR") or "outputs/data")

@@ -1,4 +1,4 @@
-"""What must not leave this machine in a page, a table or a tracking store."""
+"""Find and remove credentials in URLs, which must not get into a page, a table or a tracking store."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def remove_credentials(value: str) -> str:
-    """A text with its URLs without user and password.
+    """A text with user and password removed from its URLs.
 
-    >>> without_credentials("postgresql://me:secret@host/runs")
+    >>> remove_credentials("postgresql://me:secret@host/runs")
     'postgresql://***@host/runs'
     """
     return _CREDENTIALS.sub("***@", value)
@@ -20,7 +20,7 @@ def remove_credentials(value: str) -> str:
 def has_password(text: str) -> bool:
     """Whether a URL in the text carries a password.
 
-    >>> password_in("ledger.url=postgresql://me:secret@host/runs"), password_in("postgresql://me@host/runs")
+    >>> has_password("ledger.url=postgresql://me:secret@host/runs"), has_password("postgresql://me@host/runs")
     (True, False)
     """
     return bool(_PASSWORD.search(text))

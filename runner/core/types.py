@@ -1,4 +1,4 @@
-"""The few values that travel between rooms; rows travel as polars frames."""
+"""Values that several packages exchange. Rows are exchanged as polars frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How to sample an answer. None leaves the server's default in place and is not sent."""
+    """How to sample an answer. None is not sent, so that the server's default applies."""
 
     temperature: float | None = None
     top_p: float | None = None
@@ -24,7 +24,7 @@ class Sampling:
     seed: int | None = None
     stop: tuple[str, ...] | None = None
     logprobs: int | None = None
-    """Number of alternatives per token whose log-probabilities are wanted."""
+    """Number of alternatives per token whose log-probabilities are requested."""
     response_format: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: Mapping[str, Any] | None = None
 
@@ -33,8 +33,8 @@ class Sampling:
 class Request:
     """One question to a model.
 
-    ``row`` is the data row behind it: all of it for a provider that is not ``stored``, such as ``replay``,
-    else its ``id``.
+    ``row`` is the data row of the question: the whole row for a provider that is not ``stored``, such as
+    ``replay``, otherwise only its ``id``.
     """
 
     messages: tuple[Message, ...]
@@ -44,7 +44,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. Token counts are None where the server does not give them."""
+    """One answer. Token counts are None where the server does not report them."""
 
     text: str
     model: str = ""
@@ -54,16 +54,16 @@ class Completion:
     cached_tokens: int | None = None
     """Part of ``input_tokens`` that the server billed as cached."""
     cache_write_tokens: int | None = None
-    """Part of ``input_tokens`` that was written to the server's cache, where that is billed."""
+    """Part of ``input_tokens`` that was written to the server's cache, if that is billed."""
     batch: bool | None = None
-    """True for an answer of a batch, which costs less; None for a live one."""
+    """True for an answer from a batch, which costs less; None for a live one."""
     logprobs: list[dict[str, Any]] | None = None
     """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob)."""
     latency_s: float | None = None
 
 
 class Parser(Protocol):
-    """Turns a completion's text into a value, or None where it cannot."""
+    """Turns the text of a completion into a value, or None where it has no clear one."""
 
     def __call__(self, text: str) -> Any: ...
 

@@ -1,1 +1,1 @@
-"""Rows: from a file to a frame with `id`, `split` and named columns."""
+"""Read rows from files into a frame with `id`, `split` and named columns."""

@@ -1,16 +1,16 @@
 """Find a data file: by its path, in the data folder by name and sha256, or at its URL.
 
-The only network use for data; a file that is there is never asked for again.
+No other module uses the network for data. A file that is found locally is not downloaded again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from runner.config.dataset_schema import FileConfig
@@ -18,60 +18,60 @@ from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.paths import ROWS, data_folder
 
 TIMEOUT = 60.0
-"""Seconds without a byte after which a download is given up."""
+"""Seconds to wait for a connection, and then for each part of the answer."""
 
 
 def locate(file: FileConfig, key: str = "dataset") -> Path:
-    """The local path of ``file``, downloaded if need be; ``key`` is its place in the config.
+    """The local path of ``file``, which is downloaded if necessary; ``key`` is its place in the config.
 
     ``path`` is absolute, or relative to the current folder, then the data folder, then the packaged data.
-    With ``sha256`` the data folder is searched, subfolders included, for a file of this name and content
-    before the network is used, and the hash of whatever is found is checked.
+    With ``sha256``, the data folder and its subfolders are searched for a file of this name and content
+    before the network is used, and the hash of any file is checked.
 
     Raises:
         ConfigError: neither ``path`` nor ``url`` is given.
-        DataError: no such file, a content that does not have the sha256, or a failed download.
+        DataError: no such file, a wrong sha256, or a failed download.
     """
     if not (file.path or file.url):
-        raise ConfigError(f"{key}.path and {key}.url are both empty: one of them must name a file")
-    found = _by_path(file, key) or _by_hash(file) or _by_url(file, key)
+        raise ConfigError(f"{key}.path and {key}.url are both empty; set one of them")
+    found = _find_by_path(file, key) or _find_by_hash(file) or _find_by_url(file, key)
     if found is None:
-        raise DataError(_missing(file, key))
+        raise DataError(_describe_missing(file, key))
     return found
 
 
-def _by_path(file: FileConfig, key: str) -> Path | None:
+def _find_by_path(file: FileConfig, key: str) -> Path | None:
     if file.path is None:
         return None
     for folder in (Path(), data_folder(), ROWS):
         candidate = folder / file.path
         if candidate.is_file():
-            _check(candidate, file.sha256, f"{key}.sha256")
+            _check_hash(candidate, file.sha256, f"{key}.sha256")
             return candidate
     return None
 
 
-def _by_hash(file: FileConfig) -> Path | None:
+def _find_by_hash(file: FileConfig) -> Path | None:
     if file.sha256 is None:
         return None
-    for candidate in _names(data_folder().absolute()).get(_name(file), ()):
+    for candidate in _index_files(data_folder().absolute()).get(_get_name(file), ()):
         if candidate.is_file() and hash_file(candidate) == file.sha256.lower():
             return candidate
     return None
 
 
-def _by_url(file: FileConfig, key: str) -> Path | None:
+def _find_by_url(file: FileConfig, key: str) -> Path | None:
     if file.url is None:
         return None
     # One folder per content (or, for want of a hash, per URL): names such as result.json repeat.
     mark = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
-    target = data_folder() / mark[:12].lower() / _name(file)
+    target = data_folder() / mark[:12].lower() / _get_name(file)
     if file.sha256 is not None or not target.is_file():
         _download(file.url, file.sha256, target, key)
     return target
 
 
-def _name(file: FileConfig) -> str:
+def _get_name(file: FileConfig) -> str:
     return (
         Path(file.path).name
         if file.url is None and file.path
@@ -80,8 +80,8 @@ def _name(file: FileConfig) -> str:
 
 
 @lru_cache(maxsize=8)
-def _names(folder: Path) -> dict[str, list[Path]]:
-    """All files below ``folder`` by name; walked once per process."""
+def _index_files(folder: Path) -> dict[str, list[Path]]:
+    """All files below ``folder`` by name. The folder is read once per process."""
     names: dict[str, list[Path]] = {}
     for parent, _, files in sorted(os.walk(folder)):
         for name in files:
@@ -95,52 +95,53 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _check(path: Path, expected: str | None, key: str) -> None:
+def _check_hash(path: Path, expected: str | None, key: str) -> None:
     if expected is not None and (actual := hash_file(path)) != expected.lower():
         raise DataError(f"{key}: {path} has sha256 {actual}, but the config asks for {expected}")
 
 
 def _download(url: str, expected: str | None, target: Path, key: str) -> None:
-    """Write the URL's content to ``target``, whole and checked, or leave nothing."""
+    """Write the URL's content to ``target``, complete and checked, or write nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
     try:
         with os.fdopen(handle, "wb") as stream:
-            _receive(url, stream.fileno(), key)
+            _receive(url, stream, key)
         if expected is not None and (actual := hash_file(Path(partial))) != expected.lower():
             raise DataError(f"{key}.sha256: {url} has sha256 {actual}, but the config asks for {expected}")
         Path(partial).replace(target)
     finally:
         Path(partial).unlink(missing_ok=True)
-    _names.cache_clear()
+    _index_files.cache_clear()
 
 
-def _receive(url: str, descriptor: int, key: str) -> None:
-    from http.client import HTTPException
-    from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
+def _receive(url: str, stream: BinaryIO, key: str) -> None:
+    """Write the content of a URL. An answer that is shorter than its Content-Length is an error."""
+    from urllib.request import url2pathname
+
+    import httpx2
 
     try:
-        request = Request(url, headers={"User-Agent": "llm-experiment-runner"})
-        with urlopen(request, timeout=TIMEOUT) as answer, open(descriptor, "wb", closefd=False) as stream:
-            shutil.copyfileobj(answer, stream)
-            wanted = answer.headers.get("Content-Length")
-            if wanted is not None and stream.tell() != int(wanted):
-                raise OSError(f"the connection ended after {stream.tell()} of {wanted} bytes")
-    except (OSError, ValueError, HTTPException) as error:
-        if isinstance(error, HTTPError):
-            error.close()
+        if urlsplit(url).scheme == "file":
+            stream.write(Path(url2pathname(urlsplit(url).path)).read_bytes())
+            return
+        headers = {"User-Agent": "llm-experiment-runner"}
+        with httpx2.stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT) as answer:
+            answer.raise_for_status()
+            stream.writelines(answer.iter_bytes())
+    except (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL) as error:
+        reason = str(error).partition("\n")[0]
         raise DataError(
-            f"{key}.url={url!r} cannot be fetched ({error}); a copy of the file anywhere below the data"
-            f" folder {data_folder()} (RUNNER_DATA_DIR) is used instead of the network if its sha256 fits"
+            f"{key}.url={url!r} cannot be downloaded ({reason}); alternatively put a copy of the file"
+            f" anywhere below the data folder {data_folder()} (RUNNER_DATA_DIR), where its sha256 finds it"
         ) from error
 
 
-def _missing(file: FileConfig, key: str) -> str:
+def _describe_missing(file: FileConfig, key: str) -> str:
     places = [Path.cwd(), data_folder(), ROWS]
     looked = ", ".join(str(place) for place in places)
     names = {path.name for place in places if place.is_dir() for path in place.iterdir() if path.is_file()}
     folder = Path(file.path or "").parent
     names |= {path.name for place in places for path in (place / folder).glob("*") if path.is_file()}
     where = "" if Path(file.path or "").is_absolute() else f" in {looked}"
-    return f"{key}.path={file.path!r}: no such file{where}{suggest(_name(file), names)}"
+    return f"{key}.path={file.path!r}: no such file{where}{suggest(_get_name(file), names)}"

@@ -1,4 +1,4 @@
-"""What a run was fed: per split the rows, their digest and where they came from."""
+"""Describe the data of a run: for each split the number of rows, their digest and their source."""
 
 from __future__ import annotations
 

@@ -13,24 +13,24 @@ from runner.config.dataset_schema import SplitConfig
 from runner.core.errors import ConfigError, DataError, suggest
 
 UNUSED = "unused"
-"""The split of rows that ``fractions`` with a sum below 1 leave over."""
+"""The split of the rows that are left over where ``fractions`` sum to less than 1."""
 
 
 def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.split") -> pl.DataFrame:
-    """Add or replace the column ``split``; the order of the rows stays.
+    """Add or replace the column ``split``. The order of the rows does not change.
 
     With ``fractions``, scikit-learn's ``train_test_split`` draws the last named split from all rows, the
     one before it from the rest, and so on. With ``group`` it draws groups, sorted by their value, and all
-    rows of a group go together; ``stratify`` then compares, per group, the set of values in it. Sizes are
-    rounded up, as scikit-learn does. Without ``fractions`` a ``split`` column stays, else all rows are
-    ``evaluate``.
+    rows of a group stay together; ``stratify`` then compares the sets of values of the groups. Sizes are
+    rounded up, as in scikit-learn. Without ``fractions``, an existing ``split`` column is kept; if there is
+    none, all rows belong to ``evaluate``.
 
     Raises:
-        ConfigError: wrong fractions, or an ``evaluate`` that is no split of these rows.
+        ConfigError: wrong fractions, or an ``evaluate`` that is not a split of these rows.
         DataError: an unknown or incomplete column, or too few rows to draw from.
     """
     if config.fractions:
-        frame = _by_fractions(frame, config, key)
+        frame = _draw_splits(frame, config, key)
     elif "split" not in frame.columns:
         frame = frame.with_columns(split=pl.lit(config.evaluate))
     names = frame["split"].cast(pl.String).unique(maintain_order=True).drop_nulls().to_list()
@@ -41,52 +41,33 @@ def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.
     return frame
 
 
-def counts(frame: pl.DataFrame, column: str, most: int = 12) -> pl.DataFrame:
-    """Rows per split and per label: columns ``split``, ``rows``, then one per value of ``column``.
-
-    The labels are left out where there are more than ``most`` of them, or no such column.
-    """
-    order = frame["split"].unique(maintain_order=True)
-    table = frame.group_by("split", maintain_order=True).agg(rows=pl.len())
-    if column not in frame.columns or frame[column].n_unique() > most or frame[column].dtype.is_nested():
-        return table
-    labels = sorted(frame[column].cast(pl.String).fill_null("").unique())
-    each = frame.group_by("split", maintain_order=True).agg(
-        (pl.col(column).cast(pl.String).fill_null("") == label).sum().alias(label or "(empty)")
-        for label in labels
-    )
-    return (
-        pl.DataFrame({"split": order}).join(table, on="split").join(each, on="split", maintain_order="left")
-    )
-
-
-def _by_fractions(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.DataFrame:
-    fractions = _complete(config.fractions, key)
+def _draw_splits(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.DataFrame:
+    fractions = _check_fractions(config.fractions, key)
     if config.group is None:
-        strata = (
-            None if config.stratify is None else _column(frame, config.stratify, f"{key}.stratify").to_list()
-        )
+        strata = None
+        if config.stratify is not None:
+            strata = _get_column(frame, config.stratify, f"{key}.stratify").to_list()
         names = _draw(frame.height, strata, fractions, config.seed, key)
         return frame.with_columns(split=pl.Series(names, dtype=pl.String))
-    groups = _groups(frame, config, key)
-    names = _draw(groups.height, _strata(groups), fractions, config.seed, key)
+    groups = _list_groups(frame, config, key)
+    names = _draw(groups.height, _list_strata(groups), fractions, config.seed, key)
     drawn = groups.select("group", split=pl.Series(names, dtype=pl.String))
     return frame.drop("split", strict=False).join(
         drawn, left_on=config.group, right_on="group", how="left", maintain_order="left"
     )
 
 
-def _complete(fractions: dict[str, float], key: str) -> dict[str, float]:
+def _check_fractions(fractions: dict[str, float], key: str) -> dict[str, float]:
     for name, share in fractions.items():
         if not 0 < share <= 1:
-            raise ConfigError(f"{key}.fractions.{name}={share}: a share is above 0 and at most 1")
+            raise ConfigError(f"{key}.fractions.{name}={share}: a share must be above 0 and at most 1")
     total = fsum(fractions.values())
     if total > 1 + 1e-9:
         raise ConfigError(f"{key}.fractions={fractions}: the shares sum to {total:g}, above 1")
     return fractions if total > 1 - 1e-9 else fractions | {UNUSED: 1 - total}
 
 
-def _column(frame: pl.DataFrame, name: str, key: str) -> pl.Series:
+def _get_column(frame: pl.DataFrame, name: str, key: str) -> pl.Series:
     if name not in frame.columns:
         raise DataError(f"{key}={name!r}: there is no such column{suggest(name, frame.columns)}")
     if empty := frame[name].null_count():
@@ -94,18 +75,18 @@ def _column(frame: pl.DataFrame, name: str, key: str) -> pl.Series:
     return frame[name]
 
 
-def _groups(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.DataFrame:
-    """One row per group, sorted: its value and the set of values of the stratifying column in it."""
-    group = _column(frame, str(config.group), f"{key}.group").alias("group")
+def _list_groups(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.DataFrame:
+    """One row per group, sorted by its value, with its set of values of the stratifying column."""
+    group = _get_column(frame, str(config.group), f"{key}.group").alias("group")
     labels = pl.repeat("", frame.height, eager=True)
     if config.stratify is not None:
-        labels = _column(frame, config.stratify, f"{key}.stratify")
+        labels = _get_column(frame, config.stratify, f"{key}.stratify")
     both = pl.DataFrame({"group": group, "labels": labels})
     return both.group_by("group").agg(pl.col("labels").unique().sort()).sort("group")
 
 
-def _strata(groups: pl.DataFrame) -> list[Any] | None:
-    """What groups are stratified by: the value itself where it is one, else the set written out."""
+def _list_strata(groups: pl.DataFrame) -> list[Any] | None:
+    """The stratum of each group: its value where every group has only one, else its values as text."""
     sets = groups["labels"].to_list()
     single = all(len(labels) == 1 for labels in sets)
     strata = [labels[0] if single else ", ".join(map(str, labels)) for labels in sets]
@@ -115,7 +96,7 @@ def _strata(groups: pl.DataFrame) -> list[Any] | None:
 def _draw(
     n: int, strata: Sequence[Any] | None, fractions: dict[str, float], seed: int, key: str
 ) -> list[str]:
-    """The split's name for each of ``n`` items."""
+    """The name of the split of each of ``n`` items."""
     from sklearn.model_selection import train_test_split
 
     first, *others = fractions
@@ -126,19 +107,19 @@ def _draw(
         try:
             rest, taken = train_test_split(rest, test_size=size, random_state=seed, stratify=labels)
         except ValueError as error:
-            raise DataError(f"{key}.fractions: {_too_few(name, size, rest, labels)}") from error
+            raise DataError(f"{key}.fractions: {_describe_too_few(name, size, rest, labels)}") from error
         for item in taken:
             names[item] = name
     return names
 
 
-def _too_few(name: str, size: int, rest: list[int], labels: list[Any] | None) -> str:
+def _describe_too_few(name: str, size: int, rest: list[int], labels: list[Any] | None) -> str:
     if labels is not None:
         label, least = min(Counter(labels).items(), key=lambda item: item[1])
         kinds = len(set(labels))
         if least < 2 or size < kinds:
             return (
-                f"{name!r} takes {size} of {len(rest)} and must have each of {kinds} strata in it,"
-                f" but {label!r} occurs {least} times; stratify by less, or take more"
+                f"{name!r} takes {size} of {len(rest)} and needs each of {kinds} strata,"
+                f" but {label!r} occurs {least} times; use fewer strata or a larger share"
             )
-    return f"{name!r} would take {size} of the {len(rest)} left, and one at least must stay"
+    return f"{name!r} would take {size} of the {len(rest)} that are left, and at least one must remain"

@@ -1,4 +1,4 @@
-"""The steps that a dataset option runs over its rows, in the order they are written."""
+"""The steps of a dataset option, which change its rows in the order in which they are written."""
 
 from __future__ import annotations
 
@@ -18,61 +18,61 @@ def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "da
     """Run ``steps`` over the rows.
 
     Raises:
-        ConfigError: a step without exactly one key, or with a wrong value.
+        ConfigError: a step that has not exactly one key, or has a wrong value.
         DataError: a step that fails on these rows; the message names its number, key and reason.
     """
     for number, step in enumerate(steps):
-        name, value = _only(step, f"{key}[{number}]")
+        name, value = _get_only_key(step, f"{key}[{number}]")
         where = f"{key}[{number}].{name}"
         try:
             frame = _STEPS[name](frame, value, where)
         except pl.exceptions.ColumnNotFoundError as error:
-            raise DataError(f"{where}: {_unknown_column(error, frame)}") from error
+            raise DataError(f"{where}: {_describe_unknown(error, frame)}") from error
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{where}: {error}") from error
         if frame.is_empty():
-            raise DataError(f"{where}: no row is left")
+            raise DataError(f"{where}: leaves no rows")
     return frame
 
 
 def put_in_both_orders(frame: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
-    """Each row twice in a row: as it is (``order`` = ``ab``), then with two columns swapped (``ba``)."""
+    """Repeat each row: first as it is (``order`` = ``ab``), then with two columns swapped (``ba``)."""
     plain = frame.with_columns(order=pl.lit("ab"))
     swapped = frame.with_columns(pl.col(second).alias(first), pl.col(first).alias(second), order=pl.lit("ba"))
-    return pl.concat([plain, swapped]).select(pl.all().gather(_interleaved(frame.height)))
+    return pl.concat([plain, swapped]).select(pl.all().gather(_interleave(frame.height)))
 
 
-def _interleaved(rows: int) -> pl.Series:
-    """Row numbers that put the second half between the first.
+def _interleave(rows: int) -> pl.Series:
+    """Row numbers that alternate between the first half of a frame and the second.
 
-    >>> _interleaved(2).to_list()
+    >>> _interleave(2).to_list()
     [0, 2, 1, 3]
     """
     return pl.Series([number for row in range(rows) for number in (row, row + rows)], dtype=pl.UInt32)
 
 
-def _only(step: StepConfig, where: str) -> tuple[str, Any]:
+def _get_only_key(step: StepConfig, where: str) -> tuple[str, Any]:
     given = [(f.name, getattr(step, f.name)) for f in fields(step) if getattr(step, f.name) is not None]
     if len(given) != 1:
         names = ", ".join(name for name, _ in given) or "none"
-        raise ConfigError(f"{where}: exactly one of {', '.join(_STEPS)} is wanted, given: {names}")
+        raise ConfigError(f"{where}: expected exactly one of {', '.join(_STEPS)}, got {names}")
     return given[0]
 
 
-def _unknown_column(error: Exception, frame: pl.DataFrame) -> str:
+def _describe_unknown(error: Exception, frame: pl.DataFrame) -> str:
     quoted = re.search(r'"([^"]*)"', str(error))
     name = quoted.group(1) if quoted else str(error)
     return f"there is no column {name!r}{suggest(name, frame.columns)}"
 
 
-def _known(frame: pl.DataFrame, names: Iterable[str], where: str) -> None:
+def _require_columns(frame: pl.DataFrame, names: Iterable[str], where: str) -> None:
     for name in names:
         if name not in frame.columns:
             raise DataError(f"{where}: there is no column {name!r}{suggest(name, frame.columns)}")
 
 
 def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
-    _known(frame, columns, where)
+    _require_columns(frame, columns, where)
     for name in columns:
         if not isinstance(frame.schema[name], pl.List):
             raise DataError(f"{where}: column {name!r} holds {frame.schema[name]}, not lists")
@@ -81,49 +81,49 @@ def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFram
 
 def _derive(frame: pl.DataFrame, columns: Mapping[str, str], where: str) -> pl.DataFrame:
     for name, sql in columns.items():
-        frame = frame.with_columns(_sql(sql, f"{where}.{name}").alias(name))
+        frame = frame.with_columns(_parse_sql(sql, f"{where}.{name}").alias(name))
     return frame
 
 
 def _filter(frame: pl.DataFrame, sql: str, where: str) -> pl.DataFrame:
-    return frame.filter(_sql(sql, where))
+    return frame.filter(_parse_sql(sql, where))
 
 
-def _sql(text: str, where: str) -> pl.Expr:
+def _parse_sql(text: str, where: str) -> pl.Expr:
     try:
         return pl.sql_expr(text)
     except pl.exceptions.PolarsError as error:
         raise ConfigError(f"{where}={text!r} is not a SQL expression: {error}") from error
 
 
-def _unique(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
-    _known(frame, columns, where)
+def _drop_duplicates(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
+    _require_columns(frame, columns, where)
     return frame.unique(columns, keep="first", maintain_order=True)
 
 
-def _labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], where: str) -> pl.DataFrame:
-    _known(frame, columns, where)
+def _map_labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], where: str) -> pl.DataFrame:
+    _require_columns(frame, columns, where)
     for name, labels in columns.items():
-        known = {_text(value): label for value, label in labels.items()}
+        known = {_to_text(value): label for value, label in labels.items()}
         values = frame[name].cast(pl.String)
         for value in values.unique(maintain_order=True):
             if value not in known:
                 rows = values.eq_missing(pl.Series([value], dtype=pl.String)).sum()
                 hint = suggest(str(value), known)
-                raise DataError(f"{where}.{name}: {rows} rows hold {value!r}, which has no label{hint}")
+                raise DataError(f"{where}.{name}: {rows} rows have {value!r}, which has no label{hint}")
         frame = frame.with_columns(values.replace_strict(known).alias(name))
     return frame
 
 
-def _text(value: Any) -> str:
-    """A YAML key as polars writes it: true, not True."""
+def _to_text(value: Any) -> str:
+    """A YAML key as polars writes it, such as true instead of True."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _both_orders(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
+def _add_both_orders(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
     if len(columns) != 2:
-        raise ConfigError(f"{where}={columns}: exactly two columns are swapped")
-    _known(frame, columns, where)
+        raise ConfigError(f"{where}={columns}: expected exactly two columns")
+    _require_columns(frame, columns, where)
     return put_in_both_orders(frame, columns[0], columns[1])
 
 
@@ -135,8 +135,8 @@ def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFr
         if name not in _JOIN_KEYS:
             raise ConfigError(f"{where}.{name} is not known{suggest(name, _JOIN_KEYS)}")
     by = str(join.get("key"))
-    _known(frame, [by], f"{where}.key")
-    other = _second(join, by, where)
+    _require_columns(frame, [by], f"{where}.key")
+    other = _read_second(join, by, where)
     for name in other.columns:
         if name != by and name in frame.columns:
             raise ConfigError(f"{where}.columns.{name}: the rows already have a column of this name")
@@ -148,7 +148,7 @@ def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFr
     return frame.join(other, on=by, how="left", maintain_order="left")
 
 
-def _second(join: Mapping[str, Any], by: str, where: str) -> pl.DataFrame:
+def _read_second(join: Mapping[str, Any], by: str, where: str) -> pl.DataFrame:
     path = fetch.locate(FileConfig(join.get("path"), join.get("url"), join.get("sha256")), where)
     columns = dict(join.get("columns") or {})
     if columns:
@@ -156,7 +156,7 @@ def _second(join: Mapping[str, Any], by: str, where: str) -> pl.DataFrame:
     other = reader.select_columns(
         reader.read_file(path, join.get("format"), join.get("rows"), where), columns, f"{where}.columns"
     )
-    _known(other, [by], f"{where}.key")
+    _require_columns(other, [by], f"{where}.key")
     twice = other.filter(pl.col(by).is_duplicated())
     if not twice.is_empty():
         raise DataError(f"{where}.key={by!r}: {path.name} has more than one row with {by}={twice[by][0]!r}")
@@ -167,8 +167,8 @@ _STEPS: dict[str, Callable[[pl.DataFrame, Any, str], pl.DataFrame]] = {
     "explode": _explode,
     "derive": _derive,
     "filter": _filter,
-    "unique": _unique,
-    "labels": _labels,
-    "both_orders": _both_orders,
+    "unique": _drop_duplicates,
+    "labels": _map_labels,
+    "both_orders": _add_both_orders,
     "join": _join,
 }

@@ -1,208 +1,145 @@
-"""The completion engine: many requests, one provider, nothing asked twice, one bad row kills nothing.
-
-All calls of a process run in one event loop, so that concurrent points of a sweep share connections, gates
-and paces.
-"""
+"""A stage: one coroutine for each row, over the calls that it makes."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import random
-import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TypeVar
 
-from runner.core.digest import digest
-from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.core.provider import Provider
-from runner.core.types import Completion, Request
-from runner.engine import event_loop
+from runner.core.types import Request
+from runner.engine.batch import BatchCaller
+from runner.engine.call import Allowance, Answer, Call, Caller, LiveCaller
+from runner.engine.event_loop import run_in_loop
 from runner.engine.ledger import Ledger
-from runner.engine.ledger_writer import Writer
-from runner.engine.limits import Gate, Pace
 
-log = logging.getLogger(__name__)
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+Advance = Callable[[int], None]
+"""Is told how many more rows are done."""
 
-KIND = "completion"
-ATTEMPTS = 6  # for faults; a rate limit is not the request's fault and gets more
-LIMITED_ATTEMPTS = 30
-LONGEST_WAIT_S = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What became of one request: a completion, or the reason why there is none."""
-
-    completion: Completion | None = None
-    error: str | None = None
-    stored: bool = False
-    """True if it was in the ledger and cost nothing now."""
-    key: str | None = None
-    """Where the ledger keeps it; None for a provider whose answers are not kept."""
+YIELD_EVERY = 256
+"""Rows from the ledger need no waiting; after so many of them others have their turn in the event loop."""
+TELL_EVERY_S = 0.05
 
 
-UNASKED = Answer()
-"""Neither: the money ran out before its turn."""
+def ask_rows(
+    rows: Sequence[Row],
+    work: Callable[[Row, Call], Awaitable[Result]],
+    provider: Provider,
+    ledger: Ledger,
+    *,
+    coming: Iterable[Request] = (),
+    advance: Advance = lambda count: None,
+    allowance: Allowance | None = None,
+) -> list[Result]:
+    """Run ``work(row, call)`` for every row and return the results in the order of the rows.
+
+    ``work`` awaits ``call(request)`` as often as it needs (:meth:`runner.engine.call.Caller.call`): one after
+    another, or several at once. ``coming`` are requests that it will make, as far as they are known: the same
+    objects, which are then looked up in the ledger all at once. Blocks. Raises
+    :class:`~runner.core.errors.FatalProviderError` as soon as no call can succeed; what is finished is in the
+    ledger then.
+    """
+    if not rows:
+        return []
+    kind = BatchCaller if provider.batch else LiveCaller
+    with kind(provider, ledger, allowance) as caller:
+        caller.look_up(coming)
+        return run_in_loop(_run_rows(rows, work, caller, _Progress(advance, len(rows))))
 
 
-class Purse(Protocol):
-    """What calls are paid from."""
-
-    def reserve(self, request: Request) -> bool:
-        """Set the most aside that a request can cost; False if that is not there.
-
-        It is tried again after each answer that is still under way, and is not asked in the end if none
-        leaves enough.
-        """
-
-    def settle(self, request: Request, completion: Completion | None) -> None:
-        """Take back what a reserved request did not cost: all of it if there is no answer."""
-
-
-Done = Callable[[str, Answer], None]
-
-
-def ask(
+def ask_all(
     requests: Sequence[Request],
     provider: Provider,
     ledger: Ledger,
     *,
-    advance: Callable[[int], None] = lambda count: None,
-    purse: Purse | None = None,
+    advance: Advance = lambda count: None,
+    allowance: Allowance | None = None,
 ) -> list[Answer]:
-    """Answer requests in order, from the ledger where it has them, else from the provider.
+    """The answers to requests, in their order."""
 
-    Equal requests are asked once. ``advance`` is told how many more are done. What ``purse`` cannot pay is
-    :data:`UNASKED`. Raises :class:`FatalProviderError` as soon as no call can succeed; what is finished is
-    in the ledger then.
-    """
-    keys = request_keys(provider, requests)
-    rows = Counter(keys)
-    keep = getattr(provider, "stored", True)
-    known = ledger.get_many(KIND, rows) if keep else {}
-    answers = {key: Answer(Completion(**value), stored=True, key=key) for key, value in known.items()}
-    advance(sum(rows[key] for key in answers))
-    missing = {key: request for key, request in zip(keys, requests, strict=True) if key not in answers}
-    if missing:
-        with Writer(ledger, KIND) as writer:
+    async def ask(request: Request, call: Call) -> Answer:
+        return await call(request)
 
-            def done(key: str, answer: Answer) -> None:
-                answers[key] = replace(answer, key=key if keep else None)
-                if keep and answer.completion:
-                    writer.put(key, given(answer.completion))
-                advance(rows[key])
-
-            event_loop.run_in_loop(_drive(missing, provider, ledger, done, purse))
-    return [answers.get(key, UNASKED) for key in keys]
+    return ask_rows(requests, ask, provider, ledger, coming=requests, advance=advance, allowance=allowance)
 
 
-def request_keys(provider: Provider, requests: Sequence[Request]) -> list[str]:
-    """The digests of all that determines each answer."""
-    identity = dict(provider.identity())
-    by_row = not getattr(provider, "stored", True)
-    keys = []
-    for request in requests:
-        content = {"provider": identity, "messages": request.messages, **given(request.sampling)}
-        keys.append(digest(content | {"row": request.row} if by_row else content))
-    return keys
+def collect_calls(
+    rows: Iterable[Row],
+    work: Callable[[Row, Call], Awaitable[object]],
+    guess: Callable[[Request], Answer],
+) -> list[list[Request]]:
+    """The requests that each row would make, if the answers were as guessed. Asks nothing."""
+
+    async def collect(row: Row) -> list[Request]:
+        made: list[Request] = []
+
+        async def call(request: Request) -> Answer:
+            made.append(request)
+            return guess(request)
+
+        await work(row, call)
+        return made
+
+    async def collect_all() -> list[list[Request]]:
+        return [await collect(row) for row in rows]
+
+    return run_in_loop(collect_all())
 
 
-def given(value: Any) -> dict[str, Any]:
-    """The fields of a flat dataclass that are not None."""
-    pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
-    return {name: item for name, item in pairs if item is not None}
+async def _run_rows(
+    rows: Sequence[Row],
+    work: Callable[[Row, Call], Awaitable[Result]],
+    caller: Caller,
+    progress: _Progress,
+) -> list[Result]:
+    results: dict[int, Result] = {}
+    places = iter(range(len(rows)))
 
+    async def work_on(call: Call) -> None:
+        for place in places:
+            results[place] = await work(rows[place], call)
+            progress.add_row()
+            if place % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
 
-@dataclass
-class Lane:
-    """What all requests to one account share in this process."""
-
-    gate: Gate
-    pace: Pace
-    users: int = 0
-
-
-_lanes: dict[str, Lane] = {}
-
-
-def _lane(provider: Provider, ledger: Ledger) -> Lane:
-    """The lane of a provider's account: same service, endpoint, model, limits and ledger."""
-    limits = [getattr(provider, f"{unit}_per_minute", None) for unit in ("requests", "tokens")]
-    account = digest([dict(provider.identity()), provider.max_concurrency, limits])
-    key = f"{account} {ledger.url}"
-    if key not in _lanes:
-        _lanes[key] = Lane(Gate(provider.max_concurrency), Pace(ledger, account, *limits))
-    return _lanes[key]
-
-
-async def _drive(
-    missing: dict[str, Request], provider: Provider, ledger: Ledger, done: Done, purse: Purse | None
-) -> None:
-    lane = _lane(provider, ledger)
-    work = deque(missing.items())
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(provider.max_concurrency, len(missing))):
-                group.create_task(_worker(work, provider, lane, done, purse))
+        async with caller.answering(progress.set_share) as call, asyncio.TaskGroup() as group:
+            for _ in range(min(caller.width, len(rows))):
+                group.create_task(work_on(call))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:
-        await provider.aclose()
+        progress.tell()
+    return [results[place] for place in range(len(rows))]
 
 
-async def _worker(
-    work: deque[tuple[str, Request]], provider: Provider, lane: Lane, done: Done, purse: Purse | None
-) -> None:
-    while work:
-        key, request = work.popleft()
-        if purse and not purse.reserve(request):
-            work.appendleft((key, request))  # for those under way, who may leave enough
-            return
-        try:
-            answer = Answer(await _attempt(request, provider, lane))
-        except FatalProviderError:
-            raise
-        except ProviderError as error:
-            answer = Answer(error=str(error) or type(error).__name__)
-        done(key, answer)
-        if purse:
-            purse.settle(request, answer.completion)
+class _Progress:
+    """Tells how many more rows are done, not more often than a screen can show."""
 
+    def __init__(self, advance: Advance, rows: int) -> None:
+        self._advance, self._rows = advance, rows
+        self._done = self._told = 0
+        self._share = 0.0
+        self._told_at = 0.0
 
-async def _attempt(request: Request, provider: Provider, lane: Lane) -> Completion:
-    """One request with retries: waits as the server asks, else exponentially longer with jitter."""
-    attempt = 0
-    while True:
-        await lane.pace.acquire(_estimated_tokens(request))
-        try:
-            async with lane.gate:
-                started = time.perf_counter()
-                completion = await provider.complete(request)
-            lane.gate.succeeded()
-            lane.pace.answered(provider.rate_limits())
-            return replace(completion, latency_s=round(time.perf_counter() - started, 4))
-        except RetryableError as error:
-            attempt += 1
-            if error.limited:
-                lane.pace.refused(error.retry_after)
-            else:
-                lane.gate.failed()
-            if attempt >= (LIMITED_ATTEMPTS if error.limited else ATTEMPTS):
-                raise
-            log.debug("attempt %d failed: %s", attempt, error)
-            await asyncio.sleep(_wait(error, attempt))
+    def add_row(self) -> None:
+        """A row is done."""
+        self._done += 1
+        now = asyncio.get_running_loop().time()
+        if now - self._told_at >= TELL_EVERY_S:
+            self._told_at = now
+            self.tell()
 
+    def set_share(self, share: float) -> None:
+        """So much of what is under way is done, as the service says."""
+        self._share = share
+        self.tell()
 
-def _wait(error: RetryableError, attempt: int) -> float:
-    if error.retry_after is not None:
-        return error.retry_after
-    longest: float = min(LONGEST_WAIT_S, 0.5 * 2.0 ** min(attempt, 8))
-    return longest * random.uniform(0.5, 1)
-
-
-def _estimated_tokens(request: Request) -> int:
-    characters = sum(len(message["content"]) for message in request.messages)
-    return characters // 4 + (request.sampling.max_tokens or 0)
+    def tell(self) -> None:
+        """Tell what has not been told."""
+        done = max(self._done, int(self._share * self._rows))
+        if done > self._told:
+            self._advance(done - self._told)
+            self._told = done

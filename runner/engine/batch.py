@@ -9,85 +9,147 @@ entries that live answers are: the next live run finds them, and a batch asks no
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Any
 
 from runner.core.provider import Batcher, Provider
 from runner.core.types import Completion, Request
-from runner.engine.ask import KIND, UNASKED, Answer, Purse, request_keys
-from runner.engine.batch_jobs import ROW, Jobs
+from runner.engine.batch_jobs import ROW, BatchJobs
+from runner.engine.call import KIND, UNASKED, Allowance, Answer, Call, Caller
 from runner.engine.ledger import Ledger
 
 ROUNDS = 3  # batches in a row that may end without an answer to a row before its turn passes to the next run
 LEFT_OVER = f"{ROUNDS} batches ended before its turn; the next run asks again"
+GATHER_S = 0.05
+"""So long after the last request a batch is made of those that wait; none comes while all rows wait."""
+ALL = 10**9
 
 
-def ask(
-    requests: Sequence[Request],
-    provider: Provider,
-    ledger: Ledger,
-    *,
-    advance: Callable[[int], None] = lambda count: None,
-    purse: Purse | None = None,
-) -> list[Answer]:
-    """What :func:`runner.engine.ask.ask` does, through batches. Blocks until they have ended.
+class BatchCaller(Caller):
+    """Gathers the requests of all rows and answers them batch by batch, in a thread that may wait hours."""
 
-    Raises :class:`FatalProviderError` if a batch is refused as a whole.
-    """
-    keys = request_keys(provider, requests)
-    batcher: Batcher = provider.batcher()
-    jobs = Jobs(provider, batcher, ledger, float(getattr(provider, "batch_poll_s", 30.0)))
-    desk = _Desk(jobs, batcher, ledger, advance, purse)
-    return desk.answer(dict(zip(keys, requests, strict=True)), Counter(keys), keys)
+    width = ALL
+
+    def __init__(self, provider: Provider, ledger: Ledger, allowance: Allowance | None = None) -> None:
+        super().__init__(provider, ledger)
+        self._allowance = allowance
+        self._stopped = threading.Event()
+        self._waiting: dict[str, tuple[Request, asyncio.Future[Answer]]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._busy = False
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+
+    @asynccontextmanager
+    async def answering(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
+        """As everywhere; ``progress`` is told what the service says of the batch that is under way."""
+        self._loop, self._progress = asyncio.get_running_loop(), progress
+        async with super().answering(progress) as call:
+            yield call
+
+    async def _obtain(self, key: str, request: Request) -> Answer:
+        coming: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting[key] = request, coming
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(GATHER_S, self._submit)
+        return await coming
+
+    def _submit(self) -> None:
+        """Hand over what waits; what comes meanwhile is handed over when that is done."""
+        if self._busy or not self._waiting:
+            return
+        waiting, self._waiting, self._busy = self._waiting, {}, True
+        threading.Thread(target=self._work, args=(waiting,), name="batch", daemon=True).start()
+
+    def _work(self, waiting: Mapping[str, tuple[Request, asyncio.Future[Answer]]]) -> None:
+        requests = {key: request for key, (request, _) in waiting.items()}
+        try:
+            rounds = Rounds(self._provider, self._ledger, self._allowance, self._tell, self._pause)
+            answers, failure = rounds.answer(requests), None
+        except BaseException as error:
+            answers, failure = {}, error
+        self._loop.call_soon_threadsafe(self._hand_out, waiting, answers, failure)
+
+    def _hand_out(
+        self,
+        waiting: Mapping[str, tuple[Request, asyncio.Future[Answer]]],
+        answers: Mapping[str, Answer],
+        failure: BaseException | None,
+    ) -> None:
+        self._busy = False
+        for key, (_, coming) in waiting.items():
+            if coming.done():
+                continue
+            if failure:
+                coming.set_exception(failure)
+            else:
+                coming.set_result(answers.get(key, UNASKED))
+        self._submit()
+
+    def _tell(self, share: float) -> None:
+        self._loop.call_soon_threadsafe(self._progress, share)
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, unless whoever waits for the answers has gone."""
+        if self._stopped.wait(seconds):
+            raise InterruptedError("nobody waits for this batch any more; the next run goes on with it")
 
 
-class _Desk:
-    """One call of :func:`ask`. ``left`` are the requests that have no answer yet."""
+class Rounds:
+    """Batches, one round after another, until each request has an answer. Blocks."""
 
     def __init__(
         self,
-        jobs: Jobs,
-        batcher: Batcher,
+        provider: Provider,
         ledger: Ledger,
-        advance: Callable[[int], None],
-        purse: Purse | None,
+        allowance: Allowance | None,
+        tell: Callable[[float], None],
+        pause: Callable[[float], None],
     ) -> None:
-        self._jobs, self._batcher, self._ledger = jobs, batcher, ledger
-        self._advance, self._purse = advance, purse
+        self._batcher: Batcher = provider.batcher()
+        self._jobs = BatchJobs(provider, self._batcher, ledger, pause)
+        self._ledger, self._allowance, self._tell = ledger, allowance, tell
         self._left: dict[str, Request] = {}
-        self._rows: Counter[str] = Counter()
+        self._all = 0
         self._answers: dict[str, Answer] = {}
         self._reserved: set[str] = set()
         self._passed: Counter[str] = Counter()
-        self._done = self._told = 0
 
-    def answer(self, requests: dict[str, Request], rows: Counter[str], keys: Sequence[str]) -> list[Answer]:
-        """The answers to requests by key, each standing for so many rows, in the order of ``keys``."""
-        self._left, self._rows = requests, rows
+    def answer(self, requests: Mapping[str, Request]) -> dict[str, Answer]:
+        """The answers to requests by key; without those that the budget left over.
+
+        Raises :class:`~runner.core.errors.FatalProviderError` if a batch is refused as a whole.
+        """
+        self._left, self._all = dict(requests), len(requests)
         while self._left:
-            owners = self._owners()
+            owners = self._find_owners()
             for batch in dict.fromkeys(owners.values()):
                 self._finish(batch, [key for key, owner in owners.items() if owner == batch])
-        return [self._answers.get(key, UNASKED) for key in keys]
+        return self._answers
 
-    def _owners(self) -> dict[str, str]:
-        """The batch of each row that is left, except those that another run has just answered.
+    def _find_owners(self) -> dict[str, str]:
+        """The batch of each request that is left, except those that another run has just answered.
 
         New batches are made for those that have none.
         """
         self._take(self._ledger.get_many(KIND, self._left), stored=True)
-        owners = self._ledger.get_many(ROW, self._left)
+        owners: dict[str, str] = self._ledger.get_many(ROW, self._left)
         free = {key: request for key, request in self._left.items() if key not in owners}
         payable = dict(takewhile(lambda item: self._reserve(*item), free.items()))
         if not owners and not payable:  # and nothing is under way that could leave money
             self._left = {}
-        for lines in self._parts(payable):
+        for lines in self._cut(payable):
             owners |= self._jobs.claim(lines)
         return owners
 
-    def _parts(self, requests: Mapping[str, Request]) -> Iterator[dict[str, bytes]]:
+    def _cut(self, requests: Mapping[str, Request]) -> Iterator[dict[str, bytes]]:
         """Lines of input files, as many in each as the service takes."""
         part: dict[str, bytes] = {}
         size = 0
@@ -102,11 +164,13 @@ class _Desk:
             yield part
 
     def _finish(self, batch: str, keys: Sequence[str]) -> None:
-        """Wait for a batch, collect it, and take what it says of these rows."""
-        entry, failure = self._jobs.made(batch), None
+        """Wait for a batch, collect it, and take what it says of these requests."""
+        entry, failure = self._jobs.wait_until_made(batch), None
         if entry and not entry.get("closed"):
-            rows = sum(self._rows[key] for key in keys)
-            status = self._jobs.ended(entry, lambda share: self._tell(self._done + int(share * rows)))
+            done = self._all - len(self._left)
+            status = self._jobs.wait_until_ended(
+                entry, lambda share: self._tell((done + share * len(keys)) / self._all)
+            )
             entry, failure = self._jobs.collect(batch, entry, status)
         if entry:
             self._learn(entry, keys)
@@ -133,23 +197,17 @@ class _Desk:
         self._settle(key, None if answer.stored else answer.completion)
         del self._left[key]
         self._answers[key] = answer
-        self._done += self._rows[key]
-        self._tell(self._done)
-
-    def _tell(self, rows: int) -> None:
-        if rows > self._told:
-            self._advance(rows - self._told)
-            self._told = rows
+        self._tell(1 - len(self._left) / self._all)
 
     def _reserve(self, key: str, request: Request) -> bool:
-        if self._purse is None or key in self._reserved:
+        if self._allowance is None or key in self._reserved:
             return True
-        if not self._purse.reserve(request):
+        if not self._allowance.reserve(request):
             return False
         self._reserved.add(key)
         return True
 
     def _settle(self, key: str, completion: Completion | None) -> None:
-        if self._purse and key in self._reserved:
+        if self._allowance and key in self._reserved:
             self._reserved.remove(key)
-            self._purse.settle(self._left[key], completion)
+            self._allowance.settle(self._left[key], completion)

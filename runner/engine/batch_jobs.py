@@ -1,14 +1,13 @@
 """One batch after another at a service: made once, whatever happens, and found again.
 
-An entry of the ledger tells of a batch who makes it, its input file, its id, and at last that it is closed,
-with what failed. The entry is there before the batch is; whoever is killed in between leaves one that
-another process takes over, and that process looks at the service before it gives the rows free.
+A batch has an entry in the ledger: who makes it, its input file, its id, and at last that it is closed and
+what failed. The entry is written before the batch is made. A process that is killed in between leaves its
+entry to another one, which looks whether the service has the batch before it releases the rows.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
@@ -16,9 +15,10 @@ from uuid import uuid4
 from runner.core.digest import digest
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.core.provider import Batcher, Provider
+from runner.core.retry import Retry
 from runner.core.services import BatchStatus
 from runner.core.types import Completion
-from runner.engine.ask import KIND, given
+from runner.engine.call import KIND, without_nulls
 from runner.engine.claims import claim_here, is_alive
 from runner.engine.ledger import Ledger
 
@@ -30,12 +30,15 @@ AT_ONCE = 500  # results that are written in one transaction
 LONGEST_WAIT_S = 30.0
 
 
-class Jobs:
-    """The batches of one provider, seen from one run."""
+class BatchJobs:
+    """The batches of one provider, as one run sees them. ``pause`` sleeps so many seconds."""
 
-    def __init__(self, provider: Provider, batcher: Batcher, ledger: Ledger, poll_s: float) -> None:
+    def __init__(
+        self, provider: Provider, batcher: Batcher, ledger: Ledger, pause: Callable[[float], None]
+    ) -> None:
         self._provider, self._batcher, self._ledger = provider, batcher, ledger
-        self._poll_s = poll_s
+        self._poll_s, self._pause = float(provider.batch_poll_s), pause
+        self._retry = Retry(tries=TRIES, limited_tries=TRIES, longest_s=min(LONGEST_WAIT_S, self._poll_s))
         self._token = uuid4().hex
 
     def claim(self, lines: Mapping[str, bytes]) -> dict[str, str]:
@@ -63,7 +66,7 @@ class Jobs:
         """Whether this run made a batch, or took it over: it then pays what it cost."""
         return entry.get("token") == self._token
 
-    def made(self, batch: str) -> dict[str, Any] | None:
+    def wait_until_made(self, batch: str) -> dict[str, Any] | None:
         """A batch's entry once it has an id or is closed; None if it was never made and its rows are free."""
         while True:
             entry: dict[str, Any] | None = self._ledger.get(BATCH, batch)
@@ -73,9 +76,9 @@ class Jobs:
                 entry = self._inherit(batch, entry)
             if entry and "id" in entry:
                 return entry
-            time.sleep(min(1.0, self._poll_s))
+            self._pause(min(1.0, self._poll_s))
 
-    def ended(self, entry: Mapping[str, Any], progress: Callable[[float], None]) -> BatchStatus:
+    def wait_until_ended(self, entry: Mapping[str, Any], progress: Callable[[float], None]) -> BatchStatus:
         """Poll until a batch has ended; ``progress`` is told the share that is done."""
         while True:
             try:
@@ -86,7 +89,7 @@ class Jobs:
             if status.state != "running":
                 return status
             progress(status.done / max(status.total, 1))
-            time.sleep(self._poll_s)
+            self._pause(self._poll_s)
 
     def collect(
         self, batch: str, entry: Mapping[str, Any], status: BatchStatus
@@ -100,7 +103,7 @@ class Jobs:
         fatal: ProviderError | None = None
         for key, outcome in self._batcher.results(str(entry["id"])):
             if isinstance(outcome, Completion):
-                answers[key] = given(outcome)
+                answers[key] = without_nulls(outcome)
             elif isinstance(outcome, FatalProviderError):
                 fatal = fatal or outcome
             elif not isinstance(outcome, RetryableError):
@@ -133,7 +136,7 @@ class Jobs:
             batch_id = self._batcher.find(batch, None)  # made, and the ledger lost since
             if batch_id is None:
                 name, content = f"runner-{batch[:32]}.jsonl", b"\n".join(lines) + b"\n"
-                file = self._again(lambda: self._batcher.upload(name, content))
+                file = self._retry.call(lambda: self._batcher.upload(name, content), self._pause)
                 self._ledger.put(BATCH, batch, {**self._mine(), "file": file})
                 batch_id = self._created(batch, file)
             self._ledger.put(BATCH, batch, {**self._mine(), "id": batch_id})
@@ -158,19 +161,11 @@ class Jobs:
                 raise
 
         try:
-            return self._again(create)
+            return self._retry.call(create, self._pause)
         except RetryableError:
             raise
         except ProviderError as error:
             raise unanswered or error from None  # a refusal of the second call says nothing of the first
-
-    def _again(self, call: Callable[[], str]) -> str:
-        for attempt in range(1, TRIES):
-            try:
-                return call()
-            except RetryableError as error:
-                time.sleep(min(error.retry_after or 0.5 * 2**attempt, LONGEST_WAIT_S, self._poll_s))
-        return call()
 
     def _inherit(self, batch: str, entry: dict[str, Any]) -> dict[str, Any] | None:
         """Take over the batch of a process that is gone; None if another one did, or it was never made."""

@@ -43,7 +43,7 @@ class Ledger:
             raise ConfigError(f"ledger.url: {url!r} is not a database URL ({error})") from error
         except (sa.exc.SQLAlchemyError, ImportError) as error:
             where = sa.make_url(url).render_as_string(hide_password=True)
-            raise RunnerError(f"ledger.url: cannot open {where}: {reason(error)}") from error
+            raise RunnerError(f"ledger.url: cannot open {where}: {database_reason(error)}") from error
 
     def get(self, kind: str, key: str) -> Any | None:
         """The value under a key, or None."""
@@ -203,6 +203,6 @@ def _chunks(items: list[T]) -> Iterator[list[T]]:
         yield items[start : start + CHUNK]
 
 
-def reason(error: Exception) -> str:
+def database_reason(error: Exception) -> str:
     """What the database said, in one line."""
     return str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -7,14 +7,14 @@ import threading
 from typing import Any
 
 from runner.core.errors import RunnerError
-from runner.engine.ledger import Ledger, reason
+from runner.engine.ledger import Ledger, database_reason
 
 
-class Writer:
+class LedgerWriter:
     """Commits what it is given in the order it comes, many entries in one transaction under load.
 
-    An entry is in the database within the time of one transaction. Leaving the context waits for all of
-    them. If the database fails, the next :meth:`put` raises, so that no money is spent in vain.
+    An entry is in the database within the time of one transaction. If the database fails, the next
+    :meth:`put` raises :class:`RunnerError`, so that no money is spent in vain.
     """
 
     def __init__(self, ledger: Ledger, kind: str) -> None:
@@ -22,13 +22,14 @@ class Writer:
         self._kind = kind
         self._queue: queue.SimpleQueue[tuple[str, Any] | None] = queue.SimpleQueue()
         self._error: Exception | None = None
-        self._thread = threading.Thread(target=self._run, name="ledger-writer")
+        self._thread = threading.Thread(target=self._write, name="ledger-writer")
 
-    def __enter__(self) -> Writer:
+    def start(self) -> None:
+        """Begin to write."""
         self._thread.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Wait until all is written."""
         self._queue.put(None)
         self._thread.join()
         self._check()
@@ -41,19 +42,19 @@ class Writer:
     def _check(self) -> None:
         if self._error:
             raise RunnerError(
-                f"the ledger cannot be written: {reason(self._error)}; what is in it stays, and the same "
-                "command goes on from there"
+                f"the ledger cannot be written: {database_reason(self._error)}; what is in it stays, and the"
+                " same command goes on from there"
             ) from self._error
 
-    def _run(self) -> None:
+    def _write(self) -> None:
         more = True
         while more:
-            batch = [self._queue.get()]
+            entries = [self._queue.get()]
             while not self._queue.empty():
-                batch.append(self._queue.get())
-            more = None not in batch
+                entries.append(self._queue.get())
+            more = None not in entries
             try:
                 if not self._error:
-                    self._ledger.put_many(self._kind, dict(item for item in batch if item))
+                    self._ledger.put_many(self._kind, dict(entry for entry in entries if entry))
             except Exception as error:  # handed to the asking thread, which stops
                 self._error = error

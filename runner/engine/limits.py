@@ -1,8 +1,9 @@
 """Limits of an account, obeyed ahead of the server: how many requests at once, how many a minute.
 
-What is known (``requests_per_minute``, ``tokens_per_minute``) is paced in the ledger's database, so that all
-processes on one ledger share it. What is not known is found out: from the limits that answers tell in their
-headers, else from the first refusal (429), after which the rate is lowered and carefully raised again.
+What is known (``requests_per_minute``, ``tokens_per_minute``, the tokens that answers' headers allow) is
+paced in the ledger's database, so that all processes on one ledger share it. A rate of requests that is not
+known is found out: from answers' headers, else from the first refusal (429), after which the rate is lowered
+and carefully raised again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Booking:
 
     def __init__(self, ledger: Ledger, key: str, per_minute: float) -> None:
         self._ledger, self._key = ledger, key
+        self.per_minute = per_minute
         self._each = 60 / per_minute
         self._chunk = max(1.0, SHARE_S / self._each)
         self._next = self._end = 0.0
@@ -60,13 +62,26 @@ class Booking:
 class Pace:
     """When the next request to an account may start."""
 
-    def __init__(self, ledger: Ledger, key: str, requests: float | None, tokens: float | None) -> None:
-        self._requests = Booking(ledger, f"{key}-requests"[-64:], requests) if requests else None
-        self._tokens = Booking(ledger, f"{key}-tokens"[-64:], tokens) if tokens else None
-        self._found = Found()
+    def __init__(self, ledger: Ledger, key: str) -> None:
+        self._ledger, self._key = ledger, key
+        self._requests: Booking | None = None
+        self._tokens: Booking | None = None
+        self._given_tokens: float | None = None
+        self._found = FoundRate()
         self._closed_until = 0.0
 
-    async def acquire(self, tokens: int) -> None:
+    @property
+    def counts_tokens(self) -> bool:
+        """Whether a limit of tokens is known, so that requests must say how many they have."""
+        return self._tokens is not None
+
+    def set_limits(self, requests: float | None, tokens: float | None) -> None:
+        """Take what a config says that the account allows, a minute; None: not known."""
+        self._given_tokens = tokens
+        self._requests = self._booking("requests", requests, self._requests)
+        self._tokens = self._booking("tokens", tokens, self._tokens)
+
+    async def wait_turn(self, tokens: float) -> None:
         """Wait until a request of about this many tokens may start."""
         start = self._requests.take(1.0) if self._requests else self._found.take()
         if self._tokens:
@@ -74,18 +89,27 @@ class Pace:
         while (wait := max(start, self._closed_until) - time.time()) > 0:
             await asyncio.sleep(wait)
 
-    def answered(self, limits: RateLimits | None) -> None:
+    def note_answer(self, limits: RateLimits | None) -> None:
         """An answer came; ``limits`` is what it told about the account."""
-        self._found.answered(limits)
+        self._found.note_answer(limits.requests if limits else None)
+        if limits and limits.tokens and self._given_tokens is None:
+            self._tokens = self._booking("tokens", limits.tokens, self._tokens)
 
-    def refused(self, retry_after: float | None) -> None:
+    def note_refusal(self, retry_after: float | None) -> None:
         """A 429 came: everyone waits as long as the server asks, and then goes slower."""
-        self._found.refused()
+        self._found.note_refusal()
         if retry_after:
             self._closed_until = max(self._closed_until, time.time() + retry_after)
 
+    def _booking(self, unit: str, per_minute: float | None, known: Booking | None) -> Booking | None:
+        if not per_minute:
+            return None
+        if known and known.per_minute == per_minute:
+            return known
+        return Booking(self._ledger, f"{self._key}-{unit}"[-64:], per_minute)
 
-class Found:
+
+class FoundRate:
     """A rate that nobody told: unlimited until a refusal, then held just below what is admitted.
 
     It is raised again, gently where it was refused before, and never above what answers tell to be the limit.
@@ -112,17 +136,17 @@ class Found:
         self._next = start + 1 / self.rate
         return start
 
-    def answered(self, limits: RateLimits | None) -> None:
+    def note_answer(self, per_minute: float | None = None) -> None:
         """Count an answer, and take the limit that it tells, if any."""
         now = self._clock()
         self._answers.append(now)
         while self._answers[0] < now - WINDOW_S:
             self._answers.popleft()
-        if limits and limits.requests:
-            self._told = limits.requests / 60
+        if per_minute:
+            self._told = per_minute / 60
             self.rate = min(self.rate, self._told)
 
-    def refused(self) -> None:
+    def note_refusal(self) -> None:
         """Lower the rate, at most once for all refusals of the same moment."""
         now = self._clock()
         if now - self._lowered < WINDOW_S:
@@ -157,13 +181,19 @@ class Gate:
         self._running -= 1
         self._wake()
 
-    def succeeded(self) -> None:
+    def resize(self, most: int) -> None:
+        """Let another number be under way at most."""
+        self._limit = float(most) if self._limit >= self.most else min(self._limit, float(most))
+        self.most = most
+        self._wake()
+
+    def note_success(self) -> None:
         """The server keeps up."""
         if self._limit < self.most:
             self._limit = min(self.most, self._limit + 1 / self._limit)
             self._wake()
 
-    def failed(self) -> None:
+    def note_failure(self) -> None:
         """The server does not keep up: it timed out, broke off or reported a fault."""
         now = time.monotonic()
         if now - self._lowered > WINDOW_S:

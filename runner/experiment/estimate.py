@@ -1,4 +1,4 @@
-"""``runner estimate``: what a run or a sweep would cost, before it is paid and without a call or a key.
+"""What a run or a sweep would cost, before it is paid and without a call or a key.
 
 Everything is rendered as a run would; what the ledger holds, and what an earlier point of the sweep would
 buy, is left out. Answers that are not there yet are bounded: one token, or as many as stored answers of the
@@ -13,21 +13,20 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
-from omegaconf import DictConfig
 
-from runner.cli import estimate as estimate_table
-from runner.config import hydra_job
 from runner.core.digest import digest
-from runner.engine import ask
+from runner.core.types import Message, Request
+from runner.engine.ask import collect_calls
 from runner.engine.ledger import Ledger
-from runner.experiment import model, run
-from runner.experiment import plan as build
-from runner.experiment.workload import Caller, Stock, Untrained, Work
-from runner.money import forecast
+from runner.experiment import model, stages
+from runner.experiment.plan import Plan
+from runner.experiment.spending import guess_answer
+from runner.experiment.workload import PricedModel, Stock, Untrained, Work
+from runner.money.forecast import mark_answers
 from runner.money.prices import MILLION, Price
-from runner.pipeline import finetune, judge, respond
-from runner.providers.local import weights
-from runner.records.record import Record
+from runner.pipeline import finetune
+from runner.pipeline.answer import make_requests, open_no_bar
+from runner.pipeline.judge import group_by_row, judge_row, pose_questions
 
 
 @dataclass(frozen=True)
@@ -59,36 +58,17 @@ class Point:
         return _sum(*low, self.training_usd), _sum(*high, self.training_usd)
 
 
-points: list[Point] = []
-_seen: set[str] = set()
-
-
-def estimate(config: DictConfig) -> None:
-    """Survey one point; :func:`finish` shows all of them."""
-    with weights.at_hand_only():
-        plan = build.plan(config, asks=False)
-        points.append(survey(plan, _seen, hydra_job.get_overrides()))
-
-
-def finish() -> None:
-    """Print what was surveyed, if anything."""
-    if points:
-        estimate_table.show(points)
-    points.clear()
-    _seen.clear()
-
-
-def survey(plan: build.Plan, seen: set[str], overrides: Sequence[str] = ()) -> Point:
+def survey(plan: Plan, seen: set[str], overrides: Sequence[str] = ()) -> Point:
     """What a plan would buy. ``seen`` holds the keys of what earlier points buy, and is added to."""
     with closing(Ledger(plan.config.ledger.url)) as ledger:
-        record = Record("", plan.config.name)  # of which nothing is kept
-        frame = run.ask(plan, run.load(plan, record), record)
-        run.rehearse(plan, frame, ledger)
-        caller, trained, training_usd = _model(plan, frame, ledger, seen)
-        stock = caller.stock(frame, ledger)
-        answers = caller.work(stock, seen)
-        judgments = _judgments(plan, frame, caller, stock, ledger, seen)
-    callers = [caller, *([Caller.of(plan.judge)] if plan.judge else [])]
+        frame = stages.render(plan, stages.load_rows(plan.config.dataset))
+        stages.rehearse(plan, frame)
+        answering, trained, training_usd = _survey_model(plan, frame, ledger, seen)
+        requests = make_requests(frame, answering.responder)
+        stock = answering.take_stock(requests, ledger)
+        answers = answering.count_work(stock, seen)
+        judgments = _survey_judge(plan, frame, answering, requests, stock, ledger, seen)
+    asked = [answering, *([PricedModel.of(plan.judge)] if plan.judge else [])]
     return Point(
         name=plan.config.name,
         overrides=list(overrides),
@@ -97,51 +77,68 @@ def survey(plan: build.Plan, seen: set[str], overrides: Sequence[str] = ()) -> P
         judgments=judgments,
         trained=trained,
         training_usd=training_usd,
-        prices={f"{a.provider.name}/{a.provider.model}": a.price for a in callers},
-        batch=any(a.batch for a in callers),
+        prices={f"{one.provider.name}/{one.provider.model}": one.price for one in asked},
+        batch=any(one.provider.batch for one in asked),
     )
 
 
-def _model(
-    plan: build.Plan, frame: pl.DataFrame, ledger: Ledger, seen: set[str]
-) -> tuple[Caller, float, float | None]:
+def _survey_model(
+    plan: Plan, frame: pl.DataFrame, ledger: Ledger, seen: set[str]
+) -> tuple[PricedModel, float, float | None]:
     """Who would answer, and the tokens and dollars of the training that makes it."""
     checkpoint = plan.config.checkpoint
     if plan.tuner is None or checkpoint == "base":
-        return Caller.of(replace(plan.responder, provider=model.untrained(plan, checkpoint))), 0.0, 0.0
-    order, price = model.order(plan, frame), model.price(plan)
-    provider = Untrained(plan.responder.provider, order.key, checkpoint)
-    caller = Caller(replace(plan.responder, provider=provider), price)
+        provider = model.find_untrained(plan, checkpoint)
+        return PricedModel.of(replace(plan.responder, provider=provider)), 0.0, 0.0
+    order, price = model.make_order(plan, frame), model.tuned_price(plan)
+    untrained = Untrained(plan.responder.provider, order.key, checkpoint)
+    answering = PricedModel(replace(plan.responder, provider=untrained), price)
     if order.key in seen or "id" in (ledger.get(finetune.JOB, order.key) or {}):
-        return caller, 0.0, 0.0
+        return answering, 0.0, 0.0
     seen.add(order.key)
-    trained = forecast.estimate_training_tokens(order.training, order.hyperparameter.n_epochs)
+    trained = model.count_training_tokens(plan, order)
     each = None if price is None or price.training is None else price.training / MILLION
-    return caller, trained, None if each is None else each * trained
+    return answering, trained, None if each is None else each * trained
 
 
-def _judgments(
-    plan: build.Plan, frame: pl.DataFrame, caller: Caller, stock: Stock, ledger: Ledger, seen: set[str]
+def _survey_judge(
+    plan: Plan,
+    frame: pl.DataFrame,
+    answering: PricedModel,
+    requests: Sequence[Request],
+    stock: Stock,
+    ledger: Ledger,
+    seen: set[str],
 ) -> Work | None:
     """The judge's calls: exact for stored answers, bounded for those that are still to come."""
-    if plan.judge is None or plan.config.judge is None:
+    if plan.judge is None:
         return None
-    asking, sides = Caller.of(plan.judge), plan.config.judge.both_orders
-    keys = pl.Series("answer", caller.keys(frame))
+    judging, keys = PricedModel.of(plan.judge), pl.Series(answering.make_keys(requests))
     there = keys.is_in(list(stock.known))
-    missing = forecast.mark_answers(frame.with_columns(keys).filter(~there))
-    plan.judge.prompt.check([*missing.columns, "first", "second"], "judge.prompt")
-    coming = judge.questions(missing, plan.judge, sides)
-    chats = {
-        digest([dict(asking.provider.identity()), ask.given(plan.judge.sampling), chat, answer]): chat
-        for chat, answer in zip(coming["judge_messages"].to_list(), coming["answer"].to_list(), strict=True)
+    missing = mark_answers(frame.filter(~there))
+    stages.check_judge(plan.judge, missing)
+    # what is asked about an answer that does not exist yet is told apart by the key of that answer
+    chats: dict[str, Sequence[Message]] = {
+        digest([key, coming]): request.messages
+        for coming, row in zip(keys.filter(~there), _judge_calls(plan, missing), strict=True)
+        for key, request in zip(judging.make_keys(row), row, strict=True)
     }
     known: Mapping[str, Any] = {}
     if there.any():
-        answered = run.answer(caller.responder, frame.filter(there), ledger, respond.unwatched)
-        judged = asking.stock(judge.questions(answered, plan.judge, sides), ledger, judge.PREFIX)
+        answered = stages.answer(answering.responder, frame.filter(there), ledger, open_no_bar)
+        calls = [request for row in _judge_calls(plan, answered) for request in row]
+        judged = judging.take_stock(calls, ledger)
         chats, known = {**judged.chats, **chats}, judged.known
-    return asking.work(Stock(chats, known), seen, (stock.typical(), caller.responder.sampling.max_tokens))
+    length = stock.find_typical_length(), answering.responder.sampling.max_tokens
+    return judging.count_work(Stock(chats, known), seen, length)
+
+
+def _judge_calls(plan: Plan, frame: pl.DataFrame) -> list[list[Request]]:
+    """What the judge would be asked about each row."""
+    assert plan.judge is not None
+    sides = stages.judged_sides(plan)
+    questions = pose_questions(frame, plan.judge, sides)
+    return collect_calls(group_by_row(questions, plan.judge, sides), judge_row, guess_answer)
 
 
 def _sum(*parts: float | None) -> float | None:

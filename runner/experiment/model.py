@@ -2,115 +2,144 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig
 from runner.core.errors import ConfigError, DataError
 from runner.core.provider import Deployer, Provider
-from runner.core.services import TrainingFile, TuningStatus
+from runner.core.services import TrainingFile
 from runner.data import dataset
 from runner.engine.ledger import Ledger
-from runner.experiment.plan import Plan, build
+from runner.experiment.plan import Plan, make_provider
 from runner.experiment.spending import Spending
+from runner.money.forecast import estimate_training_tokens
 from runner.money.prices import Price
-from runner.pipeline import finetune, respond, shots
-from runner.pipeline.respond import Responder
-from runner.pipeline.training import training_file
-from runner.records.record import Record
-
-Report = Callable[[TuningStatus], None]
+from runner.pipeline import finetune
+from runner.pipeline.answer import Responder, needs_answers
+from runner.pipeline.finetune import OnStatus, TrainingOrder, make_training_file
+from runner.pipeline.shots import refuse_leakage
 
 
-@contextmanager
-def responder(
-    plan: Plan, frame: pl.DataFrame, ledger: Ledger, record: Record, report: Report, spending: Spending
-) -> Iterator[Responder]:
-    """The plan's responder with the model that is evaluated, trained first if it does not exist yet.
+@dataclass(frozen=True)
+class Model:
+    """The model that is evaluated, and how it was made if it was trained."""
 
-    ``frame`` holds the rendered chats of the evaluated rows; a model that is hosted by the hour is hosted
-    only if the ledger lacks an answer to one of them.
-    """
-    with _provider(plan, frame, ledger, record, report, spending) as provider:
-        record.identities["model"] = dict(provider.identity())
-        if plan.judge:
-            record.identities["judge"] = dict(plan.judge.provider.identity())
-        record.tags["model"] = str(record.identities["model"].get("model") or provider.model)
-        yield replace(plan.responder, provider=provider)
+    provider: Provider | None = None
+    """Who answers, where nothing was trained."""
+    tuned: str | None = None
+    """The id of the trained model that answers, otherwise."""
+    stage: str = "base"
+    params: dict[str, Any] = field(default_factory=dict)
+    base: dict[str, Any] | None = None
+    """The identity of the model that was trained."""
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    checkpoints: list[dict[str, Any]] = field(default_factory=list)
 
 
-@contextmanager
-def _provider(
-    plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, record: Record, report: Report, spending: Spending
-) -> Iterator[Provider]:
+def prepare_model(
+    plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, on_status: OnStatus, spending: Spending
+) -> Model:
+    """The model of a plan, trained first if it does not exist yet."""
     checkpoint = plan.config.checkpoint
     if plan.tuner is None or checkpoint == "base":
-        yield untrained(plan, checkpoint)
-        return
+        return Model(find_untrained(plan, checkpoint))
     if isinstance(plan.tuner, Deployer):
-        finetune.clean_up(plan.tuner, ledger)
-    wanted = order(plan, evaluated)
-    with spending.training(wanted, price(plan)) as bill:
-        tuned = finetune.tune(wanted, plan.tuner, ledger, bill.watching(report), bill.pay)
-    model = finetune.pick(checkpoint, tuned.checkpoints)
-    last = model == tuned.checkpoints[-1].model
-    record.tags["stage"] = "fine-tuned" if last else "checkpoint"
-    record.params |= {"finetune_job": tuned.job_id, "finetune_key": wanted.key}
-    record.identities["base"] = wanted.base
-    record.curves |= tuned.curve
-    record.models = [
-        {"number": item.number, "step": item.step, "model": item.model, "evaluated": item.model == model}
-        for item in tuned.checkpoints
-    ]
+        finetune.delete_leftovers(plan.tuner, ledger)
+    order = make_order(plan, evaluated)
+    with spending.open_bill(order, tuned_price(plan), count_training_tokens(plan, order)) as bill:
+        tuned = finetune.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay)
+    model = finetune.pick_model(checkpoint, tuned.checkpoints)
+    return Model(
+        tuned=model,
+        stage="fine-tuned" if model == tuned.checkpoints[-1].model else "checkpoint",
+        params={"finetune_job": tuned.job_id, "finetune_key": order.key},
+        base=order.base,
+        curves=tuned.curve,
+        checkpoints=[
+            {"number": item.number, "step": item.step, "model": item.model, "evaluated": item.model == model}
+            for item in tuned.checkpoints
+        ],
+    )
 
-    def unanswered(provider: Provider) -> bool:
-        hosted = respond.unanswered(evaluated, replace(plan.responder, provider=provider), ledger)
-        if hosted:
-            spending.start_hosting(plan.responder.provider, price(plan))
-        return hosted
+
+@contextmanager
+def serve_model(
+    plan: Plan, model: Model, evaluated: pl.DataFrame, ledger: Ledger, spending: Spending
+) -> Iterator[Responder]:
+    """The plan's responder, answering as the model.
+
+    ``evaluated`` holds the rendered chats: a model that is hosted by the hour is hosted only if the ledger
+    lacks an answer to one of them.
+    """
+    if model.provider is not None:
+        yield replace(plan.responder, provider=model.provider)
+        return
+    tuner = plan.tuner
+    assert tuner is not None
+    assert model.tuned is not None
+
+    def is_needed(provider: Provider) -> bool:
+        needed = needs_answers(evaluated, replace(plan.responder, provider=provider), ledger)
+        if needed and isinstance(tuner, Deployer):
+            spending.start_hosting(_hourly_price(plan, tuner))
+        return needed
 
     try:
-        with finetune.serving(model, plan.tuner, ledger, unanswered) as provider:
-            yield provider
+        with finetune.serve_model(model.tuned, tuner, ledger, is_needed) as provider:
+            yield replace(plan.responder, provider=provider)
     finally:
         spending.end_hosting()
 
 
-def untrained(plan: Plan, checkpoint: object) -> Provider:
+def _hourly_price(plan: Plan, deployer: Deployer) -> float | None:
+    price = tuned_price(plan)
+    return 0.0 if not deployer.bills_hosting() else price.hosting_per_hour if price else None
+
+
+def find_untrained(plan: Plan, checkpoint: object) -> Provider:
     """The provider as the config has it, or another model of it by its id."""
     if checkpoint in (None, "base"):
         return plan.responder.provider
     if checkpoint == "last" or str(checkpoint).isdigit():
         raise ConfigError(f"checkpoint: {checkpoint} needs fine-tuning; set finetune=supervised")
-    provider: Provider = build({**plan.config.provider, "model": str(checkpoint)}, "provider")
-    return provider
+    return make_provider({**plan.config.provider, "model": str(checkpoint)})
 
 
-def price(plan: Plan) -> Price | None:
+def tuned_price(plan: Plan) -> Price | None:
     """The price of the model that fine-tuning makes, and of making it."""
-    provider = plan.responder.provider
-    return plan.responder.book.tuned(provider.name, getattr(provider, "priced_as", None) or provider.model)
+    return plan.responder.book.price_of_tuned(plan.responder.provider)
 
 
-def order(plan: Plan, evaluated: pl.DataFrame) -> finetune.Order:
+def count_training_tokens(plan: Plan, order: TrainingOrder) -> float:
+    """Estimated tokens that a training bills, all epochs counted."""
+    epochs = order.hyperparameter.n_epochs
+    if epochs is None:
+        assert plan.tuner is not None
+        epochs = plan.tuner.default_epochs(sum(file.rows for file in order.training))
+    return estimate_training_tokens(order.training, epochs)
+
+
+def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
     """The training that a plan asks for; refused where it would show what is evaluated."""
     config = plan.config
     own = config.finetune.dataset or config.dataset
     files = []
     for name, data in {"dataset": own, **config.finetune.extra}.items():
-        file = _file(plan, data, data.split.train, evaluated, f"finetune.{name}")
+        file = _make_file(plan, data, data.split.train, evaluated, f"finetune.{name}")
         if file is None:
             raise DataError(f"finetune.{name}: no row is in the split {data.split.train!r} to train on")
         files.append(replace(file, weight=config.finetune.weights.get(name, 1.0)))
-    validation = _file(plan, own, own.split.validation, evaluated, "finetune.dataset")
+    validation = _make_file(plan, own, own.split.validation, evaluated, "finetune.dataset")
     base = dict(plan.responder.provider.identity())
-    return finetune.Order(base, tuple(files), validation, config.hyperparameter, config.finetune)
+    return TrainingOrder(base, tuple(files), validation, config.hyperparameter, config.finetune)
 
 
-def _file(
+def _make_file(
     plan: Plan, data: DatasetConfig, split: str | None, evaluated: pl.DataFrame, key: str
 ) -> TrainingFile | None:
     """The chats of one split as a training file, refused if it holds what is evaluated; None without rows."""
@@ -121,6 +150,6 @@ def _file(
     prompt.check(frame.columns)
     if not plan.config.finetune.memorize:
         same = data.name == plan.config.dataset.name
-        shots.refuse_leakage(evaluated, frame, prompt, what="training rows", by_id=same)
+        refuse_leakage(evaluated, frame, prompt, what="training rows", by_id=same)
     chats = (prompt.training(row) for row in frame.iter_rows(named=True))
-    return training_file(f"{data.name}-{split}", chats)
+    return make_training_file(f"{data.name}-{split}", chats)

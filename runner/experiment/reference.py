@@ -24,23 +24,23 @@ class Figure:
     printed: str
 
 
-def compare(config: ReferenceConfig, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
+def compare_figures(config: ReferenceConfig, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
     """One row per published figure of this run's case: published, as printed, measured, interval, agrees.
 
     ``agrees`` is None where nothing was measured, for example since the run has other metrics. A case that
     the paper does not have gives no rows.
     """
-    return [_row(config, metric, figure, scores) for metric, figure in published(config).items()]
+    return [_row(config, metric, figure, scores) for metric, figure in published_figures(config).items()]
 
 
-def published(config: ReferenceConfig) -> dict[str, Figure]:
+def published_figures(config: ReferenceConfig) -> dict[str, Figure]:
     """The published figures of this run's case, by metric."""
     figures = config.figures if config.case is None else config.figures.get(config.case, {})
     if config.case is None and any(isinstance(value, Mapping | list) for value in figures.values()):
         raise ConfigError("reference.figures: cases are given, so reference.case must say which one this is")
     where = "reference.figures" if config.case is None else f"reference.figures.{config.case}"
     return {
-        metric: figure_of(value, f"{where}.{metric}")
+        metric: read_figure(value, f"{where}.{metric}")
         for metric, value in _by_metric(config, figures, where).items()
         if value is not None
     }
@@ -55,12 +55,12 @@ def _by_metric(config: ReferenceConfig, figures: Any, where: str) -> dict[str, A
     return dict(zip(config.columns, figures, strict=True))
 
 
-def figure_of(written: Any, where: str) -> Figure:
+def read_figure(written: Any, where: str) -> Figure:
     """A figure as the paper prints it.
 
-    >>> figure_of("57.50%", "f1")
+    >>> read_figure("57.50%", "f1")
     Figure(value=0.575, half_digit=5e-05, printed='57.50%')
-    >>> figure_of("92/100", "accuracy")
+    >>> read_figure("92/100", "accuracy")
     Figure(value=0.92, half_digit=0.0, printed='92/100')
     """
     text = str(written).strip()

@@ -5,158 +5,99 @@ rows ─ shots ─ messages ─ completion ─ prediction ─ verdict ─ scores
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
 
-from runner import metrics, parse, tracking
-from runner.core.errors import ConfigError, DataError, ProviderError, suggest
-from runner.data import dataset, fingerprint
-from runner.engine.ask import Purse
+from runner import metrics
+from runner.core.services import TuningStatus
 from runner.engine.ledger import Ledger
-from runner.experiment import model, reference
+from runner.experiment import stages
+from runner.experiment.model import Model, prepare_model, serve_model
 from runner.experiment.plan import Plan
 from runner.experiment.spending import Spending
-from runner.money import usage
+from runner.experiment.stages import Measured
 from runner.money.budget import Budget
-from runner.pipeline import judge, label_probability, respond, shots
+from runner.money.usage import split_unasked
+from runner.pipeline.answer import OpenBar, Responder, open_no_bar
+from runner.pipeline.finetune import OnStatus
 from runner.records.record import PREDICTIONS, Record
 
 
+def ignore_status(status: TuningStatus) -> None:
+    """Show nothing of where a fine-tuning job stands."""
+
+
 @dataclass(frozen=True)
-class Rows:
-    """The frame that is measured and the frame that shots and training rows come from."""
+class Screen:
+    """Where a run shows how far it is; by default nowhere. ``beside`` is open while calls are under way."""
 
-    evaluated: pl.DataFrame
-    train: pl.DataFrame
+    open_bar: OpenBar = open_no_bar
+    on_status: OnStatus = ignore_status
+    beside: AbstractContextManager[None] = field(default_factory=nullcontext)
 
 
-def run(plan: Plan, record: Record, folder: Path, advance: respond.Advance, report: model.Report) -> None:
-    """Carry out a plan and write what comes of it into ``record`` and ``folder``."""
-    with closing(Ledger(plan.config.ledger.url)) as ledger, purses(plan, ledger, record) as spending:
-        rows = load(plan, record)
-        frame = ask(plan, rows, record)
-        rehearse(plan, frame, ledger)
-        beside = tracking.warm_up_in_background(plan.config.tracking)
-        with model.responder(plan, frame, ledger, record, report, spending) as responder, beside:
-            frame = answer(responder, frame, ledger, advance, spending.answering(responder, frame))
-        frame = likely(plan, frame)
-        frame.write_parquet(folder / PREDICTIONS)
-        frame = judged(plan, frame, ledger, advance, spending.judging())
-        frame, unasked = usage.split_unasked(frame)
-        frame.write_parquet(folder / PREDICTIONS)
-        measure(plan, frame, record)
-        record.figures |= spending.figures(pl.concat([frame, unasked]))
+def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> None:
+    """Carry out a plan, write the predictions into ``folder`` and all that is known into ``record``."""
+    with closing(Ledger(plan.config.ledger.url)) as ledger, open_spending(plan, ledger, record) as spending:
+        rows = stages.load_rows(plan.config.dataset)
+        record.inputs = rows.described
+        frame = stages.render(plan, rows)
+        record.params["prompt_digest"] = plan.responder.prompt.digest[:12]
+        stages.rehearse(plan, frame)
+        model = prepare_model(plan, frame, ledger, screen.on_status, spending)
+        note_model(record, model)
+        with serve_model(plan, model, frame, ledger, spending) as responder, screen.beside:
+            note_identities(record, responder, plan.judge)
+            allowance = spending.allow_answers(responder, frame)
+            frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance)
+        unasked = frame.clear()
+        try:
+            frame = stages.add_probability(plan, frame)
+            stages.refuse_silence(frame)
+            frame = stages.judge(plan, frame, ledger, screen.open_bar, spending.allow_judgments())
+            frame, unasked = split_unasked(frame)
+            frame = metrics.score_rows(plan.metrics, frame)
+        finally:
+            frame.write_parquet(folder / PREDICTIONS)
+        note_measured(record, stages.measure(plan, frame))
+        record.row_scores = metrics.row_score_kinds(plan.metrics)
+        record.figures |= spending.sum_up(pl.concat([frame, unasked], how="diagonal"))
     spending.check(frame.height, frame.height + unasked.height)
 
 
-def purses(plan: Plan, ledger: Ledger, record: Record) -> Spending:
+def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:
     """What the run pays from; the points of a sweep share one budget."""
-    limit, judge = plan.config.budget_usd, plan.config.judge
+    limit = plan.config.budget_usd
     budget = None if limit is None else Budget(ledger, record.sweep or record.id, limit)
-    return Spending(ledger, budget, plan.judge, judge.both_orders if judge else None)
+    return Spending(ledger, budget, plan.judge, stages.judged_sides(plan))
 
 
-def load(plan: Plan, record: Record) -> Rows:
-    """The evaluated split and the train split, with what they are written into the record."""
-    config = plan.config.dataset
-    frame = dataset.load_rows(config)
-    rows = Rows(
-        *(frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train))
-    )
-    if rows.evaluated.is_empty():
-        found = ", ".join(frame["split"].unique().sort())
-        raise DataError(f"dataset.split.evaluate: no row is in {config.split.evaluate!r}; there are: {found}")
-    record.inputs = fingerprint.describe_rows(config, frame)
-    return rows
+def note_model(record: Record, model: Model) -> None:
+    """Write down how the evaluated model was made."""
+    record.tags["stage"] = model.stage
+    record.params |= model.params
+    record.curves |= model.curves
+    record.models = model.checkpoints
+    if model.base is not None:
+        record.identities["base"] = model.base
 
 
-def ask(plan: Plan, rows: Rows, record: Record) -> pl.DataFrame:
-    """Choose the shots and render the chats; refuse templates and shots that would not hold."""
-    prompt = plan.responder.prompt
-    prompt.check(rows.evaluated.columns)
-    plan.responder.check(rows.evaluated.columns)
-    record.params["prompt_digest"] = prompt.digest[:12]
-    chosen = shots.choose(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
-    frame = rows.evaluated.with_columns(shots.ids(rows.train, chosen))
-    return respond.render(frame, prompt, shots.rows(rows.train, chosen))
+def note_identities(record: Record, responder: Responder, judge: Responder | None) -> None:
+    """Write down who answers and who judges, as the ledger knows them."""
+    record.identities["model"] = dict(responder.provider.identity())
+    if judge:
+        record.identities["judge"] = dict(judge.provider.identity())
+    record.tags["model"] = str(record.identities["model"].get("model") or responder.provider.model)
 
 
-def rehearse(plan: Plan, frame: pl.DataFrame, ledger: Ledger) -> None:
-    """Do what follows the answers as if nobody had answered, to refuse before anything is paid what could
-    not be measured: a gold value that is missing or cannot be read, a column that no row has, an objective
-    that no metric gives.
-    """
-    frame = likely(plan, graded(plan.responder, respond.silent(frame, plan.responder)))
-    names = metrics.rehearse(plan.metrics, judged(plan, frame, ledger, respond.unwatched))
-    if names is not None:
-        check_objective(plan.config.objective, names)
-
-
-def check_objective(objective: str | None, names: Iterable[str]) -> None:
-    """Refuse an objective that is not among the scores' names."""
-    known = list(names)
-    if objective is not None and objective not in known:
-        raise ConfigError(f"objective: {objective!r} is no metric{suggest(objective, known)}")
-
-
-def answer(
-    responder: respond.Responder,
-    frame: pl.DataFrame,
-    ledger: Ledger,
-    advance: respond.Advance,
-    purse: Purse | None = None,
-) -> pl.DataFrame:
-    """Completions, predictions and gold values."""
-    bar = advance(responder.provider.model, frame.height)
-    frame = respond.complete(frame, responder, ledger, bar, purse=purse)
-    refuse_silence(frame)
-    return graded(responder, frame)
-
-
-def graded(responder: respond.Responder, frame: pl.DataFrame) -> pl.DataFrame:
-    """Predictions, and the gold value through the same parser."""
-    frame = respond.predict(frame, responder.parser)
-    if "target" not in frame.columns:
-        return frame
-    return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"], frame["id"]))
-
-
-def likely(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
-    """Probabilities of the positive class, where the answers' log-probabilities tell."""
-    positive = plan.config.dataset.params.get("positive")
-    return label_probability.add(frame, parse.classes(plan.responder.parser), positive)
-
-
-def refuse_silence(frame: pl.DataFrame) -> None:
-    """A run in which every single row failed has measured nothing, and says so instead of giving zeros."""
-    errors = frame["error"].drop_nulls()
-    if errors.len() == frame.height:
-        raise ProviderError(f"none of the {frame.height} rows was answered; the first: {errors[0]}")
-
-
-def judged(
-    plan: Plan, frame: pl.DataFrame, ledger: Ledger, advance: respond.Advance, purse: Purse | None = None
-) -> pl.DataFrame:
-    """Verdicts of the judge, if the config has one."""
-    if plan.judge is None:
-        return frame
-    plan.judge.prompt.check([*frame.columns, "first", "second"], "judge.prompt")
-    title = f"judge {plan.judge.provider.model}"
-    sides = plan.config.judge.both_orders if plan.config.judge else None
-    return judge.judge(frame, plan.judge, ledger, advance(title, frame.height), sides, purse)
-
-
-def measure(plan: Plan, frame: pl.DataFrame, record: Record) -> None:
-    """Scores with intervals, plain figures, and the comparison with published ones."""
-    if frame.is_empty():
-        return
-    record.scores |= metrics.evaluate(plan.metrics, frame)
-    record.labels = parse.classes(plan.responder.parser)
-    record.figures |= usage.count_usage(frame)
-    if errors := frame["error"].drop_nulls().to_list():
-        record.tags["first_error"] = errors[0]
-    record.reference = reference.compare(plan.config.reference, record.scores)
+def note_measured(record: Record, measured: Measured) -> None:
+    """Write down what was measured."""
+    record.scores |= measured.scores
+    record.figures |= measured.figures
+    record.reference = measured.reference
+    record.labels = measured.labels
+    if measured.first_error:
+        record.tags["first_error"] = measured.first_error

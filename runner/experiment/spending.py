@@ -1,43 +1,47 @@
 """What a run pays, stage by stage, from one budget: its training, its answers, its judgments.
 
-Without ``budget_usd`` nothing is set aside, and only the training is noted, since it is paid by one run and
-used by many.
+Without ``budget_usd`` nothing is set aside. Only the training is noted: one run pays it and many use it.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import polars as pl
 
 from runner.core.errors import BudgetError, RunnerError
-from runner.core.provider import Provider
 from runner.core.services import TuningStatus
+from runner.core.types import Completion, Request
+from runner.engine.ask import collect_calls
+from runner.engine.call import Answer
 from runner.engine.ledger import Ledger
-from runner.money import forecast, usage
-from runner.money.budget import Budget, Drawn, exhausted, most_of, payable
+from runner.money.budget import Budget, StageAllowance, bounding_price, most_usd_of, used_up
+from runner.money.forecast import MARK, estimate_tokens, mark_answers
 from runner.money.prices import MILLION, Price
-from runner.pipeline import finetune, judge
-from runner.pipeline.respond import Responder
+from runner.money.usage import sum_costs
+from runner.pipeline.answer import Responder
+from runner.pipeline.finetune import OnStatus, TrainingOrder
+from runner.pipeline.judge import group_by_row, judge_row, pose_questions
 
 TRAINING = "training"
-FREE_TIER = "DeveloperTier"  # of Azure's deployments
 
 
-class Training:
-    """The bill of a training. A context: what a failed one was to cost is put back, since it is not billed.
+class TrainingBill:
+    """What a training costs.
 
-    ``usd`` is what the training costs, as estimated from its rows and then as the provider tells; None if
-    the price is not known. ``ours`` is true if this run pays it.
+    A context: what was set aside for one that failed is put back, since it is not billed.
+
+    ``estimate`` is what its rows will probably cost. ``usd`` is that until the provider tells what it bills;
+    None if the price is not known. ``ours`` is true if this run pays it.
     """
 
-    def __init__(self, ledger: Ledger, budget: Budget | None, order: finetune.Order, price: Price | None):
+    def __init__(
+        self, ledger: Ledger, budget: Budget | None, order: TrainingOrder, price: Price | None, tokens: float
+    ) -> None:
         self._ledger, self._budget, self._key = ledger, budget, order.key
         self._each = None if price is None or price.training is None else price.training / MILLION
-        self._estimate = self._dollars(
-            forecast.estimate_training_tokens(order.training, order.hyperparameter.n_epochs)
-        )
+        self._estimate = self._dollars(tokens)
         self._billed: float | None = None
         self.usd = self._ledger.get(TRAINING, self._key) or self._estimate
         self.ours = False
@@ -52,16 +56,16 @@ class Training:
             )
         self.ours = True
 
-    def watching(self, report: Callable[[TuningStatus], None]) -> Callable[[TuningStatus], None]:
-        """``report`` that also notes how many tokens the provider bills."""
+    def watch(self, on_status: OnStatus) -> OnStatus:
+        """An ``on_status`` that also notes how many tokens the provider bills."""
 
-        def noting(status: TuningStatus) -> None:
+        def note(status: TuningStatus) -> None:
             self._billed = status.trained_tokens or self._billed
-            report(status)
+            on_status(status)
 
-        return noting
+        return note
 
-    def __enter__(self) -> Training:
+    def __enter__(self) -> TrainingBill:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -85,8 +89,8 @@ class Spending:
     ) -> None:
         self._ledger, self._budget = ledger, budget
         self._judge, self._sides = judge, sides
-        self._purses: list[Drawn] = []
-        self._trainings: list[Training] = []
+        self._allowances: list[StageAllowance] = []
+        self._bills: list[TrainingBill] = []
         self._hosting: float | None = 0.0
         self._hourly: float | None = None
         self._hosted_from: float | None = None
@@ -95,37 +99,38 @@ class Spending:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for purse in self._purses:
-            purse.close()
+        for allowance in self._allowances:
+            allowance.close()
 
-    def answering(self, responder: Responder, frame: pl.DataFrame) -> Drawn | None:
-        """The purse for the answers to a frame's chats; with each goes what judging it may cost."""
+    def allow_answers(self, responder: Responder, frame: pl.DataFrame) -> StageAllowance | None:
+        """What the answers to a frame's chats may cost; with each goes what judging it may cost."""
         if self._budget is None:
             return None
-        ahead = self._judgments(frame, responder.sampling.max_tokens or 0)
-        return self._purse(Drawn(self._budget, payable(responder), _share(responder), ahead))
+        ahead = self._bound_judgments(frame, responder.sampling.max_tokens or 0)
+        price = bounding_price(responder.provider, responder.sampling, responder.book)
+        return self._keep(StageAllowance(self._budget, price, _share(responder), ahead))
 
-    def judging(self) -> Drawn | None:
-        """The purse for the judgments, with what was kept for them."""
+    def allow_judgments(self) -> StageAllowance | None:
+        """What the judgments may cost, with what was kept for them."""
         if self._budget is None or self._judge is None:
             return None
-        kept = sum(purse.kept for purse in self._purses)
-        return self._purse(Drawn(self._budget, payable(self._judge), _share(self._judge), cash=kept))
+        kept = sum(allowance.kept for allowance in self._allowances)
+        price = bounding_price(self._judge.provider, self._judge.sampling, self._judge.book)
+        return self._keep(StageAllowance(self._budget, price, _share(self._judge), cash=kept))
 
     def check(self, done: int, rows: int) -> None:
         """Raise :class:`BudgetError` if the money ran out before all rows were done."""
         if self._budget and done < rows:
-            raise exhausted(self._budget, done, rows)
+            raise used_up(self._budget, done, rows)
 
-    def training(self, order: finetune.Order, price: Price | None) -> Training:
-        """The bill of a training, which is paid if this run starts it."""
-        self._trainings.append(Training(self._ledger, self._budget, order, price))
-        return self._trainings[-1]
+    def open_bill(self, order: TrainingOrder, price: Price | None, tokens: float) -> TrainingBill:
+        """The bill of a training of about so many tokens, which is paid if this run starts it."""
+        self._bills.append(TrainingBill(self._ledger, self._budget, order, price, tokens))
+        return self._bills[-1]
 
-    def start_hosting(self, provider: Provider, price: Price | None) -> None:
-        """From now on a deployment is billed by the hour, unless its tier is free."""
-        free = str(getattr(provider, "deployment", {}).get("sku", FREE_TIER)) == FREE_TIER
-        self._hourly = 0.0 if free else price.hosting_per_hour if price else None
+    def start_hosting(self, price_per_hour: float | None) -> None:
+        """From now on a deployment stands and costs so much an hour; None: not known."""
+        self._hourly = price_per_hour
         self._hosted_from = time.monotonic()
 
     def end_hosting(self) -> None:
@@ -134,12 +139,12 @@ class Spending:
             hours = (time.monotonic() - self._hosted_from) / 3600
             self._hosting = None if self._hourly is None else self._hourly * hours
 
-    def figures(self, frame: pl.DataFrame) -> dict[str, float]:
+    def sum_up(self, frame: pl.DataFrame) -> dict[str, float]:
         """What a run cost: :func:`runner.money.usage.sum_costs` of its rows, and its training and hosting.
 
         Nothing where a part of it is not known.
         """
-        costs, bills = usage.sum_costs(frame), self._trainings
+        costs, bills = sum_costs(frame), self._bills
         if not costs or self._hosting is None or any(bill.usd is None for bill in bills):
             return {}
         training = sum(bill.usd or 0.0 for bill in bills)
@@ -149,25 +154,32 @@ class Spending:
         parts = {"training_usd": training, "hosting_usd": self._hosting}
         return costs | {name: usd for name, usd in parts.items() if usd}
 
-    def _judgments(self, frame: pl.DataFrame, answer: int) -> dict[str, float]:
+    def _bound_judgments(self, frame: pl.DataFrame, answer: int) -> dict[str, float]:
         """The most that judging each row can cost, by its id, if its answer has so many tokens."""
         if self._judge is None:
             return {}
-        price, limit = payable(self._judge, "judge."), self._judge.sampling.max_tokens or 0
-        asked = judge.questions(forecast.mark_answers(frame), self._judge, self._sides)
-        ids = asked["row" if self._sides else "id"].to_list()
-        bounds: dict[str, float] = {}
-        for row, messages in zip(ids, asked[f"{judge.PREFIX}messages"].to_list(), strict=True):
-            cost = _share(self._judge) * most_of(price, forecast.estimate_tokens(messages, answer), limit)
-            bounds[row] = bounds.get(row, 0.0) + cost
-        return bounds
+        judge, limit = self._judge, self._judge.sampling.max_tokens or 0
+        price = bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
+        questions = pose_questions(mark_answers(frame), judge, self._sides)
+        calls = collect_calls(group_by_row(questions, judge, self._sides), judge_row, guess_answer)
 
-    def _purse(self, purse: Drawn) -> Drawn:
-        self._purses.append(purse)
-        return purse
+        def bound(requests: Sequence[Request]) -> float:
+            sizes = (estimate_tokens(request.messages, answer) for request in requests)
+            return _share(judge) * sum(most_usd_of(price, size, limit) for size in sizes)
+
+        return dict(zip(frame["id"].to_list(), map(bound, calls), strict=True))
+
+    def _keep(self, allowance: StageAllowance) -> StageAllowance:
+        self._allowances.append(allowance)
+        return allowance
+
+
+def guess_answer(request: Request) -> Answer:
+    """The answer to a call that is not made: it holds :data:`runner.money.forecast.MARK`."""
+    return Answer(Completion(text=MARK))
 
 
 def _share(responder: Responder) -> float:
     """The share of the price that this responder's calls cost."""
-    price = responder.book.of(responder.provider)
-    return price.batch if price and getattr(responder.provider, "batch", False) else 1.0
+    price = responder.book.price_of(responder.provider)
+    return price.batch if price and responder.provider.batch else 1.0

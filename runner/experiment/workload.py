@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-import polars as pl
-
-from runner.core import tokens
 from runner.core.digest import digest
 from runner.core.errors import ProviderError
 from runner.core.provider import Provider
+from runner.core.tokens import Calibration
 from runner.core.types import Completion, Message, Request
-from runner.engine import ask
+from runner.engine.call import KIND, request_keys
 from runner.engine.ledger import Ledger
-from runner.money import forecast
+from runner.money.forecast import estimate_tokens
 from runner.money.prices import Price
-from runner.pipeline.respond import Responder, requests
-
-ENOUGH = 5  # stored answers whose token counts correct the estimate
+from runner.pipeline.answer import Responder
 
 
 @dataclass(frozen=True)
@@ -40,67 +36,69 @@ class Work:
 class Stock:
     """Chats by the keys of their answers, and those answers that the ledger has."""
 
-    chats: Mapping[str, list[Message]]
+    chats: Mapping[str, Sequence[Message]]
     known: Mapping[str, Any]
 
-    def typical(self) -> float:
+    def find_typical_length(self) -> float:
         """Tokens of a stored answer, in the middle; 1 where there is none."""
         written = [answer.get("output_tokens") for answer in self.known.values()]
         return float(median([count for count in written if count] or [1]))
 
-    def correction(self, size: Callable[[list[Message]], float]) -> float:
+    def calibrate(self, estimate: Callable[[Sequence[Message]], float]) -> float:
         """How many times the estimate the tokens of those prompts are whose answers are stored."""
-        counted = {key: answer.get("input_tokens") for key, answer in self.known.items()}
-        pairs = [(read, size(self.chats[key])) for key, read in counted.items() if read and key in self.chats]
-        return (
-            sum(read for read, _ in pairs) / sum(guess for _, guess in pairs) if len(pairs) >= ENOUGH else 1.0
-        )
+        calibration = Calibration()
+        for key, answer in self.known.items():
+            if key in self.chats and answer.get("input_tokens"):
+                calibration.add(answer["input_tokens"], estimate(self.chats[key]))
+        return calibration.ratio
 
 
 @dataclass(frozen=True)
-class Caller:
+class PricedModel:
     """A model and what its calls cost."""
 
     responder: Responder
     price: Price | None
 
     @classmethod
-    def of(cls, responder: Responder) -> Caller:
+    def of(cls, responder: Responder) -> PricedModel:
         """With the price that its provider has."""
-        return cls(responder, responder.book.of(responder.provider))
+        return cls(responder, responder.book.price_of(responder.provider))
 
     @property
     def provider(self) -> Provider:
         """Who answers."""
         return self.responder.provider
 
-    @property
-    def batch(self) -> bool:
-        """Whether the calls go through a batch."""
-        return bool(getattr(self.provider, "batch", False))
+    def take_stock(self, requests: Sequence[Request], ledger: Ledger) -> Stock:
+        """The chats of requests, looked up in the ledger."""
+        keys = self.make_keys(requests)
+        chats = {key: request.messages for key, request in zip(keys, requests, strict=True)}
+        return Stock(chats, ledger.get_many(KIND, keys))
 
-    def stock(self, frame: pl.DataFrame, ledger: Ledger, prefix: str = "") -> Stock:
-        """The rendered chats of a frame, looked up in the ledger."""
-        keys, chats = self.keys(frame, prefix), frame[f"{prefix}messages"].to_list()
-        return Stock(dict(zip(keys, chats, strict=True)), ledger.get_many(ask.KIND, keys))
-
-    def keys(self, frame: pl.DataFrame, prefix: str = "") -> list[str]:
-        """The keys of the answers to a frame's chats."""
-        asked = requests(frame, self.responder, prefix)
+    def make_keys(self, requests: Iterable[Request]) -> list[str]:
+        """The keys of the answers to requests."""
+        asked = list(requests)
         try:
-            return ask.request_keys(self.provider, asked)
+            return request_keys(self.provider, asked)
         except ProviderError:  # the weights of a local model are not here yet, so it has answered nothing
             return [digest([self.provider.model, request.messages]) for request in asked]
 
-    def work(self, stock: Stock, seen: set[str], answer: tuple[float, float | None] = (0.0, 0.0)) -> Work:
-        """The calls for chats neither stored nor seen; :data:`outlook.MARK` stands for an ``answer``."""
+    def count_work(
+        self, stock: Stock, seen: set[str], answer: tuple[float, float | None] = (0.0, 0.0)
+    ) -> Work:
+        """The calls for chats neither stored nor seen.
+
+        :data:`runner.money.forecast.MARK` in a chat stands for an ``answer`` of so many tokens, at least and
+        at most.
+        """
         new = [chat for key, chat in stock.chats.items() if key not in stock.known and key not in seen]
         seen.update(stock.chats)
-        times = stock.correction(self._size)
-        low = [times * self._size(chat, answer[0]) for chat in new]
-        high = None if answer[1] is None else [times * self._size(chat, answer[1]) for chat in new]
-        most = self.responder.sampling.max_tokens
-        least = min(stock.typical(), most or stock.typical())
+        times = stock.calibrate(self._estimate)
+        low = [times * self._estimate(chat, answer[0]) for chat in new]
+        high = None if answer[1] is None else [times * self._estimate(chat, answer[1]) for chat in new]
+        most, typical = self.responder.sampling.max_tokens, stock.find_typical_length()
+        least = min(typical, most or typical)
         read = sum(low), None if high is None else sum(high)
         written = len(new) * least, None if most is None else float(len(new) * most)
         return Work(
@@ -128,28 +126,24 @@ class Caller:
 
     @property
     def _share(self) -> float:
-        return self.price.batch if self.price and self.batch else 1.0
+        return self.price.batch if self.price and self.provider.batch else 1.0
 
-    def _size(self, chat: Sequence[Message], answer: float = 0.0) -> float:
+    def _estimate(self, chat: Sequence[Message], answer: float = 0.0) -> float:
         """Tokens of a chat, by the provider's own tokenizer where it has one."""
-        return forecast.estimate_tokens(chat, answer, getattr(self.provider, "count_tokens", tokens.count))
+        return estimate_tokens(chat, answer, self.provider.count_tokens)
 
-    def _minutes(self, calls: int, amount: float) -> float:
-        limits = {"requests_per_minute": calls, "tokens_per_minute": amount}
-        paces = [(count, getattr(self.provider, name, None)) for name, count in limits.items()]
+    def _minutes(self, calls: int, tokens: float) -> float:
+        paces = (calls, self.provider.requests_per_minute), (tokens, self.provider.tokens_per_minute)
         return max(count / pace if pace else 0.0 for count, pace in paces)
 
 
 class Untrained(Provider):
     """A model that does not exist yet: known by the training that makes it, and the checkpoint."""
 
-    max_concurrency = 1
-
     def __init__(self, base: Provider, key: str, checkpoint: Any) -> None:
         self.name, self.model = base.name, f"{base.model}, fine-tuned"
-        self.batch = getattr(base, "batch", False)
-        self.requests_per_minute = getattr(base, "requests_per_minute", None)
-        self.tokens_per_minute = getattr(base, "tokens_per_minute", None)
+        self.batch = base.batch
+        self.requests_per_minute, self.tokens_per_minute = base.requests_per_minute, base.tokens_per_minute
         self._identity = {"training": key, "checkpoint": str(checkpoint or "last")}
 
     def identity(self) -> Mapping[str, Any]:
@@ -159,6 +153,3 @@ class Untrained(Provider):
     async def complete(self, request: Request) -> Completion:
         """It cannot."""
         raise ProviderError(f"{self.model} is not trained yet")
-
-    async def aclose(self) -> None:
-        """Nothing is open."""

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runner.core.errors import BudgetError, ConfigError
-from runner.core.types import Completion, Request
+from runner.core.provider import Provider
+from runner.core.types import Completion, Request, Sampling
 from runner.engine.ledger import Ledger
-from runner.money import forecast
-from runner.money.prices import Price
-from runner.pipeline.respond import Responder
+from runner.money.forecast import estimate_tokens
+from runner.money.prices import Book, Price
 
 KIND = "budget"
 AHEAD = 8  # calls that a process draws for at once, since each drawing is a transaction
@@ -54,8 +54,8 @@ class Budget:
             self._ledger.change(KIND, self._key, lambda spent: max(0.0, (spent or 0.0) - dollars))
 
 
-class Drawn:
-    """A :class:`runner.engine.ask.Purse` that draws from a budget, for the calls of one stage.
+class StageAllowance:
+    """A :class:`runner.engine.call.Allowance` that draws from a budget, for the calls of one stage.
 
     ``share`` is the part of the price that these calls cost. ``ahead`` gives, by row id, dollars to keep for
     what an answer makes necessary: its judgment. They gather in ``kept``, the ``cash`` that the next stage
@@ -78,7 +78,7 @@ class Drawn:
 
     def reserve(self, request: Request) -> bool:
         """Set the most aside that the request can cost, and what its answer makes necessary."""
-        bound = self._share * most(self._price, request)
+        bound = self._share * most_usd(self._price, request)
         ahead = self._ahead.get(str(request.row.get("id")), 0.0)
         enough = self._has(bound + ahead)
         if enough:
@@ -110,37 +110,35 @@ class Drawn:
         return drawn > 0
 
 
-def most(price: Price, request: Request) -> float:
+def most_usd(price: Price, request: Request) -> float:
     """The most dollars that a live request can cost."""
-    answer = request.sampling.max_tokens or 0
-    return most_of(price, forecast.estimate_tokens(request.messages), answer)
+    return most_usd_of(price, estimate_tokens(request.messages), request.sampling.max_tokens or 0)
 
 
-def most_of(price: Price, tokens: float, answer: float) -> float:
+def most_usd_of(price: Price, tokens: float, answer: float) -> float:
     """The most dollars that a prompt of about so many tokens and an answer of at most so many can cost."""
     return price.bound(MARGIN * tokens + FLOOR, answer)
 
 
-def payable(responder: Responder, key: str = "") -> Price:
-    """The price by which a responder's calls are bounded; refuse a budget where there is no bound.
+def bounding_price(provider: Provider, sampling: Sampling, book: Book, key: str = "") -> Price:
+    """The price by which calls are bounded; refuse a budget where there is no bound.
 
     Raises :class:`ConfigError` for a model without a known price and for answers of any length. ``key`` is
-    ``judge.`` for a judge's responder.
+    ``judge.`` for a judge's provider.
     """
-    provider = responder.provider
-    price = responder.book.of(provider)
+    price = book.price_of(provider)
     if price is None:
         raise ConfigError(
             f"budget_usd: no price is known for {key}provider.model={provider.model} ({provider.name});"
             f" name one in prices.models or prices.path, or a model that has one in {key}provider.priced_as"
         )
-    if price.output and responder.sampling.max_tokens is None:
+    if price.output and sampling.max_tokens is None:
         raise ConfigError(f"budget_usd: {key}hyperparameter.max_tokens must bound what an answer can cost")
     return price
 
 
-def exhausted(budget: Budget, done: int, rows: int) -> BudgetError:
-    """What to say when the money has run out."""
+def used_up(budget: Budget, done: int, rows: int) -> BudgetError:
+    """The error that tells that the money has run out."""
     return BudgetError(
         f"budget_usd={budget.limit:g}: ${budget.spent:.4f} spent, {done} of {rows} rows done;"
         " what is done is kept and will cost nothing again"

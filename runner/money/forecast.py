@@ -37,24 +37,9 @@ def estimate_tokens(
     return tokens.count_chat(texts, count) + marks * answer
 
 
-def estimate_training_tokens(files: Sequence[TrainingFile], n_epochs: int | None) -> float:
+def estimate_training_tokens(files: Sequence[TrainingFile], epochs: int) -> float:
     """Estimated tokens that a training bills: those of its rows, as often as they are seen."""
-    epochs = n_epochs or default_epochs(sum(file.rows for file in files))
-    return epochs * sum(tokens.count_chat(turns) for file in files for turns in _chats(file))
-
-
-def default_epochs(rows: int) -> int:
-    """How often OpenAI trains on so many rows if it is not told: about 3 times, more for very few.
-
-    The rule of https://cookbook.openai.com/examples/chat_finetuning_data_prep: 100 to 25,000 rows in all,
-    in 1 to 25 epochs.
-
-    >>> [default_epochs(rows) for rows in (10, 200, 20_000)]
-    [10, 3, 1]
-    """
-    if rows * 3 < 100:
-        return min(25, 100 // max(rows, 1))
-    return max(1, 25_000 // rows) if rows * 3 > 25_000 else 3
+    return float(epochs * sum(tokens.count_chat(turns) for file in files for turns in _chats(file)))
 
 
 def _chats(file: TrainingFile) -> Iterable[list[str]]:

@@ -108,14 +108,14 @@ class Book:
         found = (table.price(model) for model in models if model for table in fitting)
         return next((price for price in found if price), None)
 
-    def of(self, provider: Provider) -> Price | None:
+    def price_of(self, provider: Provider) -> Price | None:
         """The price of a provider's answers, by ``priced_as`` or the hosted model where there is one."""
-        names = (getattr(provider, name, None) for name in ("priced_as", "stands_for", "model"))
-        return self.price(provider.name, *names)
+        return self.price(provider.name, provider.priced_as, provider.stands_for, provider.model)
 
-    def tuned(self, provider: str, model: str) -> Price | None:
-        """The price of training ``model`` and of asking what comes of it."""
-        return self.price(provider, f"ft:{model}", model)
+    def price_of_tuned(self, provider: Provider) -> Price | None:
+        """The price of training a provider's model and of asking what comes of it."""
+        model = provider.priced_as or provider.model
+        return self.price(provider.name, f"ft:{model}", model)
 
 
 def load_prices(config: PricesConfig | None = None) -> Book:
@@ -145,7 +145,7 @@ def _read(path: Path) -> Any:
 
 def _tables(content: Any, where: str) -> list[Table]:
     if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
-        raise ConfigError(f"{where}: a list of tables is wanted, each with provider and models")
+        raise ConfigError(f"{where}: expected a list of tables, each with provider and models")
     return [_table(table, where) for table in content]
 
 
@@ -163,11 +163,11 @@ def _table(table: Mapping[str, Any], where: str) -> Table:
 
 def _price(given: Any, terms: Mapping[str, Any], where: str) -> Price:
     if not isinstance(given, Mapping) or not {"input", "output"} <= set(given):
-        raise ConfigError(f"{where}: input and output are wanted, in dollars per million tokens")
+        raise ConfigError(f"{where}: expected input and output, in dollars per million tokens")
     _known(given, {item.name for item in fields(Price)}, where)
     long = given.get("long")
     if long and set(long) != {"above", "input", "output"}:
-        raise ConfigError(f"{where}: long: above, input and output are wanted")
+        raise ConfigError(f"{where}: long: expected above, input and output")
     amounts = {
         key: value for key, value in {**terms, **given}.items() if key not in ("date", "source", "long")
     }

@@ -1,10 +1,10 @@
-"""Parsers: from the text of a reply to a value, or None where the reply does not clearly give one.
+"""Parsers turn the text of a reply into a value, or into None where the reply does not clearly give one.
 
-A parser is a callable ``parser(text) -> value | None`` with an attribute ``dtype``, the polars type of its
-values (absent or None: inferred). Any class of this shape can be named in ``prompt.parser``.
+A parser is a callable ``parser(text) -> value | None``. Its attribute ``dtype`` is the polars type of its
+values; if it is missing or None, the type is inferred. ``prompt.parser`` can name any such class.
 
-What all of them promise: None is the only answer to a doubtful text. Never 0, never the text itself, and
-never a choice between two readings.
+All parsers promise that a doubtful text gives None: never 0, never the text itself, and never a choice
+between two readings.
 """
 
 from runner.parse.columns import apply, classes, parse_target

@@ -1,4 +1,4 @@
-"""Parsers over whole columns: replies, and the gold values they are compared with."""
+"""Apply a parser to whole columns: to replies, and to the gold values that they are compared with."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ log = logging.getLogger(__name__)
 
 
 def apply(parser: Parser, texts: pl.Series) -> pl.Series:
-    """Parse a column of replies: text in, values of the parser's type out, null where there is none.
+    """Parse a column of replies. The values have the parser's type; null means that there is none.
 
-    Equal replies are read once. An exception in a user's parser makes that reply unparsed, and the first
-    one is logged with their count, so that one odd row never ends a run.
+    Equal replies are parsed once. If a user's parser raises, that reply has no value, so that one odd row
+    never ends a run; the first exception and their number are logged.
     """
     failures: list[str] = []
-    known = {text: _read(parser, text, failures) for text in texts.drop_nulls().unique().to_list()}
+    known = {text: _parse(parser, text, failures) for text in texts.drop_nulls().unique().to_list()}
     if failures:
         log.warning(
-            "parser %s: %d distinct replies raised, such as %s", _name(parser), len(failures), failures[0]
+            "parser %s: %d distinct replies raised, such as %s", _get_name(parser), len(failures), failures[0]
         )
     values = [None if text is None else known[text] for text in texts.to_list()]
-    return _series(texts.name, values, getattr(parser, "dtype", None))
+    return _make_series(texts.name, values, getattr(parser, "dtype", None))
 
 
-def _read(parser: Parser, text: str, failures: list[str]) -> Any:
+def _parse(parser: Parser, text: str, failures: list[str]) -> Any:
     try:
         return parser(text)
     except Exception as error:
@@ -38,11 +38,11 @@ def _read(parser: Parser, text: str, failures: list[str]) -> Any:
         return None
 
 
-def _name(parser: Parser) -> str:
+def _get_name(parser: Parser) -> str:
     return getattr(parser, "__name__", type(parser).__name__)
 
 
-def _series(name: str, values: list[Any], dtype: pl.DataType | None) -> pl.Series:
+def _make_series(name: str, values: list[Any], dtype: pl.DataType | None) -> pl.Series:
     if dtype is not None:
         return pl.Series(name, values, dtype=dtype)
     kinds = {type(value) for value in values if value is not None}
@@ -52,16 +52,16 @@ def _series(name: str, values: list[Any], dtype: pl.DataType | None) -> pl.Serie
 
 
 def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None) -> pl.Series:
-    """The gold column in the type and spelling of the predictions: it goes through the same parser.
+    """Parse the gold column with the parser of the predictions, so that both have equal type and spelling.
 
-    Gold values that are not text are read from their text. A gold value is not a whole reply, so where
+    Gold values that are not text are turned into text first. A gold value is not a whole reply: where
     ``Regex`` or ``Json`` find nothing in it, the parser after them reads it. Null stays null.
 
     Raises :class:`DataError` naming the rows (by ``ids``, else by number from 0) that do not parse.
     """
     if target.dtype != pl.String and getattr(parser, "dtype", None) is None:
         return target
-    texts = target if target.dtype == pl.String else pl.Series(target.name, _as_text(target), dtype=pl.String)
+    texts = target if target.dtype == pl.String else pl.Series(target.name, _to_text(target), dtype=pl.String)
     values = apply(_Gold(parser), texts)
     wrong = (values.is_null() & texts.is_not_null()).arg_true().to_list()
     if wrong:
@@ -69,13 +69,13 @@ def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None
         more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise DataError(
             f"column {target.name!r}: {texts[wrong[0]]!r} cannot be read by prompt.parser "
-            f"({_name(parser)}); rows {', '.join(rows)}{more}"
+            f"({_get_name(parser)}); rows {', '.join(rows)}{more}"
         )
     return values
 
 
 def classes(parser: Any) -> list[str]:
-    """The closed set of values that a parser, or one behind it, can give; empty where it is open."""
+    """All values that a parser (or the parser after it) can give; empty where they are not a closed set."""
     while parser is not None:
         closed = getattr(parser, "labels", None) or getattr(parser, "choices", None)
         if closed:
@@ -84,14 +84,14 @@ def classes(parser: Any) -> list[str]:
     return []
 
 
-def _as_text(target: pl.Series) -> list[str | None]:
-    """Values as a reply would write them, truth values in lower case."""
+def _to_text(target: pl.Series) -> list[str | None]:
+    """Values as a reply would write them; truth values are in lower case."""
     values = target.to_list()
     return [None if v is None else str(v).lower() if isinstance(v, bool) else str(v) for v in values]
 
 
 class _Gold:
-    """Reads a gold value: the parser itself, else the parsers behind it."""
+    """Reads a gold value with the parser, else with the parsers after it."""
 
     def __init__(self, parser: Parser) -> None:
         self.chain = [parser]
@@ -99,7 +99,7 @@ class _Gold:
             self.chain.append(behind)
         if isinstance(self.chain[-1], Json):
             self.chain.append(Text())
-        self.__name__ = _name(parser)
+        self.__name__ = _get_name(parser)
         self.dtype = getattr(parser, "dtype", None)
 
     def __call__(self, text: str) -> Any:

@@ -14,7 +14,7 @@ from runner.core.types import Parser
 
 
 class Text:
-    """The reply itself, without surrounding white space; an empty reply is None."""
+    """The reply itself without surrounding white space; None if that is empty."""
 
     dtype: pl.DataType = pl.String()
 
@@ -25,9 +25,9 @@ class Text:
 class Regex:
     """What a group of a regular expression captures.
 
-    ``group`` is a number or a name. ``pick`` says which match counts when there are several: ``only``
-    takes them if they all give the same value, else ``first`` or ``last``. ``then`` is a parser for the
-    captured text. Case matters unless the pattern starts with ``(?i)``.
+    ``group`` is a number or a name. ``pick`` says which of several matches counts: ``first``, ``last``, or
+    ``only``, which gives None unless all matches give the same value. ``then`` is a parser for the captured
+    text. Case matters unless the pattern starts with ``(?i)``.
 
     >>> Regex(r"Output \\(([ab])\\)", pick="last")("Output (a) is short. Therefore, Output (b) is better.")
     'b'
@@ -40,7 +40,7 @@ class Regex:
         pick: Literal["only", "first", "last"] = "only",
         then: Parser | None = None,
     ) -> None:
-        self.pattern = _compiled(pattern)
+        self.pattern = _compile(pattern)
         if group not in (*range(self.pattern.groups + 1), *self.pattern.groupindex):
             raise ConfigError(f"parser Regex: pattern {pattern!r} has no group {group!r}")
         if pick not in ("only", "first", "last"):
@@ -53,32 +53,32 @@ class Regex:
         found = [match[self.group] or "" for match in self.pattern.finditer(text)]
         if self.pick != "only":
             found = found[:1] if self.pick == "first" else found[-1:]
-        return _agreed(self.then(capture) for capture in found)
+        return _take_agreed(self.then(capture) for capture in found)
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
         raise ConfigError(f"parser Regex: pattern {pattern!r} is not valid: {error}") from None
 
 
-def _agreed(values: Iterable[Any]) -> Any:
-    """The one value that all are; None if there is none, or if they differ."""
+def _take_agreed(values: Iterable[Any]) -> Any:
+    """The common value of all; None if there is none or if they differ."""
     seen = list(values)
-    return seen[0] if seen and all(_same(value, seen[0]) for value in seen) else None
+    return seen[0] if seen and all(_is_same(value, seen[0]) for value in seen) else None
 
 
-def _same(one: Any, other: Any) -> bool:
+def _is_same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
 class Json:
-    """A field of the JSON object in a reply, also inside a code fence or between sentences.
+    """A field of the JSON object in a reply. Code fences and sentences around the object are allowed.
 
-    ``field`` is a dotted path (``result.rating``; a number picks from a list). With ``then``, the value as
-    text goes through that parser (``true``, ``4``); without, text, numbers and truth values are kept and
-    anything else is None. Several objects with the field must agree; a truncated object is None.
+    ``field`` is a dotted path (``result.rating``; a number is an index of a list). With ``then``, that parser
+    reads the value as text (``true``, ``4``). Without it, text, numbers and truth values are kept and
+    anything else is None. Several objects with the field must agree. A truncated object gives None.
 
     >>> Json("rating")('Here you are: {"rating": 4, "why": "clear"}')
     4
@@ -86,15 +86,15 @@ class Json:
 
     def __init__(self, field: str, then: Parser | None = None) -> None:
         if not field:
-            raise ConfigError("parser Json: field is empty; name the field to read, such as 'rating'")
+            raise ConfigError("parser Json: field is empty; expected the name of a field, such as 'rating'")
         self.field, self.then = field, then
         self.dtype: pl.DataType | None = getattr(then, "dtype", None)
 
     def __call__(self, text: str) -> Any:
-        found = [_at(document, self.field.split(".")) for document in _objects(text)]
-        return _agreed(self._value(value) for value in found if value is not _ABSENT)
+        found = [_get_field(document, self.field.split(".")) for document in _find_objects(text)]
+        return _take_agreed(self._convert(value) for value in found if value is not _ABSENT)
 
-    def _value(self, value: Any) -> Any:
+    def _convert(self, value: Any) -> Any:
         if value is None:
             return None
         if self.then is not None:
@@ -107,7 +107,7 @@ class Json:
 _ABSENT = object()
 
 
-def _at(node: Any, path: list[str]) -> Any:
+def _get_field(node: Any, path: list[str]) -> Any:
     for step in path:
         if isinstance(node, dict) and step in node:
             node = node[step]
@@ -125,11 +125,11 @@ def _refuse(constant: str) -> Any:
 _DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse)
 
 
-def _objects(text: str) -> Iterator[Any]:
-    """The JSON objects in a text, outermost only.
+def _find_objects(text: str) -> Iterator[Any]:
+    """The outermost JSON objects in a text.
 
-    After a broken object the search goes on where it broke: what stands before that is part of the broken
-    object, and reading it as an answer would be a guess.
+    The search continues where a broken object breaks. What comes before that is part of the broken object,
+    and to read it as an answer would be a guess.
     """
     start = text.find("{")
     while start >= 0:

@@ -1,4 +1,4 @@
-"""Numbers in replies."""
+"""Find a number in a reply."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from runner.core.errors import ConfigError
 
 _NUMBER = r"(?<![\w.])(?:(?<!\d)[-+−])?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?(?![\w]|\.\d|,\d)"
 _NUMBERS = re.compile(_NUMBER, re.IGNORECASE)
-# "1-5", "1 to 5": the scale that is talked about, not a rating on it
+# "1-5", "1 to 5": a mention of the scale, not a rating on it
 _RANGE = re.compile(rf"{_NUMBER}\s*(?:-|–|—|\bto\b)\s*{_NUMBER}", re.IGNORECASE)
 _OUT_OF = re.compile(rf"({_NUMBER})\s*(?:/|\bout\s+of\b)\s*({_NUMBER})", re.IGNORECASE)
 _LEADING = re.compile(
@@ -31,11 +31,11 @@ class Number:
     >>> Number(minimum=1, maximum=5)("5: Excellent response")
     5
 
-    The number counts if it is the only one (repeats of it do no harm); of several different ones it must
-    be the one the reply starts with, or the one marked by a word such as "rating" or "score", and if both
-    exist they must agree. A scale that is mentioned ("from 1 to 5") is not a rating, nor is the 5 of "4/5"
-    if it is ``maximum``. A number outside ``minimum`` … ``maximum`` or not in ``choices``, and a fraction
-    where ``integer`` is wanted, give None; nothing is rounded or clipped.
+    A number counts if it is the only one in the reply (it may be repeated). If there are different numbers,
+    the one at the start counts, or the one after a word such as "rating" or "score"; if there are both, they
+    must agree. A mention of the scale ("from 1 to 5") is not a rating, and neither is the 5 of "4/5" if it is
+    ``maximum``. A number outside ``minimum`` … ``maximum`` or not in ``choices`` gives None, and so does a
+    fraction with ``integer``. Nothing is rounded or clipped.
     """
 
     def __init__(
@@ -52,24 +52,24 @@ class Number:
         self.dtype: pl.DataType = pl.Int64() if integer else pl.Float64()
 
     def __call__(self, text: str) -> int | float | None:
-        text = _OUT_OF.sub(self._without_maximum, text)
+        text = _OUT_OF.sub(self._drop_maximum, text)
         text = _RANGE.sub(" ", text)
-        found = self._candidates(text)
-        return self._checked(found.pop()) if len(found) == 1 else None
+        found = self._find_candidates(text)
+        return self._check(found.pop()) if len(found) == 1 else None
 
-    def _without_maximum(self, match: re.Match[str]) -> str:
-        """``4/5`` becomes ``4`` on a scale to 5; on another scale it stays, and is doubtful."""
-        same_scale = self.maximum is not None and _float(match[2]) == self.maximum
+    def _drop_maximum(self, match: re.Match[str]) -> str:
+        """``4/5`` becomes ``4`` on a scale to 5. On another scale it stays and is doubtful."""
+        same_scale = self.maximum is not None and _to_float(match[2]) == self.maximum
         return match[1] if same_scale else f"{match[1]} / {match[2]}"
 
     @staticmethod
-    def _candidates(text: str) -> set[float]:
+    def _find_candidates(text: str) -> set[float]:
         clear = [*_MARKED.findall(text)]
         if leading := _LEADING.match(text):
             clear.append(leading[1])
-        return {_float(number) for number in clear or _NUMBERS.findall(text)}
+        return {_to_float(number) for number in clear or _NUMBERS.findall(text)}
 
-    def _checked(self, value: float) -> int | float | None:
+    def _check(self, value: float) -> int | float | None:
         too_low = self.minimum is not None and value < self.minimum
         too_high = self.maximum is not None and value > self.maximum
         if too_low or too_high or (self.choices is not None and value not in self.choices):
@@ -79,5 +79,5 @@ class Number:
         return int(value) if value.is_integer() and abs(value) < 2**63 else None
 
 
-def _float(number: str) -> float:
+def _to_float(number: str) -> float:
     return float(number.replace(",", "").replace("−", "-"))

@@ -8,30 +8,35 @@ id right after it; whoever comes between, or later, finds the job by its key and
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
+import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.digest import digest
-from runner.core.errors import ConfigError, RunnerError
+from runner.core.errors import ConfigError, DataError, RunnerError
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
+from runner.core.types import Message
 from runner.engine.claims import claim_here, is_alive
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
 FILE, JOB, DEPLOYMENT = "file", "job", "deployment"
-Report = Callable[[TuningStatus], None]
+OnStatus = Callable[[TuningStatus], None]
+"""Is told where a job stands."""
 
 
 @dataclass(frozen=True)
-class Order:
+class TrainingOrder:
     """All that determines a fine-tuned model."""
 
     base: dict[str, Any]
@@ -72,11 +77,11 @@ class Tuned:
     checkpoints: list[Checkpoint]
 
 
-def tune(
-    order: Order,
+def train_once(
+    order: TrainingOrder,
     tuner: Tuner,
     ledger: Ledger,
-    report: Report = lambda status: None,
+    on_status: OnStatus = lambda status: None,
     pay: Callable[[], None] = lambda: None,
 ) -> Tuned:
     """The finished job for an order, made if there is none yet. Blocks until it is finished.
@@ -86,11 +91,11 @@ def tune(
     """
     known = ledger.get(JOB, order.key) or {}
     job_id = known.get("id") or _create_once(order, tuner, ledger, pay)
-    _wait(job_id, tuner, report, order.config.poll_s)
+    _wait(job_id, tuner, on_status, order.config.poll_s)
     return Tuned(job_id, tuner.curve(job_id), tuner.checkpoints(job_id))
 
 
-def pick(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
+def pick_model(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
     """The model id that ``checkpoint`` means: a number from 1, ``last``, or a model id itself."""
     if checkpoint in (None, "last"):
         return checkpoints[-1].model
@@ -105,19 +110,19 @@ def pick(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
 
 
 @contextmanager
-def serving(
-    model: str, tuner: Tuner, ledger: Ledger, wanted: Callable[[Provider], bool] = lambda provider: True
+def serve_model(
+    model: str, tuner: Tuner, ledger: Ledger, is_needed: Callable[[Provider], bool] = lambda provider: True
 ) -> Iterator[Provider]:
     """A provider that answers as ``model``; where hosting is billed, only while the context is open.
 
-    It is not hosted at all if ``wanted`` says that the provider has nothing to answer.
+    It is not hosted at all unless ``is_needed`` says that the provider has something to answer.
     """
     if not isinstance(tuner, Deployer):
         yield tuner.serving(model)
         return
     name = f"runner-{digest([model, os.getpid(), time.time()])[:12]}"
     provider = tuner.hosted(model, name)
-    if not wanted(provider):
+    if not is_needed(provider):
         yield provider
         return
     ledger.put(DEPLOYMENT, name, {"model": model, **claim_here()})
@@ -129,14 +134,14 @@ def serving(
         ledger.remove(DEPLOYMENT, name)
 
 
-def leftovers(ledger: Ledger) -> list[str]:
+def list_leftovers(ledger: Ledger) -> list[str]:
     """Deployments whose process is gone: each costs money by the hour until it is deleted."""
     return [name for name, claim in ledger.items(DEPLOYMENT) if not is_alive(claim, lease=False)]
 
 
-def clean_up(tuner: Deployer, ledger: Ledger) -> list[str]:
-    """Delete what :func:`leftovers` lists and return it."""
-    names = leftovers(ledger)
+def delete_leftovers(tuner: Deployer, ledger: Ledger) -> list[str]:
+    """Delete what :func:`list_leftovers` lists and return it."""
+    names = list_leftovers(ledger)
     for name in names:
         tuner.undeploy(name)
         ledger.remove(DEPLOYMENT, name)
@@ -144,7 +149,18 @@ def clean_up(tuner: Deployer, ledger: Ledger) -> list[str]:
     return names
 
 
-def _create_once(order: Order, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
+def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: float = 1.0) -> TrainingFile:
+    """Chats as a JSONL file; its name ends in a digest of the content, so equal files have equal names."""
+    lines = [json.dumps({"messages": list(chat)}, ensure_ascii=False) for chat in chats]
+    if not lines:
+        raise DataError(f"training data {name}: no rows")
+    content = ("\n".join(lines) + "\n").encode()
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+    mark = hashlib.sha256(content).hexdigest()[:16]
+    return TrainingFile(f"{stem}-{mark}.jsonl", content, len(lines), weight)
+
+
+def _create_once(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     """The id of the one job for this order: ours if the claim is ours, else the one that its owner makes."""
     claim = claim_here()
     while not ledger.add(JOB, order.key, claim):
@@ -163,7 +179,7 @@ def _create_once(order: Order, tuner: Tuner, ledger: Ledger, pay: Callable[[], N
     return job_id
 
 
-def _create(order: Order, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
+def _create(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     files = (*order.training, order.validation) if order.validation else order.training
     job = _job(order)
     tuner.check(files)
@@ -175,7 +191,7 @@ def _create(order: Order, tuner: Tuner, ledger: Ledger, pay: Callable[[], None])
     return tuner.create(replace(job, training=training, validation=ids[-1] if order.validation else None))
 
 
-def _job(order: Order) -> TuningJob:
+def _job(order: TrainingOrder) -> TuningJob:
     """The job before its files are uploaded: their names stand for their ids."""
     given = order.hyperparameter
     return TuningJob(
@@ -203,7 +219,7 @@ def _upload(file: TrainingFile, base: dict[str, Any], tuner: Tuner, ledger: Ledg
     return str(file_id)
 
 
-def _wait(job_id: str, tuner: Tuner, report: Report, poll_s: float) -> None:
+def _wait(job_id: str, tuner: Tuner, on_status: OnStatus, poll_s: float) -> None:
     said = 0
     while True:
         status = tuner.status(job_id)
@@ -211,7 +227,7 @@ def _wait(job_id: str, tuner: Tuner, report: Report, poll_s: float) -> None:
         for event in events[said:]:
             log.info("%s: %s", job_id, event)
         said = len(events)
-        report(status)
+        on_status(status)
         if status.state == "succeeded":
             return
         if status.state in ("failed", "cancelled", "paused"):

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Sequence
 
 import polars as pl
 
+from runner.core.types import Request
 from runner.data.steps import put_in_both_orders
-from runner.engine.ask import Purse
+from runner.engine.ask import Advance, ask_rows
+from runner.engine.call import UNASKED, Allowance, Answer, Call
 from runner.engine.ledger import Ledger
-from runner.pipeline.respond import TOKENS, Responder, complete, predict, render
+from runner.pipeline.answer import (
+    TOKENS,
+    Responder,
+    add_answers,
+    make_requests,
+    parse_answers,
+    render_chats,
+)
 
 PREFIX = "judge_"
 VERDICT = "verdict"
 
 
-def judge(
+def judge_rows(
     frame: pl.DataFrame,
     responder: Responder,
     ledger: Ledger,
-    advance: Callable[[int], None],
+    advance: Advance,
     sides: Sequence[str] | None = None,
-    purse: Purse | None = None,
+    allowance: Allowance | None = None,
 ) -> pl.DataFrame:
     """Add ``verdict`` and the judge's own messages, completion and costs, prefixed ``judge_``.
 
@@ -30,16 +40,40 @@ def judge(
     the second time swapped, and the verdict is the better column's name, or ``tie`` where the two orders
     disagree; the judge then says ``a`` or ``b``.
     """
-    asked = questions(frame.filter(pl.col("completion").is_not_null()), responder, sides)
-    asked = complete(asked, responder, ledger, advance, PREFIX, purse)
-    asked = predict(asked, responder.parser, PREFIX, VERDICT)
-    if sides:
-        asked = _winners(asked, sides)
-    added = [name for name in asked.columns if name not in frame.columns]
-    return frame.join(asked.select("id", *added), on="id", how="left", maintain_order="left")
+    questions = pose_questions(frame.filter(pl.col("completion").is_not_null()), responder, sides)
+    rows = group_by_row(questions, responder, sides)
+    coming = [request for row in rows for request in row]
+    answers = ask_rows(
+        rows, judge_row, responder.provider, ledger, coming=coming, advance=advance, allowance=allowance
+    )
+    return _add_verdicts(frame, questions, [one for row in answers for one in row], responder, sides)
 
 
-def questions(frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None) -> pl.DataFrame:
+def group_by_row(
+    questions: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None
+) -> list[list[Request]]:
+    """The requests of :func:`pose_questions`, a list for each row that is judged."""
+    requests = make_requests(questions, responder, PREFIX)
+    each = 2 if sides else 1
+    return [requests[start : start + each] for start in range(0, len(requests), each)]
+
+
+async def judge_row(questions: Sequence[Request], call: Call) -> list[Answer]:
+    """The judge's answers to the questions about one row."""
+    return await asyncio.gather(*map(call, questions))
+
+
+def leave_unjudged(
+    frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None
+) -> pl.DataFrame:
+    """Add the columns of :func:`judge_rows` as if nothing had been asked."""
+    questions = pose_questions(frame.filter(pl.col("completion").is_not_null()), responder, sides)
+    return _add_verdicts(frame, questions, [UNASKED] * questions.height, responder, sides)
+
+
+def pose_questions(
+    frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None
+) -> pl.DataFrame:
     """What the judge is asked, as ``judge_messages``: once per row, or for both orders of ``row``, its id."""
     if sides:
         first, second = (pl.col(side) for side in sides)
@@ -47,11 +81,26 @@ def questions(frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | 
             first, second = first.cast(pl.String), second.cast(pl.String)
         frame = frame.with_columns(first=first, second=second, row=pl.col("id"))
         frame = put_in_both_orders(frame, "first", "second").with_columns(id=pl.concat_str("id", "order"))
-    return render(frame, responder.prompt, column=f"{PREFIX}messages")
+    return render_chats(frame, responder.prompt, column=f"{PREFIX}messages")
 
 
-def _winners(asked: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
-    """Two rows per judged row to one; texts of both orders become lists, counts are summed."""
+def _add_verdicts(
+    frame: pl.DataFrame,
+    questions: pl.DataFrame,
+    answers: Sequence[Answer],
+    responder: Responder,
+    sides: Sequence[str] | None,
+) -> pl.DataFrame:
+    judged = add_answers(questions, answers, responder, PREFIX)
+    judged = parse_answers(judged, responder.parser, PREFIX, VERDICT)
+    if sides:
+        judged = _name_winners(judged, sides)
+    added = [name for name in judged.columns if name not in frame.columns]
+    return frame.join(judged.select("id", *added), on="id", how="left", maintain_order="left")
+
+
+def _name_winners(judged: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
+    """Two rows per judged row to one; texts of both orders are joined by newlines, counts are summed."""
     said_first = pl.col(VERDICT) == pl.when(pl.col("order") == "ab").then(pl.lit("a")).otherwise(pl.lit("b"))
     winner = pl.when(said_first).then(pl.lit(sides[0])).otherwise(pl.lit(sides[1]))
     winner = pl.when(pl.col(VERDICT).is_not_null()).then(winner)
@@ -63,7 +112,7 @@ def _winners(asked: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
     numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
     cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
     folded = (
-        asked.with_columns(_winner=winner)
+        judged.with_columns(_winner=winner)
         .group_by("row", maintain_order=True)
         .agg(
             verdict.alias(VERDICT),

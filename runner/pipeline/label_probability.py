@@ -10,7 +10,9 @@ from typing import Any
 import polars as pl
 
 
-def of_label(tokens: Sequence[dict[str, Any]], labels: Sequence[str], positive: str) -> float | None:
+def compute_label_probability(
+    tokens: Sequence[dict[str, Any]], labels: Sequence[str], positive: str
+) -> float | None:
     """Probability of ``positive`` among ``labels``, at the token where the answer chose between them.
 
     ``tokens`` are the completion's, each with ``token``, ``logprob`` and its alternatives ``top``. Mass on
@@ -18,7 +20,8 @@ def of_label(tokens: Sequence[dict[str, Any]], labels: Sequence[str], positive: 
     label stands in the text or no alternative begins one.
 
     >>> top = [{"token": "yes", "logprob": math.log(0.6)}, {"token": "no", "logprob": math.log(0.2)}]
-    >>> round(of_label([{"token": "yes", "logprob": math.log(0.6), "top": top}], ["yes", "no"], "yes"), 3)
+    >>> said = [{"token": "yes", "logprob": math.log(0.6), "top": top}]
+    >>> round(compute_label_probability(said, ["yes", "no"], "yes"), 3)
     0.75
     """
     text = "".join(token["token"] for token in tokens).lower()
@@ -50,12 +53,12 @@ def _begins(said: str, label: str) -> bool:
     return label.startswith(said) or said.startswith(label)
 
 
-def add(frame: pl.DataFrame, labels: Sequence[str], positive: str | None) -> pl.DataFrame:
+def add_probability(frame: pl.DataFrame, labels: Sequence[str], positive: str | None) -> pl.DataFrame:
     """Add the column ``probability`` (of ``positive``) where completions came with ``logprobs``."""
     if "logprobs" not in frame.columns or positive not in labels:
         return frame
     values = [
-        of_label(json.loads(tokens), labels, str(positive)) if tokens else None
+        compute_label_probability(json.loads(tokens), labels, str(positive)) if tokens else None
         for tokens in frame["logprobs"]
     ]
     return frame.with_columns(pl.Series("probability", values, dtype=pl.Float64))

@@ -1,1 +1,1 @@
-"""What a run leaves: its folder, read and written."""
+"""Read and write the folder of a run."""

@@ -1,4 +1,4 @@
-"""Where the code of a run came from, and what it ran on."""
+"""The commit and the package versions that a run used."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PACKAGE = "llm-experiment-runner"
 
 @once
 def find_git_sha() -> str:
-    """Commit of the current folder's checkout, with ``-dirty`` for uncommitted changes, or ``""``."""
+    """The commit of the current folder, with ``-dirty`` for uncommitted changes; ``""`` without checkout."""
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
@@ -32,7 +32,7 @@ def find_git_sha() -> str:
 
 @once
 def find_versions() -> dict[str, str]:
-    """Versions of Python, of this package and of those that it requires, extras left out."""
+    """Versions of Python, of this package and of the packages that it requires, without extras."""
     found = {"python": platform.python_version()}
     try:
         wanted = [name for name in requires(PACKAGE) or [] if "extra ==" not in name]

@@ -1,33 +1,54 @@
-"""A sweep as a table: one row for each point."""
+"""The notes in the folder of a sweep, the folders of its points, and its table with one row per point."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from runner.records.record import Record
+from runner.core.files import write_atomically
+from runner.records.record import SWEEP, Record
 
 FIGURES = ("parse_rate", "cost_usd", "seconds")
 PARSED = "_parsed"
 _ABSENT = object()
 
 
+def write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
+    """Write what is known of a sweep since it was opened: name, overrides, start, parent run."""
+    with write_atomically(folder / SWEEP) as file:  # points read it
+        file.write_text(json.dumps(notes, indent=1, default=str))
+
+
+def read_notes(folder: Path) -> dict[str, Any]:
+    """What :func:`write_notes` wrote; nothing where there is no sweep."""
+    file = folder / SWEEP
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def list_points(folder: Path) -> list[Path]:
+    """The folders of a sweep's points, those without a record included, in the order of their job numbers."""
+    found = [child for child in folder.iterdir() if child.is_dir() and child.name.isdigit()]
+    return sorted(found, key=lambda child: int(child.name))
+
+
 def summarize(records: Sequence[Record]) -> pl.DataFrame:
     """One row per point, in the order of the jobs.
 
-    Columns: ``job``; the swept keys; for each score its value, ``_low``, ``_high`` and, where a paper gives
-    one, ``_published`` and ``_agrees``; ``n`` (rows measured); parse_rate, cost_usd, seconds; ``status`` and
-    ``reason`` (why a point failed). What a point does not have is null.
+    The columns are ``job``; the swept keys; for each score its value, ``_low``, ``_high`` and, where there is
+    a published figure, ``_published`` and ``_agrees``; ``n`` (rows measured); ``parse_rate``, ``cost_usd``,
+    ``seconds``; ``status``; and ``reason`` (why a point failed). A point has null where it has no value.
     """
     points = sorted(records, key=lambda record: (record.job is None, record.job, record.started))
     columns: dict[str, list[Any]] = {"job": [record.job for record in points]}
     for key, name in column_names(points).items():
-        columns[name] = _alike([record.swept.get(key) for record in points])
+        columns[name] = _unify_types([record.swept.get(key) for record in points])
     for metric in score_names(points):
-        columns |= _score_columns(metric, points)
+        columns |= _make_score_columns(metric, points)
     columns["n"] = [max((score.n for score in record.scores.values()), default=None) for record in points]
     for figure in FIGURES:
         columns[figure] = [record.figures.get(figure) for record in points]
@@ -42,12 +63,12 @@ def score_names(records: Sequence[Record]) -> list[str]:
 
 
 def main_score_names(records: Sequence[Record]) -> list[str]:
-    """The scores that stand for a run: those over all rows, without their twins over parsed rows."""
+    """The names of the scores over all rows, without those over parsed rows only."""
     return [name for name in score_names(records) if not name.endswith(PARSED)]
 
 
 def column_names(records: Sequence[Record]) -> dict[str, str]:
-    """Swept key to column name: its last part, or all of it where the last parts of two keys are the same."""
+    """The column of each swept key: its last part, or the whole key where two keys have the same one."""
     keys = list(dict.fromkeys(key for record in records for key in record.swept))
     last = Counter(last_part(key) for key in keys)
     return {key: last_part(key) if last[last_part(key)] == 1 else key for key in keys}
@@ -56,14 +77,14 @@ def column_names(records: Sequence[Record]) -> dict[str, str]:
 def last_part(key: str) -> str:
     """The last part of a dotted key.
 
-    >>> short("hyperparameter.n_shot")
+    >>> last_part("hyperparameter.n_shot")
     'n_shot'
     """
     return key.rsplit(".", 1)[-1]
 
 
 def shared_params(records: Sequence[Record]) -> dict[str, Any]:
-    """The params that are the same in all points, without the swept ones."""
+    """The params that are the same in all points, without the swept keys."""
     first, *others = records or [Record("", "")]
     swept = {key for record in records for key in record.swept}
     return {
@@ -73,7 +94,7 @@ def shared_params(records: Sequence[Record]) -> dict[str, Any]:
     }
 
 
-def _score_columns(metric: str, points: Sequence[Record]) -> dict[str, list[Any]]:
+def _make_score_columns(metric: str, points: Sequence[Record]) -> dict[str, list[Any]]:
     scores = [record.scores.get(metric) for record in points]
     columns = {
         metric: [score.value if score else None for score in scores],
@@ -81,17 +102,17 @@ def _score_columns(metric: str, points: Sequence[Record]) -> dict[str, list[Any]
         f"{metric}_high": [score.high if score else None for score in scores],
     }
     for side in ("published", "agrees"):
-        known = [_referenced(metric, side, record) for record in points]
+        known = [_get_reference(metric, side, record) for record in points]
         columns |= {f"{metric}_{side}": known} if any(value is not None for value in known) else {}
     return columns
 
 
-def _referenced(metric: str, side: str, record: Record) -> Any:
+def _get_reference(metric: str, side: str, record: Record) -> Any:
     return next((row.get(side) for row in record.reference if row.get("metric") == metric), None)
 
 
-def _alike(values: list[Any]) -> list[Any]:
-    """Numbers stay numbers if all are; otherwise everything is text (``base``, ``1``, ``last``)."""
+def _unify_types(values: list[Any]) -> list[Any]:
+    """Numbers if all values are numbers; otherwise all become text (``base``, ``1``, ``last``)."""
     given = [value for value in values if value is not None]
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in given):
         return values

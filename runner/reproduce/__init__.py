@@ -1,1 +1,1 @@
-"""A recorded run made again, here or on another machine, and what differs."""
+"""Repeat a recorded run, on this machine or another, and say what differs."""

@@ -1,4 +1,4 @@
-"""What a run was made of, against what is here today: option files, prompts, models, versions."""
+"""Compare what a run was made of with what is here today: option files, prompts, models, versions."""
 
 from __future__ import annotations
 
@@ -25,62 +25,64 @@ from runner.providers.local import weights
 from runner.records import environment
 from runner.records.record import Record, dumps, loads
 from runner.reproduce import past_run
-from runner.reproduce.differences import Check, settings
-from runner.reproduce.past_run import Past
+from runner.reproduce.differences import Check, compare_settings
+from runner.reproduce.past_run import PastRun
 from runner.reproduce.recorded import Recorded
 
 DECIDING = ("dataset", "prompt", "provider", "hyperparameter", "metric", "judge", "finetune", "checkpoint")
 """The parts of a config that decide what is measured."""
 
 
-def config(past: Past) -> Check:
-    """Whether the same command would compose the same config from today's option files."""
+def check_config(past: PastRun) -> Check:
+    """Check whether the same command would compose the same config from today's option files."""
     try:
-        now = build.resolved(_object(compose("config", past.record.overrides)))
+        now = build.to_plain(_to_object(compose("config", past.record.overrides)))
     except (HydraException, OmegaConfBaseException) as error:
-        reason = _short(explain(error)[0].removeprefix("error: "))
+        reason = _shorten(explain(error)[0].removeprefix("error: "))
         return Check("option files", "missing", f"{reason}; was there a --config-dir?", decides=False)
     then = past.record.config
-    changed = settings({key: then[key] for key in DECIDING}, {key: _plain(now)[key] for key in DECIDING})
+    changed = compare_settings(
+        {key: then[key] for key in DECIDING}, {key: _read_back(now)[key] for key in DECIDING}
+    )
     return Check("option files", "different" if changed else "same", "; ".join(changed))
 
 
-def prompts(past: Past) -> list[Check]:
-    """Whether the prompts' files still hold the recorded texts, which are the ones that are used."""
-    config = past.whole
+def check_prompts(past: PastRun) -> list[Check]:
+    """Check whether the prompt files still hold the recorded texts. The recorded texts are used."""
+    config = past.full_config
     given = {"prompt": config.prompt, "judge.prompt": config.judge.prompt if config.judge else None}
-    return [check for key, prompt in given.items() if prompt for check in _prompt(prompt, key, past.texts)]
+    return [check for key, prompt in given.items() if prompt for check in _check(prompt, key, past.texts)]
 
 
-def _prompt(prompt: PromptConfig, key: str, then: Mapping[str, str]) -> list[Check]:
+def _check(prompt: PromptConfig, key: str, then: Mapping[str, str]) -> list[Check]:
     try:
-        now = past_run.texts(compile_prompt(prompt, key), key)
+        now = past_run.get_turn_texts(compile_prompt(prompt, key), key)
     except RunnerError as error:
-        return [Check(key, "missing", f"{_short(error)}; the record's is used", decides=False)]
+        return [Check(key, "missing", f"{_shorten(error)}; the recorded text is used", decides=False)]
     changed = [name for name in now if now[name] != then.get(name)]
     if not changed:
-        return [Check(key, "same", ", ".join(_files(prompt)))]
-    return [Check(name, "different", _lines(then.get(name, ""), now[name])) for name in changed]
+        return [Check(key, "same", ", ".join(_list_files(prompt)))]
+    return [Check(name, "different", _show_change(then.get(name, ""), now[name])) for name in changed]
 
 
-def _files(prompt: PromptConfig) -> list[str]:
+def _list_files(prompt: PromptConfig) -> list[str]:
     turns = (getattr(prompt, turn) for turn in past_run.TURNS)
     return [turn for turn in turns if turn and turn.endswith(SUFFIX) and "\n" not in turn]
 
 
-def _lines(then: str, now: str) -> str:
-    """The first line that went and the first that came.
+def _show_change(then: str, now: str) -> str:
+    """The first line that was removed and the first that was added.
 
-    >>> _lines("one\\ntwo", "one\\nthree")
+    >>> _show_change("one\\ntwo", "one\\nthree")
     '- two + three'
     """
     changed = [line for line in ndiff(then.splitlines(), now.splitlines()) if line[0] in "-+"]
     first = [next((line for line in changed if line[0] == sign), "") for sign in "-+"]
-    return " ".join(line for line in first if line) or "blank space at its end"
+    return " ".join(line for line in first if line) or "white space at the end"
 
 
-def nodes(record: Record) -> dict[str, Any]:
-    """The config nodes of who answered: ``model``, as the checkpoint that was evaluated, and ``judge``."""
+def find_provider_nodes(record: Record) -> dict[str, Any]:
+    """The provider nodes of a config: ``model``, with the checkpoint that was evaluated, and ``judge``."""
     config = record.config
     chosen = next((item["model"] for item in record.models if item["evaluated"]), config["checkpoint"])
     node = config["provider"]
@@ -90,63 +92,63 @@ def nodes(record: Record) -> dict[str, Any]:
     return found
 
 
-def today(node: Any) -> Provider | None:
-    """The provider of a config node, unless its class is not here."""
+def try_make_provider(node: Any) -> Provider | None:
+    """The provider of a config node, or None where its class is not installed."""
     try:
-        return cast(Provider, build.build(node, "provider"))
+        return build.make_provider(node)
     except ConfigError:
         return None
 
 
-def identity(who: str, then: Mapping[str, Any], provider: Provider | None) -> Check:
-    """Whether the same model would answer today. Needs no key and no network."""
+def check_identity(who: str, then: Mapping[str, Any], provider: Provider | None) -> Check:
+    """Check whether the same model would answer today. Needs no key and no network."""
     try:
         with weights.at_hand_only():
-            now = _plain(dict(provider.identity())) if provider else None
+            now = _read_back(dict(provider.identity())) if provider else None
     except RunnerError as error:
-        return Check(who, "missing", _short(error), decides=False)
+        return Check(who, "missing", _shorten(error), decides=False)
     if now is None:
         return Check(who, "missing", "its class is not installed here", decides=False)
-    changed = settings(then, now)
+    changed = compare_settings(then, now)
     shown = ", ".join(f"{value}"[:40] for value in then.values())
     return Check(who, "different" if changed else "same", "; ".join(changed) or shown)
 
 
-def training(past: Past, plan: Plan, frame: pl.DataFrame) -> list[Check]:
-    """Whether the same rows and settings would train the same model; nothing where none was trained."""
+def check_training(past: PastRun, plan: Plan, frame: pl.DataFrame) -> list[Check]:
+    """Check whether the same rows and settings would train the same model. Empty where none was trained."""
     if "base" not in past.record.identities:
         return []
     base = Recorded(known_as=past.record.identities["base"])
     responder = replace(plan.responder, provider=base)
     try:
-        order = model.order(replace(plan, config=past.whole, responder=responder), frame)
+        order = model.make_order(replace(plan, config=past.full_config, responder=responder), frame)
     except RunnerError as error:
-        return [Check("training", "missing", _short(error), decides=False)]
+        return [Check("training", "missing", _shorten(error), decides=False)]
     same = order.key == past.record.params.get("finetune_key")
     rows = ", ".join(f"{file.name}: {file.rows} rows" for file in order.training)
     return [Check("training", "same" if same else "different", rows)]
 
 
-def versions(record: Record) -> list[Check]:
-    """The code and the packages then and now. What they change is compared itself, so they decide nothing."""
+def check_versions(record: Record) -> list[Check]:
+    """Compare code and packages. They decide nothing, since what they change is compared itself."""
     then, now = record.tags.get("git_sha", ""), environment.find_git_sha()
     code = f"{then or '–'} → {now or '–'}" if then != now else then or "no git checkout"
-    changed = settings(record.environment, environment.find_versions())
+    changed = compare_settings(record.environment, environment.find_versions())
     return [
         Check("code", "same" if then == now else "different", code, decides=False),
         Check("packages", "different" if changed else "same", "; ".join(changed), decides=False),
     ]
 
 
-def _short(error: object) -> str:
-    """A message without its list of what could be meant."""
+def _shorten(error: object) -> str:
+    """A message without its suggestions."""
     return str(error).partition(";")[0]
 
 
-def _object(config: Any) -> RunnerConfig:
+def _to_object(config: Any) -> RunnerConfig:
     return cast(RunnerConfig, OmegaConf.to_object(config))
 
 
-def _plain(node: Any) -> Any:
-    """As it would be read back from a record."""
+def _read_back(node: Any) -> Any:
+    """A config node as it would come back from a record."""
     return loads(dumps(node))

@@ -1,4 +1,4 @@
-"""What differs between a run as it was recorded and the same run today."""
+"""Compare a run as it was recorded with the same run today: settings, data, rows, scores."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EQUAL = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was compared. ``decides`` is false for what explains a difference but is none."""
+    """One thing that was compared. ``decides`` is false where a difference does not fail the reproduction."""
 
     what: str
     state: State
@@ -30,7 +30,7 @@ class Check:
 
     @property
     def fails(self) -> bool:
-        """Whether the run is not reproduced because of this."""
+        """Whether this check alone makes the reproduction fail."""
         return self.decides and self.state != "same"
 
 
@@ -45,8 +45,8 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All that was compared for one run."""
+class Differences:
+    """Everything that was compared for one run."""
 
     checks: list[Check] = field(default_factory=list)
     scores: dict[str, tuple[Score | None, Score | None]] = field(default_factory=dict)
@@ -55,14 +55,14 @@ class Report:
 
     @property
     def failed(self) -> list[str]:
-        """What is not the same, by name."""
+        """The names of the checks that failed."""
         return [check.what for check in self.checks if check.fails]
 
 
-def settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The leaves that differ, as ``key: then → now``. Keys that are new and empty are no difference.
+def compare_settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """The leaves that differ, as ``key: then → now``. A new key with an empty value is no difference.
 
-    >>> settings({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2, "new": None})
+    >>> compare_settings({"a": {"b": 1}, "c": 2}, {"a": {"b": 3}, "c": 2, "new": None})
     ['a.b: 1 → 3']
     """
     old, new = flatten(dict(then)), flatten(dict(now))
@@ -71,9 +71,9 @@ def settings(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return changed + [f"{key}: new, {new[key]}" for key in added]
 
 
-def inputs(then: Record, now: Record) -> list[Check]:
-    """Per split, whether its rows are the same."""
-    found = {entry["split"]: entry for entry in now.inputs}
+def compare_inputs(then: Record, now: Sequence[Mapping[str, Any]]) -> list[Check]:
+    """Check for each split whether its rows are the same; ``now`` describes the splits of today."""
+    found = {entry["split"]: entry for entry in now}
     checks = []
     for entry in then.inputs:
         today = found.pop(entry["split"], None)
@@ -86,38 +86,40 @@ def inputs(then: Record, now: Record) -> list[Check]:
     return checks + [Check(f"data {name}", "different", "a new split") for name in found]
 
 
-def rows(then: pl.DataFrame, now: pl.DataFrame, given: Sequence[str]) -> list[Change]:
-    """The cells that differ, row by row: of the columns ``given`` in the data, of chats and of answers."""
+def compare_rows(then: pl.DataFrame, now: pl.DataFrame, inputs: Sequence[str]) -> list[Change]:
+    """The cells that differ, row by row: in the columns ``inputs`` of the data, in the chats and answers."""
     gone, new = set(then["id"]) - set(now["id"]), set(now["id"]) - set(then["id"])
     changes = [Change(key, "row", "there", "gone") for key in then["id"] if key in gone]
     changes += [Change(key, "row", "", "new") for key in now["id"] if key in new]
     ids = then.filter(~pl.col("id").is_in(list(gone))).select("id")
     both = [ids.join(frame, on="id", how="left", maintain_order="left") for frame in (then, now)]
-    names = [*(name for name in given if name in then.columns and name not in ANSWERS), *COMPARED]
+    names = [*(name for name in inputs if name in then.columns and name not in ANSWERS), *COMPARED]
     cells = [
         (row, place, Change(ids["id"][row], name, *values))
         for place, name in enumerate(names)
-        for row, values in _unequal(*(_column(frame, name) for frame in both))
+        for row, values in _find_unequal(*(_get_column(frame, name) for frame in both))
     ]
     return changes + [change for *_, change in sorted(cells, key=lambda cell: cell[:2])]
 
 
-def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+def _get_column(frame: pl.DataFrame, name: str) -> pl.Series:
     return frame[name] if name in frame.columns else pl.Series(name, [None] * frame.height, dtype=pl.Null)
 
 
-def _unequal(then: pl.Series, now: pl.Series) -> Iterator[tuple[int, tuple[Any, Any]]]:
-    """The places where two columns differ, with both values."""
+def _find_unequal(then: pl.Series, now: pl.Series) -> Iterator[tuple[int, tuple[Any, Any]]]:
+    """The rows in which two columns differ, with both values."""
     if then.dtype == now.dtype and then.equals(now):
         return
     for row, values in enumerate(zip(then.to_list(), now.to_list(), strict=True)):
         numbers = all(isinstance(value, float) for value in values)
-        if not (_close(*values) if numbers else values[0] == values[1]):
+        if not (_is_close(*values) if numbers else values[0] == values[1]):
             yield row, values
 
 
-def counted(changes: Sequence[Change], now: pl.DataFrame, columns: Sequence[str] = COMPARED) -> list[Check]:
-    """For the chats and each kind of answer, how many rows differ."""
+def check_columns(
+    changes: Sequence[Change], now: pl.DataFrame, columns: Sequence[str] = COMPARED
+) -> list[Check]:
+    """Count for the chats and for each kind of answer how many rows differ."""
     checks = []
     for name in columns:
         ids = {change.id for change in changes if change.column == name}
@@ -128,28 +130,28 @@ def counted(changes: Sequence[Change], now: pl.DataFrame, columns: Sequence[str]
     return checks
 
 
-def measured(scores: Mapping[str, tuple[Score | None, Score | None]]) -> Check:
-    """Whether all scores are the same."""
-    changed = [name for name, pair in scores.items() if not same_score(*pair)]
+def check_scores(scores: Mapping[str, tuple[Score | None, Score | None]]) -> Check:
+    """Check whether all scores are the same."""
+    changed = [name for name, pair in scores.items() if not is_same_score(*pair)]
     return Check("scores", "different" if changed else "same", ", ".join(changed) or f"{len(scores)} scores")
 
 
-def scores(
+def pair_scores(
     then: Mapping[str, Score], now: Mapping[str, Score]
 ) -> dict[str, tuple[Score | None, Score | None]]:
     """Each score then and now, in the order of the record."""
     return {name: (then.get(name), now.get(name)) for name in [*then, *(n for n in now if n not in then)]}
 
 
-def same_score(then: Score | None, now: Score | None) -> bool:
+def is_same_score(then: Score | None, now: Score | None) -> bool:
     """Whether value, interval and n agree."""
     if then is None or now is None:
         return then is now
     pairs = ((then.value, now.value), (then.low, now.low), (then.high, now.high))
-    return then.n == now.n and all(_close(one, other) for one, other in pairs)
+    return then.n == now.n and all(_is_close(one, other) for one, other in pairs)
 
 
-def _close(one: float | None, other: float | None) -> bool:
+def _is_close(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other
     if math.isnan(one) or math.isnan(other):

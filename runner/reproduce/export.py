@@ -1,84 +1,56 @@
-"""``runner export``: a run or a sweep as one folder or ``.zip`` that another machine can reproduce.
+"""``runner export``: write a run or a sweep as one folder or ``.zip`` that another machine can reproduce.
 
-It keeps the shape of the folder it was made from, so that what reads a run reads an export; what is added at
-the top is said in :mod:`runner.reproduce.past_run`. Nothing in it depends on this machine: no ledger, no
-credentials.
+An export has the shape of the folder it was made from, so that whatever reads a run also reads an export.
+:mod:`runner.reproduce.past_run` names the files that are added at the top. Nothing in an export depends on
+this machine: it has no ledger and no credentials.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
-
-from runner.cli import screen
 from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.config.schema import RunnerConfig
-from runner.core.errors import ConfigError, DataError
+from runner.core.errors import DataError
 from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
-from runner.engine.ask import KIND
+from runner.engine.call import KIND
 from runner.records import environment
-from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, dumps
-from runner.reproduce import answers as overlay
+from runner.records.record import PREDICTIONS, RECORD, SWEEP, dumps
 from runner.reproduce import differences, past_run
-from runner.reproduce.past_run import Past
+from runner.reproduce.answers import write_answer_file
+from runner.reproduce.past_run import PastRun
 
 FORMAT = 1
-EXPORTS = Path("outputs/exports")
 TEXTS = (RECORD, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 
-def command(config: DictConfig) -> None:
-    """Export one run or sweep; raises :class:`ConfigError` rather than replace what is there."""
-    if len(config.export.folders) != 1:
-        raise ConfigError("runner export FOLDER: name the folder of one run or one sweep")
-    source = Path(config.export.folders[0])
-    if past_run.exported(source).brought:
-        raise ConfigError(f"{source}: is an export already; copy it as it is")
-    target = Path(config.export.to or EXPORTS / f"{_name(source)}.zip")
-    if target.exists():
-        raise ConfigError(f"export.to={target}: is there already; name another")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
-        staged = Path(partial, "export")
-        told = export(source, staged, past_run.typed_ledger(config), config.export.data)
-        made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
-        made.rename(target)
-    screen.console.print(f"{target}: {told}")
-
-
-def _name(source: Path) -> str:
-    """The stamp of a run or sweep; of a point that of its sweep, with its number."""
-    place = source.absolute()
-    return f"{place.parent.name}-{place.name}" if (place.parent / SWEEP).exists() else place.name
-
-
 def export(source: Path, target: Path, ledger_url: str | None = None, with_data: bool = False) -> str:
-    """Fill ``target`` with all that reproducing the runs of ``source`` needs; tell what it holds."""
-    pasts = [past_run.past(folder, past_run.Export(folder)) for folder in past_run.runs(source)]
+    """Write to ``target`` what is needed to reproduce the runs of ``source``. Returns a summary of it."""
+    pasts = [
+        past_run.read_past_run(folder, past_run.Export(folder)) for folder in past_run.require_runs(source)
+    ]
     for past in pasts:
         _copy(past, target / past.folder.relative_to(source))
     if (source / SWEEP).exists():
         shutil.copyfile(source / SWEEP, target / SWEEP)
-    answers, lost = _answers(pasts, ledger_url)
-    overlay.write(target / past_run.ANSWERS, answers)
-    data, changed = _data(pasts)
+    answers, lost = _read_answers(pasts, ledger_url)
+    write_answer_file(target / past_run.ANSWERS, answers)
+    data, changed = _describe_files(pasts)
     if changed and with_data:
         raise DataError(f"export.data: {changed}")
     if with_data:
         _copy_data(data, target)
     _write_manifest(target, data)
     how = "with content" if with_data else "by name and sha256 (export.data=true takes the content)"
-    told = [_count(pasts, "run"), _count(answers, "answer"), f"{_count(data, 'data file')} {how}"]
-    told += [f"{lost} answers are not in the ledger any more"] if lost else []
-    return "\n".join([", ".join(told), *([f"data: {changed}"] if changed else [])])
+    summary = [_count(pasts, "run"), _count(answers, "answer"), f"{_count(data, 'data file')} {how}"]
+    summary += [f"{lost} answers are not in the ledger any more"] if lost else []
+    return "\n".join([", ".join(summary), *([f"data: {changed}"] if changed else [])])
 
 
 def _count(items: Sized, noun: str) -> str:
@@ -86,7 +58,7 @@ def _count(items: Sized, noun: str) -> str:
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
-def _copy(past: Past, target: Path) -> None:
+def _copy(past: PastRun, target: Path) -> None:
     (target / ".hydra").mkdir(parents=True)
     for name in TEXTS:
         if (past.folder / name).exists():
@@ -95,19 +67,19 @@ def _copy(past: Past, target: Path) -> None:
     shutil.copytree(past.folder / past_run.PROMPTS, target / past_run.PROMPTS)
 
 
-def _answers(pasts: Iterable[Past], ledger_url: str | None) -> tuple[dict[str, Any], int]:
-    """The ledger's entries behind the runs' answers, and how many of them it has lost."""
+def _read_answers(pasts: Iterable[PastRun], ledger_url: str | None) -> tuple[dict[str, Any], int]:
+    """The ledger's entries for the answers of the runs, and how many of them it no longer has."""
     answers: dict[str, Any] = {}
     wanted: set[str] = set()
     for past in pasts:
-        keys = set(_keys(past))
-        with past_run.ledger(past, ledger_url) as ledger:
+        keys = set(_list_keys(past))
+        with past_run.open_ledger(past, ledger_url) as ledger:
             answers |= ledger.get_many(KIND, keys - answers.keys())
         wanted |= keys
     return answers, len(wanted - answers.keys())
 
 
-def _keys(past: Past) -> Iterator[str]:
+def _list_keys(past: PastRun) -> Iterator[str]:
     for prefix in ("", "judge_"):
         answered = f"{prefix}completion", f"{prefix}ledger_key"
         if answered[1] in past.frame.columns:
@@ -115,31 +87,31 @@ def _keys(past: Past) -> Iterator[str]:
                 yield from joined.split("\n")
 
 
-def _data(pasts: Sequence[Past]) -> tuple[list[dict[str, Any]], str]:
-    """The files that the runs read, and in words what is not as they read it."""
+def _describe_files(pasts: Sequence[PastRun]) -> tuple[list[dict[str, Any]], str]:
+    """The data files of the runs, and a sentence on what changed since then (empty if nothing did)."""
     configs = {dumps(past.record.config["dataset"]): past for past in pasts}
-    changed = [reason for past in configs.values() if (reason := _changed(past))]
+    changed = [reason for past in configs.values() if (reason := _describe_change(past))]
     files: dict[tuple[str | None, str | None], FileConfig] = {}
     for past in pasts:
-        files |= {(file.path, file.url): file for file in _files(past.whole)}
-    entries = [_entry(file, known=not changed) for file in files.values()]
+        files |= {(file.path, file.url): file for file in _list_files(past.full_config)}
+    entries = [_describe_file(file, known=not changed) for file in files.values()]
     return entries, "; ".join(changed)
 
 
-def _changed(past: Past) -> str:
-    """Why the data is not what a run read; empty if it is."""
-    data = past.whole.dataset
+def _describe_change(past: PastRun) -> str:
+    """How the data differs from what a run read; empty if it does not."""
+    data = past.full_config.dataset
     try:
         now = fingerprint.describe_rows(data, dataset.load_rows(data))
     except DataError as error:
         return f"the data is not here: {error}"
-    checks = differences.inputs(past.record, Record(id="", name="", inputs=now))
+    checks = differences.compare_inputs(past.record, now)
     changed = [check.what for check in checks if check.fails]
     return f"changed since the run: {', '.join(changed)}" if changed else ""
 
 
-def _files(config: RunnerConfig) -> Iterator[FileConfig]:
-    """Every file that the evaluated, the training and the joined rows come from."""
+def _list_files(config: RunnerConfig) -> Iterator[FileConfig]:
+    """Every file that evaluated rows, training rows and joined columns come from."""
     own: list[DatasetConfig | None] = [config.dataset, config.finetune.dataset]
     for data in (*own, *config.finetune.extra.values()):
         if data is not None:
@@ -150,13 +122,13 @@ def _files(config: RunnerConfig) -> Iterator[FileConfig]:
                     yield FileConfig(join.get("path"), join.get("url"), join.get("sha256"))
 
 
-def _entry(file: FileConfig, known: bool) -> dict[str, Any]:
-    """A line of the manifest. Of a file that is not as the run read it only the name is told."""
-    told: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
+def _describe_file(file: FileConfig, known: bool) -> dict[str, Any]:
+    """An entry of the manifest. A file that may have changed since the run is only named."""
+    entry: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
     if known:
         found = fetch.locate(file)
-        told |= {"sha256": fetch.hash_file(found), "bytes": found.stat().st_size}
-    return told
+        entry |= {"sha256": fetch.hash_file(found), "bytes": found.stat().st_size}
+    return entry
 
 
 def _copy_data(data: Sequence[dict[str, Any]], target: Path) -> None:

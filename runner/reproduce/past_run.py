@@ -1,16 +1,18 @@
-"""A finished run, read back from its folder, and its config made whole again.
+"""Read a finished run back from its folder, with its config as it was.
 
-The record's config is the source, not ``.hydra/config.yaml``: its interpolations are resolved, its defaults
-are those of its day, and it needs no option file. Beside it the folder keeps the prompts' texts, since a
-config only names their files. An export is such a folder, with these files at its top:
+The config comes from the record and not from ``.hydra/config.yaml``: in the record the interpolations are
+resolved and the defaults of its day are written out, so no option file is needed. The folder also keeps the
+texts of the prompts, since a config only names their files. An export is such a folder with two more files
+at its top:
 
-export.json     the data files with their sha256, and where in the export they are if they are there
+export.json     the data files with their sha256, and their place in the export if it contains them
 ledger.jsonl    the answers that the ledger had for its runs
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -31,63 +33,70 @@ from runner.experiment.plan import Plan
 from runner.pipeline.prompt import SUFFIX, Prompt
 from runner.records import record
 from runner.records.record import PREDICTIONS, RECORD, Record, read_predictions, read_record
-from runner.reproduce import answers as overlay
+from runner.reproduce.answers import LedgerWithAnswers, read_answer_file
 
 PROMPTS, MANIFEST, ANSWERS = "prompts", "export.json", "ledger.jsonl"
 SQLITE = "sqlite:///"
 TURNS = ("system", "user", "assistant")
+RETIRED = {
+    "dataset.files.*.weight": 1.0,
+    "finetune.dataset.files.*.weight": 1.0,
+    "finetune.extra.*.files.*.weight": 1.0,
+}
+"""Config keys that older records hold and the schema no longer has, with their old defaults."""
+
+log = logging.getLogger(__name__)
 
 
-def keep_prompts(plan: Plan, folder: Path) -> None:
-    """Write the texts of a plan's prompts into a run's folder."""
+def write_prompts(plan: Plan, folder: Path) -> None:
+    """Write the texts of a plan's prompts into the folder of a run."""
     (folder / PROMPTS).mkdir(exist_ok=True)
     given = {"prompt": plan.responder.prompt, "judge.prompt": plan.judge.prompt if plan.judge else None}
     for key, prompt in given.items():
-        for name, text in texts(prompt, key).items() if prompt else ():
+        for name, text in get_turn_texts(prompt, key).items() if prompt else ():
             (folder / PROMPTS / f"{name}{SUFFIX}").write_bytes(text.encode())
 
 
-def texts(prompt: Prompt, key: str) -> dict[str, str]:
-    """The text of each turn of a prompt, by its config key."""
+def get_turn_texts(prompt: Prompt, key: str) -> dict[str, str]:
+    """The text of each turn of a prompt, by config key."""
     turns = {f"{key}.{turn}": getattr(prompt, turn) for turn in TURNS}
     return {name: template.source for name, template in turns.items() if template}
 
 
 @dataclass(frozen=True)
 class Export:
-    """What an exported folder brings along; nothing for a run's own folder."""
+    """What an exported folder contains beside its runs; empty for a run's own folder."""
 
     folder: Path
     answers: Mapping[str, Any] = field(default_factory=dict)
     data: list[dict[str, Any]] = field(default_factory=list)
-    """Data files: path and url as in the config, sha256, and file: where in the export, or None."""
-    brought: bool = False
-    """Whether it is an export at all."""
+    """Data files: path and url as in the config, sha256, and file (its place in the export, or None)."""
+    is_export: bool = False
 
 
-def exported(folder: Path) -> Export:
-    """The export that a folder, or the folder of its sweep, is the top of."""
+def find_export(folder: Path) -> Export:
+    """The export whose top is this folder or the folder of its sweep."""
     for top in (folder, folder.parent):
         if (top / MANIFEST).exists():
             manifest = json.loads((top / MANIFEST).read_text(encoding="utf-8"))
-            return Export(top, overlay.read(top / ANSWERS), manifest["data"], True)
+            return Export(top, read_answer_file(top / ANSWERS), manifest["data"], True)
     return Export(folder)
 
 
-def runs(folder: Path) -> list[Path]:
-    """The folder itself if it is a run's, or those of a sweep's points.
+def require_runs(folder: Path) -> list[Path]:
+    """The folder itself if it is a run's, else the folders of the points of its sweep.
 
-    Raises :class:`ConfigError` if it is neither.
+    Raises :class:`ConfigError` if it is neither a run nor a sweep.
     """
     found = record.find_runs(folder)
     if not found:
-        raise ConfigError(f"{folder}: holds no {RECORD}, so it is no run; `runner list` shows what there is")
+        raise ConfigError(f"{folder}: holds no {RECORD}, so it is not a run; `runner list` shows all runs")
     return found
 
 
 @dataclass(frozen=True)
-class Past:
-    """A run as its folder tells it."""
+class PastRun:
+    """A finished run, as recorded in its folder."""
 
     folder: Path
     record: Record
@@ -105,17 +114,18 @@ class Past:
         return {file.name.removesuffix(SUFFIX): file.read_bytes().decode() for file in files}
 
     @cached_property
-    def whole(self) -> RunnerConfig:
-        """Its config as it was, but for the places of the data that its export brought along."""
-        return cast(RunnerConfig, OmegaConf.to_object(typed(_with_data(self.record.config, self.export))))
+    def full_config(self) -> RunnerConfig:
+        """Its config as it was, with the data files of its export in their new places."""
+        config = to_typed_config(_relocate_data(self.record.config, self.export))
+        return cast(RunnerConfig, OmegaConf.to_object(config))
 
-    def config(self, providers: Mapping[str, Any]) -> DictConfig:
-        """Its config, with the texts of its prompts, the data of its export, and these ``providers``.
+    def make_config(self, providers: Mapping[str, Any]) -> DictConfig:
+        """Its config with the recorded prompt texts, the data files of its export, and other providers.
 
-        They are config nodes for ``model`` and ``judge``. Fine-tuning is left out: a provider stands for what
-        came of it. So are the budget and the prices, which decide nothing that is compared.
+        ``providers`` are config nodes for ``model`` and ``judge``. Fine-tuning is left out, since the model
+        already is its result. The budget and the prices are left out, since they change no answer.
         """
-        config = _with_data(deepcopy(self.record.config), self.export)
+        config = _relocate_data(deepcopy(self.record.config), self.export)
         config |= {"provider": providers["model"], "finetune": {"name": "none"}, "checkpoint": None}
         config |= {"budget_usd": None, "prices": {}}
         if config["judge"]:
@@ -123,70 +133,106 @@ class Past:
         for name, text in self.texts.items():
             group, _, turn = name.rpartition(".")
             (config["judge"]["prompt"] if group == "judge.prompt" else config["prompt"])[turn] = text
-        return typed(config)
+        return to_typed_config(config)
 
 
-def past(folder: Path, export: Export) -> Past:
-    """Read a run. Raises :class:`ConfigError` for one that is not finished or too old to be reproduced."""
+def read_past_run(folder: Path, export: Export) -> PastRun:
+    """Read a run. Raises :class:`ConfigError` if it is not finished, or too old to be reproduced."""
     record = read_record(folder)
+    record.config = drop_retired_keys(record.config)
     if record.status != "finished":
         raise ConfigError(f"{folder}: this run is {record.status}; only a finished one can be reproduced")
     if not record.identities or not (folder / PREDICTIONS).exists():
         raise ConfigError(f"{folder}: its record does not say who answered; run it again, it costs nothing")
-    return Past(folder, record, export)
+    return PastRun(folder, record, export)
 
 
-def typed_ledger(config: DictConfig) -> str | None:
-    """The ledger that was named on the command line, if one was."""
+def get_ledger_override(config: DictConfig) -> str | None:
+    """The URL of the ledger if the command line names one."""
     named = any(override.startswith("ledger.url=") for override in hydra_job.get_overrides())
     return str(config.ledger.url) if named else None
 
 
 @contextmanager
-def ledger(past: Past, url: str | None, make: bool = False) -> Iterator[overlay.Overlay]:
-    """A run's ledger, or the one at ``url``, with the answers of its export laid over it.
+def open_ledger(past: PastRun, url: str | None, make: bool = False) -> Iterator[LedgerWithAnswers]:
+    """The ledger at ``url``, else the run's own, which also finds the answers of the run's export.
 
-    An export's ledger stayed on its machine; here it is the default one. A file that is not there is left
-    so, unless to ``make`` it.
+    An export leaves its ledger behind, so the default one is used instead. A ledger file that does not exist
+    is created only with ``make``.
     """
-    here = LedgerConfig().url if past.export.brought else past.record.config["ledger"]["url"]
+    here = LedgerConfig().url if past.export.is_export else past.record.config["ledger"]["url"]
     url = url or str(here)
     with tempfile.TemporaryDirectory() as folder:
         if not make and url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
             url = f"{SQLITE}{folder}/ledger.db"
-        with closing(overlay.Overlay(url, past.export.answers)) as opened:
+        with closing(LedgerWithAnswers(url, past.export.answers)) as opened:
             yield opened
 
 
-def typed(config: Mapping[str, Any]) -> DictConfig:
-    """Plain, resolved data as a checked config; a key that today's schema does not have is an error."""
-    merged = OmegaConf.merge(OmegaConf.structured(RunnerConfig), OmegaConf.create(_literal(dict(config))))
+def to_typed_config(config: Mapping[str, Any]) -> DictConfig:
+    """Turn plain, resolved data into a typed config. A key that the schema does not have is an error."""
+    merged = OmegaConf.merge(OmegaConf.structured(RunnerConfig), OmegaConf.create(_escape(dict(config))))
     assert isinstance(merged, DictConfig)
     return merged
 
 
-def _literal(node: Any) -> Any:
-    """Escape what would be read as an interpolation: in a resolved config ``${`` is only text.
+def drop_retired_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recorded config without the keys that the schema no longer has.
 
-    >>> _literal(["costs ${x}"])
+    A warning names each key that had another value than its old default.
+    """
+    kept: dict[str, Any] = _drop_retired(dict(config), ())
+    return kept
+
+
+def _drop_retired(node: Any, path: tuple[str, ...]) -> Any:
+    if isinstance(node, list):
+        return [_drop_retired(item, (*path, str(place))) for place, item in enumerate(node)]
+    if not isinstance(node, dict):
+        return node
+    return {
+        key: _drop_retired(value, (*path, str(key)))
+        for key, value in node.items()
+        if not _is_retired((*path, str(key)), value)
+    }
+
+
+def _is_retired(path: tuple[str, ...], value: Any) -> bool:
+    patterns = [pattern for pattern in RETIRED if _matches(path, pattern.split("."))]
+    for pattern in patterns:
+        if value != RETIRED[pattern]:
+            log.warning("%s=%r has no effect any more and is left out", ".".join(path), value)
+    return bool(patterns)
+
+
+def _matches(path: tuple[str, ...], pattern: list[str]) -> bool:
+    return len(path) == len(pattern) and all(
+        part in ("*", name) for part, name in zip(pattern, path, strict=True)
+    )
+
+
+def _escape(node: Any) -> Any:
+    """Escape what would be read as an interpolation, since in a resolved config ``${`` is only text.
+
+    >>> _escape(["costs ${x}"])
     ['costs \\\\${x}']
     """
     if isinstance(node, dict):
-        return {key: _literal(value) for key, value in node.items()}
+        return {key: _escape(value) for key, value in node.items()}
     if isinstance(node, list):
-        return [_literal(value) for value in node]
+        return [_escape(value) for value in node]
     if isinstance(node, str):
         return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", node)
     return node
 
 
-def _with_data(node: Any, export: Export) -> Any:
-    """Point every data file that the export brought along to where it is now."""
+def _relocate_data(node: Any, export: Export) -> Any:
+    """Point the config's data files to their places in the export, where it contains them."""
     if isinstance(node, list):
-        return [_with_data(item, export) for item in node]
+        return [_relocate_data(item, export) for item in node]
     if not isinstance(node, dict):
         return node
-    node = {key: _with_data(value, export) for key, value in node.items()}
+    node = {key: _relocate_data(value, export) for key, value in node.items()}
     for entry in export.data:
         asked = node.get("path"), node.get("url")
         if entry["file"] and any(asked) and asked == (entry["path"], entry["url"]):

@@ -1,4 +1,4 @@
-"""The provider of a past run, known by its identity alone: the ledger answers for it, and nobody else."""
+"""A stand-in for the provider of a past run: it has that provider's identity, and only the ledger answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from runner.core.types import Completion, Request
 
 @dataclass(kw_only=True, eq=False)
 class Recorded(Provider):
-    """Has the ledger keys of whoever had this identity; needs no key, no weights and no network."""
+    """Has the same ledger keys as the provider with this identity. Needs no key, weights or network."""
 
     known_as: Mapping[str, Any]
 
@@ -25,12 +25,12 @@ class Recorded(Provider):
         self.model = str(self.known_as.get("model", "recorded"))  # weights have no name
 
     def identity(self) -> Mapping[str, Any]:
-        """What the record says."""
+        """The identity in the record."""
         return self.known_as
 
     async def complete(self, request: Request) -> Completion:
-        """Raise :class:`ProviderError`: what the ledger does not have is not asked."""
-        raise ProviderError("the ledger has no answer, and none was asked for (reproduce.ask=true asks)")
+        """Raise :class:`ProviderError`: the ledger has no answer, and no model is asked."""
+        raise ProviderError("the ledger has no answer; reproduce.ask=true asks the model")
 
     async def aclose(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since nothing is open."""

@@ -4,74 +4,79 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import polars as pl
 
 from runner.core.errors import DataError, RunnerError
-from runner.core.types import Completion
-from runner.engine.ask import KIND
+from runner.core.types import Completion, Score
+from runner.engine.call import KIND
 from runner.engine.ledger import Ledger
-from runner.experiment import run
+from runner.experiment import stages
 from runner.experiment.plan import Plan
+from runner.pipeline.answer import OpenBar
 from runner.pipeline.judge import PREFIX
-from runner.pipeline.respond import Advance
-from runner.records.record import Record
 from runner.reproduce import differences
 from runner.reproduce.differences import Check
-from runner.reproduce.past_run import Past
+from runner.reproduce.past_run import PastRun
 
 COLUMNS = {"text": "completion", "model": "answered_by"}
 """The columns of a completion's fields that have another name."""
 NAMED = 5
 
 
-def replay(
-    plan: Plan, past: Past, ledger: Ledger, advance: Advance, now: Record
-) -> tuple[pl.DataFrame, list[Check]]:
-    """The predictions of today, with their scores in ``now``.
+@dataclass(frozen=True)
+class Rerun:
+    """The predictions and scores of today, and whether the data is the same."""
 
-    The second value says whether the data is the same. Where it is not here, or makes no chats any more,
-    the rows and chats come from the recorded predictions.
+    frame: pl.DataFrame
+    scores: dict[str, Score]
+    data: list[Check]
+
+
+def rerun(plan: Plan, past: PastRun, ledger: Ledger, open_bar: OpenBar) -> Rerun:
+    """Make a run's predictions and scores anew.
+
+    Where its data is not here, or makes no chats any more, the rows and chats are those of its predictions.
     """
-    frame, target, told = _asked(plan, past, now)
-    frame = run.answer(plan.responder, frame, ledger, advance).with_columns(target)
-    frame = run.judged(plan, run.likely(plan, frame), ledger, advance)
-    run.measure(plan, frame, now)
-    return frame, told
+    frame, target, data = _render(plan, past)
+    frame = stages.answer(plan.responder, frame, ledger, open_bar).with_columns(target)
+    stages.refuse_silence(frame)
+    frame = stages.judge(plan, stages.add_probability(plan, frame), ledger, open_bar)
+    return Rerun(frame, stages.measure(plan, frame).scores, data)
 
 
-def _asked(plan: Plan, past: Past, now: Record) -> tuple[pl.DataFrame, list[pl.Series], list[Check]]:
+def _render(plan: Plan, past: PastRun) -> tuple[pl.DataFrame, list[pl.Series], list[Check]]:
     """The rows with their chats, and their gold values where these are parsed already."""
     try:
-        rows = run.load(plan, now)
+        rows = stages.load_rows(plan.config.dataset)
     except DataError as error:
         reason = str(error).partition(";")[0]
-        return *_recorded(past), [
+        return *_read_recorded(past), [
             Check("data", "missing", f"{reason}; the record's rows are used"),
             Check("chats", "missing", "not made anew", decides=False),
         ]
-    told = differences.inputs(past.record, now)
+    data = differences.compare_inputs(past.record, rows.described)
     try:
-        return run.ask(plan, rows, now), [], told
+        return stages.render(plan, rows), [], data
     except RunnerError as error:
-        return *_recorded(past), [*told, Check("chats", "different", f"{error}; the record's are used")]
+        return *_read_recorded(past), [*data, Check("chats", "different", f"{error}; the record's are used")]
 
 
-def _recorded(past: Past) -> tuple[pl.DataFrame, list[pl.Series]]:
+def _read_recorded(past: PastRun) -> tuple[pl.DataFrame, list[pl.Series]]:
     known = {*past.record.inputs[0]["columns"], "split", "shots", "messages"} - {"target"}
     target = [past.frame[name] for name in past.frame.columns if name == "target"]
     return past.frame.select(name for name in past.frame.columns if name in known), target
 
 
-def absent(past: Past, ledger: Ledger) -> list[Check]:
+def check_ledger(past: PastRun, ledger: Ledger) -> list[Check]:
     """Whether the ledger still has every answer, by row."""
-    return [check for prefix in ("", PREFIX) for check in _absent(past.frame, prefix, ledger)]
+    return [check for prefix in ("", PREFIX) for check in _check_answers(past.frame, prefix, ledger)]
 
 
-def _absent(frame: pl.DataFrame, prefix: str, ledger: Ledger) -> Iterator[Check]:
-    rows = _kept(frame, prefix)
+def _check_answers(frame: pl.DataFrame, prefix: str, ledger: Ledger) -> Iterator[Check]:
+    rows = _find_kept(frame, prefix)
     if not rows:
         return
     keys = {row["id"]: row[f"{prefix}ledger_key"].split("\n") for row in rows}
@@ -85,7 +90,7 @@ def _absent(frame: pl.DataFrame, prefix: str, ledger: Ledger) -> Iterator[Check]
     yield Check(what, "missing", f"{len(lacking)} of {len(rows)} answers, now from the record: {named}")
 
 
-def _kept(frame: pl.DataFrame, prefix: str) -> list[dict[str, Any]]:
+def _find_kept(frame: pl.DataFrame, prefix: str) -> list[dict[str, Any]]:
     """The rows whose answers went to the ledger."""
     if f"{prefix}ledger_key" not in frame.columns:
         return []
@@ -93,20 +98,20 @@ def _kept(frame: pl.DataFrame, prefix: str) -> list[dict[str, Any]]:
     return list(frame.filter(kept, pl.col(f"{prefix}error").is_null()).iter_rows(named=True))
 
 
-def answered(past: Past) -> dict[str, Any]:
+def read_answers(past: PastRun) -> dict[str, Any]:
     """The answers that the predictions hold, by ledger key, for those that the ledger has lost.
 
     A judge's two answers to one row are not told apart there, so these are left out.
     """
     return {
-        row[f"{prefix}ledger_key"]: dict(_completion(row, prefix))
+        row[f"{prefix}ledger_key"]: dict(_completion_fields(row, prefix))
         for prefix in ("", PREFIX)
-        for row in _kept(past.frame, prefix)
+        for row in _find_kept(past.frame, prefix)
         if "\n" not in row[f"{prefix}ledger_key"]
     }
 
 
-def _completion(row: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def _completion_fields(row: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for field in fields(Completion):
         value = row.get(prefix + COLUMNS.get(field.name, field.name))
         if value is not None:

@@ -9,11 +9,11 @@ from runner.core.services import TuningStatus
 
 
 def show() -> None:
-    with progress.progress("[3]") as (advance, report):
-        more = advance("m", 2000)
+    with progress.show_progress("[3]") as bars:
+        more = bars.open_bar("m", 2000)
         more(1500)
         more(400)
-        report(TuningStatus("running", detail="epoch 1, step 9 of 206"))
+        bars.show_status(TuningStatus("running", detail="epoch 1, step 9 of 206"))
 
 
 def test_a_line_at_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from runner.config import schema
 from runner.core.paths import CONF
-from runner.experiment import plan as build
+from runner.experiment.plan import make_plan
 from runner.pipeline.prompt import compile_prompt
 
 GROUPS = [
@@ -54,7 +54,7 @@ def composed(monkeypatch):
 def test_option(composed, group, option):
     """Composed over the default experiment, an option gives a typed config and a plan."""
     config = composed(f"{group}={option}", *NEEDED.get(f"{group}={option}", NEEDED.get(group, [])))
-    plan = build.plan(config)
+    plan = make_plan(config)
     assert plan.config.name
 
 

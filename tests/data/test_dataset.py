@@ -14,7 +14,7 @@ from places import dataset_option
 from runner.config.dataset_schema import DatasetConfig, FileConfig, SplitConfig, StepConfig
 from runner.core.errors import ConfigError, DataError
 from runner.core.paths import CONF, ROWS
-from runner.data import dataset, split
+from runner.data import dataset
 
 
 def rows_file(folder: Path, name: str = "rows.jsonl", count: int = 10, **columns: Any) -> str:
@@ -31,12 +31,12 @@ def test_rows_are_numbered_under_the_data_set_name(tmp_path: Path) -> None:
     assert frame.rows() == [("mine:0", "test", 0), ("mine:1", "test", 1)]
 
 
-def test_files_are_joined_in_order_with_their_split_and_weight(tmp_path: Path) -> None:
-    """Rows know which file they came from by split, and by weight where one is given."""
+def test_files_are_joined_in_order_with_their_split(tmp_path: Path) -> None:
+    """The split of a row is that of its file."""
     first, second = rows_file(tmp_path, "a.jsonl", 2), rows_file(tmp_path, "b.jsonl", 1)
-    files = [FileConfig(path=second, split="train", weight=2.0), FileConfig(path=first, split="test")]
+    files = [FileConfig(path=second, split="train"), FileConfig(path=first, split="test")]
     frame = dataset.load_rows(DatasetConfig(name="d", files=files))
-    assert frame.drop("id").rows() == [("train", 0, 2.0), ("test", 0, 1.0), ("test", 1, 1.0)]
+    assert frame.drop("id").rows() == [("train", 0), ("test", 0), ("test", 1)]
 
 
 def test_an_id_column_is_kept_as_text(tmp_path: Path) -> None:
@@ -51,13 +51,13 @@ def test_an_id_column_is_kept_as_text(tmp_path: Path) -> None:
         (
             ["a", "b", "a"],
             [],
-            "1 values of 'id' stand in more than one row .a.; give that column another name",
+            "1 values of 'id' are in more than one row .a.; rename that column",
         ),
         (["a", "b", None], [], "'id' is empty in 1 rows"),
         (
             ["a", "b", "c"],
             [StepConfig(both_orders=["n", "id2"])],
-            "3 values of 'id'.*a step makes several rows",
+            "3 values of 'id'.*a step makes several rows from one",
         ),
     ],
 )
@@ -107,7 +107,7 @@ def test_fractions_replace_the_split_of_the_files(tmp_path: Path) -> None:
 
 def test_both_ways_to_name_files_are_refused_together(tmp_path: Path) -> None:
     """It would be unclear which is meant."""
-    with pytest.raises(ConfigError, match=r"dataset\.files and dataset\.path are both given"):
+    with pytest.raises(ConfigError, match=r"dataset\.files and dataset\.path are both set"):
         dataset.load_rows(DatasetConfig(name="d", path="a.csv", files=[FileConfig(path="b.csv")]))
 
 
@@ -136,12 +136,13 @@ def test_human_evaluator_has_the_published_shape(shared_data: Path) -> None:
 def test_human_evaluator_splits_are_balanced_and_share_no_question() -> None:
     """Every split has as many rows of each rating, and a question is in one split only."""
     frame = dataset.load_rows(dataset_option("human_evaluator"))
-    counts = split.counts(frame, "target")
-    assert {name: set(labels) for name, _, *labels in counts.rows()} == {
-        "train": {20},
-        "incremental": {9},
-        "validation": {13},
+    counts = frame.group_by("split", "target").len()
+    assert set(counts.select("split", "len").rows()) == {
+        ("train", 20),
+        ("incremental", 9),
+        ("validation", 13),
     }
+    assert counts.height == 9
     assert frame.group_by("question").agg(pl.col("split").n_unique())["split"].max() == 1
     assert frame.select("question", "answer").is_unique().all()
 

@@ -21,7 +21,7 @@ NOWHERE = "http://127.0.0.1:9/rows.csv"  # the discard port: nothing listens
 
 
 class Server(ThreadingHTTPServer):
-    """Serves CONTENT at /rows.csv, half of it at /short.csv, and counts what is asked."""
+    """Serves CONTENT at /rows.csv (/moved.csv leads there) and half of it at /short.csv."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -37,6 +37,11 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         name = self.path.split("?")[0]
+        if name == "/moved.csv":
+            self.send_response(302)
+            self.send_header("Location", "/rows.csv")
+            self.end_headers()
+            return
         if name not in ("/rows.csv", "/short.csv"):
             self.send_error(404)
             return
@@ -114,6 +119,22 @@ def test_download_without_hash_is_kept_per_url(server: Server) -> None:
     assert server.asked == ["/rows.csv?one", "/rows.csv?two"]
 
 
+def test_redirects_are_followed(server: Server) -> None:
+    """The content of the last address is the file; it keeps the name of the first one."""
+    found = fetch.locate(FileConfig(url=server.url("moved.csv"), sha256=DIGEST))
+    assert (found.name, found.read_bytes()) == ("moved.csv", CONTENT)
+    assert server.asked == ["/moved.csv", "/rows.csv"]
+
+
+def test_a_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ``HTTP_PROXY`` set, the proxy is asked for the whole address."""
+    monkeypatch.setenv("HTTP_PROXY", server.url(""))
+    monkeypatch.setenv("NO_PROXY", "")
+    with pytest.raises(DataError, match="404"):
+        fetch.locate(FileConfig(url="http://data.invalid/rows.csv"))
+    assert server.asked == ["http://data.invalid/rows.csv"]
+
+
 def test_file_url_is_a_download_too(tmp_path: Path, data: Path) -> None:
     """A file:// URL is copied into the data folder."""
     source = put(tmp_path / "source" / "rows.csv")
@@ -141,7 +162,7 @@ def test_local_file_with_wrong_hash_is_refused(tmp_path: Path) -> None:
 
 def test_cut_download_is_an_error(server: Server) -> None:
     """Fewer bytes than announced are not taken for the file, even without a hash."""
-    with pytest.raises(DataError, match="ended after 4 of 8 bytes"):
+    with pytest.raises(DataError, match="received 4 bytes, expected 8"):
         fetch.locate(FileConfig(url=server.url("short.csv")))
 
 

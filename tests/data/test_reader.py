@@ -41,7 +41,7 @@ def test_format_overrides_the_suffix(tmp_path: Path) -> None:
     """A file without a telling suffix is read as the format says."""
     path = write(tmp_path, "r.jsonl").rename(tmp_path / "rows.sample")
     assert reader.read_file(path, "jsonl").height == 2
-    with pytest.raises(ConfigError, match=r"dataset\.format is needed"):
+    with pytest.raises(ConfigError, match=r"dataset\.format is required"):
         reader.read_file(path)
 
 
@@ -86,9 +86,9 @@ def test_values_of_mixed_types_become_text(tmp_path: Path) -> None:
         ("r.csv", b"a,b\n1,2,3\n", "cannot be read as csv"),
         ("r.json", b'{"a": ', "cannot be read as json"),
         ("r.parquet", b"a,b\n1,2\n", "cannot be read as parquet"),
-        ("r.jsonl", b"\n", "holds no rows"),
-        ("r.json", b"[]", "holds no rows"),
-        ("r.csv", b"a,b\n", "holds no rows"),
+        ("r.jsonl", b"\n", "has no rows"),
+        ("r.json", b"[]", "has no rows"),
+        ("r.csv", b"a,b\n", "has no rows"),
     ],
 )
 def test_broken_file_is_named_with_the_place(tmp_path: Path, name: str, content: bytes, said: str) -> None:

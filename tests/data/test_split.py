@@ -56,7 +56,8 @@ def test_what_fractions_leave_over_is_in_no_named_split() -> None:
 def test_stratified_keeps_label_shares() -> None:
     """Each split has the labels in the proportion of the whole."""
     frame = split.assign_splits(FRAME, SplitConfig({"train": 0.8, "test": 0.2}, stratify="label"))
-    assert split.counts(frame, "label").sort("split").rows() == [("test", 12, 9, 3), ("train", 48, 36, 12)]
+    counts = frame.group_by("split").agg((pl.col("label") == label).sum().alias(label) for label in "ab")
+    assert counts.sort("split").rows() == [("test", 9, 3), ("train", 36, 12)]
 
 
 def test_grouped_rows_stay_together() -> None:
@@ -111,7 +112,7 @@ def test_wrong_config_is_named(config: SplitConfig, said: str) -> None:
         (SplitConfig(HALVES, stratify="lable"), "stratify='lable'.*did you mean 'label'"),
         (SplitConfig(HALVES, group="gap"), "group='gap': the column is empty in 59 of 60 rows"),
         (SplitConfig(HALVES, stratify="odd"), "'yes' occurs 1 times"),
-        (SplitConfig({"train": 0.98, "test": 0.02}, stratify="n"), "stratify by less"),
+        (SplitConfig({"train": 0.98, "test": 0.02}, stratify="n"), "use fewer strata"),
     ],
 )
 def test_rows_that_cannot_be_divided_so_are_named(config: SplitConfig, said: str) -> None:
@@ -124,17 +125,5 @@ def test_rows_that_cannot_be_divided_so_are_named(config: SplitConfig, said: str
 
 def test_too_few_rows_for_the_splits() -> None:
     """A split that would leave nothing to the others is an error."""
-    with pytest.raises(DataError, match="one at least must stay"):
+    with pytest.raises(DataError, match="at least one must remain"):
         split.assign_splits(FRAME.head(2), SplitConfig({"train": 0.1, "validation": 0.45, "test": 0.45}))
-
-
-def test_counts_leave_free_text_out() -> None:
-    """Labels are counted where there are few of them; a missing one is counted as empty."""
-    frame = pl.DataFrame(
-        {"split": ["train", "test", "test"], "label": ["a", None, "a"], "text": ["p", "q", "r"]}
-    )
-    assert split.counts(frame, "label").to_dicts() == [
-        {"split": "train", "rows": 1, "(empty)": 0, "a": 1},
-        {"split": "test", "rows": 2, "(empty)": 1, "a": 1},
-    ]
-    assert split.counts(frame, "text", most=2).columns == ["split", "rows"]

@@ -52,7 +52,7 @@ def test_labels_replace_values_of_any_type() -> None:
     assert frame.select("label", "flag").rows() == [("yes", "on"), ("no", "off"), ("yes", "on")]
 
 
-@pytest.mark.parametrize(("value", "said"), [(7, "1 rows hold '7'"), (None, "1 rows hold None")])
+@pytest.mark.parametrize(("value", "said"), [(7, "1 rows have '7'"), (None, "1 rows have None")])
 def test_value_without_label_is_an_error(value: int | None, said: str) -> None:
     """No value passes through unlabelled, an empty one neither."""
     frame = pl.DataFrame({"label": [1, 0, value]})
@@ -109,12 +109,12 @@ def test_join_that_cannot_be_told_apart_is_refused(
         ),
         ({"derive": {"z": "label +"}}, r"derive\.z='label \+' is not a SQL expression"),
         ({"filter": "doc + 1"}, r"steps\[1\]\.filter"),
-        ({"filter": "label > 5"}, "no row is left"),
+        ({"filter": "label > 5"}, "leaves no rows"),
         ({"unique": ["document"]}, "no column 'document'"),
         ({"labels": {"lable": {}}}, "no column 'lable'; did you mean 'label'"),
         ({"both_orders": ["doc"]}, "exactly two columns"),
-        ({}, "exactly one of explode, .* given: none"),
-        ({"filter": "true", "unique": ["doc"]}, "given: filter, unique"),
+        ({}, "expected exactly one of explode, .* got none"),
+        ({"filter": "true", "unique": ["doc"]}, "got filter, unique"),
     ],
 )
 def test_failing_step_names_number_key_and_reason(step: dict[str, Any], said: str) -> None:

@@ -7,15 +7,18 @@ import asyncio
 import pytest
 
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.core.provider import Provider
+from runner.core.retry import Retry
 from runner.core.types import Completion, Request
-from runner.engine import ask as engine
+from runner.engine import call
+from runner.engine.ask import ask_all, ask_rows
 from runner.engine.ledger import Ledger
 
 
-class Scripted:
+class Scripted(Provider):
     """A provider whose answers are a function of the question; counts what it is asked."""
 
-    name = model = "scripted"
+    model = "scripted"
     max_concurrency = 4
 
     def __init__(self, answer=str.upper):
@@ -33,11 +36,8 @@ class Scripted:
         self.asked.append(question)
         return Completion(self.answer(question))
 
-    async def aclose(self):
-        pass
 
-
-def ask(texts):
+def make_requests(texts):
     return [Request(({"role": "user", "content": text},)) for text in texts]
 
 
@@ -49,16 +49,16 @@ def ledger(tmp_path):
 def test_order_and_concurrency(ledger):
     """Answers come in the order of the questions, at most ``max_concurrency`` in flight."""
     provider = Scripted()
-    answers = engine.ask(ask("abcdefghij"), provider, ledger)
+    answers = ask_all(make_requests("abcdefghij"), provider, ledger)
     assert "".join(answer.completion.text for answer in answers) == "ABCDEFGHIJ"
     assert provider.peak == 4
 
 
 def test_second_time_free(ledger):
     """The same questions again ask nothing, and say so."""
-    engine.ask(ask("abc"), Scripted(), ledger)
+    ask_all(make_requests("abc"), Scripted(), ledger)
     again = Scripted()
-    answers = engine.ask(ask("cbad"), again, ledger)
+    answers = ask_all(make_requests("cbad"), again, ledger)
     assert again.asked == ["d"]
     assert [answer.stored for answer in answers] == [True, True, True, False]
 
@@ -66,7 +66,7 @@ def test_second_time_free(ledger):
 def test_equal_rows_asked_once(ledger):
     """Equal requests in one run are one call, and every row has its answer."""
     provider, done = Scripted(), []
-    answers = engine.ask(ask("aabab"), provider, ledger, advance=done.append)
+    answers = ask_all(make_requests("aabab"), provider, ledger, advance=done.append)
     assert sorted(provider.asked) == ["a", "b"]
     assert sum(done) == 5
     assert {answer.completion.text for answer in answers} == {"A", "B"}
@@ -80,10 +80,10 @@ def test_one_bad_row(ledger):
             raise ProviderError("content filter")
         return text
 
-    answers = engine.ask(ask("abc"), Scripted(answer), ledger)
+    answers = ask_all(make_requests("abc"), Scripted(answer), ledger)
     assert [a.error for a in answers] == [None, "content filter", None]
     again = Scripted()
-    engine.ask(ask("abc"), again, ledger)
+    ask_all(make_requests("abc"), again, ledger)
     assert again.asked == ["b"]
 
 
@@ -97,10 +97,10 @@ def test_bad_key_stops(ledger):
 
     provider = Scripted(answer)
     with pytest.raises(FatalProviderError, match="not valid"):
-        engine.ask(ask(map(str, range(100))), provider, ledger)
+        ask_all(make_requests(map(str, range(100))), provider, ledger)
     assert len(provider.asked) < 20
     again = Scripted()
-    engine.ask(ask(map(str, range(5))), again, ledger)
+    ask_all(make_requests(map(str, range(5))), again, ledger)
     assert again.asked == []
 
 
@@ -120,16 +120,16 @@ def test_retries(ledger, monkeypatch):
 
     provider = Scripted(answer)
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    assert engine.ask(ask("a"), provider, ledger)[0].completion.text == "a"
+    assert ask_all(make_requests("a"), provider, ledger)[0].completion.text == "a"
     assert waits.count(7.0) == 2
 
 
 def test_gives_up(ledger, monkeypatch):
     """A row whose faults do not end becomes an error of that row after a bounded number of tries."""
-    monkeypatch.setattr(engine, "LONGEST_WAIT_S", 0.0)
+    monkeypatch.setattr(call, "RETRY", Retry(tries=3, longest_s=0.0))
     provider = Scripted(lambda text: (_ for _ in ()).throw(RetryableError("boom")))
-    assert engine.ask(ask("a"), provider, ledger)[0].error == "boom"
-    assert len(provider.asked) == engine.ATTEMPTS
+    assert ask_all(make_requests("a"), provider, ledger)[0].error == "boom"
+    assert len(provider.asked) == 3
 
 
 def test_another_model_is_another_question(ledger):
@@ -139,7 +139,85 @@ def test_another_model_is_another_question(ledger):
         def identity(self):
             return {"provider": "other"}
 
-    engine.ask(ask("a"), Scripted(), ledger)
+    ask_all(make_requests("a"), Scripted(), ledger)
     other = Other()
-    engine.ask(ask("a"), other, ledger)
+    ask_all(make_requests("a"), other, ledger)
     assert other.asked == ["a"]
+
+
+def test_any_exception_belongs_to_its_row(ledger):
+    """A fault of a user's own provider is the error of that row, by its kind and words."""
+
+    def answer(text):
+        if text == "b":
+            raise KeyError("choices")
+        return text
+
+    answers = ask_all(make_requests("abc"), Scripted(answer), ledger)
+    assert [a.error for a in answers] == [None, "KeyError: 'choices'", None]
+
+
+def test_what_is_no_completion_is_an_error_of_its_row(ledger):
+    """A provider that returns a bare text is told so."""
+
+    class Bare(Scripted):
+        async def complete(self, request):
+            return "text"
+
+    (answer,) = ask_all(make_requests("a"), Bare(), ledger)
+    assert answer.error == "scripted: expected a Completion, got str"
+
+
+def test_a_row_may_ask_in_steps(ledger):
+    """What a row asks next may depend on its last answer; the second time all steps come from the ledger."""
+
+    async def refine(text, ask):
+        first = await ask(*make_requests([text]))
+        second, third = await asyncio.gather(
+            *(ask(*make_requests([first.completion.text + more])) for more in "xy")
+        )
+        return second.completion.text + third.completion.text
+
+    assert ask_rows(["a", "b"], refine, Scripted(), ledger) == ["AXAY", "BXBY"]
+    again = Scripted()
+    assert ask_rows(["a", "b"], refine, again, ledger) == ["AXAY", "BXBY"]
+    assert again.asked == []
+
+
+class Money:
+    """An allowance for so many calls, each of which gives back what ``left`` says."""
+
+    def __init__(self, calls, left=0):
+        self.calls, self.left, self.held = calls, left, 0
+
+    def reserve(self, request):
+        enough = self.calls >= 1
+        self.calls -= enough
+        self.held += enough
+        return enough
+
+    def settle(self, request, completion):
+        self.held -= 1
+        self.calls += self.left if completion else 1
+
+
+def test_money_that_runs_out(ledger):
+    """What is not paid for is not asked, in the order of the rows; nothing stays set aside."""
+    provider, money = Scripted(), Money(3)
+    answers = ask_all(make_requests("abcdefgh"), provider, ledger, allowance=money)
+    assert [answer is call.UNASKED for answer in answers] == [False] * 3 + [True] * 5
+    assert (sorted(provider.asked), money.held) == (["a", "b", "c"], 0)
+
+
+def test_money_that_calls_leave(ledger):
+    """A row that cannot be paid waits for calls under way, which may leave enough."""
+    provider = Scripted()
+    answers = ask_all(make_requests("abcdefgh"), provider, ledger, allowance=Money(2, left=1))
+    assert all(answer.completion for answer in answers)
+
+
+def test_equal_requests_are_paid_once(ledger):
+    """Rows that ask the same share one payment, and say which of them paid."""
+    money = Money(1)
+    answers = ask_all(make_requests("aaa"), Scripted(), ledger, allowance=money)
+    assert [answer.repeated for answer in answers] == [False, True, True]

@@ -16,9 +16,9 @@ from servers import Server, completion, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, RunnerError
 from runner.core.types import Request, Sampling
-from runner.engine import ask as engine
-from runner.engine import batch, batch_jobs
-from runner.engine.ask import Answer
+from runner.engine import batch, batch_jobs, call
+from runner.engine.ask import ask_all
+from runner.engine.call import Answer, request_keys
 from runner.engine.ledger import Ledger
 from runner.providers.azure import Azure
 from runner.providers.chat import Chat
@@ -53,7 +53,7 @@ def questions(*numbers: int) -> list[Request]:
 
 
 def ask(name: str, url: str, ledger: Ledger, *numbers: int, **more: Any) -> list[Answer]:
-    return batch.ask(questions(*numbers), provider_for(name, url), ledger, **more)
+    return ask_all(questions(*numbers), provider_for(name, url), ledger, **more)
 
 
 def texts(answers: list[Answer]) -> list[str | None]:
@@ -95,9 +95,9 @@ def test_shared_with_live_answers(name: str, ledger: Ledger) -> None:
     api = SERVICES[name]()
     with serving(api) as server:
         live = replace(provider_for(name, server.url), batch=False)
-        engine.ask(questions(1, 2), live, ledger)
+        ask_all(questions(1, 2), live, ledger)
         ask(name, server.url, ledger, 1, 2, 3)
-        answers = engine.ask(questions(1, 2, 3), live, ledger)
+        answers = ask_all(questions(1, 2, 3), live, ledger)
     assert [answer.stored for answer in answers] == [True] * 3
     assert set(api.asked.values()) == {1}
     assert api.live == 2
@@ -293,7 +293,7 @@ def _ask_and_tell(url: str, database: str, queue: Any) -> None:
 
 
 class Limited:
-    """A purse for so many calls."""
+    """An allowance for so many calls."""
 
     def __init__(self, calls: int) -> None:
         self.calls, self.settled, self.paid = calls, 0, 0
@@ -307,13 +307,13 @@ class Limited:
         self.paid += completion is not None
 
 
-def test_a_purse_bounds_the_batch(ledger: Ledger) -> None:
+def test_an_allowance_bounds_the_batch(ledger: Ledger) -> None:
     """Only rows that can be paid are in the batch; the others are not asked."""
-    api, purse = BatchService(), Limited(2)
+    api, allowance = BatchService(), Limited(2)
     with serving(api) as server:
-        answers = ask("openai", server.url, ledger, 1, 2, 3, purse=purse)
-    assert [answer is engine.UNASKED for answer in answers] == [False, False, True]
-    assert (sum(api.asked.values()), purse.settled, purse.paid) == (2, 2, 2)
+        answers = ask("openai", server.url, ledger, 1, 2, 3, allowance=allowance)
+    assert [answer is call.UNASKED for answer in answers] == [False, False, True]
+    assert (sum(api.asked.values()), allowance.settled, allowance.paid) == (2, 2, 2)
 
 
 @pytest.mark.parametrize("theirs", [(1, 2), (1,)], ids=["all", "some"])
@@ -327,13 +327,13 @@ def test_answered_at_the_last_moment(ledger: Ledger, theirs: tuple[int, ...]) ->
                 ask("openai", server.url, ledger, *theirs)
             return super().reserve(request)
 
-    purse = Late(9)
+    allowance = Late(9)
     with serving(api) as server:
-        answers = ask("openai", server.url, ledger, 1, 2, purse=purse)
+        answers = ask("openai", server.url, ledger, 1, 2, allowance=allowance)
     assert texts(answers) == ["2", "4"]
     assert [answer.stored for answer in answers] == [n in theirs for n in (1, 2)]
     assert set(api.asked.values()) == {1}
-    assert (purse.settled, purse.paid) == (2, 2 - len(theirs))
+    assert (allowance.settled, allowance.paid) == (2, 2 - len(theirs))
     assert clean(ledger)
 
 
@@ -372,5 +372,5 @@ def test_a_provider_without_batches() -> None:
 def test_batch_is_no_part_of_the_key() -> None:
     """Live and batch answers have the same ledger keys."""
     live, later = OpenAI(model="m"), OpenAI(model="m", batch=True)
-    assert engine.request_keys(live, questions(1)) == engine.request_keys(later, questions(1))
+    assert request_keys(live, questions(1)) == request_keys(later, questions(1))
     assert json.dumps(dict(later.identity())) == json.dumps(dict(live.identity()))

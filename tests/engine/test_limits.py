@@ -11,7 +11,7 @@ import pytest
 
 from runner.core.provider import RateLimits
 from runner.engine.ledger import Ledger
-from runner.engine.limits import BURST_S, Booking, Found, Gate, Pace
+from runner.engine.limits import BURST_S, Booking, FoundRate, Gate, Pace
 
 
 @pytest.fixture
@@ -48,10 +48,10 @@ def test_a_refusal_stops_everyone(ledger):
     """After a 429 nobody starts before the time that the server asked for."""
 
     async def timed():
-        pace = Pace(ledger, "k", None, None)
-        pace.refused(retry_after=0.2)
+        pace = Pace(ledger, "k")
+        pace.note_refusal(retry_after=0.2)
         began = time.monotonic()
-        await asyncio.gather(*(pace.acquire(1) for _ in range(3)))
+        await asyncio.gather(*(pace.wait_turn(1) for _ in range(3)))
         return time.monotonic() - began
 
     assert asyncio.run(timed()) >= 0.2
@@ -60,12 +60,12 @@ def test_a_refusal_stops_everyone(ledger):
 def test_unknown_rate_is_found():
     """Without limits nothing is held back; a refusal sets the rate below what was admitted, once a moment."""
     now = [100.0]
-    found = Found(lambda: now[0])
+    found = FoundRate(lambda: now[0])
     for _ in range(50):
-        found.answered(None)
+        found.note_answer()
     assert math.isinf(found.rate)
-    found.refused()
-    found.refused()
+    found.note_refusal()
+    found.note_refusal()
     assert found.rate == pytest.approx(50 * 0.85)
     now[0] += 2
     found.take()
@@ -75,8 +75,8 @@ def test_unknown_rate_is_found():
 def test_headers_tell_the_rate():
     """A limit in an answer's headers is taken before any refusal."""
     now = [100.0]
-    found = Found(lambda: now[0])
-    found.answered(RateLimits(requests=600))
+    found = FoundRate(lambda: now[0])
+    found.note_answer(600)
     assert found.rate == 10
     for _ in range(60):
         now[0] += 2
@@ -87,10 +87,10 @@ def test_headers_tell_the_rate():
 def test_few_refusals_where_nobody_tells():
     """Of what a server admits 90% and more is used; after the first burst it refuses less than 1%."""
     now, allowance, sent, refused = [100.0], 50.0, 0, 0
-    found = Found(lambda: now[0])
+    found = FoundRate(lambda: now[0])
     for _ in range(50):  # what is under way when the first refusal comes
-        found.answered(None)
-    found.refused()
+        found.note_answer()
+    found.note_refusal()
     now[0] += 1
     while now[0] < 400:
         start = max(now[0], found.take())
@@ -98,10 +98,10 @@ def test_few_refusals_where_nobody_tells():
         sent += 1
         if allowance >= 1:
             allowance -= 1
-            found.answered(None)
+            found.note_answer()
         else:
             refused += 1
-            found.refused()
+            found.note_refusal()
             now[0] += 1
             allowance = min(50.0, allowance + 50)
     assert refused < 0.01 * sent
@@ -127,8 +127,24 @@ def test_fewer_at_once_while_the_server_fails():
 
     gate = Gate(8)
     assert asyncio.run(peak(gate)) == 8
-    gate.failed()
+    gate.note_failure()
     assert asyncio.run(peak(gate)) == 4
     for _ in range(60):
-        gate.succeeded()
+        gate.note_success()
     assert asyncio.run(peak(gate)) == 8
+
+
+def test_tokens_that_the_server_allows_are_obeyed(ledger):
+    """A limit of tokens in an answer's headers paces what follows, unless the config says another one."""
+
+    async def timed(pace):
+        pace.note_answer(RateLimits(tokens=60_000))
+        began = time.monotonic()
+        for _ in range(3):
+            await pace.wait_turn(500)
+        return time.monotonic() - began
+
+    assert asyncio.run(timed(Pace(ledger, "told"))) >= 0.4
+    given = Pace(ledger, "given")
+    given.set_limits(None, 60_000_000)
+    assert asyncio.run(timed(given)) < 0.2

@@ -24,7 +24,7 @@ def told(sums: Sums, *overrides: str) -> list[estimate.Point]:
     """The points of an estimate, as they are before they are printed."""
     shown: list[estimate.Point] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runner.cli.estimate.show", shown.extend)
+        patch.setattr("runner.cli.estimate.show_points", shown.extend)
         outcome = sums.estimate(*overrides)
     assert (outcome.code, sums.server.calls) == (0, []) or sums.server.calls
     return shown

@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from commandline import CommandLine
 
-from runner.config.schema import ReferenceConfig, RunnerConfig
-from runner.config.validate import validate
+from runner.config.schema import ReferenceConfig
 from runner.core.errors import ConfigError
 from runner.core.types import Score
-from runner.experiment.reference import compare, figure_of, published
+from runner.experiment.reference import compare_figures, published_figures, read_figure
 
 MEASURED = {"accuracy": Score(0.57504, 0.5, 0.6, 100), "alpha": Score(None)}
 
 
 def agrees(value: Any, **config: Any) -> bool | None:
     """Whether a published accuracy agrees with a measured 0.57504 (0.5 to 0.6)."""
-    return compare(ReferenceConfig(figures={"accuracy": value}, **config), MEASURED)[0]["agrees"]
+    return compare_figures(ReferenceConfig(figures={"accuracy": value}, **config), MEASURED)[0]["agrees"]
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def agrees(value: Any, **config: Any) -> bool | None:
 )
 def test_a_figure_is_written_as_the_paper_prints_it(written: Any, value: float, half_digit: float) -> None:
     """Numbers, text that keeps a last 0, percentages and fractions; the last printed digit is known."""
-    figure = figure_of(written, "here")
+    figure = read_figure(written, "here")
     assert figure.value == pytest.approx(value, abs=1e-15)
     assert figure.half_digit == pytest.approx(half_digit, abs=1e-15)
     assert figure.printed == str(written)
@@ -65,35 +65,35 @@ def test_exact_wants_the_printed_digits_and_no_interval() -> None:
 
 def test_what_has_no_measured_value_neither_agrees_nor_disagrees() -> None:
     """A score that is undefined leaves the question open."""
-    assert compare(ReferenceConfig(figures={"alpha": 0.3}), MEASURED)[0]["agrees"] is None
+    assert compare_figures(ReferenceConfig(figures={"alpha": 0.3}), MEASURED)[0]["agrees"] is None
 
 
 def test_the_case_of_a_run_picks_its_figures() -> None:
     """A mapping per case; a case that was not published gives no rows."""
     cases = {"base": {"accuracy": 0.5}, "last": {"accuracy": 0.9}}
-    assert published(ReferenceConfig(case="last", figures=cases))["accuracy"].value == 0.9
-    assert compare(ReferenceConfig(case="2", figures=cases), MEASURED) == []
+    assert published_figures(ReferenceConfig(case="last", figures=cases))["accuracy"].value == 0.9
+    assert compare_figures(ReferenceConfig(case="2", figures=cases), MEASURED) == []
     with pytest.raises(ConfigError, match=r"reference\.case must say"):
-        published(ReferenceConfig(figures=cases))
+        published_figures(ReferenceConfig(figures=cases))
 
 
 def test_columns_name_the_figures_of_a_list() -> None:
     """A table as in the paper: names once, a row of figures per case, null where there is none."""
     config = ReferenceConfig(case="a", columns=["accuracy", "f1"], figures={"a": [0.5, None], "b": [0.5]})
-    assert list(published(config)) == ["accuracy"]
+    assert list(published_figures(config)) == ["accuracy"]
     config.case = "b"
     with pytest.raises(ConfigError, match=r"reference\.figures\.b: .* nor 2 values"):
-        published(config)
+        published_figures(config)
 
 
 def test_a_figure_that_is_not_measured_stays_open() -> None:
     """A run with other metrics shows the published figure without a verdict."""
-    (row,) = compare(ReferenceConfig(figures={"recall": 0.5}), MEASURED)
+    (row,) = compare_figures(ReferenceConfig(figures={"recall": 0.5}), MEASURED)
     assert (row["published"], row["measured"], row["agrees"]) == (0.5, None, None)
 
 
-def test_unreadable_figures_stop_a_run_before_it_starts() -> None:
-    """They are read when the config is checked, not when everything has been paid."""
-    config = RunnerConfig(reference=ReferenceConfig(figures={"accuracy": "high"}))
-    with pytest.raises(ConfigError, match=r"reference\.figures\.accuracy"):
-        validate(config)
+def test_unreadable_figures_stop_a_run_before_it_starts(runner: CommandLine) -> None:
+    """They are read when the plan is made, not when everything has been paid."""
+    outcome = runner("tracking=none", "+reference.figures.accuracy=high")
+    assert (outcome.code, "reference.figures.accuracy: 'high' is not a number" in outcome.err) == (2, True)
+    assert not list(runner.folder.glob("outputs/ledger.db"))

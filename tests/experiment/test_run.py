@@ -175,3 +175,5 @@ def test_no_row_answered(command, runner, server):
     assert outcome.code == 1
     assert "none of the 20 rows was answered; the first: " in outcome.err
     assert runner.records()[0].status == "failed"
+    (predictions,) = runner.folder.glob("outputs/runs/*/predictions.parquet")
+    assert pl.read_parquet(predictions)["error"].null_count() == 0

@@ -17,18 +17,18 @@ from runner.money import forecast
 from runner.money.budget import Budget
 from runner.money.prices import Price
 from runner.pipeline import finetune
-from runner.pipeline.training import training_file
+from runner.pipeline.finetune import make_training_file
 from runner.providers.openai import OpenAI
 from runner.providers.openai.tuning import OpenAITuner
 
-FILE = training_file(
+FILE = make_training_file(
     "facts",
     [
         [{"role": "user", "content": f"{n}+1?"}, {"role": "assistant", "content": str(n + 1)}]
         for n in range(10)
     ],
 )
-ORDER = finetune.Order(
+ORDER = finetune.TrainingOrder(
     {"provider": "openai"}, (FILE,), None, HyperparameterConfig(n_epochs=3), FinetuneConfig(poll_s=0.0)
 )
 PRICE = Price(1.0, 1.0, training=1000.0)
@@ -47,8 +47,8 @@ def train(ledger: Ledger, api: OpenAIApi, limit: float | None = None, price: Pri
     with serving(api) as server, Spending(ledger, budget, None, None) as spending:
         rest: Any = lambda seconds: None  # noqa: E731 - a named function would only repeat it
         tuner = OpenAITuner(OpenAI(model="m", base_url=f"{server.url}/v1"), rest)
-        with spending.training(ORDER, price) as bill:
-            finetune.tune(ORDER, tuner, ledger, bill.watching(lambda status: None), bill.pay)
+        with spending.open_bill(ORDER, price, forecast.estimate_training_tokens([FILE], 3)) as bill:
+            finetune.train_once(ORDER, tuner, ledger, bill.watch(lambda status: None), bill.pay)
     return spending
 
 
@@ -60,14 +60,14 @@ def _key(monkeypatch):
 def test_one_run_pays_and_all_tell(ledger):
     """The run that starts a training pays what the provider bills; the next one tells it and pays nothing."""
     api = OpenAIApi()
-    first, second = (train(ledger, api).figures(ROWS) for _ in range(2))
+    first, second = (train(ledger, api).sum_up(ROWS) for _ in range(2))
     assert (first["cost_usd"], first["training_usd"]) == (pytest.approx(BILLED), pytest.approx(BILLED))
     assert (second["cost_usd"], second["cost_usd_total"]) == (0, pytest.approx(BILLED))
 
 
 def test_an_unknown_training_price_hides_the_cost(ledger):
     """Without a price for training there is no cost of the run, rather than one that is too low."""
-    assert train(ledger, OpenAIApi(), price=Price(1.0, 1.0)).figures(ROWS) == {}
+    assert train(ledger, OpenAIApi(), price=Price(1.0, 1.0)).sum_up(ROWS) == {}
 
 
 def test_a_budget_is_settled_by_the_bill(ledger):
@@ -94,31 +94,19 @@ def test_a_failed_training_is_not_billed(ledger):
 
 
 def test_hosting_is_billed_by_the_hour(ledger, monkeypatch):
-    """A deployment costs by the hour while it stands, unless its tier is free or its price not known."""
+    """A deployment costs by the hour while it stands; where the price is not known, neither is the cost."""
     now = [0.0]
     monkeypatch.setattr("runner.experiment.spending.time.monotonic", lambda: now[0])
-    dear, free = Hosted({"sku": "GlobalStandard"}), Hosted({"sku": "DeveloperTier"})
-    cases = [(dear, Price(1, 1, hosting_per_hour=1.7), 0.85), (dear, PRICE, None), (free, PRICE, 0.0)]
-    for provider, price, usd in cases:
+    for price, usd in [(1.7, 0.85), (None, None), (0.0, 0.0)]:
         spending = Spending(ledger, None, None, None)
-        spending.start_hosting(provider, price)
+        spending.start_hosting(price)
         now[0] += 1800
         spending.end_hosting()
-        assert spending.figures(ROWS).get("cost_usd") == usd
+        assert spending.sum_up(ROWS).get("cost_usd") == usd
 
 
-class Hosted:
-    """As much of a provider as says how its models are hosted."""
-
-    name = model = "azure"
-
-    def __init__(self, deployment: dict[str, str]) -> None:
-        self.deployment = deployment
-
-
-@pytest.mark.parametrize(("epochs", "times"), [(3, 3), (None, 10)])
-def test_trained_tokens(epochs, times):
-    """A training bills its rows once per epoch; without a number, as often as the service chooses."""
-    assert forecast.estimate_training_tokens([FILE], epochs) == times * forecast.estimate_training_tokens(
-        [FILE], 1
-    )
+def test_trained_tokens():
+    """A training bills its rows once per epoch."""
+    once = forecast.estimate_training_tokens([FILE], 1)
+    assert once > 0
+    assert forecast.estimate_training_tokens([FILE], 3) == 3 * once

@@ -11,7 +11,7 @@ from servers import serving
 
 from runner.core.types import Completion, Request, Sampling
 from runner.engine.ledger import Ledger
-from runner.money.budget import Budget, Drawn, most
+from runner.money.budget import Budget, StageAllowance, most_usd
 from runner.money.prices import Price
 
 PRICE = Price(1000.0, 10000.0)
@@ -34,15 +34,15 @@ def sums(runner):
 def buy(url: str, limit: float, calls: int) -> int:
     """A worker process: as many answers as the budget allows, at most ``calls``."""
     ledger = Ledger(url)
-    purse = Drawn(Budget(ledger, "sweep", limit), PRICE)
+    allowance = StageAllowance(Budget(ledger, "sweep", limit), PRICE)
     bought = 0
     for _ in range(calls):
         request = Request(REQUEST.messages, REQUEST.sampling)
-        if not purse.reserve(request):
+        if not allowance.reserve(request):
             break
-        purse.settle(request, ANSWER)
+        allowance.settle(request, ANSWER)
         bought += 1
-    purse.close()
+    allowance.close()
     return bought
 
 
@@ -59,37 +59,37 @@ def test_many_processes_stay_below(url):
 
 def test_in_flight_calls_are_counted(url):
     """Calls that are under way hold what they may cost at most, so that together they cannot overshoot."""
-    purse = Drawn(Budget(Ledger(url), "run", 3.5 * most(PRICE, REQUEST)), PRICE)
+    allowance = StageAllowance(Budget(Ledger(url), "run", 3.5 * most_usd(PRICE, REQUEST)), PRICE)
     requests = [Request(REQUEST.messages, REQUEST.sampling) for _ in range(5)]
-    assert [purse.reserve(request) for request in requests] == [True, True, True, False, False]
+    assert [allowance.reserve(request) for request in requests] == [True, True, True, False, False]
 
 
 def test_what_is_not_spent_is_put_back(url):
     """A failed call costs nothing, an answer what it cost; the rest is there for others."""
     budget = Budget(Ledger(url), "run", 10.0)
-    purse = Drawn(budget, PRICE)
+    allowance = StageAllowance(budget, PRICE)
     for completion in (None, ANSWER):
-        purse.reserve(REQUEST)
-        purse.settle(REQUEST, completion)
-    purse.close()
+        allowance.reserve(REQUEST)
+        allowance.settle(REQUEST, completion)
+    allowance.close()
     assert budget.spent == pytest.approx(COST)
 
 
 def test_a_killed_call_stays_counted(url):
     """What was under way when a process died may have been billed: it is not given away again."""
-    purse = Drawn(Budget(Ledger(url), "sweep", 10.0), PRICE)
-    purse.reserve(REQUEST)
-    assert Budget(Ledger(url), "sweep", 10.0).spent >= most(PRICE, REQUEST)
+    allowance = StageAllowance(Budget(Ledger(url), "sweep", 10.0), PRICE)
+    allowance.reserve(REQUEST)
+    assert Budget(Ledger(url), "sweep", 10.0).spent >= most_usd(PRICE, REQUEST)
 
 
 def test_uncounted_tokens_cost_the_most(url):
     """Where a server counts no tokens, an answer is taken to have cost what was set aside."""
     budget = Budget(Ledger(url), "run", 10.0)
-    purse = Drawn(budget, PRICE)
-    purse.reserve(REQUEST)
-    purse.settle(REQUEST, Completion("2"))
-    purse.close()
-    assert budget.spent == pytest.approx(most(PRICE, REQUEST))
+    allowance = StageAllowance(budget, PRICE)
+    allowance.reserve(REQUEST)
+    allowance.settle(REQUEST, Completion("2"))
+    allowance.close()
+    assert budget.spent == pytest.approx(most_usd(PRICE, REQUEST))
 
 
 def test_a_run_stops(sums):
@@ -100,7 +100,7 @@ def test_a_run_stops(sums):
     outcome = sums("budget_usd=0.6", "hyperparameter.max_tokens=2", "provider.max_concurrency=16")
     record = sums.records()[0]
     done = len(sums.server.calls)
-    assert 0 <= 0.6 - done * ADDER < most(PRICE, REQUEST)
+    assert 0 <= 0.6 - done * ADDER < most_usd(PRICE, REQUEST)
     assert (outcome.code, record.status, record.figures["n"]) == (1, "stopped", done)
     assert record.figures["cost_usd"] == pytest.approx(done * ADDER)
     assert record.scores["accuracy"].n == done

@@ -65,10 +65,13 @@ def test_own_prices_come_first(tmp_path):
     [
         ("{models: 1}", "a list of tables"),
         ("- {provider: x, modles: {}}", "'modles'; did you mean 'models'"),
-        ("- {models: {m: {input: 1}}}", "m: input and output are wanted"),
+        ("- {models: {m: {input: 1}}}", "m: expected input and output"),
         ("- {models: {m: {input: 1, output: 2, cahced_input: 1}}}", "did you mean 'cached_input'"),
         ("- {models: {m: {input: cheap, output: 2}}}", "input: 'cheap' is not a price"),
-        ("- {models: {m: {input: 1, output: 2, long: {above: 3}}}}", "long: above, input and output"),
+        (
+            "- {models: {m: {input: 1, output: 2, long: {above: 3}}}}",
+            "long: expected above, input and output",
+        ),
     ],
 )
 def test_a_wrong_table_is_named(tmp_path, content, words):

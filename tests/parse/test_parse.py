@@ -141,9 +141,9 @@ def test_label_tells_signed_numbers_apart(reply: str, value: int | None) -> None
     ("labels", "message"),
     [
         ([], "empty"),
-        ([True, False], "quote words"),
+        ([True, False], "put quotes around"),
         (["a", 1], "neither all text"),
-        ("yes", "must be a list"),
+        ("yes", "expected labels as a list"),
         ({"yes": ["sure"], "no": ["Sure!"]}, "names both 'yes' and 'no'"),
     ],
 )

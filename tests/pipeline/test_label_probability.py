@@ -6,7 +6,7 @@ from math import log
 
 import pytest
 
-from runner.pipeline.label_probability import of_label
+from runner.pipeline.label_probability import compute_label_probability
 
 LABELS = ["consistent", "inconsistent"]
 
@@ -21,15 +21,15 @@ def test_scaled_to_the_labels(said, positive):
     """The mass on tokens that begin no label is left out; the label that was said does not matter."""
     rest = {"cons": "istent", "in": "consistent"}[said]
     tokens = [token('{"label": "'), token(said, cons=0.3, **{"in": 0.1, "the": 0.6}), token(rest)]
-    assert of_label(tokens, LABELS, positive) == pytest.approx(0.75)
+    assert compute_label_probability(tokens, LABELS, positive) == pytest.approx(0.75)
 
 
 def test_label_inside_a_token():
     """A label that starts inside a token is compared from there."""
     tokens = [token(' "con', **{' "con': 0.2, ' "in': 0.2}), token("sistent")]
-    assert of_label(tokens, LABELS, "consistent") == pytest.approx(0.5)
+    assert compute_label_probability(tokens, LABELS, "consistent") == pytest.approx(0.5)
 
 
 def test_no_label():
     """Without a label in the text there is no probability."""
-    assert of_label([token("maybe", maybe=1.0)], LABELS, "consistent") is None
+    assert compute_label_probability([token("maybe", maybe=1.0)], LABELS, "consistent") is None

@@ -17,7 +17,7 @@ from runner.core.provider import Deployer, Tuner
 from runner.core.types import Message, Request
 from runner.engine.ledger import Ledger
 from runner.pipeline import finetune
-from runner.pipeline.training import training_file
+from runner.pipeline.finetune import make_training_file
 from runner.providers.azure import Azure
 from runner.providers.azure.tuning import AzureTuner
 from runner.providers.mistral import Mistral
@@ -28,7 +28,7 @@ from runner.providers.openai.tuning import OpenAITuner
 CHATS: list[list[Message]] = [
     [{"role": "user", "content": f"{n}+1?"}, {"role": "assistant", "content": str(n + 1)}] for n in range(10)
 ]
-FILES = (training_file("facts", CHATS), training_file("watched", CHATS[::-1]))
+FILES = (make_training_file("facts", CHATS), make_training_file("watched", CHATS[::-1]))
 SERVICES = {"openai": OpenAIApi, "azure": AzureApi, "mistral": MistralApi}
 
 
@@ -61,13 +61,13 @@ def live(name: str, url: str, ledger: Ledger) -> str:
     """Clean up, train, host where that is needed, and ask the finished model one question."""
     tuner = tuner_for(name, url)
     if isinstance(tuner, Deployer):
-        finetune.clean_up(tuner, ledger)
+        finetune.delete_leftovers(tuner, ledger)
     config = FinetuneConfig(name="supervised", poll_s=0.0)
     settings = HyperparameterConfig(n_epochs=3)
     base = {"provider": name, "base_url": url, "model": "m"}
-    order = finetune.Order(base, FILES[:1], FILES[1], settings, config)
-    tuned = finetune.tune(order, tuner, ledger)
-    with finetune.serving(tuned.checkpoints[-1].model, tuner, ledger) as provider:
+    order = finetune.TrainingOrder(base, FILES[:1], FILES[1], settings, config)
+    tuned = finetune.train_once(order, tuner, ledger)
+    with finetune.serve_model(tuned.checkpoints[-1].model, tuner, ledger) as provider:
         if name == "azure":
             asyncio.run(_ask(provider))
         return str(provider.identity()["model"])

@@ -14,9 +14,9 @@ import pytest
 import tracked
 
 from runner import tracking
+from runner.config.instantiate import instantiate
 from runner.core.errors import ConfigError
 from runner.core.types import Score
-from runner.experiment import plan
 from runner.metrics.confusion import UNPARSED
 from runner.metrics.statistics import compare_runs, holm
 from runner.report import comparisons, disagreements, facts, formats, plots, results
@@ -86,7 +86,7 @@ class Page(HTMLParser):
 def page(folder: Path, points: list[Point], **settings: int) -> tuple[Page, Path]:
     """The page of a sweep, and the folder that it is in."""
     target = folder / "report"
-    write_report([written(folder, points)], target, plan.build, **settings)
+    write_report([written(folder, points)], target, instantiate, **settings)
     return Page((target / "index.html").read_text()), target
 
 
@@ -159,9 +159,9 @@ def test_comparison_corrects_over_all_pairs():
     """Each two points on the same rows are tested; Holm's correction counts the tests of all sets of rows."""
     other = rows(0.5, id=[f"other {i}" for i in range(40)])
     points = [point(rows(0.9), 0), point(rows(0.4), 1), point(rows(0.5), 2), point(other, 3), point(other, 4)]
-    compared = comparisons.compare_points(points, plan.build)
+    compared = comparisons.compare_points(points, instantiate)
     (table,) = compared.tables
-    alone = compare_runs(plan.build(ACCURACY["accuracy"], ""), {p.number: p.rows for p in points[:3]})
+    alone = compare_runs(instantiate(ACCURACY["accuracy"], ""), {p.number: p.rows for p in points[:3]})
     assert [c.names for c in table.comparisons] == [
         ("[0]", "[1]"),
         ("[0]", "[2]"),
@@ -189,7 +189,7 @@ def test_metrics_that_cannot_compare_are_named():
         "gone": {"_target_": "no.such.Metric"},
     }
     points = [point(rows(share), job, config={"metric": metrics}) for job, share in enumerate((0.9, 0.4))]
-    compared = comparisons.compare_points(points, plan.build)
+    compared = comparisons.compare_points(points, instantiate)
     assert [table.metric for table in compared.tables] == ["accuracy"]
     assert compared.left_out["people"] == "it is the same in all points, row by row"
     assert "cannot compare runs" in compared.left_out["rows"]
@@ -202,7 +202,7 @@ def test_each_experiment_has_its_own_metrics():
     elsewhere = [rows(share, id=[f"other {i}" for i in range(40)]) for share in (0.9, 0.4)]
     points = [point(rows(0.9)), point(rows(0.4), 1)]
     points += [point(frame, job, **config) for job, frame in enumerate(elsewhere, 2)]
-    compared = comparisons.compare_points(points, plan.build)
+    compared = comparisons.compare_points(points, instantiate)
     assert [(table.metric, len(table.comparisons)) for table in compared.tables] == [
         ("accuracy", 1),
         ("kappa", 1),
@@ -212,7 +212,7 @@ def test_each_experiment_has_its_own_metrics():
 def test_many_points_are_compared_with_the_first():
     """Beyond 45 pairs each point is held against the first one, not each two."""
     points = [point(rows(job / 20, seed=[job] * 40), job) for job in range(11)]
-    (table,) = comparisons.compare_points(points, plan.build).tables
+    (table,) = comparisons.compare_points(points, instantiate).tables
     assert {comparison.names[1] for comparison in table.comparisons} == {"[0]"}
     assert len(table.comparisons) == 10
 
@@ -220,17 +220,17 @@ def test_many_points_are_compared_with_the_first():
 def test_a_sweep_ends_with_a_comparison(tmp_path):
     """A line and a table against the first point, and nothing where rows differ."""
     folder = written(tmp_path, [point(rows(0.9)), point(rows(0.4), 1), point(rows(0.9), 2)])
-    line, table = compare_with_first([folder / str(job) for job in range(3)], plan.build)
+    line, table = compare_with_first([folder / str(job) for job in range(3)], instantiate)
     assert line == "accuracy against [0], paired by row: [1] p < 0.001, [2] p 1.000 (Holm)"
     assert table.splitlines()[1].startswith("accuracy,40,[1],[0],-0.5,")
-    assert comparisons.compare_points_with_first(load_points([folder]), plan.build, limit_s=0) is None
+    assert comparisons.compare_points_with_first(load_points([folder]), instantiate, limit_s=0) is None
     different = written(tmp_path / "other", [point(rows(0.9)), point(rows(0.9, count=30), 1)])
-    assert compare_with_first([different / "0", different / "1"], plan.build) == ("", "")
+    assert compare_with_first([different / "0", different / "1"], instantiate) == ("", "")
 
 
 def read(*points: Point, most: int = 50) -> disagreements.Disagreements:
     (family,), _ = comparisons.group_by_rows(points)
-    return disagreements.find_disagreements(family, plan.build, most)
+    return disagreements.find_disagreements(family, instantiate, most)
 
 
 def test_rows_where_points_disagree_come_first():

@@ -1,10 +1,9 @@
-"""A finished run made again from its record: what is the same, and how what is not is named."""
+"""Reproduce a finished run from its record: what is the same, and how differences are shown."""
 
 from __future__ import annotations
 
 from contextlib import closing
 
-import polars as pl
 import pytest
 import tiny_model
 from adding import Sums, answer
@@ -13,15 +12,6 @@ from servers import serving
 
 from runner.engine.ledger import Ledger
 from runner.records.record import read_predictions
-
-FACTOR = 1.0
-
-
-class Share:
-    """A metric of the user's own: the share of predictions that are even, times a factor."""
-
-    def __call__(self, frame: pl.DataFrame) -> float:
-        return FACTOR * float((frame["prediction"] % 2 == 0).mean())
 
 
 @pytest.fixture
@@ -51,7 +41,7 @@ def states(text):
 
 
 def test_unchanged(sums, reproduce, monkeypatch):
-    """A run that nothing happened to is the same, without its key and without a call."""
+    """An unchanged run is the same, without its key and without a call."""
     monkeypatch.setenv("SUMS_KEY", KEY)
     sums("provider.api_key_env=SUMS_KEY")
     monkeypatch.delenv("SUMS_KEY")
@@ -64,7 +54,7 @@ def test_unchanged(sums, reproduce, monkeypatch):
 
 
 def test_judged(sums, reproduce):
-    """Verdicts are made anew from the ledger too, also where a judge sees both orders."""
+    """Verdicts also come from the ledger, even if a judge sees both orders."""
     orders = "judge.both_orders=[completion,target]"
     assert sums(*sums.judge, "-m", f"{orders},null").code == 0
     outcome = reproduce()
@@ -73,7 +63,7 @@ def test_judged(sums, reproduce):
 
 
 def test_changed_prompt(sums, reproduce):
-    """A prompt file that changed is named with its lines; answers and scores are those of the old text."""
+    """A changed prompt file is shown with its lines; answers and scores are those of the old text."""
     file = sums.folder / "prompts" / "sums.jinja"
     file.parent.mkdir()
     file.write_text("{{ question }}\n")
@@ -87,7 +77,7 @@ def test_changed_prompt(sums, reproduce):
 
 
 def test_changed_data(sums, reproduce):
-    """Of a changed file the split and the changed row are named, and the answer that is not there for it."""
+    """If a data file changed, its split, the changed row and the missing answer are shown."""
     sums()
     sums.write([f"{n} + {n}" for n in range(9)] + ["7 + 8"])
     outcome = reproduce()
@@ -100,7 +90,7 @@ def test_changed_data(sums, reproduce):
 
 
 def test_changed_option_file(sums, reproduce):
-    """A metric option that says something else today is named with its key; the recorded one is used."""
+    """A changed metric option is shown with its key; the recorded one is used."""
     option = sums.folder / "mine" / "metric" / "close.yaml"
     option.parent.mkdir()
     option.write_text("close: {_target_: runner.metrics.ExactAgreement}")
@@ -113,9 +103,9 @@ def test_changed_option_file(sums, reproduce):
 
 
 def test_changed_formula(sums, reproduce, monkeypatch):
-    """A score that today's code computes otherwise is shown then and now, with the difference."""
-    sums("~metric.accuracy", "+metric.share={_target_: test_reproduce.Share}")
-    monkeypatch.setattr("test_reproduce.FACTOR", 0.5)
+    """A score that today's code computes differently is shown then and now, with the difference."""
+    sums("~metric.accuracy", "+metric.share={_target_: adding.EvenShare}")
+    monkeypatch.setattr("adding.FACTOR", 0.5)
     outcome = reproduce()
     assert outcome.code == 1
     assert [line.split() for line in outcome.out.splitlines() if line.startswith("share")] == [
@@ -124,7 +114,7 @@ def test_changed_formula(sums, reproduce, monkeypatch):
 
 
 def test_missing_answer(sums, reproduce):
-    """An answer that the ledger has lost is named by its row; asked for, it is bought again."""
+    """An answer that the ledger lost is named by its row; with ``reproduce.ask`` it is bought again."""
     sums()
     key = read_predictions(sums.folder / only(sums.folder)).filter(id="sums:3")["ledger_key"].item()
     with closing(Ledger("sqlite:///outputs/ledger.db")) as ledger:
@@ -138,7 +128,7 @@ def test_missing_answer(sums, reproduce):
 
 
 def test_missing_verdict(sums, reproduce):
-    """So is a verdict."""
+    """A verdict that the ledger lost is named by its row, too."""
     sums(*sums.judge)
     keys = read_predictions(sums.folder / only(sums.folder))["judge_ledger_key"]
     with closing(Ledger("sqlite:///outputs/ledger.db")) as ledger:
@@ -149,7 +139,7 @@ def test_missing_verdict(sums, reproduce):
 
 
 def test_other_model_is_not_asked(sums, reproduce):
-    """Nothing is bought in the name of a model that is another one today."""
+    """Nothing is bought if the model is a different one today."""
     sums()
     record = sums.folder / only(sums.folder) / "record.json"
     text = record.read_text().replace('"model": {\n   "provider"', '"model": {\n   "revision": 2, "provider"')
@@ -160,7 +150,7 @@ def test_other_model_is_not_asked(sums, reproduce):
 
 
 def test_sweep(sums, reproduce):
-    """Every finished point of a sweep is made again, and one that failed is told."""
+    """Every finished point of a sweep is reproduced; one that failed is mentioned."""
     sums("-m", "hyperparameter.temperature=0,0.5,9")
     outcome = reproduce()
     assert outcome.code == 0
@@ -169,7 +159,7 @@ def test_sweep(sums, reproduce):
 
 
 def test_weights(sums, runner, reproduce):
-    """Local weights are compared by content; without them the ledger answers all the same."""
+    """Local weights are compared by content; without them the ledger still answers."""
     pytest.importorskip("gguf")
     weights = tiny_model.write(sums.folder / "tiny.gguf")
     local = [f"provider.model={weights}", "provider.context_length=256", "hyperparameter.max_tokens=4"]
@@ -191,7 +181,7 @@ def test_weights(sums, runner, reproduce):
     ],
 )
 def test_refused(runner, arguments, message):
-    """What cannot be reproduced is one clear message."""
+    """If something cannot be reproduced, there is one clear message."""
     outcome = runner(*arguments)
     assert outcome.code == 2
     assert message in outcome.err

@@ -5,10 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from runner.cli.reproduce import excerpts
+from runner.cli.reproduce import cut_to_difference
 from runner.core.types import Score
 from runner.records.record import Record
-from runner.reproduce.differences import inputs, rows, same_score, settings
+from runner.reproduce.differences import compare_inputs, compare_rows, compare_settings, is_same_score
 
 
 def frame(**columns):
@@ -29,8 +29,8 @@ def frame(**columns):
     ],
 )
 def test_rows(columns, changed):
-    """Each cell that differs is named by row and column; a rounding error is none, a missing row is."""
-    assert [(change.id, change.column) for change in rows(frame(), frame(**columns), [])] == changed
+    """Each different cell is named by row and column; a rounding error does not count, a missing row does."""
+    assert [(change.id, change.column) for change in compare_rows(frame(), frame(**columns), [])] == changed
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_rows(columns, changed):
 )
 def test_scores(now, same):
     """A score is its value, its interval and its n."""
-    assert same_score(Score(0.5, 0.25, 0.75, 8), now) is same
+    assert is_same_score(Score(0.5, 0.25, 0.75, 8), now) is same
 
 
 def test_splits():
@@ -55,7 +55,7 @@ def test_splits():
     entry = {"digest": "1", "rows": 2, "source": "rows.csv"}
     then = [entry | {"split": name} for name in ("test", "train", "dev")]
     now = [entry | {"split": "test"}, entry | {"split": "train", "digest": "2"}, entry | {"split": "more"}]
-    found = inputs(Record("1", "then", inputs=then), Record("2", "now", inputs=now))
+    found = compare_inputs(Record("1", "then", inputs=then), now)
     assert [(check.what, check.state) for check in found] == [
         ("data test", "same"),
         ("data train", "different"),
@@ -66,12 +66,12 @@ def test_splits():
 
 def test_new_settings_that_say_nothing_are_none():
     """A key that came with a later version is no difference as long as it is empty."""
-    assert settings({"a": 1}, {"a": 1, "b": None, "c": False}) == []
-    assert settings({"a": 1, "b": 2}, {"a": 1, "c": 3}) == ["b: 2 → gone", "c: new, 3"]
+    assert compare_settings({"a": 1}, {"a": 1, "b": None, "c": False}) == []
+    assert compare_settings({"a": 1, "b": 2}, {"a": 1, "c": 3}) == ["b: 2 → gone", "c: new, 3"]
 
 
 def test_excerpts_show_where_texts_part():
     """Long texts are cut so that the difference is seen."""
-    then, now = excerpts("same " * 50 + "left", "same " * 50 + "right")
+    then, now = cut_to_difference("same " * 50 + "left", "same " * 50 + "right")
     assert (then[-4:], now[-5:]) == ("left", "right")
     assert len(then) < 60

@@ -48,7 +48,7 @@ def run_of(folder):
 
 
 def test_reproduced_elsewhere(runner, sums, elsewhere):
-    """All that is needed is in one file: nothing is asked, no key is there, the first ledger is deleted."""
+    """One file is enough: nothing is asked, there is no key, and the first ledger is deleted."""
     outcome = runner("export", str(run_of(runner.folder)), "export.to=paper.zip", "export.data=true")
     assert outcome.out.startswith("paper.zip: 1 run, 20 answers, 1 data file with content")
     other = elsewhere("paper.zip")
@@ -59,7 +59,7 @@ def test_reproduced_elsewhere(runner, sums, elsewhere):
 
 
 def test_data_stays_at_home(runner, sums, elsewhere):
-    """Without export.data a file is named with its hash only; elsewhere it is missing, all else the same."""
+    """Without ``export.data`` a file is only named with its hash; elsewhere only the data is missing."""
     assert runner("export", str(run_of(runner.folder)), "export.to=paper").code == 0
     manifest = json.loads((runner.folder / "paper" / "export.json").read_text())
     (file,) = manifest["data"]
@@ -73,7 +73,7 @@ def test_data_stays_at_home(runner, sums, elsewhere):
 
 
 def test_its_own_texts(runner, sums, elsewhere):
-    """A prompt that reads otherwise elsewhere is noticed; the export's text is what is replayed."""
+    """A prompt that differs elsewhere is noticed; the text of the export is replayed."""
     runner("export", str(run_of(runner.folder)), "export.to=paper", "export.data=true")
     other = elsewhere("paper")
     (other.folder / "prompts").mkdir()
@@ -83,7 +83,7 @@ def test_its_own_texts(runner, sums, elsewhere):
 
 
 def test_changed_answer(runner, sums, elsewhere):
-    """An answer that was changed in an export is found, since the run's predictions hold it too."""
+    """An answer that was changed in an export is found, since the predictions contain it, too."""
     runner("export", str(run_of(runner.folder)), "export.to=paper", "export.data=true")
     ledger = runner.folder / "paper" / "ledger.jsonl"
     ledger.write_text(ledger.read_text().replace('"text": "12"', '"text": "13"'))
@@ -107,7 +107,7 @@ def test_sweep(runner, sums, elsewhere):
 
 
 def test_no_secrets(runner, sums):
-    """Credentials in an address stay on this machine, and so does what Hydra notes of it."""
+    """Credentials in an address stay on this machine, and so does Hydra's own file."""
     (folder,) = runner.folder.glob("outputs/runs/*")
     text = (folder / "record.json").read_text()
     (folder / "record.json").write_text(text.replace('"uri": null', '"uri": "http://me:pass@host"'))
@@ -120,7 +120,7 @@ def test_no_secrets(runner, sums):
 
 
 def test_changed_data_is_not_exported(runner, sums):
-    """Data that is not what the run read is not passed off as such."""
+    """Data that changed since the run is not exported as if it had not."""
     sums.write(["1 + 1"])
     run = str(run_of(runner.folder))
     outcome = runner("export", run, "export.data=true")
@@ -130,7 +130,7 @@ def test_changed_data_is_not_exported(runner, sums):
 
 
 def test_nothing_is_replaced(runner, sums):
-    """An export never writes over what is there, and leaves nothing half made."""
+    """An export never overwrites a file, and leaves nothing incomplete."""
     (runner.folder / "paper.zip").write_text("mine")
     outcome = runner("export", str(run_of(runner.folder)), "export.to=paper.zip")
     assert (outcome.code, (runner.folder / "paper.zip").read_text()) == (2, "mine")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import polars as pl
 from commandline import CommandLine, Outcome
 from servers import Call, Reply, Server, completion
 
@@ -71,3 +72,13 @@ class Sums:
         provider = {"base_url": f"{self.server.url}/v1", "model": "grader"}
         judged = [f"judge.provider.{key}={value}" for key, value in provider.items()]
         return ["judge=sums", "provider@judge.provider=openai_compatible", *judged, "metric=verdict_share"]
+
+
+FACTOR = 1.0
+
+
+class EvenShare:
+    """A metric of the user's own: the share of predictions that are even, times a factor."""
+
+    def __call__(self, frame: pl.DataFrame) -> float:
+        return FACTOR * float((frame["prediction"] % 2 == 0).mean())

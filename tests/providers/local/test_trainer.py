@@ -20,7 +20,7 @@ from runner.core.errors import ConfigError, DataError, ProviderError
 from runner.core.provider import Tuner
 from runner.core.services import TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Request, Sampling
-from runner.pipeline.training import training_file
+from runner.pipeline.finetune import make_training_file
 from runner.providers.local import Local, trainer, tuning
 from runner.providers.local.llama import Engine
 from runner.providers.local.packing import encode
@@ -36,7 +36,7 @@ pytestmark = [
 ]
 KEY = "0123456789abcdef" * 4
 ANSWERS = ("the thin thing", "the end", "in the tin", "nothing", "in the thin end", "tint", "hint", "the hen")
-FILE = training_file(
+FILE = make_training_file(
     "things",
     [
         [
@@ -303,7 +303,7 @@ def test_bad_rows_are_refused_before_training(local: Local) -> None:
         tuner.check((TrainingFile("x.jsonl", b'{"messages": [{"role": "user", "content": "a"}]}', 1),))
     long = [{"role": "user", "content": "a" * 600}, {"role": "assistant", "content": "b"}]
     with pytest.raises(DataError, match=r"line 1: 6\d\d tokens, more than provider.context_length=512"):
-        tuner.check((training_file("long", [long]),))  # type: ignore[list-item]
+        tuner.check((make_training_file("long", [long]),))  # type: ignore[list-item]
 
 
 def test_a_missing_extra_says_how_to_get_it(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from adding import Sums, answer
 from servers import Call, Reply, serving
 
-from runner.pipeline import respond
+from runner.pipeline import answer as pipeline
 from runner.providers.openai import shutdown
 
 KEY = "sk-shutdown-0123456789"
@@ -24,7 +24,7 @@ def told(runner, monkeypatch):
         with serving(lambda call: reply if call.method == "GET" else answer(call)) as server:
             sums = Sums(runner, server)
             for _ in range(runs):  # each as in a new process
-                monkeypatch.setattr(respond, "_warned", set())
+                monkeypatch.setattr(pipeline, "_warned", set())
                 shutdown._asked.__wrapped__.cache_clear()
                 outcome = sums("provider=openai", *more)
                 assert outcome.code == 0, outcome.err

@@ -1,4 +1,4 @@
-"""Rows to messages to completions to predictions: the middle of every run, and of every judge."""
+"""Rows to chats to completions to predictions: the middle of every run, and of every judge."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from runner.config.schema import HyperparameterConfig, PromptConfig
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider
 from runner.core.types import Completion, Parser, Request, Sampling
-from runner.engine import ask, batch
-from runner.engine.ask import Answer, Purse
+from runner.engine.ask import Advance, ask_all
+from runner.engine.call import KIND, UNASKED, Allowance, Answer, request_keys
 from runner.engine.ledger import Ledger
 from runner.money import prices
 from runner.money.prices import Book
@@ -27,9 +27,8 @@ from runner.pipeline.prompt import Prompt
 log = logging.getLogger(__name__)
 _warned: set[str] = set()
 
-Advance = Callable[[str, int], Callable[[int], None]]
-"""Given a title and a total, returns what is told how many more are done."""
-
+OpenBar = Callable[[str, int], Advance]
+"""Given a title and a number of rows, opens a progress bar and returns what moves it."""
 
 TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
 PROBED = 50  # rows that tell whether a run has something to ask: the ledger has mostly all or none of them
@@ -38,8 +37,8 @@ PART = 5_000  # rows made into a column at a time: as Python objects they take t
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
 
-def unwatched(title: str, total: int) -> Callable[[int], None]:
-    """An :data:`Advance` that shows nothing."""
+def open_no_bar(title: str, total: int) -> Advance:
+    """An :data:`OpenBar` that shows nothing."""
     return lambda count: None
 
 
@@ -57,15 +56,15 @@ class Responder:
 
     def check(self, columns: Sequence[str] | None = None) -> None:
         """Let the provider refuse settings, or rows without a column that it needs, before any call."""
-        check = getattr(self.provider, "check", None)
-        if check and self.asks:
-            check(self.sampling, columns)
-        named = getattr(self.provider, "priced_as", None)
+        self.provider.check_limits()
+        if self.asks:
+            self.provider.check(self.sampling, columns)
+        named = self.provider.priced_as
         if named and self.book.price(self.provider.name, named) is None:
             raise ConfigError(f"provider.priced_as={named}: no price of {self.provider.name} has this name")
 
 
-def sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Sampling:
+def make_sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Sampling:
     """The part of the hyperparameters that an inference request carries."""
     return Sampling(
         temperature=hyperparameter.temperature,
@@ -79,13 +78,13 @@ def sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Samp
     )
 
 
-def render(
+def render_chats(
     frame: pl.DataFrame,
     prompt: Prompt,
     shots: Sequence[Sequence[Mapping[str, Any]]] | None = None,
     column: str = "messages",
 ) -> pl.DataFrame:
-    """Add the rendered chats. ``shots`` holds the shot rows of each row; None means no shots."""
+    """Add the chat of each row. ``shots`` holds the shot rows of each row; None means no shots."""
     rows = enumerate(frame.iter_rows(named=True))
     chats = pl.Series(column, [], dtype=MESSAGES)
     while part := [prompt.messages(row, shots[i] if shots else ()) for i, row in islice(rows, PART)]:
@@ -93,116 +92,111 @@ def render(
     return frame.with_columns(chats)
 
 
-def complete(
+def answer_rows(
     frame: pl.DataFrame,
     responder: Responder,
     ledger: Ledger,
-    advance: Callable[[int], None],
-    prefix: str = "",
-    purse: Purse | None = None,
+    advance: Advance,
+    allowance: Allowance | None = None,
+) -> pl.DataFrame:
+    """Ask the chats of a frame and add the columns of :func:`add_answers`."""
+    warn_of_shutdown(frame, responder, ledger)
+    requests = make_requests(frame, responder)
+    answers = ask_all(requests, responder.provider, ledger, advance=advance, allowance=allowance)
+    return add_answers(frame, answers, responder)
+
+
+def leave_unanswered(frame: pl.DataFrame, responder: Responder) -> pl.DataFrame:
+    """Add the columns of :func:`add_answers` as if nothing had been asked."""
+    frame = add_answers(frame, [UNASKED] * frame.height, responder)
+    if responder.provider.gives_logprobs(responder.sampling):
+        frame = frame.with_columns(logprobs=pl.lit(None, pl.String))
+    return frame
+
+
+def add_answers(
+    frame: pl.DataFrame, answers: Sequence[Answer], responder: Responder, prefix: str = ""
 ) -> pl.DataFrame:
     """Add ``completion``, ``error``, token counts, latency, cost, ``stored`` and ``ledger_key``.
 
-    ``stored`` is true for what cost nothing now, null for what was not asked for want of money (``purse``).
-    ``cost_usd`` is what the answer cost whenever it was bought, null if that is not known. A row without an
-    answer, and one that asks what another row asks, cost nothing.
+    ``stored`` is true for what cost nothing now, null for what was not asked for want of money. ``cost_usd``
+    is what the answer cost whenever it was bought, null if that is not known. A row without an answer costs
+    nothing, and neither does one that asks what another row asks.
     """
-    _warn_of_shutdown(frame, responder, ledger, prefix)
-    asked = requests(frame, responder, prefix)
-    asking = batch.ask if getattr(responder.provider, "batch", False) else ask.ask
-    answers = asking(asked, responder.provider, ledger, advance=advance, purse=purse)
-    return _answered(frame, answers, responder, prefix)
-
-
-def silent(frame: pl.DataFrame, responder: Responder) -> pl.DataFrame:
-    """The columns of :func:`complete` as if nothing had been asked."""
-    frame = _answered(frame, [ask.UNASKED] * frame.height, responder, "")
-    options = getattr(responder.provider, "options", None) or {}
-    wanted = responder.sampling.logprobs is not None or "logprobs" in options
-    return frame.with_columns(logprobs=pl.lit(None, pl.String)) if wanted else frame
-
-
-def _answered(
-    frame: pl.DataFrame, answers: Sequence[Answer], responder: Responder, prefix: str
-) -> pl.DataFrame:
     completions = [answer.completion for answer in answers]
 
     def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:
         return pl.Series(f"{prefix}{name}", values, dtype=dtype)
 
-    def given(name: str) -> list[Any]:
+    def values_of(name: str) -> list[Any]:
         return [getattr(completion, name) if completion else None for completion in completions]
 
-    bought = _first([id(answer) for answer in answers])
-    frame = _with_logprobs(frame, completions, prefix)
+    frame = _add_logprobs(frame, completions, prefix)
     return frame.with_columns(
-        column("completion", given("text"), pl.String),
+        column("completion", values_of("text"), pl.String),
         column("error", [answer.error for answer in answers], pl.String),
-        column("answered_by", given("model"), pl.String),
-        column("finish_reason", given("finish_reason"), pl.String),
-        *(column(name, given(name), pl.Int64) for name in TOKENS),
-        column("cost_usd", _costs(completions, bought, responder), pl.Float64),
-        column("latency_s", given("latency_s"), pl.Float64),
-        column("stored", [_stored(*pair) for pair in zip(answers, bought, strict=True)], pl.Boolean),
+        column("answered_by", values_of("model"), pl.String),
+        column("finish_reason", values_of("finish_reason"), pl.String),
+        *(column(name, values_of(name), pl.Int64) for name in TOKENS),
+        column("cost_usd", _costs(answers, responder), pl.Float64),
+        column("latency_s", values_of("latency_s"), pl.Float64),
+        column("stored", [_was_free(answer) for answer in answers], pl.Boolean),
         column("ledger_key", [answer.key for answer in answers], pl.String),
     )
 
 
-def _first(items: Sequence[int]) -> list[bool]:
-    """Whether each item stands there for the first time."""
-    place = {item: number for number, item in reversed(list(enumerate(items)))}
-    return [place[item] == number for number, item in enumerate(items)]
+def _was_free(answer: Answer) -> bool | None:
+    return None if answer is UNASKED else answer.stored or answer.repeated
 
 
-def _stored(answer: Answer, first: bool) -> bool | None:
-    return None if answer is ask.UNASKED else answer.stored or not first
-
-
-def _costs(
-    completions: Sequence[Completion | None], bought: Sequence[bool], responder: Responder
-) -> list[float | None]:
+def _costs(answers: Sequence[Answer], responder: Responder) -> list[float | None]:
     provider, book = responder.provider, responder.book
-    known = book.of(provider)
-    by_model = {c.model: known or book.price(provider.name, c.model) for c in completions if c}
+    known = book.price_of(provider)
+    models = {answer.completion.model for answer in answers if answer.completion}
+    by_model = {model: known or book.price(provider.name, model) for model in models}
     costs: list[float | None] = []
-    for completion, first in zip(completions, bought, strict=True):
-        price = by_model[completion.model] if completion else None
-        paid = completion if first else None
+    for answer in answers:
+        paid = None if answer.repeated else answer.completion
+        price = by_model[paid.model] if paid else None
         costs.append((price.cost(paid) if price else None) if paid else 0.0)
     return costs
 
 
-def unanswered(frame: pl.DataFrame, responder: Responder, ledger: Ledger, prefix: str = "") -> bool:
+def needs_answers(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> bool:
     """Whether the ledger lacks the answer to any rendered row."""
-    keys = ask.request_keys(responder.provider, requests(frame, responder, prefix))
-    return len(ledger.get_many(ask.KIND, keys)) < len(set(keys))
+    keys = request_keys(responder.provider, make_requests(frame, responder))
+    return len(ledger.get_many(KIND, keys)) < len(set(keys))
 
 
-def _warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger, prefix: str) -> None:
+def warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> None:
     """Say once if a model is about to be shut down, where there is something to ask it."""
-    announced, model = getattr(responder.provider, "shutdown_date", None), responder.provider.model
-    if announced is None or model in _warned or not unanswered(frame.head(PROBED), responder, ledger, prefix):
+    provider = responder.provider
+    if not tells_shutdown(provider) or provider.model in _warned:
         return
-    day = announced()
+    if not needs_answers(frame.head(PROBED), responder, ledger):
+        return
+    day = provider.shutdown_date()
     if day and day <= date.today() + NOTICE:
-        _warned.add(model)
-        log.warning("%s is shut down on %s, in %d days", model, day, (day - date.today()).days)
+        _warned.add(provider.model)
+        log.warning("%s is shut down on %s, in %d days", provider.model, day, (day - date.today()).days)
 
 
-def requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:
+def tells_shutdown(provider: Provider) -> bool:
+    """Whether a provider may know such a date."""
+    return type(provider).shutdown_date is not Provider.shutdown_date
+
+
+def make_requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:
     """What is asked for each row: its rendered chat with the responder's sampling."""
-    rows = frame.iter_rows(named=True)
     # whole rows only for those who read them, as they are held until all is answered
-    whole = not getattr(responder.provider, "stored", True)
+    whole = not responder.provider.stored
     return [
         Request(tuple(row[f"{prefix}messages"]), responder.sampling, row if whole else {"id": row["id"]})
-        for row in rows
+        for row in frame.iter_rows(named=True)
     ]
 
 
-def _with_logprobs(
-    frame: pl.DataFrame, completions: Sequence[Completion | None], prefix: str
-) -> pl.DataFrame:
+def _add_logprobs(frame: pl.DataFrame, completions: Sequence[Completion | None], prefix: str) -> pl.DataFrame:
     """Token log-probabilities as JSON, where the provider gave any."""
     tokens = [completion.logprobs if completion else None for completion in completions]
     if not any(tokens):
@@ -211,6 +205,8 @@ def _with_logprobs(
     return frame.with_columns(pl.Series(f"{prefix}logprobs", texts, dtype=pl.String))
 
 
-def predict(frame: pl.DataFrame, parser: Parser, prefix: str = "", name: str = "prediction") -> pl.DataFrame:
+def parse_answers(
+    frame: pl.DataFrame, parser: Parser, prefix: str = "", name: str = "prediction"
+) -> pl.DataFrame:
     """Add what the parser reads in the completions; null where it reads nothing."""
     return frame.with_columns(parse.apply(parser, frame[f"{prefix}completion"]).alias(name))

@@ -1,0 +1,42 @@
+"""``runner export``: a run or a sweep as one folder or ``.zip`` for another machine."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from runner.cli.screen import console
+from runner.core.errors import ConfigError
+from runner.records.record import SWEEP
+from runner.reproduce import past_run
+from runner.reproduce.export import export
+
+EXPORTS = Path("outputs/exports")
+
+
+def export_command(config: DictConfig) -> None:
+    """Export one run or sweep; raises :class:`ConfigError` rather than replace what is there."""
+    if len(config.export.folders) != 1:
+        raise ConfigError("runner export FOLDER: name the folder of one run or one sweep")
+    source = Path(config.export.folders[0])
+    if past_run.find_export(source).is_export:
+        raise ConfigError(f"{source}: is an export already; copy it as it is")
+    target = Path(config.export.to or EXPORTS / f"{_name(source)}.zip")
+    if target.exists():
+        raise ConfigError(f"export.to={target}: is there already; name another")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
+        staged = Path(partial, "export")
+        told = export(source, staged, past_run.get_ledger_override(config), config.export.data)
+        made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
+        made.rename(target)
+    console.print(f"{target}: {told}")
+
+
+def _name(source: Path) -> str:
+    """The stamp of a run or sweep; of a point that of its sweep, with its number."""
+    place = source.absolute()
+    return f"{place.parent.name}-{place.name}" if (place.parent / SWEEP).exists() else place.name

@@ -1,0 +1,264 @@
+"""One call: a request becomes an answer, with ledger, limits, retries and budget inside.
+
+    request ─ ledger? ─ budget ─ pace (requests, tokens a minute) ─ gate (how many at once) ─ provider
+            ─ ledger
+
+Equal requests are asked once. One bad row stops nothing; only what makes every further call fail does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, fields, replace
+from typing import Any, Protocol
+
+from runner.core.digest import digest
+from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.core.provider import Provider
+from runner.core.retry import Retry
+from runner.core.types import Completion, Request
+from runner.engine.lanes import Lane, use_lane
+from runner.engine.ledger import Ledger
+from runner.engine.ledger_writer import LedgerWriter
+
+log = logging.getLogger(__name__)
+
+KIND = "completion"
+RETRY = Retry(tries=6, limited_tries=30, longest_s=60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one request: a completion, or the reason why there is none."""
+
+    completion: Completion | None = None
+    error: str | None = None
+    stored: bool = False
+    """Whether it was in the ledger."""
+    key: str | None = None
+    """Where the ledger keeps it; None for a provider whose answers are not kept."""
+    repeated: bool = False
+    """Whether an earlier row of the same stage asked the same, and so paid for it."""
+
+
+UNASKED = Answer()
+"""Neither: the budget was used up before its turn."""
+
+Call = Callable[[Request], Awaitable[Answer]]
+
+
+class Allowance(Protocol):
+    """The money that the calls of one stage may spend."""
+
+    def reserve(self, request: Request) -> bool:
+        """Set the most aside that a request can cost; False if that is not there."""
+
+    def settle(self, request: Request, completion: Completion | None) -> None:
+        """Take back what a reserved request did not cost: all of it if there is no answer."""
+
+
+class Caller(ABC):
+    """Answers the requests of one stage.
+
+    A context, entered outside the event loop; :meth:`answering` is another one, inside it.
+    """
+
+    width: int
+    """How many rows are worth being under way at once."""
+
+    def __init__(self, provider: Provider, ledger: Ledger) -> None:
+        self._provider, self._ledger = provider, ledger
+        self._make_key = _key_maker(provider)
+        self._keys: dict[int, tuple[Request, str]] = {}
+        self._looked_up: dict[str, Any] = {}
+        self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
+
+    def __enter__(self) -> Caller:
+        return self
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None:
+        """Release what is held."""
+
+    @asynccontextmanager
+    async def answering(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
+        """:meth:`call`, and at the end the provider's connections closed.
+
+        ``progress`` is told, from 0 to 1, what a service says of work that is not finished.
+        """
+        try:
+            yield self.call
+        finally:
+            await self._provider.aclose()
+
+    def look_up(self, requests: Iterable[Request]) -> None:
+        """Read the answers to requests that will be made from the ledger, all at once. Blocks."""
+        for request in requests:
+            self._keys[id(request)] = request, self._make_key(request)
+        keys = [key for _, key in self._keys.values()]
+        found = self._ledger.get_many(KIND, keys) if self._provider.stored else {}
+        self._looked_up = {key: found.get(key) for key in keys}
+
+    async def call(self, request: Request) -> Answer:
+        """The answer, from the ledger where it has it, else from the provider.
+
+        :data:`UNASKED` where the budget does not allow it. Raises :class:`FatalProviderError` as soon as no
+        further call can succeed; whatever else goes wrong is the answer's ``error``.
+        """
+        known = self._keys.get(id(request))
+        key = known[1] if known else self._make_key(request)
+        if (before := self._answers.get(key)) is not None:
+            answer = before if isinstance(before, Answer) else await asyncio.shield(before)
+            return answer if answer is UNASKED else replace(answer, repeated=True)
+        coming = self._answers[key] = asyncio.get_running_loop().create_future()
+        try:
+            answer = self._answers[key] = await self._stored(key) or await self._obtain(key, request)
+        except BaseException:
+            coming.cancel()
+            raise
+        coming.set_result(answer)
+        return answer
+
+    @abstractmethod
+    async def _obtain(self, key: str, request: Request) -> Answer:
+        """The answer to a request that the ledger has none to."""
+
+    async def _stored(self, key: str) -> Answer | None:
+        if not self._provider.stored:
+            return None
+        if key in self._looked_up:
+            found = self._looked_up[key]
+        else:
+            found = await asyncio.to_thread(self._ledger.get, KIND, key)
+        return Answer(Completion(**found), stored=True, key=key) if found else None
+
+
+class LiveCaller(Caller):
+    """Asks at once, each request by itself."""
+
+    def __init__(self, provider: Provider, ledger: Ledger, allowance: Allowance | None = None) -> None:
+        super().__init__(provider, ledger)
+        self.width = provider.max_concurrency
+        self._budget = _Turns(allowance)
+        self._writer = LedgerWriter(ledger, KIND)
+
+    def __enter__(self) -> Caller:
+        self._writer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    @asynccontextmanager
+    async def answering(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
+        """As everywhere, within the limits of the provider's account."""
+        with use_lane(self._provider, self._ledger) as self._lane:
+            async with super().answering(progress) as call:
+                yield call
+
+    async def _obtain(self, key: str, request: Request) -> Answer:
+        if not await self._budget.reserve(request):
+            return UNASKED
+        completion, error = None, None
+        try:
+            completion = await ask_with_retries(request, self._provider, self._lane)
+        except FatalProviderError:
+            raise
+        except ProviderError as failed:
+            error = str(failed) or type(failed).__name__
+        except Exception as failed:  # of a user's provider, or of an answer that nobody foresaw
+            log.debug("a call failed", exc_info=True)
+            error = f"{type(failed).__name__}: {failed}"
+        if completion and self._provider.stored:
+            self._writer.put(key, without_nulls(completion))
+        self._budget.settle(request, completion)
+        return Answer(completion, error, key=key if self._provider.stored else None)
+
+
+async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> Completion:
+    """One request within the account's limits, again after a failure that may pass."""
+    attempt = 0
+    while True:
+        attempt += 1
+        await lane.wait_turn(request)
+        try:
+            async with lane.gate:
+                started = time.perf_counter()
+                completion = await provider.complete(request)
+        except RetryableError as error:
+            lane.note_failure(error)
+            wait_s = RETRY.wait_s(error, attempt)
+            log.debug("attempt %d failed: %s", attempt, error)
+            await asyncio.sleep(wait_s)
+            continue
+        if not isinstance(completion, Completion):
+            raise ProviderError(f"{provider.name}: expected a Completion, got {type(completion).__name__}")
+        lane.note_answer(request, completion, provider.rate_limits())
+        return replace(completion, latency_s=round(time.perf_counter() - started, 4))
+
+
+class _Turns:
+    """An allowance whose requests wait, in their order, for money that calls under way may leave."""
+
+    def __init__(self, allowance: Allowance | None) -> None:
+        self._allowance = allowance
+        self._under_way = 0
+        self._used_up = False
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def reserve(self, request: Request) -> bool:
+        """Set aside what the request can cost; False if that will not be there."""
+        if self._allowance is None:
+            return True
+        while not self._used_up and not self._allowance.reserve(request):
+            if not self._under_way:
+                self._used_up = True
+                break
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            await turn
+        self._under_way += not self._used_up
+        self._wake()
+        return not self._used_up
+
+    def settle(self, request: Request, completion: Completion | None) -> None:
+        """Take back what was not spent."""
+        if self._allowance is not None:
+            self._allowance.settle(request, completion)
+            self._under_way -= 1
+            self._wake()
+
+    def _wake(self) -> None:
+        """Let the next one try; it lets the one after it try if it succeeds."""
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+
+def request_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:
+    """The digests of all that determines each answer: the ledger's keys."""
+    return list(map(_key_maker(provider), requests))
+
+
+def _key_maker(provider: Provider) -> Callable[[Request], str]:
+    identity, by_row = dict(provider.identity()), not provider.stored
+
+    def make_key(request: Request) -> str:
+        content = {"provider": identity, "messages": request.messages, **without_nulls(request.sampling)}
+        return digest(content | {"row": request.row} if by_row else content)
+
+    return make_key
+
+
+def without_nulls(value: Any) -> dict[str, Any]:
+    """The fields of a flat dataclass that are not None."""
+    pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
+    return {name: item for name, item in pairs if item is not None}

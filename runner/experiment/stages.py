@@ -1,0 +1,168 @@
+"""The stages of a run: each takes values and returns values. :mod:`runner.experiment.run` joins them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from runner import metrics, parse
+from runner.config.dataset_schema import DatasetConfig
+from runner.core.errors import ConfigError, DataError, ProviderError, suggest
+from runner.core.types import Score
+from runner.data import dataset
+from runner.data.fingerprint import describe_rows
+from runner.engine.call import Allowance
+from runner.engine.ledger import Ledger
+from runner.experiment.plan import Plan
+from runner.experiment.reference import compare_figures
+from runner.money.usage import count_usage
+from runner.pipeline import label_probability, shots
+from runner.pipeline.answer import (
+    OpenBar,
+    Responder,
+    answer_rows,
+    leave_unanswered,
+    parse_answers,
+    render_chats,
+)
+from runner.pipeline.judge import judge_rows, leave_unjudged
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The frame that is measured, the one that shots and training rows come from, and what all rows are."""
+
+    evaluated: pl.DataFrame
+    train: pl.DataFrame
+    described: list[dict[str, Any]]
+    """Per split: name, source, digest, number of rows."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the metrics say of a frame of predictions."""
+
+    scores: dict[str, Score] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    reference: list[dict[str, Any]] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    first_error: str | None = None
+
+
+def load_rows(config: DatasetConfig) -> Rows:
+    """The evaluated split and the train split of a data set."""
+    frame = dataset.load_rows(config)
+    evaluated, train = (
+        frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train)
+    )
+    if evaluated.is_empty():
+        found = ", ".join(frame["split"].unique().sort())
+        raise DataError(f"dataset.split.evaluate: no row is in {config.split.evaluate!r}; there are: {found}")
+    return Rows(evaluated, train, describe_rows(config, frame))
+
+
+def render(plan: Plan, rows: Rows) -> pl.DataFrame:
+    """The evaluated rows with their shots and chats; templates and shots that would not hold are refused."""
+    prompt = plan.responder.prompt
+    prompt.check(rows.evaluated.columns)
+    plan.responder.check(rows.evaluated.columns)
+    chosen = shots.choose(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
+    frame = rows.evaluated.with_columns(shots.ids(rows.train, chosen))
+    return render_chats(frame, prompt, shots.rows(rows.train, chosen))
+
+
+def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
+    """Do what follows the answers as if nobody had answered, and so refuse before anything is paid what could
+    not be measured: a gold value that is missing or cannot be read, a column that no row has, an objective
+    that no metric gives.
+    """
+    frame = leave_unanswered(frame, plan.responder)
+    frame = add_probability(plan, add_predictions(plan.responder, frame))
+    if plan.judge:
+        check_judge(plan.judge, frame)
+        frame = leave_unjudged(frame, plan.judge, judged_sides(plan))
+    names = metrics.rehearse(plan.metrics, frame)
+    if names is not None:
+        check_objective(plan.config.objective, names)
+
+
+def check_objective(objective: str | None, names: Iterable[str]) -> None:
+    """Refuse an objective that is not among the scores' names."""
+    known = list(names)
+    if objective is not None and objective not in known:
+        raise ConfigError(f"objective: {objective!r} is no metric{suggest(objective, known)}")
+
+
+def answer(
+    responder: Responder,
+    frame: pl.DataFrame,
+    ledger: Ledger,
+    open_bar: OpenBar,
+    allowance: Allowance | None = None,
+) -> pl.DataFrame:
+    """Add completions, predictions and gold values."""
+    bar = open_bar(responder.provider.model, frame.height)
+    return add_predictions(responder, answer_rows(frame, responder, ledger, bar, allowance))
+
+
+def add_predictions(responder: Responder, frame: pl.DataFrame) -> pl.DataFrame:
+    """Read the predictions, and the gold value by the same parser."""
+    frame = parse_answers(frame, responder.parser)
+    if "target" not in frame.columns:
+        return frame
+    return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"], frame["id"]))
+
+
+def add_probability(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
+    """Add the probability of the positive class, where the answers' log-probabilities tell it."""
+    positive = plan.config.dataset.params.get("positive")
+    return label_probability.add_probability(frame, parse.classes(plan.responder.parser), positive)
+
+
+def refuse_silence(frame: pl.DataFrame) -> None:
+    """A run in which every single row failed has measured nothing, and says so instead of giving zeros."""
+    errors = frame["error"].drop_nulls()
+    if errors.len() == frame.height:
+        raise ProviderError(f"none of the {frame.height} rows was answered; the first: {errors[0]}")
+
+
+def judge(
+    plan: Plan,
+    frame: pl.DataFrame,
+    ledger: Ledger,
+    open_bar: OpenBar,
+    allowance: Allowance | None = None,
+) -> pl.DataFrame:
+    """Add the judge's verdicts, if the config has a judge."""
+    if plan.judge is None:
+        return frame
+    check_judge(plan.judge, frame)
+    bar = open_bar(f"judge {plan.judge.provider.model}", frame.height)
+    return judge_rows(frame, plan.judge, ledger, bar, judged_sides(plan), allowance)
+
+
+def check_judge(judge: Responder, frame: pl.DataFrame) -> None:
+    """Refuse a judge's template that names a column which the rows do not have."""
+    judge.prompt.check([*frame.columns, "first", "second"], "judge.prompt")
+
+
+def judged_sides(plan: Plan) -> list[str] | None:
+    """The two columns that are judged in both orders, if the config names them."""
+    return plan.config.judge.both_orders if plan.config.judge else None
+
+
+def measure(plan: Plan, frame: pl.DataFrame) -> Measured:
+    """Scores with intervals, plain figures, and the comparison with published ones."""
+    if frame.is_empty():
+        return Measured()
+    scores = metrics.evaluate(plan.metrics, frame)
+    return Measured(
+        scores=scores,
+        figures=count_usage(frame),
+        reference=compare_figures(plan.config.reference, scores),
+        labels=parse.classes(plan.responder.parser),
+        first_error=next(iter(frame["error"].drop_nulls()), None),
+    )

@@ -1,0 +1,119 @@
+"""The same experiments from Python: in a running event loop, twice in one process, fast to import."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import subprocess
+import sys
+
+import pytest
+from adding import Sums, answer
+from places import ROOT
+from servers import Reply, serving
+
+import runner as api
+from runner.core.errors import ConfigError, ProviderError
+
+
+@pytest.fixture
+def sums(runner, monkeypatch):
+    monkeypatch.chdir(runner.folder)
+    with serving(answer) as server:
+        yield Sums(runner, server)
+
+
+def test_a_run(sums):
+    """A run gives its record, its rows and its scores, and is loaded again from its folder."""
+    result = api.run(sums.experiment)
+    assert (result.record.status, result.scores["accuracy"].n) == ("finished", 10)
+    assert result.frame["completion"].to_list() == [str(2 * n) for n in range(10)]
+    assert api.load(result.folder).record == result.record
+
+
+def test_twice_and_in_a_running_loop(sums):
+    """As in Jupyter: the loop is running, and the second run finds what the first has bought."""
+
+    async def cells():
+        return [api.run(sums.experiment).record.figures["calls"] for _ in range(2)]
+
+    assert asyncio.run(cells()) == [10, 0]
+
+
+def test_a_sweep(sums):
+    """A sweep gives the results of its points and one table of them; one that failed says why."""
+    sweep = ["dataset.limit=2,3", "hydra/launcher=concurrent"]
+    results, summary = api.sweep([*sums.experiment, *sweep])
+    assert [result.frame.height for result in results] == [2, 3]
+    assert summary["limit"].to_list() == [2, 3]
+    assert api.load(results[0].folder.parent).summary.equals(summary)
+    _, summary = api.sweep([*sums.experiment, "dataset.path=rows.jsonl,gone.jsonl"])
+    assert summary["status"].to_list() == ["finished", "failed"]
+
+
+def test_config_dir(sums):
+    """A folder of own options is found, also for composing alone."""
+    overrides = [override for override in sums.experiment if override not in ("--config-dir", "mine")]
+    assert api.compose(overrides, config_dir="mine").dataset.name == "sums"
+    assert api.run(overrides, config_dir="mine").record.name == "sums"
+
+
+def test_mistakes_are_exceptions(sums):
+    """In the words of the command line; nothing is printed and the process goes on."""
+    with pytest.raises(ConfigError, match="did you mean 'n_shot'"):
+        api.run(["hyperparameter.n_sot=3"])
+    with pytest.raises(ConfigError, match="datset: no such key"):
+        api.compose(["datset=fib"])
+    with pytest.raises(ConfigError, match="neither a run nor a sweep"):
+        api.load("nowhere")
+
+
+def test_a_failed_run_raises_its_reason(sums):
+    """The error that stopped a run, with the record on disk."""
+    with serving(lambda call: Reply({"error": {"message": "no such key"}}, status=401)) as refusing:
+        experiment = [*sums.experiment, f"provider.base_url={refusing.url}/v1"]
+        with pytest.raises(ProviderError, match="no such key"):
+            api.run(experiment)
+    assert [record.status for record in sums.records()] == ["failed"]
+
+
+def test_logging_stays_the_notebooks_own(sums):
+    """What Hydra sets up for a run is gone after it."""
+    before = logging.root.handlers[:], logging.root.level
+    api.run(sums.experiment)
+    assert (logging.root.handlers[:], logging.root.level) == before
+
+
+def test_import_is_quick():
+    """``import runner`` takes no more than a tenth of a second, and nothing heavy along."""
+    code = "import time; t = time.perf_counter(); import runner; print(time.perf_counter() - t); import sys"
+    code += "; print(*{'polars', 'hydra', 'mlflow', 'numpy', 'omegaconf'} & set(sys.modules))"
+    best = min(float(run_python(code).split()[0]) for _ in range(3))
+    assert best < 0.1
+    assert len(run_python(code).split()) == 1
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_names_for_authors_of_own_classes():
+    """What own providers, parsers and metrics import stays where it was."""
+    from runner.errors import RetryableError
+    from runner.types import Completion, Provider, Request, Sampling, Score
+
+    assert RetryableError.__module__ == "runner.core.errors"
+    assert {kind.__name__ for kind in (Completion, Provider, Request, Sampling, Score)}
+
+
+def test_the_readmes_example(runner, monkeypatch, shared_data):
+    """The ten lines that the README shows run as they stand there."""
+    text = (ROOT / "README.md").read_text()
+    (code,) = re.findall(r"```python\n(import runner\n.*?)```", text, re.S)
+    assert len(code.strip().splitlines()) <= 10
+    monkeypatch.chdir(runner.folder)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runner.folder}/mlflow.db")
+    exec(code, {})
+    assert len(runner.records()) == 3
