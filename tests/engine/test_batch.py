@@ -18,7 +18,7 @@ from runner.core.errors import ConfigError, FatalProviderError, RunnerError
 from runner.core.types import Request, Sampling
 from runner.engine import batch, batch_jobs, call
 from runner.engine.ask import ask_all
-from runner.engine.call import Answer, request_keys
+from runner.engine.call import Answer, make_keys
 from runner.engine.ledger import Ledger
 from runner.providers.azure import Azure
 from runner.providers.chat import Chat
@@ -372,5 +372,5 @@ def test_a_provider_without_batches() -> None:
 def test_batch_is_no_part_of_the_key() -> None:
     """Live and batch answers have the same ledger keys."""
     live, later = OpenAI(model="m"), OpenAI(model="m", batch=True)
-    assert request_keys(live, questions(1)) == request_keys(later, questions(1))
+    assert make_keys(live, questions(1)) == make_keys(later, questions(1))
     assert json.dumps(dict(later.identity())) == json.dumps(dict(live.identity()))
