@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from runner.core import tokens
 from runner.core.errors import ConfigError, ProviderError, suggest
@@ -22,6 +24,13 @@ class RateLimits:
     tokens: int | None = None
 
 
+class _ClassName:
+    """A provider's name where its class gives none: the class's own, in lower case."""
+
+    def __get__(self, provider: object, kind: type) -> str:
+        return kind.__name__.lower()
+
+
 class Provider(ABC):
     """What answers requests. A class of your own needs a ``model`` and :meth:`complete`, no more.
 
@@ -34,10 +43,11 @@ class Provider(ABC):
     ``batch``             ask through the service's batch API; ``batch_poll_s``: seconds between two looks
     ``stored``            whether answers are kept in the ledger
 
-    The settings of a config become the attributes of the same names, unless a class has its own ``__init__``.
+    A plain subclass takes all of these as keywords, and the attributes that it declares itself. A dataclass
+    takes its own fields only, so it repeats those of the above that a config may set.
     """
 
-    name: str = ""
+    name: str = cast(str, _ClassName())
     model: str
     max_concurrency: int = 8
     requests_per_minute: float | None = None
@@ -49,16 +59,11 @@ class Provider(ABC):
     stored: ClassVar[bool] = True
 
     def __init__(self, **settings: Any) -> None:
-        known = [name for name in {*dir(type(self)), *_annotated(type(self))} if not name.startswith("_")]
+        known = _declared(type(self))
         for name, value in settings.items():
             if name not in known:
                 raise ConfigError(f"{name}: no such key{suggest(name, known)}")
             setattr(self, name, value)
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if not cls.name:
-            cls.name = cls.__name__.lower()
 
     @abstractmethod
     async def complete(self, request: Request) -> Completion:
@@ -71,25 +76,25 @@ class Provider(ABC):
     def identity(self) -> Mapping[str, Any]:
         """What besides the request determines an answer. Part of the ledger's key; never holds a secret.
 
-        By default name, model and every setting that is not about pace or price.
+        By default name, model and every setting that is not about pace or price: :func:`identify`.
         """
-        return identity_of(self)
+        return identify(self)
 
     def account(self) -> Mapping[str, Any]:
         """Whose limits a request counts against: service, endpoint, the key's variable and model, no more."""
         return {"provider": self.name, "model": self.model}
 
-    def check(  # noqa: B027 - most have nothing to check
-        self, sampling: Sampling | None = None, columns: Iterable[str] | None = None
-    ) -> None:
+    def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` for what is wrong before anything is sent. No network.
 
         ``columns`` are those of the rows, where they are known.
         """
+        if not isinstance(self.model, str) or not self.model:
+            raise ConfigError(f"provider.model={self.model!r}: a model's name is required")
 
     def check_limits(self) -> None:
         """Raise :class:`ConfigError` for numbers out of range. Needs no key."""
-        check_number("max_concurrency", self.max_concurrency, whole=True)
+        check_number("max_concurrency", self.max_concurrency, least=1)
         check_number("requests_per_minute", self.requests_per_minute, optional=True)
         check_number("tokens_per_minute", self.tokens_per_minute, optional=True)
 
@@ -121,31 +126,71 @@ class Provider(ABC):
         """Release connections. A provider may be asked again afterwards."""
 
 
-PACE_AND_PRICE = {
-    "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "batch",
-    "batch_poll_s",
+NOT_SHAPING = {
+    "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "stands_for",
+    "batch", "batch_poll_s", "stored",
 }  # fmt: skip
+"""Settings that do not change what is answered."""
 
 
-def identity_of(provider: Any) -> dict[str, Any]:
-    """Name, model and every public setting of an object that may shape its answers."""
-    settings = {name: value for name, value in vars(provider).items() if not name.startswith("_")}
-    shaping = {name: value for name, value in settings.items() if name not in PACE_AND_PRICE}
-    return {"provider": provider.name, "model": provider.model, **shaping}
+def identify(provider: Any, name: str | None = None) -> dict[str, Any]:
+    """Name, model and every setting of a provider that may shape its answers.
+
+    Settings are found as in scikit-learn: each parameter of the constructor has an attribute of its name.
+    Raises :class:`ConfigError` where one has none, or holds what is not plain data: two settings with one
+    identity would share their answers.
+    """
+    shaping = [setting for setting in _settings(type(provider)) if setting not in NOT_SHAPING]
+    model = getattr(provider, "stands_for", None) or provider.model
+    found = {"provider": name or provider.name, "model": model}
+    return found | {setting: _plain_value(provider, setting) for setting in shaping}
 
 
-def check_number(key: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:
-    """Raise :class:`ConfigError` unless a setting is a number above 0, or null where it is ``optional``."""
+def check_number(key: str, value: Any, *, least: int | None = None, optional: bool = False) -> None:
+    """Raise :class:`ConfigError` unless a setting is a whole number from ``least``, or any number above 0.
+
+    Null passes where the setting is ``optional``.
+    """
     if optional and value is None:
         return
-    kind: Any = int if whole else (int, float)
-    if not isinstance(value, kind) or isinstance(value, bool) or value <= 0:
-        what = "a whole number of at least 1" if whole else "a number above 0"
+    kind: Any = (int, float) if least is None else int
+    right = isinstance(value, kind) and not isinstance(value, bool)
+    if not right or (value <= 0 if least is None else value < least):
+        what = "a number above 0" if least is None else f"a whole number of at least {least}"
         raise ConfigError(f"provider.{key}={value!r}: must be {what}{' or null' if optional else ''}")
 
 
-def _annotated(kind: type) -> set[str]:
-    return {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}
+def _settings(kind: type) -> list[str]:
+    """The parameters of a class's constructor; where it takes any, also the attributes that it declares."""
+    parameters = inspect.signature(kind).parameters.values()
+    named = [item.name for item in parameters if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]
+    return named + (_declared(kind) if any(item.kind is item.VAR_KEYWORD for item in parameters) else [])
+
+
+def _declared(kind: type) -> list[str]:
+    """Public attributes that a class and its bases declare and that are not methods."""
+    names = {name for base in kind.__mro__ for name in (*vars(base), *vars(base).get("__annotations__", ()))}
+    return sorted(name for name in names if not name.startswith("_") and _is_data(kind, name))
+
+
+def _is_data(kind: type, name: str) -> bool:
+    value = inspect.getattr_static(kind, name, None)
+    return not callable(value) and not isinstance(value, property | classmethod | staticmethod)
+
+
+def _plain_value(provider: Any, setting: str) -> Any:
+    try:
+        value = getattr(provider, setting)
+        json.dumps(value)
+    except (AttributeError, TypeError, ValueError) as error:
+        what = (
+            "kept under no attribute of its name" if isinstance(error, AttributeError) else "not plain data"
+        )
+        raise ConfigError(
+            f"provider.{setting}: is {what}, so it cannot identify the answers of {type(provider).__name__}; "
+            "give the class a method identity()"
+        ) from error
+    return value
 
 
 @runtime_checkable
