@@ -208,7 +208,7 @@ def test_a_mistyped_deployment_key() -> None:
 
 def test_the_account_is_the_first_part_of_the_host() -> None:
     """Azure names resources that way; another name is set by account."""
-    url = Deployment(subscription="s", resource_group="a b").url("https://res.openai.azure.com", "d")
+    url = Deployment(subscription="s", resource_group="a b").build_url("https://res.openai.azure.com", "d")
     assert url.endswith(
         "/resourceGroups/a%20b/providers/Microsoft.CognitiveServices/accounts/res/deployments/d"
     )
