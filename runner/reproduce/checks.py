@@ -101,7 +101,7 @@ def today(node: Any) -> Provider | None:
 def identity(who: str, then: Mapping[str, Any], provider: Provider | None) -> Check:
     """Whether the same model would answer today. Needs no key and no network."""
     try:
-        with weights.at_hand_only():
+        with weights.stay_offline():
             now = _plain(dict(provider.identity())) if provider else None
     except RunnerError as error:
         return Check(who, "missing", _short(error), decides=False)

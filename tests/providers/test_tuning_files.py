@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from runner.core.errors import DataError
+from runner.core.provider import Tuner
 from runner.core.services import TrainingFile
+from runner.providers.local import Local
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI
 from runner.providers.tuning_files import Rules, check_files, make_suffix
@@ -66,6 +68,19 @@ def test_each_service_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="at least 10"):
         OpenAI(model="m").tuner().check((nine,))
     Mistral(model="m").tuner().check((nine,))
+
+
+@pytest.mark.parametrize(
+    ("tuner", "epochs"),
+    [
+        (OpenAI(model="m").tuner(), [25, 10, 3, 3, 1]),
+        (Mistral(model="m").tuner(), [25, 10, 3, 3, 1]),
+        (Local().tuner(), [3] * 5),
+    ],
+)
+def test_default_epochs(tuner: Tuner, epochs: list[int]) -> None:
+    """More for few rows and fewer for many, by OpenAI's rule; the local trainer has one number."""
+    assert [tuner.default_epochs(rows) for rows in (1, 10, 34, 8_333, 25_000)] == epochs
 
 
 @pytest.mark.parametrize(
