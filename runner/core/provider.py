@@ -1,4 +1,4 @@
-"""The contract of whoever answers requests (:class:`Provider`) and of what a service may offer besides."""
+"""The contract of a provider, which answers requests, and of its halves for fine-tuning and batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from runner.core.types import Completion, Request, Sampling
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What a server told last about an account: requests and tokens a minute; None where it does not say."""
+    """What a server allows an account, as its last answer says: requests and tokens a minute, or None."""
 
     requests: int | None = None
     tokens: int | None = None
@@ -69,8 +69,9 @@ class Provider(ABC):
     async def complete(self, request: Request) -> Completion:
         """Answer one request.
 
-        Whatever is raised belongs to this row, but for two: :class:`~runner.core.errors.RetryableError` is
-        tried again, and :class:`~runner.core.errors.FatalProviderError` stops the run.
+        An exception belongs to this row, with two exceptions: after a
+        :class:`~runner.core.errors.RetryableError` the request is tried again, and a
+        :class:`~runner.core.errors.FatalProviderError` stops the run.
         """
 
     def identity(self) -> Mapping[str, Any]:
@@ -107,11 +108,11 @@ class Provider(ABC):
         return sampling.logprobs is not None
 
     def rate_limits(self) -> RateLimits | None:
-        """What the last answer told about the account's limits, or None."""
+        """The account's limits as the last answer says them, or None."""
         return None
 
     def shutdown_date(self) -> date | None:
-        """The day on which the model is announced to be shut down, if the service tells one."""
+        """The day on which the service says that it shuts the model down, or None."""
         return None
 
     def tuner(self) -> Tuner:
@@ -183,11 +184,9 @@ def _plain_value(provider: Any, setting: str) -> Any:
         value = getattr(provider, setting)
         json.dumps(value)
     except (AttributeError, TypeError, ValueError) as error:
-        what = (
-            "kept under no attribute of its name" if isinstance(error, AttributeError) else "not plain data"
-        )
+        fault = "not an attribute" if isinstance(error, AttributeError) else "not plain data"
         raise ConfigError(
-            f"provider.{setting}: is {what}, so it cannot identify the answers of {type(provider).__name__}; "
+            f"provider.{setting}: is {fault} of {type(provider).__name__}, so it cannot identify answers; "
             "give the class a method identity()"
         ) from error
     return value
@@ -231,15 +230,15 @@ class Tuner(Protocol):
         """A provider that answers as this fine-tuned model."""
 
     def default_epochs(self, rows: int) -> int:
-        """How often the service shows so many rows where ``n_epochs`` is not given."""
+        """How many epochs a training of so many rows has where ``n_epochs`` is not given."""
 
 
 @runtime_checkable
 class Deployer(Protocol):
     """A tuner whose models must be hosted, at a price per hour, before they answer (Azure).
 
-    The lifecycle notes every deployment in the ledger before it is made and deletes it whatever happens;
-    so these calls need only be repeatable.
+    The caller notes every deployment in the ledger before it makes it, and always deletes it in the end; so
+    these calls need only be repeatable.
     """
 
     def deploy(self, model: str, name: str) -> None:
@@ -259,8 +258,8 @@ class Deployer(Protocol):
 class Batcher(Protocol):
     """The half of a provider that answers many requests within a day, for less money.
 
-    All calls block; errors are :class:`ProviderError`. Which batch is which is told by its key in the
-    metadata or by its input file.
+    All calls block; errors are :class:`ProviderError`. A batch is known by the key in its metadata, or by its
+    input file.
     """
 
     most_requests: int
@@ -273,7 +272,7 @@ class Batcher(Protocol):
         """Send an input file and return its id once it can be used."""
 
     def find(self, key: str, file_id: str | None) -> str | None:
-        """The id of the batch with this key, or made from this file, that was not refused; or None."""
+        """The id of a batch with this key, or made from this file, unless it was refused; or None."""
 
     def create(self, key: str, file_id: str) -> str:
         """Start a batch and return its id."""
@@ -282,4 +281,4 @@ class Batcher(Protocol):
         """Where the batch stands now."""
 
     def results(self, batch_id: str) -> Iterable[tuple[str, Completion | ProviderError]]:
-        """Key and answer, or key and failure, of every request that an ended batch tells of."""
+        """Key and answer, or key and failure, of every request in an ended batch's results."""

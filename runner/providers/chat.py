@@ -93,7 +93,7 @@ class Chat(Provider):
         return {**super().account(), "base_url": self.endpoint(), "api_key_env": self.api_key_env}
 
     def rate_limits(self) -> RateLimits | None:
-        """What the last answer told about the account's limits, or None."""
+        """The account's limits as the headers of the last answer say them, or None."""
         return parse_rate_limits(self._client.last_headers) if self._client else None
 
     def gives_logprobs(self, sampling: Sampling) -> bool:

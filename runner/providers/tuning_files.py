@@ -64,7 +64,7 @@ def _find_turn_fault(messages: list[Any]) -> str | None:
     return None
 
 
-def make_suffix(key: str, wanted: str, *, key_letters: int, letters: int) -> str:
+def make_suffix(key: str, words: str, *, key_letters: int, letters: int) -> str:
     """A suffix of a model's name: the job's key, then the user's words; letters, digits and dashes only.
 
     For services whose jobs carry no metadata: the suffix is what finds the job again.
@@ -72,8 +72,8 @@ def make_suffix(key: str, wanted: str, *, key_letters: int, letters: int) -> str
     >>> make_suffix("0123456789abcdef", "medical facts", key_letters=8, letters=18)
     '01234567-medical-f'
     """
-    words = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")
-    return f"{key[:key_letters]}-{words}"[:letters].rstrip("-")
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-")
+    return f"{key[:key_letters]}-{plain}"[:letters].rstrip("-")
 
 
 def estimate_epochs(rows: int) -> int:

@@ -150,11 +150,14 @@ class Held(Plain):
 
 @pytest.mark.parametrize(
     ("made", "reason"),
-    [(Hidden(1), r"provider\.depth: is kept under no"), (Held(object()), r"provider\.client: is not plain")],
+    [
+        (Hidden(1), r"provider\.depth: is not an attribute"),
+        (Held(object()), r"provider\.client: is not plain data"),
+    ],
 )
 def test_what_cannot_identify_is_refused(made: Any, reason: str) -> None:
     """Two settings under one identity would share their answers."""
-    with pytest.raises(ConfigError, match=rf"{reason}.*method identity\(\)"):
+    with pytest.raises(ConfigError, match=rf"{reason} .*method identity\(\)"):
         adapt(made).identity()
 
 

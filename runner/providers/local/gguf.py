@@ -84,7 +84,7 @@ class BaseFile:
         return str(own)
 
     def _reorder(self, own: str, rows: Any) -> Any:
-        """Rows as llama.cpp wants them: rotary pairs side by side and not half a head apart."""
+        """Rows in llama.cpp's order: rotary pairs side by side, not half a head apart."""
         heads = {"attn_q": self._heads, "attn_k": self._kv_heads}.get(own.split(".")[-2])
         if self.architecture not in ROTATED or heads is None:
             return np.ascontiguousarray(rows)

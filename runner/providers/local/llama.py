@@ -1,4 +1,4 @@
-"""llama.cpp in this process: one loaded model, shared by all providers that want the same one."""
+"""llama.cpp in this process: one loaded model, shared by all providers with the same settings."""
 
 from __future__ import annotations
 

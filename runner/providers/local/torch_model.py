@@ -25,7 +25,7 @@ PACK = {"cpu": 512, "cuda": 8192}
 class TrainableModel:
     """A model with its trainable weights: those of LoRA matrices on all linear layers, or all there are.
 
-    It starts from the very weights that llama.cpp serves, dequantized. On a GPU passes are in bfloat16 (and
+    It starts from the weights that llama.cpp serves, dequantized. On a GPU passes are in bfloat16 (and
     so are frozen weights), on a CPU in float32.
     """
 

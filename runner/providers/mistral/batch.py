@@ -37,14 +37,14 @@ class MistralBatcher(ServiceBatcher):
 
     def create(self, key: str, file_id: str) -> str:
         """Start a job and return its id."""
-        wanted = {
+        body = {
             "input_files": [file_id],
             "model": self._provider.model,
             "endpoint": "/v1/chat/completions",
             "metadata": {KEY: key},
             "timeout_hours": 24,
         }
-        return str(self._request("POST", "/batch/jobs", json=wanted)["id"])
+        return str(self._request("POST", "/batch/jobs", json=body)["id"])
 
     def status(self, batch_id: str) -> BatchStatus:
         """Where the job stands."""
@@ -65,8 +65,8 @@ class MistralBatcher(ServiceBatcher):
     def _list_jobs(self) -> Iterator[dict[str, Any]]:
         """All jobs of the key's owner, the newest first."""
         for page in range(1_000_000):
-            wanted = {"page": page, "page_size": PAGE, "created_by_me": "true", "order_by": "-created"}
-            found = self._request("GET", "/batch/jobs", params=wanted).get("data") or []
+            params = {"page": page, "page_size": PAGE, "created_by_me": "true", "order_by": "-created"}
+            found = self._request("GET", "/batch/jobs", params=params).get("data") or []
             yield from found
             if len(found) < PAGE:
                 return

@@ -188,7 +188,7 @@ class MistralTuner:
         return sorted(job.get("checkpoints") or [], key=lambda point: int(point["step_number"]))
 
     def _read_integrations(self, job: TuningJob) -> list[dict[str, Any]]:
-        """As given, with the key that ``api_key_env`` names: configs hold names, the API wants the key."""
+        """As given, with the key that ``api_key_env`` names: configs hold names, the API takes the key."""
         given = [_add_key(dict(item)) for item in job.integrations]
         self._secrets.update(str(item["api_key"]) for item in given if "api_key" in item)
         return given
@@ -198,8 +198,8 @@ class MistralTuner:
 
     def _list_jobs(self) -> Iterator[dict[str, Any]]:
         for page in range(1000):
-            wanted = {"page": page, "page_size": PAGE, "created_by_me": "true"}
-            found = self._request("GET", params=wanted, need="data")["data"]
+            params = {"page": page, "page_size": PAGE, "created_by_me": "true"}
+            found = self._request("GET", params=params, need="data")["data"]
             yield from found
             if len(found) < PAGE:
                 return

@@ -49,8 +49,8 @@ class OpenAIBatcher(ServiceBatcher):
 
     def create(self, key: str, file_id: str) -> str:
         """Start a batch and return its id."""
-        wanted = {"input_file_id": file_id, "endpoint": self.endpoint, "completion_window": "24h"}
-        return str(self._request("POST", "/batches", json={**wanted, "metadata": {KEY: key}})["id"])
+        body = {"input_file_id": file_id, "endpoint": self.endpoint, "completion_window": "24h"}
+        return str(self._request("POST", "/batches", json={**body, "metadata": {KEY: key}})["id"])
 
     def status(self, batch_id: str) -> BatchStatus:
         """Where the batch stands; a word that is not known counts as running."""

@@ -109,12 +109,12 @@ class OpenAITuner:
 
     def build_arguments(self, job: TuningJob) -> dict[str, Any]:
         """What the create call says; what is None is left to the service."""
-        wanted = {
+        hyperparameters = {
             "n_epochs": job.n_epochs,
             "batch_size": job.batch_size,
             "learning_rate_multiplier": job.learning_rate_multiplier,
         }
-        given = {name: value for name, value in wanted.items() if value is not None}
+        given = {name: value for name, value in hyperparameters.items() if value is not None}
         supervised = {"supervised": {"hyperparameters": given}} if given else {}
         arguments = {
             "model": self._provider.model,
