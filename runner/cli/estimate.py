@@ -14,7 +14,7 @@ from runner.config.hydra_job import get_overrides
 from runner.experiment.estimate import Point, survey
 from runner.experiment.plan import make_plan
 from runner.money.prices import Price
-from runner.providers.local.weights import at_hand_only as find_only_here
+from runner.providers.local.weights import stay_offline as find_only_here
 
 COLUMNS = ("rows", "stored", "calls", "judge calls", "tokens read", "written", "trained", "USD from", "to")
 

@@ -171,19 +171,12 @@ def needs_answers(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> 
 def warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> None:
     """Say once if a model is about to be shut down, where there is something to ask it."""
     provider = responder.provider
-    if not tells_shutdown(provider) or provider.model in _warned:
-        return
-    if not needs_answers(frame.head(PROBED), responder, ledger):
+    if provider.model in _warned or not needs_answers(frame.head(PROBED), responder, ledger):
         return
     day = provider.shutdown_date()
     if day and day <= date.today() + NOTICE:
         _warned.add(provider.model)
         log.warning("%s is shut down on %s, in %d days", provider.model, day, (day - date.today()).days)
-
-
-def tells_shutdown(provider: Provider) -> bool:
-    """Whether a provider may know such a date."""
-    return type(provider).shutdown_date is not Provider.shutdown_date
 
 
 def make_requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:

@@ -33,7 +33,7 @@ SERVICES = {"openai": BatchService, "azure": AzureBatchService, "mistral": Mistr
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY"):
         monkeypatch.setenv(name, KEY)
-    monkeypatch.setattr("runner.providers.http.client.LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.001)
 
 
 def provider_for(name: str, url: str) -> Chat:
@@ -231,7 +231,7 @@ def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
     created = cuts(name, "answer", tmp_path)[-1]
     api = SERVICES[name]()
     api.fault = lambda number, done: (
-        (number == created and done) or created < number <= created + client.TRIES
+        (number == created and done) or created < number <= created + client.RETRY.tries
     )
     with serving(api) as server:
         answers = ask(name, server.url, ledger, 1, 2, 3)
