@@ -72,7 +72,7 @@ class ConcurrentLauncher(Launcher):
             event_loop.wait_for(*points)
             return [point.result() for point in points]
         except BaseException:
-            event_loop.interrupt()
+            event_loop.interrupt_all()
             raise
         finally:
             pool.shutdown(cancel_futures=True)

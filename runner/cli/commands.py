@@ -23,7 +23,7 @@ OUTPUTS = Path("outputs")
 def list_runs(_: DictConfig) -> None:
     """Show the runs and sweeps recorded under outputs/, newest last."""
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
-    screen.runs([(file.parent, read_record(file.parent)) for file in found])
+    screen.show_runs([(file.parent, read_record(file.parent)) for file in found])
 
 
 def write_report(config: DictConfig) -> None:

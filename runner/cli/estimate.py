@@ -14,7 +14,7 @@ from runner.config.hydra_job import get_overrides
 from runner.experiment.estimate import Point, survey
 from runner.experiment.plan import make_plan
 from runner.money.prices import Price
-from runner.providers.local.weights import at_hand_only as find_only_here
+from runner.providers.local.weights import stay_offline as find_only_here
 
 COLUMNS = ("rows", "stored", "calls", "judge calls", "tokens read", "written", "trained", "USD from", "to")
 
@@ -43,23 +43,23 @@ def show_points(points: Sequence[Point]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("point", *COLUMNS):
         table.add_column(title, justify="left" if title == "point" else "right", no_wrap=True)
-    for point, name in zip(points, names(points), strict=True):
+    for point, name in zip(points, name_points(points), strict=True):
         table.add_row(name, *_cells([point]))
     if len(points) > 1:
         table.add_row("total", *_cells(points), style="bold")
     lines: list[RenderableType] = [table]
-    lines += [Text(line, style="dim") for line in notes(points)]
+    lines += [Text(line, style="dim") for line in list_notes(points)]
     console.print(Group(*lines))
 
 
-def names(points: Sequence[Point]) -> list[str]:
+def name_points(points: Sequence[Point]) -> list[str]:
     """What sets each point apart: the overrides that not all of them share; else the experiment's name."""
     shared = set.intersection(*(set(point.overrides) for point in points))
     own = [", ".join(word for word in point.overrides if word not in shared) for point in points]
     return [text or point.name for text, point in zip(own, points, strict=True)]
 
 
-def notes(points: Sequence[Point]) -> list[str]:
+def list_notes(points: Sequence[Point]) -> list[str]:
     """Below the table: prices and their dates, what is not known, and the least time."""
     prices = {name: price for point in points for name, price in point.prices.items()}
     lines = [_price(name, price) for name, price in prices.items()]

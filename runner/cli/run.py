@@ -52,9 +52,9 @@ def run_command(config: DictConfig) -> float | None:
     except Unfinished as stopped:
         outcome = stopped.outcome
         if isinstance(stopped.reason, BudgetError):
-            screen.summary(outcome.record, outcome.folder, outcome.tracked)
+            screen.show_run(outcome.record, outcome.folder, outcome.tracked)
         raise stopped.reason from None
-    screen.summary(outcome.record, outcome.folder, outcome.tracked)
+    screen.show_run(outcome.record, outcome.folder, outcome.tracked)
     return find_objective(outcome.record, config.objective)
 
 
@@ -74,7 +74,7 @@ def carry_out(config: DictConfig) -> Outcome:
         with keep_record(record, folder), show_progress(screen.name_point(record)) as bars:
             plan = make_plan(config)
             tracking.check(plan.config.tracking)
-            describe(record, plan)
+            describe_run(record, plan)
             write_prompts(plan, folder)
             beside = tracking.warm_up_in_background(plan.config.tracking)
             run(plan, record, folder, Screen(bars.open_bar, bars.show_status, beside))
@@ -103,7 +103,7 @@ def new_record(config: DictConfig) -> Record:
     )
 
 
-def describe(record: Record, plan: Plan) -> None:
+def describe_run(record: Record, plan: Plan) -> None:
     """Write down the params and tags that are known before the first call."""
     config = plan.config
     record.config = to_plain(config)
@@ -155,7 +155,7 @@ def close_sweep(sweep: Sweep, code: int) -> int:
     if not records:
         return code
     line, comparison = _compare(done)
-    screen.sweep(summarize(records), sweep.folder, line)
+    screen.show_sweep(summarize(records), sweep.folder, line)
     log_sweep(sweep, folders, comparison)
     return int(any(record.status != "finished" for record in records)) or code
 

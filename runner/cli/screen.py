@@ -22,7 +22,7 @@ _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for w
 console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 
 
-def header(record: Record) -> Text:
+def make_header(record: Record) -> Text:
     """The experiment in one line; a point of a sweep starts with its number and swept values."""
     said = {record.name, "", None}  # an experiment is often called like its data set
     tags = [record.tags.get(name) for name in ("dataset", "provider", "model", "stage")]
@@ -37,11 +37,11 @@ def name_point(record: Record) -> str:
     return f"[{record.job}] {swept}" if swept else ""
 
 
-def summary(record: Record, folder: Path, tracked: str | None) -> None:
+def show_run(record: Record, folder: Path, tracked: str | None) -> None:
     """Scores with intervals, published figures beside them, counts, places; printed in one piece."""
-    lines: list[RenderableType] = [header(record)]
+    lines: list[RenderableType] = [make_header(record)]
     if record.scores:
-        lines.append(scores_table(record))
+        lines.append(make_scores_table(record))
     if record.reference:
         lines.append(Text(_published_where(record), style="dim"))
     lines += [_counts(record.figures, record.finished or 0, record.started), *_failures(record)]
@@ -52,7 +52,7 @@ def summary(record: Record, folder: Path, tracked: str | None) -> None:
     console.print(Group(*lines))
 
 
-def scores_table(record: Record) -> Table:
+def make_scores_table(record: Record) -> Table:
     """One line per metric: strict value, interval, over parsed rows; published where there is one."""
     reference = {row["metric"]: row for row in record.reference}
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -68,7 +68,7 @@ def scores_table(record: Record) -> Table:
         cells = [
             name,
             format_number(score.value, score.low is not None),
-            interval(score),
+            format_interval(score),
             format_number(parsed.value) if parsed else "",
             str(score.n),
         ]
@@ -80,7 +80,7 @@ def scores_table(record: Record) -> Table:
     return table
 
 
-def interval(score: Score) -> str:
+def format_interval(score: Score) -> str:
     """``0.512 – 0.701``, or nothing where there is no interval."""
     return "" if score.low is None or score.high is None else f"{score.low:.3f} – {score.high:.3f}"
 
@@ -126,19 +126,19 @@ def _failures(record: Record) -> list[str]:
     return [f"[yellow]{failed:.0f} rows failed; first: {record.tags.get('first_error')}[/]"] if failed else []
 
 
-def sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
+def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
     """The table of a sweep; below it why points failed, how they compare, and which figures are met."""
     console.print()
-    console.print(sweep_table.fitting(frame, console))
+    console.print(sweep_table.fit_table(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
         console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
-    for line in (compared, sweep_table.agreement(frame), sweep_table.spent(frame)):
+    for line in (compared, sweep_table.describe_agreement(frame), sweep_table.describe_spending(frame)):
         if line:
             console.print(line)
     console.print(f"[dim]sweep   {folder}[/]")
 
 
-def runs(found: Sequence[tuple[Path, Record]]) -> None:
+def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
     """A line per recorded run: when, what, how it ended, its first score; above its points one per sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("started", "experiment", "point", "model", "status", "score"):

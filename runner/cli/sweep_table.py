@@ -19,7 +19,7 @@ LAYOUTS = ((True, False), (False, False), (False, True))
 """Whether intervals are shown, and whether titles are broken at their underscores; the widest first."""
 
 
-def fitting(frame: pl.DataFrame, console: Console) -> Table:
+def fit_table(frame: pl.DataFrame, console: Console) -> Table:
     """A line per point, as much of it as the screen is wide.
 
     Intervals stand beside values where there is room; else titles are broken at their underscores, and what
@@ -47,7 +47,7 @@ def _fits(table: Table, console: Console) -> bool:
     return console.measure(table, options=unlimited).maximum <= console.width
 
 
-def agreement(frame: pl.DataFrame) -> str:
+def describe_agreement(frame: pl.DataFrame) -> str:
     """How many of the published figures agree; empty where none is compared.
 
     >>> agreement(pl.DataFrame({"f1": [0.5, 0.6], "f1_agrees": [True, False]}))
@@ -59,7 +59,7 @@ def agreement(frame: pl.DataFrame) -> str:
     return f"{sum(known)} of {len(known)} published figures agree" if known else ""
 
 
-def spent(frame: pl.DataFrame) -> str:
+def describe_spending(frame: pl.DataFrame) -> str:
     """What all points spent together; empty where nothing was, or nothing is known of it.
 
     >>> spent(pl.DataFrame({"cost_usd": [0.25, 0.5, None]}))

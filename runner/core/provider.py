@@ -1,12 +1,14 @@
-"""The contract of whoever answers requests (:class:`Provider`) and of what a service may offer besides."""
+"""The contract of a provider, which answers requests, and of its halves for fine-tuning and batches."""
 
 from __future__ import annotations
 
+import inspect
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from runner.core import tokens
 from runner.core.errors import ConfigError, ProviderError, suggest
@@ -16,10 +18,17 @@ from runner.core.types import Completion, Request, Sampling
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What a server told last about an account: requests and tokens a minute; None where it does not say."""
+    """What a server allows an account, as its last answer says: requests and tokens a minute, or None."""
 
     requests: int | None = None
     tokens: int | None = None
+
+
+class _ClassName:
+    """A provider's name where its class gives none: the class's own, in lower case."""
+
+    def __get__(self, provider: object, kind: type) -> str:
+        return kind.__name__.lower()
 
 
 class Provider(ABC):
@@ -34,10 +43,11 @@ class Provider(ABC):
     ``batch``             ask through the service's batch API; ``batch_poll_s``: seconds between two looks
     ``stored``            whether answers are kept in the ledger
 
-    The settings of a config become the attributes of the same names, unless a class has its own ``__init__``.
+    A plain subclass takes all of these as keywords, and the attributes that it declares itself. A dataclass
+    takes its own fields only, so it repeats those of the above that a config may set.
     """
 
-    name: str = ""
+    name: str = cast(str, _ClassName())
     model: str
     max_concurrency: int = 8
     requests_per_minute: float | None = None
@@ -49,47 +59,43 @@ class Provider(ABC):
     stored: ClassVar[bool] = True
 
     def __init__(self, **settings: Any) -> None:
-        known = [name for name in {*dir(type(self)), *_annotated(type(self))} if not name.startswith("_")]
+        known = _declared(type(self))
         for name, value in settings.items():
             if name not in known:
                 raise ConfigError(f"{name}: no such key{suggest(name, known)}")
             setattr(self, name, value)
 
-    def __init_subclass__(cls, **options: Any) -> None:
-        super().__init_subclass__(**options)
-        if not cls.name:
-            cls.name = cls.__name__.lower()
-
     @abstractmethod
     async def complete(self, request: Request) -> Completion:
         """Answer one request.
 
-        Whatever is raised belongs to this row, but for two: :class:`~runner.core.errors.RetryableError` is
-        tried again, and :class:`~runner.core.errors.FatalProviderError` stops the run.
+        An exception belongs to this row, with two exceptions: after a
+        :class:`~runner.core.errors.RetryableError` the request is tried again, and a
+        :class:`~runner.core.errors.FatalProviderError` stops the run.
         """
 
     def identity(self) -> Mapping[str, Any]:
         """What besides the request determines an answer. Part of the ledger's key; never holds a secret.
 
-        By default name, model and every setting that is not about pace or price.
+        By default name, model and every setting that is not about pace or price: :func:`identify`.
         """
-        return identity_of(self)
+        return identify(self)
 
     def account(self) -> Mapping[str, Any]:
         """Whose limits a request counts against: service, endpoint, the key's variable and model, no more."""
         return {"provider": self.name, "model": self.model}
 
-    def check(  # noqa: B027 - most have nothing to check
-        self, sampling: Sampling | None = None, columns: Iterable[str] | None = None
-    ) -> None:
+    def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` for what is wrong before anything is sent. No network.
 
         ``columns`` are those of the rows, where they are known.
         """
+        if not isinstance(self.model, str) or not self.model:
+            raise ConfigError(f"provider.model={self.model!r}: a model's name is required")
 
     def check_limits(self) -> None:
         """Raise :class:`ConfigError` for numbers out of range. Needs no key."""
-        check_number("max_concurrency", self.max_concurrency, whole=True)
+        check_number("max_concurrency", self.max_concurrency, least=1)
         check_number("requests_per_minute", self.requests_per_minute, optional=True)
         check_number("tokens_per_minute", self.tokens_per_minute, optional=True)
 
@@ -102,11 +108,11 @@ class Provider(ABC):
         return sampling.logprobs is not None
 
     def rate_limits(self) -> RateLimits | None:
-        """What the last answer told about the account's limits, or None."""
+        """The account's limits as the last answer says them, or None."""
         return None
 
     def shutdown_date(self) -> date | None:
-        """The day on which the model is announced to be shut down, if the service tells one."""
+        """The day on which the service says that it shuts the model down, or None."""
         return None
 
     def tuner(self) -> Tuner:
@@ -121,31 +127,69 @@ class Provider(ABC):
         """Release connections. A provider may be asked again afterwards."""
 
 
-PACE_AND_PRICE = {
-    "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "batch",
-    "batch_poll_s",
+NOT_SHAPING = {
+    "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "stands_for",
+    "batch", "batch_poll_s", "stored",
 }  # fmt: skip
+"""Settings that do not change what is answered."""
 
 
-def identity_of(provider: Any) -> dict[str, Any]:
-    """Name, model and every public setting of an object that may shape its answers."""
-    settings = {name: value for name, value in vars(provider).items() if not name.startswith("_")}
-    shaping = {name: value for name, value in settings.items() if name not in PACE_AND_PRICE}
-    return {"provider": provider.name, "model": provider.model, **shaping}
+def identify(provider: Any, name: str | None = None) -> dict[str, Any]:
+    """Name, model and every setting of a provider that may shape its answers.
+
+    Settings are found as in scikit-learn: each parameter of the constructor has an attribute of its name.
+    Raises :class:`ConfigError` where one has none, or holds what is not plain data: two settings with one
+    identity would share their answers.
+    """
+    shaping = [setting for setting in _settings(type(provider)) if setting not in NOT_SHAPING]
+    model = getattr(provider, "stands_for", None) or provider.model
+    found = {"provider": name or provider.name, "model": model}
+    return found | {setting: _plain_value(provider, setting) for setting in shaping}
 
 
-def check_number(key: str, value: Any, *, whole: bool = False, optional: bool = False) -> None:
-    """Raise :class:`ConfigError` unless a setting is a number above 0, or null where it is ``optional``."""
+def check_number(key: str, value: Any, *, least: int | None = None, optional: bool = False) -> None:
+    """Raise :class:`ConfigError` unless a setting is a whole number from ``least``, or any number above 0.
+
+    Null passes where the setting is ``optional``.
+    """
     if optional and value is None:
         return
-    kind: Any = int if whole else (int, float)
-    if not isinstance(value, kind) or isinstance(value, bool) or value <= 0:
-        what = "a whole number of at least 1" if whole else "a number above 0"
+    kind: Any = (int, float) if least is None else int
+    right = isinstance(value, kind) and not isinstance(value, bool)
+    if not right or (value <= 0 if least is None else value < least):
+        what = "a number above 0" if least is None else f"a whole number of at least {least}"
         raise ConfigError(f"provider.{key}={value!r}: must be {what}{' or null' if optional else ''}")
 
 
-def _annotated(kind: type) -> set[str]:
-    return {name for base in kind.__mro__ for name in getattr(base, "__annotations__", {})}
+def _settings(kind: type) -> list[str]:
+    """The parameters of a class's constructor; where it takes any, also the attributes that it declares."""
+    parameters = inspect.signature(kind).parameters.values()
+    named = [item.name for item in parameters if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]
+    return named + (_declared(kind) if any(item.kind is item.VAR_KEYWORD for item in parameters) else [])
+
+
+def _declared(kind: type) -> list[str]:
+    """Public attributes that a class and its bases declare and that are not methods."""
+    names = {name for base in kind.__mro__ for name in (*vars(base), *vars(base).get("__annotations__", ()))}
+    return sorted(name for name in names if not name.startswith("_") and _is_data(kind, name))
+
+
+def _is_data(kind: type, name: str) -> bool:
+    value = inspect.getattr_static(kind, name, None)
+    return not callable(value) and not isinstance(value, property | classmethod | staticmethod)
+
+
+def _plain_value(provider: Any, setting: str) -> Any:
+    try:
+        value = getattr(provider, setting)
+        json.dumps(value)
+    except (AttributeError, TypeError, ValueError) as error:
+        fault = "not an attribute" if isinstance(error, AttributeError) else "not plain data"
+        raise ConfigError(
+            f"provider.{setting}: is {fault} of {type(provider).__name__}, so it cannot identify answers; "
+            "give the class a method identity()"
+        ) from error
+    return value
 
 
 @runtime_checkable
@@ -186,15 +230,15 @@ class Tuner(Protocol):
         """A provider that answers as this fine-tuned model."""
 
     def default_epochs(self, rows: int) -> int:
-        """How often the service shows so many rows where ``n_epochs`` is not given."""
+        """How many epochs a training of so many rows has where ``n_epochs`` is not given."""
 
 
 @runtime_checkable
 class Deployer(Protocol):
     """A tuner whose models must be hosted, at a price per hour, before they answer (Azure).
 
-    The lifecycle notes every deployment in the ledger before it is made and deletes it whatever happens;
-    so these calls need only be repeatable.
+    The caller notes every deployment in the ledger before it makes it, and always deletes it in the end; so
+    these calls need only be repeatable.
     """
 
     def deploy(self, model: str, name: str) -> None:
@@ -214,8 +258,8 @@ class Deployer(Protocol):
 class Batcher(Protocol):
     """The half of a provider that answers many requests within a day, for less money.
 
-    All calls block; errors are :class:`ProviderError`. Which batch is which is told by its key in the
-    metadata or by its input file.
+    All calls block; errors are :class:`ProviderError`. A batch is known by the key in its metadata, or by its
+    input file.
     """
 
     most_requests: int
@@ -228,7 +272,7 @@ class Batcher(Protocol):
         """Send an input file and return its id once it can be used."""
 
     def find(self, key: str, file_id: str | None) -> str | None:
-        """The id of the batch with this key, or made from this file, that was not refused; or None."""
+        """The id of a batch with this key, or made from this file, unless it was refused; or None."""
 
     def create(self, key: str, file_id: str) -> str:
         """Start a batch and return its id."""
@@ -237,4 +281,4 @@ class Batcher(Protocol):
         """Where the batch stands now."""
 
     def results(self, batch_id: str) -> Iterable[tuple[str, Completion | ProviderError]]:
-        """Key and answer, or key and failure, of every request that an ended batch tells of."""
+        """Key and answer, or key and failure, of every request in an ended batch's results."""

@@ -1,4 +1,4 @@
-"""How often a call that failed is made again, and how long to wait before it: the one rule for all calls."""
+"""The one rule for calls that failed: how often they are made again, and how long to wait before."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST_WAIT_S = 1.0
 class Retry:
     """Up to ``tries`` calls with growing pauses, at most ``longest_s`` seconds each.
 
-    ``limited_tries`` counts instead where the server refused for its rate limit: no fault of the call.
+    ``limited_tries`` counts instead where the server refused for its rate limit: the call is not at fault.
     """
 
     tries: int = 6

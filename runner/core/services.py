@@ -1,4 +1,4 @@
-"""The values that fine-tuning and batches speak in; who offers them is in :mod:`runner.core.provider`."""
+"""The values of fine-tuning and batches; the protocols that use them are in :mod:`runner.core.provider`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class TrainingFile:
 
 @dataclass(frozen=True, slots=True)
 class TuningJob:
-    """What determines a fine-tuned model; ``key`` is the digest of all of it, and finds the job again."""
+    """What determines a fine-tuned model. ``key`` is the digest of all of it; a job is found by it."""
 
     key: str
     training: tuple[tuple[str, float], ...]
@@ -65,11 +65,11 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
-    """Where a batch stands: ``running``, ``ended`` (what it has done is there) or ``refused`` as a whole."""
+    """Where a batch stands: ``running``, ``ended`` (with results) or ``refused`` as a whole."""
 
     state: Literal["running", "ended", "refused"]
     detail: str = ""
     """The service's own word or reason."""
     done: int = 0
-    """Requests done so far, well or not."""
+    """Requests done so far, failed ones included."""
     total: int = 0

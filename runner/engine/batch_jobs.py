@@ -18,8 +18,8 @@ from runner.core.provider import Batcher, Provider
 from runner.core.retry import Retry
 from runner.core.services import BatchStatus
 from runner.core.types import Completion
-from runner.engine.call import KIND, without_nulls
-from runner.engine.claims import claim_here, is_alive
+from runner.engine.call import KIND, drop_nulls
+from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class BatchJobs:
         fatal: ProviderError | None = None
         for key, outcome in self._batcher.results(str(entry["id"])):
             if isinstance(outcome, Completion):
-                answers[key] = without_nulls(outcome)
+                answers[key] = drop_nulls(outcome)
             elif isinstance(outcome, FatalProviderError):
                 fatal = fatal or outcome
             elif not isinstance(outcome, RetryableError):
@@ -129,7 +129,7 @@ class BatchJobs:
             number += 1
 
     def _mine(self) -> dict[str, Any]:
-        return {**claim_here(), "token": self._token}
+        return {**make_claim(), "token": self._token}
 
     def _submit(self, batch: str, lines: list[bytes]) -> None:
         try:

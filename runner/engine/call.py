@@ -176,7 +176,7 @@ class LiveCaller(Caller):
             log.debug("a call failed", exc_info=True)
             error = f"{type(failed).__name__}: {failed}"
         if completion and self._provider.stored:
-            self._writer.put(key, without_nulls(completion))
+            self._writer.put(key, drop_nulls(completion))
         self._budget.settle(request, completion)
         return Answer(completion, error, key=key if self._provider.stored else None)
 
@@ -243,7 +243,7 @@ class _Turns:
                 return
 
 
-def request_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:
+def make_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:
     """The digests of all that determines each answer: the ledger's keys."""
     return list(map(_key_maker(provider), requests))
 
@@ -252,13 +252,13 @@ def _key_maker(provider: Provider) -> Callable[[Request], str]:
     identity, by_row = dict(provider.identity()), not provider.stored
 
     def make_key(request: Request) -> str:
-        content = {"provider": identity, "messages": request.messages, **without_nulls(request.sampling)}
+        content = {"provider": identity, "messages": request.messages, **drop_nulls(request.sampling)}
         return digest(content | {"row": request.row} if by_row else content)
 
     return make_key
 
 
-def without_nulls(value: Any) -> dict[str, Any]:
+def drop_nulls(value: Any) -> dict[str, Any]:
     """The fields of a flat dataclass that are not None."""
     pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
     return {name: item for name, item in pairs if item is not None}

@@ -11,7 +11,7 @@ from typing import Any
 LEASE_S = 120.0  # a claim of another machine can only be judged by its age
 
 
-def claim_here() -> dict[str, Any]:
+def make_claim() -> dict[str, Any]:
     """This process, and when it claimed."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
 

@@ -20,9 +20,9 @@ _under_way: set[Future[Any]] = set()
 def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine and wait for it. If waiting is interrupted the coroutine is cancelled.
 
-    Raises ``KeyboardInterrupt`` also in a thread whose work :func:`interrupt` cancels.
+    Raises ``KeyboardInterrupt`` also in a thread whose work :func:`interrupt_all` cancels.
     """
-    future: Future[T] = asyncio.run_coroutine_threadsafe(work, _running())
+    future: Future[T] = asyncio.run_coroutine_threadsafe(work, _get_loop())
     _under_way.add(future)
     try:
         wait_for(future)
@@ -43,22 +43,22 @@ def wait_for(*futures: Future[Any]) -> None:
         pass
 
 
-def interrupt() -> None:
+def interrupt_all() -> None:
     """Cancel what all threads wait for: Ctrl-C reaches the main thread alone."""
     for future in list(_under_way):
         future.cancel()
 
 
-def _running() -> asyncio.AbstractEventLoop:
+def _get_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if not _loops:
-            loop = _new()
+            loop = _make_loop()
             threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
             _loops.append(loop)
         return _loops[0]
 
 
-def _new() -> asyncio.AbstractEventLoop:
+def _make_loop() -> asyncio.AbstractEventLoop:
     if sys.platform == "win32":
         return asyncio.new_event_loop()
     import uvloop

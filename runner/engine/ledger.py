@@ -38,7 +38,7 @@ class Ledger:
         self.url = url
         try:
             self._engine = _connect(sa.make_url(url))
-            _patiently(lambda: _create(self._engine))
+            _retry_while_locked(lambda: _create(self._engine))
         except sa.exc.ArgumentError as error:
             raise ConfigError(f"ledger.url: {url!r} is not a database URL ({error})") from error
         except (sa.exc.SQLAlchemyError, ImportError) as error:
@@ -135,13 +135,13 @@ def _connect(url: sa.URL) -> sa.Engine:
     @sa.event.listens_for(engine, "connect")
     def _pragmas(connection: Any, _: Any) -> None:
         # A write-ahead log lets readers and one writer work at once; NORMAL survives a killed process.
-        _patiently(lambda: connection.execute("PRAGMA journal_mode=WAL"))
+        _retry_while_locked(lambda: connection.execute("PRAGMA journal_mode=WAL"))
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return engine
 
 
-def _patiently(work: Callable[[], object]) -> None:
+def _retry_while_locked(work: Callable[[], object]) -> None:
     """Do what SQLite refuses at once, whatever the time-out, while another process does the same."""
     end = time.monotonic() + PATIENCE_S
     while True:

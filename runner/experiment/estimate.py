@@ -90,7 +90,7 @@ def _survey_model(
     if plan.tuner is None or checkpoint == "base":
         provider = model.find_untrained(plan, checkpoint)
         return PricedModel.of(replace(plan.responder, provider=provider)), 0.0, 0.0
-    order, price = model.make_order(plan, frame), model.tuned_price(plan)
+    order, price = model.make_order(plan, frame), model.find_tuned_price(plan)
     untrained = Untrained(plan.responder.provider, order.key, checkpoint)
     answering = PricedModel(replace(plan.responder, provider=untrained), price)
     if order.key in seen or "id" in (ledger.get(finetune.JOB, order.key) or {}):
@@ -136,7 +136,7 @@ def _survey_judge(
 def _judge_calls(plan: Plan, frame: pl.DataFrame) -> list[list[Request]]:
     """What the judge would be asked about each row."""
     assert plan.judge is not None
-    sides = stages.judged_sides(plan)
+    sides = stages.find_judged_sides(plan)
     questions = pose_questions(frame, plan.judge, sides)
     return collect_calls(group_by_row(questions, plan.judge, sides), judge_row, guess_answer)
 

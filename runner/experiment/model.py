@@ -51,7 +51,7 @@ def prepare_model(
     if isinstance(plan.tuner, Deployer):
         finetune.delete_leftovers(plan.tuner, ledger)
     order = make_order(plan, evaluated)
-    with spending.open_bill(order, tuned_price(plan), count_training_tokens(plan, order)) as bill:
+    with spending.open_bill(order, find_tuned_price(plan), count_training_tokens(plan, order)) as bill:
         tuned = finetune.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay)
     model = finetune.pick_model(checkpoint, tuned.checkpoints)
     return Model(
@@ -97,7 +97,7 @@ def serve_model(
 
 
 def _hourly_price(plan: Plan, deployer: Deployer) -> float | None:
-    price = tuned_price(plan)
+    price = find_tuned_price(plan)
     return 0.0 if not deployer.bills_hosting() else price.hosting_per_hour if price else None
 
 
@@ -110,7 +110,7 @@ def find_untrained(plan: Plan, checkpoint: object) -> Provider:
     return make_provider({**plan.config.provider, "model": str(checkpoint)})
 
 
-def tuned_price(plan: Plan) -> Price | None:
+def find_tuned_price(plan: Plan) -> Price | None:
     """The price of the model that fine-tuning makes, and of making it."""
     return plan.responder.book.price_of_tuned(plan.responder.provider)
 
@@ -151,5 +151,5 @@ def _make_file(
     if not plan.config.finetune.memorize:
         same = data.name == plan.config.dataset.name
         refuse_leakage(evaluated, frame, prompt, what="training rows", by_id=same)
-    chats = (prompt.training(row) for row in frame.iter_rows(named=True))
+    chats = (prompt.render_training_chat(row) for row in frame.iter_rows(named=True))
     return make_training_file(f"{data.name}-{split}", chats)

@@ -17,9 +17,9 @@ from runner.core.adapt import adapt
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider, Tuner
 from runner.core.types import Score
-from runner.experiment.reference import published_figures
-from runner.money.budget import bounding_price
-from runner.money.prices import Book, load_prices
+from runner.experiment.reference import read_figures
+from runner.money.budget import find_bounding_price
+from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text
 from runner.pipeline.answer import Responder, make_sampling
 from runner.pipeline.prompt import compile_prompt
@@ -47,7 +47,7 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
     validate(typed)
-    published_figures(typed.reference)
+    read_figures(typed.reference)
     book = load_prices(typed.prices)
     responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks)
     judge = _make_judge(typed, book, asks)
@@ -73,9 +73,9 @@ def make_provider(node: Any, key: str = "provider") -> Provider:
 
 def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder | None) -> None:
     """Refuse a budget where what is spent could not be told, or not bounded."""
-    bounding_price(responder.provider, responder.sampling, responder.book)
+    find_bounding_price(responder.provider, responder.sampling, responder.book)
     if judge:
-        bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
+        find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
     if config.finetune.name != "none":
         price = responder.book.price_of_tuned(responder.provider)
         if price is None or price.training is None:
@@ -95,7 +95,7 @@ def _make_tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:
     return provider.tuner()
 
 
-def _make_judge(config: RunnerConfig, book: Book, asks: bool) -> Responder | None:
+def _make_judge(config: RunnerConfig, book: PriceBook, asks: bool) -> Responder | None:
     judge = config.judge
     if judge is None:
         return None
@@ -107,7 +107,7 @@ def _make_responder(
     prompt: PromptConfig,
     provider_node: Any,
     hyperparameter: HyperparameterConfig,
-    book: Book,
+    book: PriceBook,
     asks: bool,
     prefix: str = "",
 ) -> Responder:

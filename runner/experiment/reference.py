@@ -30,10 +30,10 @@ def compare_figures(config: ReferenceConfig, scores: Mapping[str, Score]) -> lis
     ``agrees`` is None where nothing was measured, for example since the run has other metrics. A case that
     the paper does not have gives no rows.
     """
-    return [_row(config, metric, figure, scores) for metric, figure in published_figures(config).items()]
+    return [_row(config, metric, figure, scores) for metric, figure in read_figures(config).items()]
 
 
-def published_figures(config: ReferenceConfig) -> dict[str, Figure]:
+def read_figures(config: ReferenceConfig) -> dict[str, Figure]:
     """The published figures of this run's case, by metric."""
     figures = config.figures if config.case is None else config.figures.get(config.case, {})
     if config.case is None and any(isinstance(value, Mapping | list) for value in figures.values()):

@@ -72,7 +72,7 @@ def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:
     """What the run pays from; the points of a sweep share one budget."""
     limit = plan.config.budget_usd
     budget = None if limit is None else Budget(ledger, record.sweep or record.id, limit)
-    return Spending(ledger, budget, plan.judge, stages.judged_sides(plan))
+    return Spending(ledger, budget, plan.judge, stages.find_judged_sides(plan))
 
 
 def note_model(record: Record, model: Model) -> None:

@@ -16,7 +16,13 @@ from runner.core.types import Completion, Request
 from runner.engine.ask import collect_calls
 from runner.engine.call import Answer
 from runner.engine.ledger import Ledger
-from runner.money.budget import Budget, StageAllowance, bounding_price, most_usd_of, used_up
+from runner.money.budget import (
+    Budget,
+    StageAllowance,
+    bound_prompt_usd,
+    find_bounding_price,
+    make_budget_error,
+)
 from runner.money.forecast import MARK, estimate_tokens, mark_answers
 from runner.money.prices import MILLION, Price
 from runner.money.usage import sum_costs
@@ -107,7 +113,7 @@ class Spending:
         if self._budget is None:
             return None
         ahead = self._bound_judgments(frame, responder.sampling.max_tokens or 0)
-        price = bounding_price(responder.provider, responder.sampling, responder.book)
+        price = find_bounding_price(responder.provider, responder.sampling, responder.book)
         return self._keep(StageAllowance(self._budget, price, _share(responder), ahead))
 
     def allow_judgments(self) -> StageAllowance | None:
@@ -115,13 +121,13 @@ class Spending:
         if self._budget is None or self._judge is None:
             return None
         kept = sum(allowance.kept for allowance in self._allowances)
-        price = bounding_price(self._judge.provider, self._judge.sampling, self._judge.book)
+        price = find_bounding_price(self._judge.provider, self._judge.sampling, self._judge.book)
         return self._keep(StageAllowance(self._budget, price, _share(self._judge), cash=kept))
 
     def check(self, done: int, rows: int) -> None:
         """Raise :class:`BudgetError` if the money ran out before all rows were done."""
         if self._budget and done < rows:
-            raise used_up(self._budget, done, rows)
+            raise make_budget_error(self._budget, done, rows)
 
     def open_bill(self, order: TrainingOrder, price: Price | None, tokens: float) -> TrainingBill:
         """The bill of a training of about so many tokens, which is paid if this run starts it."""
@@ -159,13 +165,13 @@ class Spending:
         if self._judge is None:
             return {}
         judge, limit = self._judge, self._judge.sampling.max_tokens or 0
-        price = bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
+        price = find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
         questions = pose_questions(mark_answers(frame), judge, self._sides)
         calls = collect_calls(group_by_row(questions, judge, self._sides), judge_row, guess_answer)
 
         def bound(requests: Sequence[Request]) -> float:
             sizes = (estimate_tokens(request.messages, answer) for request in requests)
-            return _share(judge) * sum(most_usd_of(price, size, limit) for size in sizes)
+            return _share(judge) * sum(bound_prompt_usd(price, size, limit) for size in sizes)
 
         return dict(zip(frame["id"].to_list(), map(bound, calls), strict=True))
 

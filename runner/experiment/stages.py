@@ -69,9 +69,9 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     prompt = plan.responder.prompt
     prompt.check(rows.evaluated.columns)
     plan.responder.check(rows.evaluated.columns)
-    chosen = shots.choose(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
-    frame = rows.evaluated.with_columns(shots.ids(rows.train, chosen))
-    return render_chats(frame, prompt, shots.rows(rows.train, chosen))
+    chosen = shots.choose_shots(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
+    frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
+    return render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
 
 
 def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
@@ -83,7 +83,7 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
     frame = add_probability(plan, add_predictions(plan.responder, frame))
     if plan.judge:
         check_judge(plan.judge, frame)
-        frame = leave_unjudged(frame, plan.judge, judged_sides(plan))
+        frame = leave_unjudged(frame, plan.judge, find_judged_sides(plan))
     names = metrics.rehearse(plan.metrics, frame)
     if names is not None:
         check_objective(plan.config.objective, names)
@@ -141,7 +141,7 @@ def judge(
         return frame
     check_judge(plan.judge, frame)
     bar = open_bar(f"judge {plan.judge.provider.model}", frame.height)
-    return judge_rows(frame, plan.judge, ledger, bar, judged_sides(plan), allowance)
+    return judge_rows(frame, plan.judge, ledger, bar, find_judged_sides(plan), allowance)
 
 
 def check_judge(judge: Responder, frame: pl.DataFrame) -> None:
@@ -149,7 +149,7 @@ def check_judge(judge: Responder, frame: pl.DataFrame) -> None:
     judge.prompt.check([*frame.columns, "first", "second"], "judge.prompt")
 
 
-def judged_sides(plan: Plan) -> list[str] | None:
+def find_judged_sides(plan: Plan) -> list[str] | None:
     """The two columns that are judged in both orders, if the config names them."""
     return plan.config.judge.both_orders if plan.config.judge else None
 

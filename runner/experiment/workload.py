@@ -12,7 +12,7 @@ from runner.core.errors import ProviderError
 from runner.core.provider import Provider
 from runner.core.tokens import Calibration
 from runner.core.types import Completion, Message, Request
-from runner.engine.call import KIND, request_keys
+from runner.engine.call import KIND, make_keys
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
 from runner.money.prices import Price
@@ -80,7 +80,7 @@ class PricedModel:
         """The keys of the answers to requests."""
         asked = list(requests)
         try:
-            return request_keys(self.provider, asked)
+            return make_keys(self.provider, asked)
         except ProviderError:  # the weights of a local model are not here yet, so it has answered nothing
             return [digest([self.provider.model, request.messages]) for request in asked]
 

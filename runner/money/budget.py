@@ -14,7 +14,7 @@ from runner.core.provider import Provider
 from runner.core.types import Completion, Request, Sampling
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
-from runner.money.prices import Book, Price
+from runner.money.prices import Price, PriceBook
 
 KIND = "budget"
 AHEAD = 8  # calls that a process draws for at once, since each drawing is a transaction
@@ -78,7 +78,7 @@ class StageAllowance:
 
     def reserve(self, request: Request) -> bool:
         """Set the most aside that the request can cost, and what its answer makes necessary."""
-        bound = self._share * most_usd(self._price, request)
+        bound = self._share * bound_usd(self._price, request)
         ahead = self._ahead.get(str(request.row.get("id")), 0.0)
         enough = self._has(bound + ahead)
         if enough:
@@ -110,17 +110,17 @@ class StageAllowance:
         return drawn > 0
 
 
-def most_usd(price: Price, request: Request) -> float:
+def bound_usd(price: Price, request: Request) -> float:
     """The most dollars that a live request can cost."""
-    return most_usd_of(price, estimate_tokens(request.messages), request.sampling.max_tokens or 0)
+    return bound_prompt_usd(price, estimate_tokens(request.messages), request.sampling.max_tokens or 0)
 
 
-def most_usd_of(price: Price, tokens: float, answer: float) -> float:
+def bound_prompt_usd(price: Price, tokens: float, answer: float) -> float:
     """The most dollars that a prompt of about so many tokens and an answer of at most so many can cost."""
     return price.bound(MARGIN * tokens + FLOOR, answer)
 
 
-def bounding_price(provider: Provider, sampling: Sampling, book: Book, key: str = "") -> Price:
+def find_bounding_price(provider: Provider, sampling: Sampling, book: PriceBook, key: str = "") -> Price:
     """The price by which calls are bounded; refuse a budget where there is no bound.
 
     Raises :class:`ConfigError` for a model without a known price and for answers of any length. ``key`` is
@@ -137,7 +137,7 @@ def bounding_price(provider: Provider, sampling: Sampling, book: Book, key: str 
     return price
 
 
-def used_up(budget: Budget, done: int, rows: int) -> BudgetError:
+def make_budget_error(budget: Budget, done: int, rows: int) -> BudgetError:
     """The error that tells that the money has run out."""
     return BudgetError(
         f"budget_usd={budget.limit:g}: ${budget.spent:.4f} spent, {done} of {rows} rows done;"

@@ -28,7 +28,7 @@ TABLE = ("provider", "date", "source", "batch", "models")
 
 
 @dataclass(frozen=True, slots=True)
-class Long:
+class LongPromptPrice:
     """Above so many input tokens a whole request costs these multiples of its price."""
 
     above: int
@@ -44,7 +44,7 @@ class Price:
     output: float
     cached_input: float | None = None
     cache_write: float | None = None
-    long: Long | None = None
+    long: LongPromptPrice | None = None
     training: float | None = None
     hosting_per_hour: float | None = None
     batch: float = 1.0
@@ -79,12 +79,12 @@ class Price:
         return self.input if self.cache_write is None else self.cache_write
 
     def _dollars(self, read: float, weighed: float, written: float) -> float:
-        long = self.long if self.long and read > self.long.above else Long(0, 1.0, 1.0)
+        long = self.long if self.long and read > self.long.above else LongPromptPrice(0, 1.0, 1.0)
         return (long.input * weighed + long.output * written * self.output) / MILLION
 
 
 @dataclass(frozen=True)
-class Table:
+class PriceTable:
     """The prices of one provider's models; ``provider`` None is any."""
 
     provider: str | None
@@ -97,10 +97,10 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Book:
+class PriceBook:
     """All tables; the first one that knows a model counts."""
 
-    tables: tuple[Table, ...]
+    tables: tuple[PriceTable, ...]
 
     def price(self, provider: str, *models: str | None) -> Price | None:
         """The price of the first of these names that is known, or None."""
@@ -118,21 +118,21 @@ class Book:
         return self.price(provider.name, f"ft:{model}", model)
 
 
-def load_prices(config: PricesConfig | None = None) -> Book:
+def load_prices(config: PricesConfig | None = None) -> PriceBook:
     """The shipped prices, after those of the user: ``prices.models``, then ``prices.path``.
 
     Raises :class:`ConfigError` naming file, model and key of whatever cannot be read.
     """
-    own: list[Table] = []
+    own: list[PriceTable] = []
     if config and config.models:
         own += _tables([{"models": config.models}], "prices.models")
     if config and config.path:
         own += _tables(_read(Path(config.path)), f"prices.path={config.path}")
-    return Book((*own, *_shipped()))
+    return PriceBook((*own, *_shipped()))
 
 
 @once
-def _shipped() -> tuple[Table, ...]:
+def _shipped() -> tuple[PriceTable, ...]:
     return tuple(_tables(yaml.load(SHIPPED.read_bytes(), LOADER), SHIPPED.name))
 
 
@@ -143,19 +143,19 @@ def _read(path: Path) -> Any:
         raise ConfigError(f"prices.path={path}: {str(error).splitlines()[0]}") from error
 
 
-def _tables(content: Any, where: str) -> list[Table]:
+def _tables(content: Any, where: str) -> list[PriceTable]:
     if not isinstance(content, list) or not all(isinstance(table, dict) for table in content):
         raise ConfigError(f"{where}: expected a list of tables, each with provider and models")
     return [_table(table, where) for table in content]
 
 
-def _table(table: Mapping[str, Any], where: str) -> Table:
+def _table(table: Mapping[str, Any], where: str) -> PriceTable:
     _known(table, TABLE, where)
     terms = {"batch": table.get("batch", 1.0)} | {
         key: str(table.get(key) or "") for key in ("date", "source")
     }
     models = table.get("models") or {}
-    return Table(
+    return PriceTable(
         table.get("provider"),
         {str(name): _price(given, terms, f"{where}: {name}") for name, given in models.items()},
     )
@@ -174,7 +174,7 @@ def _price(given: Any, terms: Mapping[str, Any], where: str) -> Price:
     for key, value in (*amounts.items(), *(long or {}).items()):
         if not _amount(value):
             raise ConfigError(f"{where}: {key}: {value!r} is not a price")
-    return Price(**{**terms, **given, "long": Long(**long) if long else None})
+    return Price(**{**terms, **given, "long": LongPromptPrice(**long) if long else None})
 
 
 def _known(given: Mapping[str, Any], names: Iterable[str], where: str) -> None:

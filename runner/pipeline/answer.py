@@ -18,10 +18,10 @@ from runner.core.errors import ConfigError
 from runner.core.provider import Provider
 from runner.core.types import Completion, Parser, Request, Sampling
 from runner.engine.ask import Advance, ask_all
-from runner.engine.call import KIND, UNASKED, Allowance, Answer, request_keys
+from runner.engine.call import KIND, UNASKED, Allowance, Answer, make_keys
 from runner.engine.ledger import Ledger
 from runner.money import prices
-from runner.money.prices import Book
+from runner.money.prices import PriceBook
 from runner.pipeline.prompt import Prompt
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Responder:
     provider: Provider
     parser: Parser
     sampling: Sampling
-    book: Book = field(default_factory=prices.load_prices)
+    book: PriceBook = field(default_factory=prices.load_prices)
     asks: bool = True
     """False where nothing will be asked, so that no key is needed."""
 
@@ -87,7 +87,7 @@ def render_chats(
     """Add the chat of each row. ``shots`` holds the shot rows of each row; None means no shots."""
     rows = enumerate(frame.iter_rows(named=True))
     chats = pl.Series(column, [], dtype=MESSAGES)
-    while part := [prompt.messages(row, shots[i] if shots else ()) for i, row in islice(rows, PART)]:
+    while part := [prompt.render_chat(row, shots[i] if shots else ()) for i, row in islice(rows, PART)]:
         chats.append(pl.Series(column, part, dtype=MESSAGES))
     return frame.with_columns(chats)
 
@@ -164,26 +164,19 @@ def _costs(answers: Sequence[Answer], responder: Responder) -> list[float | None
 
 def needs_answers(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> bool:
     """Whether the ledger lacks the answer to any rendered row."""
-    keys = request_keys(responder.provider, make_requests(frame, responder))
+    keys = make_keys(responder.provider, make_requests(frame, responder))
     return len(ledger.get_many(KIND, keys)) < len(set(keys))
 
 
 def warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> None:
     """Say once if a model is about to be shut down, where there is something to ask it."""
     provider = responder.provider
-    if not tells_shutdown(provider) or provider.model in _warned:
-        return
-    if not needs_answers(frame.head(PROBED), responder, ledger):
+    if provider.model in _warned or not needs_answers(frame.head(PROBED), responder, ledger):
         return
     day = provider.shutdown_date()
     if day and day <= date.today() + NOTICE:
         _warned.add(provider.model)
         log.warning("%s is shut down on %s, in %d days", provider.model, day, (day - date.today()).days)
-
-
-def tells_shutdown(provider: Provider) -> bool:
-    """Whether a provider may know such a date."""
-    return type(provider).shutdown_date is not Provider.shutdown_date
 
 
 def make_requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:

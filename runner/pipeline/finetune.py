@@ -25,7 +25,7 @@ from runner.core.errors import ConfigError, DataError, RunnerError
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Message
-from runner.engine.claims import claim_here, is_alive
+from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ def serve_model(
     if not is_needed(provider):
         yield provider
         return
-    ledger.put(DEPLOYMENT, name, {"model": model, **claim_here()})
+    ledger.put(DEPLOYMENT, name, {"model": model, **make_claim()})
     try:
         tuner.deploy(model, name)
         yield provider
@@ -162,7 +162,7 @@ def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: fl
 
 def _create_once(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     """The id of the one job for this order: ours if the claim is ours, else the one that its owner makes."""
-    claim = claim_here()
+    claim = make_claim()
     while not ledger.add(JOB, order.key, claim):
         known = ledger.get(JOB, order.key) or {}
         if "id" in known:

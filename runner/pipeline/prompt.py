@@ -34,11 +34,11 @@ class Prompt:
     assistant: Template
     digest: str
 
-    def gold(self, row: Mapping[str, Any]) -> str:
+    def render_gold(self, row: Mapping[str, Any]) -> str:
         """The assistant's turn as it should be: what a shot shows and what training teaches."""
         return self.assistant.render(_names(row))
 
-    def messages(self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> list[Message]:
+    def render_chat(self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> list[Message]:
         """The chat for one row, up to the question.
 
         ``shots`` are rows of the train split. Placed as ``turns`` they become question and answer turns;
@@ -51,14 +51,16 @@ class Prompt:
             chat.append({"role": "system", "content": self.system.render(_names(row))})
         for shot in shots if turns else ():
             chat.append({"role": "user", "content": self.user.render(_names(shot))})
-            chat.append({"role": "assistant", "content": self.gold(shot)})
-        shown = [] if turns else [{**shot, "gold": self.gold(shot)} for shot in shots]
+            chat.append({"role": "assistant", "content": self.render_gold(shot)})
+        shown = [] if turns else [{**shot, "gold": self.render_gold(shot)} for shot in shots]
         chat.append({"role": "user", "content": self.user.render(_names(row, shown))})
         return chat
 
-    def training(self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> list[Message]:
+    def render_training_chat(
+        self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()
+    ) -> list[Message]:
         """The chat for one row with the gold turn appended."""
-        return [*self.messages(row, shots), {"role": "assistant", "content": self.gold(row)}]
+        return [*self.render_chat(row, shots), {"role": "assistant", "content": self.render_gold(row)}]
 
     def check(self, columns: Sequence[str], key: str = "prompt") -> None:
         """Refuse templates that name columns the rows do not have, before anything is asked."""

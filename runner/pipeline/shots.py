@@ -16,7 +16,7 @@ _CELLS = 4_000_000
 """Pairs of rows that ``similar`` compares at once, which bounds its memory to about 100 MB."""
 
 
-def choose(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
+def choose_shots(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
     """For each evaluated row the row numbers, in ``train``, of its ``k`` shots in the order to show them.
 
     How is ``prompt.shots.choice``:
@@ -40,21 +40,21 @@ def choose(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt)
     if k > train.height:
         raise ConfigError(f"hyperparameter.n_shot={k}, but the train split has {train.height} rows")
     if prompt.config.shots.choice == ShotChoice.similar:
-        chosen = _similar(train, evaluated, k, prompt)
+        chosen = _find_similar(train, evaluated, k, prompt)
     else:
-        chosen = [_order(train, prompt.config.shots)[:k]] * evaluated.height
+        chosen = [_order_rows(train, prompt.config.shots)[:k]] * evaluated.height
     shown = sorted({number for numbers in chosen for number in numbers})
     refuse_leakage(evaluated, train[shown], prompt, what="shots")
     return chosen
 
 
-def ids(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> pl.Series:
+def list_shot_ids(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> pl.Series:
     """The ids of chosen shots, a list per evaluated row, named ``shots``."""
     names = train["id"].to_list()
     return pl.Series("shots", [[names[n] for n in numbers] for numbers in chosen], dtype=pl.List(pl.String))
 
 
-def rows(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
+def list_shot_rows(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
     """The chosen shots as rows, a list per evaluated row."""
     known = {n: train.row(n, named=True) for n in {n for numbers in chosen for n in numbers}}
     return [[known[n] for n in numbers] for numbers in chosen]
@@ -74,19 +74,22 @@ def refuse_leakage(
     """
     if by_id:
         _refuse(evaluated.filter(pl.col("id").is_in(shown["id"].implode())), evaluated.height, what, "id")
-    seen = normalised(questions(shown, prompt)).implode()
+    seen = normalise_texts(render_questions(shown, prompt)).implode()
     _refuse(
-        evaluated.filter(normalised(questions(evaluated, prompt)).is_in(seen)), evaluated.height, what, "text"
+        evaluated.filter(normalise_texts(render_questions(evaluated, prompt)).is_in(seen)),
+        evaluated.height,
+        what,
+        "text",
     )
 
 
-def questions(frame: pl.DataFrame, prompt: Prompt) -> pl.Series:
+def render_questions(frame: pl.DataFrame, prompt: Prompt) -> pl.Series:
     """The user turn of each row, without shots."""
-    texts = [prompt.messages(row)[-1]["content"] for row in frame.iter_rows(named=True)]
+    texts = [prompt.render_chat(row)[-1]["content"] for row in frame.iter_rows(named=True)]
     return pl.Series(texts, dtype=pl.String)
 
 
-def normalised(texts: pl.Series) -> pl.Series:
+def normalise_texts(texts: pl.Series) -> pl.Series:
     """Texts in which case, whitespace and sentence punctuation make no difference.
 
     Signs of arithmetic and of code stay: 3-2 is not 3+2.
@@ -95,7 +98,7 @@ def normalised(texts: pl.Series) -> pl.Series:
     return lower.str.replace_all(r"""[\s.,;:!?…"'“”‘’«»()\[\]{}]+""", " ").str.strip_chars()
 
 
-def _order(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
+def _order_rows(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
     """All train rows in the order in which every evaluated row takes them."""
     numbers = list(range(train.height))
     if config.choice == ShotChoice.first:
@@ -117,24 +120,26 @@ def _column(frame: pl.DataFrame, name: str) -> pl.Series:
     return frame[name]
 
 
-def _texts(frame: pl.DataFrame, prompt: Prompt) -> list[str]:
+def _texts_to_compare(frame: pl.DataFrame, prompt: Prompt) -> list[str]:
     name = prompt.config.shots.column
     return (
-        questions(frame, prompt) if name is None else _column(frame, name).cast(pl.String).fill_null("")
+        render_questions(frame, prompt)
+        if name is None
+        else _column(frame, name).cast(pl.String).fill_null("")
     ).to_list()
 
 
-def _similar(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
+def _find_similar(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
     # TF-IDF and not an edit distance: for 1,000 x 1,000 rows half a second against half a minute, and the
     # words that tell rows apart weigh most.
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(token_pattern=r"\w+")
     try:
-        known = vectorizer.fit_transform(_texts(train, prompt))
+        known = vectorizer.fit_transform(_texts_to_compare(train, prompt))
     except ValueError as error:
         raise DataError("prompt.shots.choice=similar: the texts of the train split have no words") from error
-    asked = vectorizer.transform(_texts(evaluated, prompt))
+    asked = vectorizer.transform(_texts_to_compare(evaluated, prompt))
     block, chosen = max(1, _CELLS // train.height), []
     for start in range(0, evaluated.height, block):
         # Rounded, so that equal texts are equal whatever the order of summation.

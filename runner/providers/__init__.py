@@ -1,1 +1,1 @@
-"""What answers requests. One module per service; a service's SDK is imported nowhere else."""
+"""What answers requests. A package per service, which alone imports its SDK; beside them what they share."""

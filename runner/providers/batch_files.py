@@ -1,11 +1,12 @@
 """What the batch APIs have in common: JSON lines in, JSON lines out, and plain calls in between.
 
-No SDK: the calls are few, and a batch is polled for hours by a process that should start fast.
+No SDK: the calls are few, and a process that polls a batch for hours should start fast.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -17,17 +18,20 @@ import httpx2
 
 from runner.core.errors import ProviderError, RetryableError
 from runner.core.types import Completion
-from runner.providers.chat import Chat, completion
-from runner.providers.http.client import Rest
-from runner.providers.http.failures import failure
+from runner.providers.chat import Chat
+from runner.providers.completion import parse_completion
+from runner.providers.http.client import Client
+from runner.providers.http.failures import make_error
+
+log = logging.getLogger(__name__)
 
 KEY = "runner_key"  # of the metadata
 PAGE = 100
-PASSED_OVER = {"batch_expired", "batch_cancelled"}  # errors of lines whose turn did not come
+UNREACHED = {"batch_expired", "batch_cancelled"}  # errors of lines that the batch did not come to
 
 
 class ServiceBatcher:
-    """Calls with the provider's key, and lines read as answers."""
+    """Calls with the provider's key; lines of result files as answers."""
 
     most_bytes = 190_000_000  # 200 MB are allowed at OpenAI and Azure, 512 MB at Mistral
 
@@ -35,56 +39,75 @@ class ServiceBatcher:
         self._provider = provider
         self._sleep = sleep
 
-    def _call(self, method: str, path: str, **settings: Any) -> Any:
-        return self._rest.call(method, f"{self._root()}{path}", **settings)
+    def _request(self, method: str, path: str, **settings: Any) -> Any:
+        return self._client.request(method, f"{self._base_url()}{path}", **settings)
 
-    def _root(self) -> str:
+    def _download(self, path: str) -> bytes:
+        return self._client.download("GET", f"{self._base_url()}{path}")
+
+    def _base_url(self) -> str:
         return self._provider.endpoint()
 
-    def _sent(self, name: str, content: bytes) -> Any:
-        """The file object of an uploaded input file."""
+    def _upload(self, name: str, content: bytes) -> Any:
+        """Send an input file and return the service's file object."""
         file = (name, content, "application/jsonl")
-        return self._call("POST", "/files", data={"purpose": "batch"}, files={"file": file})
+        return self._request("POST", "/files", data={"purpose": "batch"}, files={"file": file})
 
-    def _outcomes(self, file: str) -> Iterator[tuple[str, Completion | ProviderError]]:
-        """Key and answer, or failure, of each line of a result file."""
-        content = self._call("GET", f"/files/{file}/content")
-        texts = [] if isinstance(content, dict) else str(content).split("\n")
-        lines = [json.loads(text) for text in texts if text.strip()]
-        if isinstance(content, dict):  # a file of one line is JSON as a whole
-            lines = [content]
-        return ((str(line["custom_id"]), self._outcome(line)) for line in lines)
+    def _read_results(self, file: str) -> Iterator[tuple[str, Completion | ProviderError]]:
+        """Key and answer, or failure, of each line of a result file; a line without a key is skipped."""
+        for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
+            line = _parse_line(text)
+            if line:
+                yield str(line["custom_id"]), self._parse_result(line)
+            elif text.strip():
+                log.warning("%s: %s, line %d: expected an object with custom_id", self._name, file, number)
 
-    def _outcome(self, line: Mapping[str, Any]) -> Completion | ProviderError:
+    def _parse_result(self, line: Mapping[str, Any]) -> Completion | ProviderError:
+        """What became of one request. Whatever is malformed in the line is its own failure."""
         response, error = line.get("response") or {}, line.get("error") or {}
-        status = int(response.get("status_code") or 0)
+        status = response.get("status_code") if isinstance(response, dict) else None
         try:
-            if 200 <= status < 300:
-                return replace(completion(response["body"], self._provider.name), batch=True)
+            if isinstance(status, int) and 200 <= status < 300:
+                return replace(parse_completion(response.get("body"), self._name), batch=True)
         except ProviderError as refused:
             return refused
-        if isinstance(error, dict) and error.get("code") in PASSED_OVER:
-            return RetryableError(message(error))
-        if status:
-            return failure(self._provider.origin(), status, {}, response.get("body"))
-        return ProviderError(f"{self._provider.name}: {message(error)}")
+        if isinstance(error, dict) and str(error.get("code")) in UNREACHED:
+            return RetryableError(describe_error(error))
+        if isinstance(status, int) and status:
+            return make_error(self._provider.service(), status, {}, response.get("body"))
+        return ProviderError(
+            f"{self._name}: {describe_error(error) if error else 'the result cannot be read'}"
+        )
 
-    def _headers(self) -> Mapping[str, str]:
+    def _make_headers(self) -> Mapping[str, str]:
         provider = self._provider
-        return {**provider.headers(provider.key()), **(provider.fresh_headers() or {})}
+        return {**provider.build_headers(provider.read_key()), **(provider.renew_headers() or {})}
+
+    @property
+    def _name(self) -> str:
+        return self._provider.name
 
     @cached_property
-    def _rest(self) -> Rest:
+    def _client(self) -> Client:
         client = httpx2.Client(timeout=self._provider.timeout_s)
         weakref.finalize(self, client.close)
-        return Rest(self._provider.origin(), client, self._headers, self._sleep)
+        return Client(self._provider.service(), client, self._make_headers, self._sleep)
 
 
-def dumped(line: Mapping[str, Any]) -> bytes:
-    """A line of an input file."""
-    return json.dumps(line, ensure_ascii=False).encode()
+def dump_line(content: Mapping[str, Any]) -> bytes:
+    """A line of an input file, without the newline."""
+    return json.dumps(content, ensure_ascii=False).encode()
 
 
-def message(error: Any) -> str:
-    """What an error object says."""
+def describe_error(error: Any) -> str:
+    """What an error object of a batch says."""
     return str(error.get("message") or error.get("code") or error) if isinstance(error, dict) else str(error)
+
+
+def _parse_line(text: bytes) -> dict[str, Any] | None:
+    """A line of a result file; None unless it says which request it belongs to."""
+    try:
+        line = json.loads(text)
+    except ValueError:
+        return None
+    return line if isinstance(line, dict) and isinstance(line.get("custom_id"), str) else None

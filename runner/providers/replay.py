@@ -14,7 +14,7 @@ from runner.core.types import Completion, Request, Sampling
 
 @dataclass(kw_only=True, eq=False)
 class Replay(Provider):
-    """Answers each row with its own cell of ``column``; ``model`` is a free name for whoever answered."""
+    """Answers each row with its own cell of ``column``; ``model`` is a free name for who answered."""
 
     column: str = "recorded"
     model: str = "recorded"
@@ -25,6 +25,7 @@ class Replay(Provider):
 
     def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` if the column is not among ``columns``, where they are known."""
+        super().check(sampling, columns)
         if columns is not None and self.column not in (known := list(columns)):
             raise ConfigError(f"provider.column={self.column}: no such column{suggest(self.column, known)}")
 
@@ -42,6 +43,3 @@ class Replay(Provider):
             raise ProviderError(f"no answer is recorded in column {self.column!r}")
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         return Completion(text=text, model=self.model, finish_reason="stop")
-
-    async def aclose(self) -> None:
-        """Nothing is open."""

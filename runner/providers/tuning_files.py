@@ -1,4 +1,4 @@
-"""What a fine-tuning service accepts, checked before anything is uploaded, and how it is told a job's key."""
+"""What fine-tuning services have in common: checks of files, suffixes that hold a job's key, epochs."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Rules:
     """Per row; a longer one would be cut at its end, where the answer stands."""
 
 
-def check(files: Iterable[TrainingFile], rules: Rules) -> None:
-    """Raise :class:`DataError` naming file, line and rule for the first thing that would be refused."""
+def check_files(files: Iterable[TrainingFile], rules: Rules) -> None:
+    """Raise :class:`DataError` for the first thing that a service would refuse: file, line and rule."""
     for file in files:
         if len(file.content) > rules.most_bytes:
             raise DataError(f"{file.name}: {len(file.content):,} bytes, allowed are {rules.most_bytes:,}")
@@ -35,11 +35,11 @@ def check(files: Iterable[TrainingFile], rules: Rules) -> None:
         if len(lines) < rules.least_rows:
             raise DataError(f"{file.name}: {len(lines)} rows, at least {rules.least_rows} are needed")
         for number, line in enumerate(lines, start=1):
-            if fault := _fault(line, rules):
+            if fault := _find_fault(line, rules):
                 raise DataError(f"{file.name}, line {number}: {fault} ({rules.source})")
 
 
-def _fault(line: bytes, rules: Rules) -> str | None:
+def _find_fault(line: bytes, rules: Rules) -> str | None:
     tokens = len(line) // BYTES_PER_TOKEN
     if tokens > rules.most_tokens:
         return f"about {tokens:,} tokens, allowed are {rules.most_tokens:,}"
@@ -47,10 +47,10 @@ def _fault(line: bytes, rules: Rules) -> str | None:
         messages = json.loads(line)["messages"]
     except (ValueError, KeyError, TypeError):
         return "not a JSON object with 'messages'"
-    return _fault_of(messages) if isinstance(messages, list) and messages else "no messages"
+    return _find_turn_fault(messages) if isinstance(messages, list) and messages else "no messages"
 
 
-def _fault_of(messages: list[Any]) -> str | None:
+def _find_turn_fault(messages: list[Any]) -> str | None:
     for number, message in enumerate(messages, start=1):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ROLES:
@@ -60,17 +60,31 @@ def _fault_of(messages: list[Any]) -> str | None:
         if not isinstance(message.get("content"), str) or not message["content"].strip():
             return f"turn {number} ({role}) is empty"
     if messages[-1]["role"] != "assistant":
-        return f"the last turn is the {messages[-1]['role']}'s, wanted is the assistant's answer"
+        return f"the last turn is the {messages[-1]['role']}'s, expected the assistant's answer"
     return None
 
 
-def suffix(key: str, wanted: str, *, key_letters: int, letters: int) -> str:
-    """A job's key, then what the user wants to read in the model's name; letters, digits and dashes only.
+def make_suffix(key: str, words: str, *, key_letters: int, letters: int) -> str:
+    """A suffix of a model's name: the job's key, then the user's words; letters, digits and dashes only.
 
     For services whose jobs carry no metadata: the suffix is what finds the job again.
 
-    >>> suffix("0123456789abcdef", "medical facts", key_letters=8, letters=18)
+    >>> make_suffix("0123456789abcdef", "medical facts", key_letters=8, letters=18)
     '01234567-medical-f'
     """
-    words = re.sub(r"[^A-Za-z0-9]+", "-", wanted).strip("-")
-    return f"{key[:key_letters]}-{words}"[:letters].rstrip("-")
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-")
+    return f"{key[:key_letters]}-{plain}"[:letters].rstrip("-")
+
+
+def estimate_epochs(rows: int) -> int:
+    """How often OpenAI trains on so many rows where ``n_epochs`` is not given: 3 times, more for few rows.
+
+    The rule of https://cookbook.openai.com/examples/chat_finetuning_data_prep: 100 to 25,000 rows in all,
+    in 1 to 25 epochs.
+
+    >>> [estimate_epochs(rows) for rows in (10, 200, 20_000)]
+    [10, 3, 1]
+    """
+    if rows * 3 < 100:
+        return min(25, 100 // max(rows, 1))
+    return max(1, 25_000 // rows) if rows * 3 > 25_000 else 3

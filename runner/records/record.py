@@ -53,7 +53,7 @@ class Record:
     scores: dict[str, Score] = field(default_factory=dict)
     """Metrics with intervals; ``<metric>`` is strict, ``<metric>_parsed`` over parsed rows only."""
     figures: dict[str, float] = field(default_factory=dict)
-    """Plain numbers: answered, parse_rate, tokens, cost_usd, seconds."""
+    """Plain numbers: answered, parse_rate, tokens, cost_usd."""
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     inputs: list[dict[str, Any]] = field(default_factory=list)
     """Data sets: name, source, digest, split, rows."""

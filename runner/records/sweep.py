@@ -13,7 +13,7 @@ import polars as pl
 from runner.core.files import write_atomically
 from runner.records.record import SWEEP, Record
 
-FIGURES = ("parse_rate", "cost_usd", "seconds")
+FIGURES = ("parse_rate", "cost_usd")
 PARSED = "_parsed"
 _ABSENT = object()
 
@@ -40,8 +40,8 @@ def summarize(records: Sequence[Record]) -> pl.DataFrame:
     """One row per point, in the order of the jobs.
 
     The columns are ``job``; the swept keys; for each score its value, ``_low``, ``_high`` and, where there is
-    a published figure, ``_published`` and ``_agrees``; ``n`` (rows measured); ``parse_rate``, ``cost_usd``,
-    ``seconds``; ``status``; and ``reason`` (why a point failed). A point has null where it has no value.
+    a published figure, ``_published`` and ``_agrees``; ``n`` (rows measured); ``parse_rate``; ``cost_usd``;
+    ``status``; and ``reason`` (why a point failed). A point has null where it has no value.
     """
     points = sorted(records, key=lambda record: (record.job is None, record.job, record.started))
     columns: dict[str, list[Any]] = {"job": [record.job for record in points]}

@@ -103,7 +103,7 @@ def try_make_provider(node: Any) -> Provider | None:
 def check_identity(who: str, then: Mapping[str, Any], provider: Provider | None) -> Check:
     """Check whether the same model would answer today. Needs no key and no network."""
     try:
-        with weights.at_hand_only():
+        with weights.stay_offline():
             now = _read_back(dict(provider.identity())) if provider else None
     except RunnerError as error:
         return Check(who, "missing", _shorten(error), decides=False)

@@ -11,18 +11,18 @@ from urllib.parse import urlsplit
 from runner.core.types import Request, Sampling
 from runner.engine import ask
 from runner.engine.ledger import Ledger
-from runner.providers.local import provider as local
+from runner.providers.local import embedded as local
 
 ROUNDS, ROWS, WORDS = 4, 10, 40
 
 
 def rates(folder: Path) -> tuple[float, float]:
     """Rows a second of the engine and of the bare loop, in turns, over questions that differ."""
-    provider = local.Local()
-    provider.engine()  # loaded before any clock runs, and held
+    provider = local.Embedded()
+    provider.load()  # loaded before any clock runs, and held
     spent = {"ours": 0.0, "bare": 0.0}
     with_ledger = Ledger(f"sqlite:///{folder}/ledger.db")
-    held = provider.engine()
+    held = provider.load()
     for turn in range(ROUNDS):
         asked = [_request(turn, row) for row in range(2 * ROWS)]
         began = time.perf_counter()
@@ -30,7 +30,7 @@ def rates(folder: Path) -> tuple[float, float]:
         spent["ours"] += time.perf_counter() - began
         began = time.perf_counter()
         for request in asked[ROWS:]:
-            _post(held, local.body(request))
+            _post(held, local.build_body(request))
         spent["bare"] += time.perf_counter() - began
     with_ledger.close()
     return ROUNDS * ROWS / spent["ours"], ROUNDS * ROWS / spent["bare"]
@@ -41,7 +41,7 @@ def _request(turn: int, row: int) -> Request:
     return Request(({"role": "user", "content": text},), Sampling(temperature=0.0, max_tokens=8))
 
 
-def _post(held: local.Engine, body: dict[str, object]) -> None:
+def _post(held: local.LoadedModel, body: dict[str, object]) -> None:
     host = urlsplit(held._server.listening_address).netloc
     connection = http.client.HTTPConnection(host)
     headers = {"Authorization": f"Bearer {held._key}", "Content-Type": "application/json"}

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from runner.cli.sweep_table import agreement, fitting
+from runner.cli.sweep_table import describe_agreement, fit_table
 from runner.report.formats import format_number
 
 FRAME = pl.DataFrame(
@@ -29,7 +29,7 @@ FRAME = pl.DataFrame(
 
 def shown(width: int, frame: pl.DataFrame = FRAME) -> str:
     console = Console(width=width, file=io.StringIO(), soft_wrap=True)
-    console.print(fitting(frame, console))
+    console.print(fit_table(frame, console))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -78,8 +78,8 @@ def test_status_and_cost_are_shown_where_there_is_something_to_say(
 
 def test_published_figures_are_counted() -> None:
     """Over all points and scores; nothing is said where nothing was published."""
-    assert agreement(FRAME) == "1 of 2 published figures agree"
-    assert agreement(FRAME.drop("pairwise_agreement_agrees")) == ""
+    assert describe_agreement(FRAME) == "1 of 2 published figures agree"
+    assert describe_agreement(FRAME.drop("pairwise_agreement_agrees")) == ""
 
 
 def test_numbers_have_three_decimals_and_counts_none() -> None:

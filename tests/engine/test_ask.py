@@ -165,7 +165,7 @@ def test_what_is_no_completion_is_an_error_of_its_row(ledger):
             return "text"
 
     (answer,) = ask_all(make_requests("a"), Bare(), ledger)
-    assert answer.error == "scripted: expected a Completion, got str"
+    assert answer.error == "bare: expected a Completion, got str"
 
 
 def test_a_row_may_ask_in_steps(ledger):

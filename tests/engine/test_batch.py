@@ -18,7 +18,7 @@ from runner.core.errors import ConfigError, FatalProviderError, RunnerError
 from runner.core.types import Request, Sampling
 from runner.engine import batch, batch_jobs, call
 from runner.engine.ask import ask_all
-from runner.engine.call import Answer, request_keys
+from runner.engine.call import Answer, make_keys
 from runner.engine.ledger import Ledger
 from runner.providers.azure import Azure
 from runner.providers.chat import Chat
@@ -33,7 +33,7 @@ SERVICES = {"openai": BatchService, "azure": AzureBatchService, "mistral": Mistr
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY"):
         monkeypatch.setenv(name, KEY)
-    monkeypatch.setattr("runner.providers.http.client.LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.001)
 
 
 def provider_for(name: str, url: str) -> Chat:
@@ -231,7 +231,7 @@ def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
     created = cuts(name, "answer", tmp_path)[-1]
     api = SERVICES[name]()
     api.fault = lambda number, done: (
-        (number == created and done) or created < number <= created + client.TRIES
+        (number == created and done) or created < number <= created + client.RETRY.tries
     )
     with serving(api) as server:
         answers = ask(name, server.url, ledger, 1, 2, 3)
@@ -372,5 +372,5 @@ def test_a_provider_without_batches() -> None:
 def test_batch_is_no_part_of_the_key() -> None:
     """Live and batch answers have the same ledger keys."""
     live, later = OpenAI(model="m"), OpenAI(model="m", batch=True)
-    assert request_keys(live, questions(1)) == request_keys(later, questions(1))
+    assert make_keys(live, questions(1)) == make_keys(later, questions(1))
     assert json.dumps(dict(later.identity())) == json.dumps(dict(live.identity()))

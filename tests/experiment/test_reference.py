@@ -10,7 +10,7 @@ from commandline import CommandLine
 from runner.config.schema import ReferenceConfig
 from runner.core.errors import ConfigError
 from runner.core.types import Score
-from runner.experiment.reference import compare_figures, published_figures, read_figure
+from runner.experiment.reference import compare_figures, read_figure, read_figures
 
 MEASURED = {"accuracy": Score(0.57504, 0.5, 0.6, 100), "alpha": Score(None)}
 
@@ -71,19 +71,19 @@ def test_what_has_no_measured_value_neither_agrees_nor_disagrees() -> None:
 def test_the_case_of_a_run_picks_its_figures() -> None:
     """A mapping per case; a case that was not published gives no rows."""
     cases = {"base": {"accuracy": 0.5}, "last": {"accuracy": 0.9}}
-    assert published_figures(ReferenceConfig(case="last", figures=cases))["accuracy"].value == 0.9
+    assert read_figures(ReferenceConfig(case="last", figures=cases))["accuracy"].value == 0.9
     assert compare_figures(ReferenceConfig(case="2", figures=cases), MEASURED) == []
     with pytest.raises(ConfigError, match=r"reference\.case must say"):
-        published_figures(ReferenceConfig(figures=cases))
+        read_figures(ReferenceConfig(figures=cases))
 
 
 def test_columns_name_the_figures_of_a_list() -> None:
     """A table as in the paper: names once, a row of figures per case, null where there is none."""
     config = ReferenceConfig(case="a", columns=["accuracy", "f1"], figures={"a": [0.5, None], "b": [0.5]})
-    assert list(published_figures(config)) == ["accuracy"]
+    assert list(read_figures(config)) == ["accuracy"]
     config.case = "b"
     with pytest.raises(ConfigError, match=r"reference\.figures\.b: .* nor 2 values"):
-        published_figures(config)
+        read_figures(config)
 
 
 def test_a_figure_that_is_not_measured_stays_open() -> None:

@@ -11,7 +11,7 @@ from servers import serving
 
 from runner.core.types import Completion, Request, Sampling
 from runner.engine.ledger import Ledger
-from runner.money.budget import Budget, StageAllowance, most_usd
+from runner.money.budget import Budget, StageAllowance, bound_usd
 from runner.money.prices import Price
 
 PRICE = Price(1000.0, 10000.0)
@@ -59,7 +59,7 @@ def test_many_processes_stay_below(url):
 
 def test_in_flight_calls_are_counted(url):
     """Calls that are under way hold what they may cost at most, so that together they cannot overshoot."""
-    allowance = StageAllowance(Budget(Ledger(url), "run", 3.5 * most_usd(PRICE, REQUEST)), PRICE)
+    allowance = StageAllowance(Budget(Ledger(url), "run", 3.5 * bound_usd(PRICE, REQUEST)), PRICE)
     requests = [Request(REQUEST.messages, REQUEST.sampling) for _ in range(5)]
     assert [allowance.reserve(request) for request in requests] == [True, True, True, False, False]
 
@@ -79,7 +79,7 @@ def test_a_killed_call_stays_counted(url):
     """What was under way when a process died may have been billed: it is not given away again."""
     allowance = StageAllowance(Budget(Ledger(url), "sweep", 10.0), PRICE)
     allowance.reserve(REQUEST)
-    assert Budget(Ledger(url), "sweep", 10.0).spent >= most_usd(PRICE, REQUEST)
+    assert Budget(Ledger(url), "sweep", 10.0).spent >= bound_usd(PRICE, REQUEST)
 
 
 def test_uncounted_tokens_cost_the_most(url):
@@ -89,7 +89,7 @@ def test_uncounted_tokens_cost_the_most(url):
     allowance.reserve(REQUEST)
     allowance.settle(REQUEST, Completion("2"))
     allowance.close()
-    assert budget.spent == pytest.approx(most_usd(PRICE, REQUEST))
+    assert budget.spent == pytest.approx(bound_usd(PRICE, REQUEST))
 
 
 def test_a_run_stops(sums):
@@ -100,7 +100,7 @@ def test_a_run_stops(sums):
     outcome = sums("budget_usd=0.6", "hyperparameter.max_tokens=2", "provider.max_concurrency=16")
     record = sums.records()[0]
     done = len(sums.server.calls)
-    assert 0 <= 0.6 - done * ADDER < most_usd(PRICE, REQUEST)
+    assert 0 <= 0.6 - done * ADDER < bound_usd(PRICE, REQUEST)
     assert (outcome.code, record.status, record.figures["n"]) == (1, "stopped", done)
     assert record.figures["cost_usd"] == pytest.approx(done * ADDER)
     assert record.scores["accuracy"].n == done

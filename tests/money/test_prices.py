@@ -11,7 +11,7 @@ from runner.core import tokens
 from runner.core.errors import ConfigError
 from runner.core.types import Completion
 from runner.money import prices
-from runner.money.prices import Long, Price
+from runner.money.prices import LongPromptPrice, Price
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_wrong_table_is_named(tmp_path, content, words):
         prices.load_prices(PricesConfig(path=str(file)))
 
 
-PRICE = Price(2.0, 10.0, cached_input=0.5, cache_write=2.5, batch=0.5, long=Long(1000, 2.0, 1.5))
+PRICE = Price(2.0, 10.0, cached_input=0.5, cache_write=2.5, batch=0.5, long=LongPromptPrice(1000, 2.0, 1.5))
 
 
 @pytest.mark.parametrize(

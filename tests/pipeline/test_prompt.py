@@ -18,7 +18,7 @@ def prompt(**changes):
 
 def test_turns():
     """Shots placed as turns alternate between question and gold answer, before the row's own question."""
-    chat = prompt(system="Add.").messages(ROW, [SHOT])
+    chat = prompt(system="Add.").render_chat(ROW, [SHOT])
     assert [(turn["role"], turn["content"]) for turn in chat] == [
         ("system", "Add."),
         ("user", "Q: 1+1?"),
@@ -31,19 +31,19 @@ def test_shots_in_the_user_turn():
     """Shots placed in the user turn are the template's to show, each with its gold turn as ``gold``."""
     text = "{% for shot in shots %}{{ shot.question }} {{ shot.gold }}; {% endfor %}{{ row.question }}"
     config = PromptConfig(name="sum", user=text, shots=ShotsConfig(placement=ShotPlacement.user))
-    assert compile_prompt(config).messages(ROW, [SHOT]) == [{"role": "user", "content": "1+1? 2; 2+2?"}]
+    assert compile_prompt(config).render_chat(ROW, [SHOT]) == [{"role": "user", "content": "1+1? 2; 2+2?"}]
 
 
 def test_training_is_inference_plus_gold():
     """A training chat is the inference chat with the gold turn appended, nothing else."""
     compiled = prompt(assistant='{"sum": {{ target }}}')
-    assert compiled.training(ROW, [SHOT])[:-1] == compiled.messages(ROW, [SHOT])
-    assert compiled.training(ROW)[-1] == {"role": "assistant", "content": '{"sum": 4}'}
+    assert compiled.render_training_chat(ROW, [SHOT])[:-1] == compiled.render_chat(ROW, [SHOT])
+    assert compiled.render_training_chat(ROW)[-1] == {"role": "assistant", "content": '{"sum": 4}'}
 
 
 def test_interpolation_is_only_text():
     """What looks like a config interpolation or a template inside a value stays text."""
-    chat = prompt().messages({**ROW, "question": "${oc.env:HOME} {{ 7 * 7 }}"})
+    chat = prompt().render_chat({**ROW, "question": "${oc.env:HOME} {{ 7 * 7 }}"})
     assert chat[0]["content"] == "Q: ${oc.env:HOME} {{ 7 * 7 }}"
 
 
@@ -57,7 +57,7 @@ def test_sandbox():
     """A template cannot reach into Python."""
     compiled = compile_prompt(PromptConfig(name="x", user="{{ ''.__class__.__mro__ }}"))
     with pytest.raises(PromptError, match="row r1"):
-        compiled.messages(ROW)
+        compiled.render_chat(ROW)
 
 
 def test_syntax_error_names_the_line():

@@ -35,27 +35,27 @@ def prompt(
 @pytest.mark.parametrize("choice", ["first", "random", "balanced", "similar"])
 def test_shots_are_nested(choice: str) -> None:
     """The shots for k are the first k of the shots for 9."""
-    nine = shots.choose(TRAIN, TEST, 9, prompt(choice))
+    nine = shots.choose_shots(TRAIN, TEST, 9, prompt(choice))
     for k in range(9):
-        assert shots.choose(TRAIN, TEST, k, prompt(choice)) == [numbers[:k] for numbers in nine]
+        assert shots.choose_shots(TRAIN, TEST, k, prompt(choice)) == [numbers[:k] for numbers in nine]
 
 
 def test_first_takes_the_first_rows() -> None:
     """The train split's own order."""
-    assert shots.choose(TRAIN, TEST, 3, prompt()) == [[0, 1, 2], [0, 1, 2]]
+    assert shots.choose_shots(TRAIN, TEST, 3, prompt()) == [[0, 1, 2], [0, 1, 2]]
 
 
 def test_random_depends_on_the_seed_alone() -> None:
     """The same seed draws the same rows for every evaluated row; another seed draws others."""
-    first, second = (shots.choose(TRAIN, TEST, 9, prompt("random", seed=seed)) for seed in (1, 2))
-    assert first == shots.choose(TRAIN, TEST, 9, prompt("random", seed=1))
+    first, second = (shots.choose_shots(TRAIN, TEST, 9, prompt("random", seed=seed)) for seed in (1, 2))
+    assert first == shots.choose_shots(TRAIN, TEST, 9, prompt("random", seed=1))
     assert first[0] == first[1]
     assert first != second
 
 
 def test_every_prefix_of_balanced_is_as_balanced_as_can_be() -> None:
     """Labels take turns, so no two counts differ by more than one; a label used up leaves its turns."""
-    (order, _) = shots.choose(TRAIN, TEST, 13, prompt("balanced"))
+    (order, _) = shots.choose_shots(TRAIN, TEST, 13, prompt("balanced"))
     for k in range(1, 10):
         counts = Counter(TRAIN["target"][order[:k]])
         assert max(counts.values()) - min(counts[label] for label in ("good", "bad", "ugly")) <= 1
@@ -65,31 +65,34 @@ def test_every_prefix_of_balanced_is_as_balanced_as_can_be() -> None:
 def test_balanced_by_another_column() -> None:
     """``column`` says what is balanced."""
     train = TRAIN.with_columns(side=pl.Series(["l"] * 22 + ["r"] * 2))
-    (order, _) = shots.choose(train, TEST, 4, prompt("balanced", "side"))
+    (order, _) = shots.choose_shots(train, TEST, 4, prompt("balanced", "side"))
     assert sorted(train["side"][order]) == ["l", "l", "r", "r"]
 
 
 @pytest.mark.parametrize("column", [None, "text"])
 def test_similar_shows_what_is_alike(column: str | None) -> None:
     """Each evaluated row gets the train rows about its own topic, by prompt or by column."""
-    dogs, breads = shots.choose(TRAIN, TEST, 5, prompt("similar", column))
+    dogs, breads = shots.choose_shots(TRAIN, TEST, 5, prompt("similar", column))
     assert {number % 4 for number in dogs} == {1}
     assert {number % 4 for number in breads} == {3}
 
 
 def test_similar_over_many_rows_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are compared in blocks to bound memory, which changes nothing."""
-    whole = shots.choose(TRAIN, TEST, 5, prompt("similar"))
+    whole = shots.choose_shots(TRAIN, TEST, 5, prompt("similar"))
     monkeypatch.setattr(shots, "_CELLS", 1)
-    assert shots.choose(TRAIN, TEST, 5, prompt("similar")) == whole
+    assert shots.choose_shots(TRAIN, TEST, 5, prompt("similar")) == whole
 
 
 def test_ids_and_rows_of_shots() -> None:
     """What is logged per row, and what is shown."""
     chosen = [[1, 0], [2]]
-    assert shots.ids(TRAIN, chosen).to_list() == [["t1", "t0"], ["t2"]]
-    assert [[row["id"] for row in one] for one in shots.rows(TRAIN, chosen)] == [["t1", "t0"], ["t2"]]
-    assert shots.ids(TRAIN.clear(), [[], []]).to_list() == [[], []]
+    assert shots.list_shot_ids(TRAIN, chosen).to_list() == [["t1", "t0"], ["t2"]]
+    assert [[row["id"] for row in one] for one in shots.list_shot_rows(TRAIN, chosen)] == [
+        ["t1", "t0"],
+        ["t2"],
+    ]
+    assert shots.list_shot_ids(TRAIN.clear(), [[], []]).to_list() == [[], []]
 
 
 @pytest.mark.parametrize(
@@ -103,28 +106,28 @@ def test_ids_and_rows_of_shots() -> None:
 def test_impossible_shots_are_a_config_error(k: int, column: str | None, said: str) -> None:
     """Too many, too few, or balanced by nothing."""
     with pytest.raises(ConfigError, match=said):
-        shots.choose(TRAIN, TEST, k, prompt("balanced", column))
+        shots.choose_shots(TRAIN, TEST, k, prompt("balanced", column))
 
 
 def test_similar_without_words_is_a_data_error() -> None:
     """Texts of punctuation alone cannot be compared."""
     with pytest.raises(DataError, match="no words"):
-        shots.choose(TRAIN.with_columns(text=pl.lit("?!")), TEST, 1, prompt("similar"))
+        shots.choose_shots(TRAIN.with_columns(text=pl.lit("?!")), TEST, 1, prompt("similar"))
 
 
 def test_shot_with_the_id_of_an_evaluated_row_is_refused() -> None:
     """The same row is the same row, even if its text was changed."""
     same = TEST.with_columns(id=pl.Series(["t1", "e1"]))
     with pytest.raises(LeakageError, match=r"1 of 2 evaluated rows are also among the shots, by id: t1\."):
-        shots.choose(TRAIN, same, 2, prompt())
-    assert shots.choose(TRAIN, same, 1, prompt()) == [[0], [0]]
+        shots.choose_shots(TRAIN, same, 2, prompt())
+    assert shots.choose_shots(TRAIN, same, 1, prompt()) == [[0], [0]]
 
 
 def test_shot_with_the_text_of_an_evaluated_row_is_refused() -> None:
     """Case, white space and sentence punctuation do not hide a copy."""
     copy = TEST.with_columns(text=pl.Series(["other", " The CAT sat,\non the mat: number 0!"]))
     with pytest.raises(LeakageError, match="by text: e1"):
-        shots.choose(TRAIN, copy, 1, prompt())
+        shots.choose_shots(TRAIN, copy, 1, prompt())
 
 
 def test_training_rows_of_another_data_set_are_compared_by_text_alone() -> None:
@@ -139,6 +142,6 @@ def test_training_rows_of_another_data_set_are_compared_by_text_alone() -> None:
 
 def test_signs_of_arithmetic_are_not_punctuation() -> None:
     """3-2 and 3+2 are different questions; a decimal point is not nothing."""
-    texts = shots.normalised(pl.Series(["What is 3-2?", "what is 3+2", "What  is 3.2", "what is 32"]))
+    texts = shots.normalise_texts(pl.Series(["What is 3-2?", "what is 3+2", "What  is 3.2", "what is 32"]))
     assert texts.n_unique() == 4
-    assert shots.normalised(pl.Series(['"Yes," he said.']))[0] == "yes he said"
+    assert shots.normalise_texts(pl.Series(['"Yes," he said.']))[0] == "yes he said"

@@ -8,7 +8,6 @@ from asking import KEY, MESSAGES, answered, ask
 from servers import Call, Reply, completion, serving
 
 from runner.core.errors import ProviderError
-from runner.core.provider import Provider as ProviderProtocol
 from runner.core.provider import RateLimits
 from runner.core.types import Completion, Sampling
 from runner.providers.azure import Azure
@@ -194,18 +193,38 @@ def test_a_filtered_answer_is_the_rows_error() -> None:
 
 def test_rate_limits_of_the_last_answer() -> None:
     """They are offered as they come, for the pacing to use."""
-    headers = {"x-ratelimit-limit-requests": "500", "x-ratelimit-reset-requests": "120ms"}
+    headers = {"x-ratelimit-limit-requests": "500", "x-ratelimit-limit-tokens": "9000"}
     with serving(lambda call: Reply(completion(), headers=headers)) as server:
         provider = OpenAI(model="m", base_url=server.url)
-        assert provider.latest_limits is None
+        assert provider.rate_limits() is None
         ask(provider)
-    assert provider.latest_limits == RateLimits(requests=500, reset_requests_s=0.12)
+    assert provider.rate_limits() == RateLimits(requests=500, tokens=9000)
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "options", "given"),
+    [(None, {}, False), (0, {}, True), (None, {"logprobs": True}, True), (None, {"logprobs": False}, False)],
+)
+def test_logprobs_may_be_asked_for_by_options(
+    logprobs: int | None, options: dict[str, Any], given: bool
+) -> None:
+    """The request's sampling or a field of the body brings them."""
+    assert OpenAI(options=options).gives_logprobs(Sampling(logprobs=logprobs)) is given
 
 
 @pytest.mark.parametrize("kind", [OpenAI, OpenAICompatible, Azure, Mistral])
-def test_they_are_providers(kind: type[Chat]) -> None:
-    """Every class has what the engine uses."""
-    provider = kind(model="m", base_url="http://localhost/v1")
-    assert isinstance(provider, ProviderProtocol)
+def test_an_account_is_service_endpoint_key_and_model(kind: type[Chat]) -> None:
+    """Options, pace and price do not make another account; a deployment's name does."""
+    settings = {"model": "m", "base_url": "http://localhost/v1/", "api_key_env": "KEY"}
+    provider = kind(**settings, options={"a": 1}, max_concurrency=1, priced_as="x", batch=True)
+    expected = {"provider": provider.name, **settings, "base_url": "http://localhost/v1"}
+    assert provider.account() == kind(**settings).account() == expected
     assert provider.identity()["provider"] == provider.name
-    assert provider.stored
+
+
+def test_azures_token_goes_before_its_key() -> None:
+    """The account is whose token or key is sent."""
+    resource = {"model": "d", "base_url": "https://r.openai.azure.com"}
+    assert Azure(**resource, token_env="TOKEN").account()["api_key_env"] == "TOKEN"
+    assert Azure(**resource, stands_for="m").account()["model"] == "d"
+    assert Azure(**resource, stands_for="m").identity()["model"] == "m"

@@ -13,20 +13,17 @@ from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.core.types import Request
 from runner.providers.azure import Azure
 from runner.providers.chat import Chat
-from runner.providers.http.async_client import _trust
+from runner.providers.http.async_client import _make_ssl_context
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI, OpenAICompatible
 
 pytestmark = pytest.mark.usefixtures("keys")
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"", b"{", b'"text"', {}, {"choices": []}, {"choices": [{"message": {}}]}, [1], {"choices": None}],
-)
-def test_garbage_is_asked_again(body: Any) -> None:
-    """What is not an answer at all came from a fault on the way."""
-    with pytest.raises(RetryableError):
+@pytest.mark.parametrize("body", [b"", b"{", b"<html>"])
+def test_garbage_is_asked_again(body: bytes) -> None:
+    """What is not JSON came from a fault on the way."""
+    with pytest.raises(RetryableError, match="not JSON"):
         answered(body)
 
 
@@ -152,6 +149,6 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_https_trusts_what_the_system_trusts() -> None:
     """A connection over TLS verifies the server's name and certificate."""
-    context = _trust()
+    context = _make_ssl_context()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED

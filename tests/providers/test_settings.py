@@ -58,12 +58,8 @@ def test_azure_identity_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"base_url": "http://user:pw@host/v1"}, "provider.base_url"),
         ({"base_url": "http://host/v1?key=abc"}, "provider.base_url"),
         ({"base_url": "http://[host/v1"}, "provider.base_url"),
-        ({"max_concurrency": 0}, "provider.max_concurrency"),
-        ({"max_concurrency": "many"}, "provider.max_concurrency"),
-        ({"max_concurrency": True}, "provider.max_concurrency"),
-        ({"requests_per_minute": -1}, "provider.requests_per_minute"),
-        ({"tokens_per_minute": "1k"}, "provider.tokens_per_minute"),
         ({"timeout_s": None}, "provider.timeout_s"),
+        ({"batch_poll_s": 0}, "provider.batch_poll_s"),
         ({"api_key_env": "NO_SUCH_KEY"}, "provider.api_key_env"),
     ],
 )
@@ -100,7 +96,7 @@ def test_options_from_a_config_are_plain_json(monkeypatch: pytest.MonkeyPatch) -
     node = OmegaConf.load(CONF / "provider/openai.yaml")
     node.options = {"reasoning": {"effort": "low"}, "tags": ["a"]}
     provider = instantiate(node)
-    body = json.loads(json.dumps(provider.body(Request(MESSAGES))))
+    body = json.loads(json.dumps(provider.build_body(Request(MESSAGES))))
     assert (body["reasoning"], body["tags"]) == ({"effort": "low"}, ["a"])
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from runner.core.errors import DataError
+from runner.core.provider import Tuner
 from runner.core.services import TrainingFile
+from runner.providers.local import Local
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI
-from runner.providers.tuning_files import Rules, check, suffix
+from runner.providers.tuning_files import Rules, check_files, make_suffix
 
 RULES = Rules(source="the rules", least_rows=2, most_bytes=2000, most_tokens=50)
 USER, GOLD = {"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}
@@ -27,7 +29,7 @@ def chat(*messages: Any) -> dict[str, Any]:
 def test_a_good_file_passes() -> None:
     """Several turns, a system turn in front, and a line separator of Unicode inside a text."""
     system = {"role": "system", "content": "brief\u2028now"}
-    check([file(chat(system, USER, GOLD), chat(USER, GOLD, USER, GOLD))], RULES)
+    check_files([file(chat(system, USER, GOLD), chat(USER, GOLD, USER, GOLD))], RULES)
 
 
 @pytest.mark.parametrize(
@@ -49,15 +51,15 @@ def test_a_good_file_passes() -> None:
 def test_a_bad_row_is_named(row: Any, reason: str) -> None:
     """File, line and rule, and where the service states it."""
     with pytest.raises(DataError, match=rf"train\.jsonl, line 2: {reason}.*\(the rules\)"):
-        check([file(chat(USER, GOLD), row)], RULES)
+        check_files([file(chat(USER, GOLD), row)], RULES)
 
 
 def test_too_few_rows_or_too_many_bytes() -> None:
     """Both are rules of a whole file."""
     with pytest.raises(DataError, match="1 rows, at least 2"):
-        check([file(chat(USER, GOLD))], RULES)
+        check_files([file(chat(USER, GOLD))], RULES)
     with pytest.raises(DataError, match="bytes, allowed are 2,000"):
-        check([file(*[chat(USER, GOLD)] * 40)], RULES)
+        check_files([file(*[chat(USER, GOLD)] * 40)], RULES)
 
 
 def test_each_service_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,6 +68,19 @@ def test_each_service_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match="at least 10"):
         OpenAI(model="m").tuner().check((nine,))
     Mistral(model="m").tuner().check((nine,))
+
+
+@pytest.mark.parametrize(
+    ("tuner", "epochs"),
+    [
+        (OpenAI(model="m").tuner(), [25, 10, 3, 3, 1]),
+        (Mistral(model="m").tuner(), [25, 10, 3, 3, 1]),
+        (Local().tuner(), [3] * 5),
+    ],
+)
+def test_default_epochs(tuner: Tuner, epochs: list[int]) -> None:
+    """More for few rows and fewer for many, by OpenAI's rule; the local trainer has one number."""
+    assert [tuner.default_epochs(rows) for rows in (1, 10, 34, 8_333, 25_000)] == epochs
 
 
 @pytest.mark.parametrize(
@@ -80,4 +95,4 @@ def test_each_service_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_suffix_fits_and_starts_with_the_key(wanted: str, found: str) -> None:
     """Only letters, digits and dashes, never ending in a dash, however short the service wants it."""
-    assert suffix("f" * 64, wanted, key_letters=4, letters=10) == found
+    assert make_suffix("f" * 64, wanted, key_letters=4, letters=10) == found

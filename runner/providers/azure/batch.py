@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runner.providers.azure.provider import Azure
+from runner.providers.azure.resource import Resource
 from runner.providers.openai.batch import OpenAIBatcher
 
 
@@ -15,13 +15,13 @@ class AzureBatcher(OpenAIBatcher):
     """See :class:`runner.core.provider.Batcher`."""
 
     most_requests = 100_000
-    endpoint = "/chat/completions"  # so in Azure's reference, where the lines have the longer path
-    _provider: Azure
+    endpoint = "/chat/completions"  # as in Azure's reference, although the lines have the longer path
+    _provider: Resource
 
-    def _call(self, method: str, path: str, **settings: Any) -> Any:
+    def _request(self, method: str, path: str, **settings: Any) -> Any:
         if self._provider.api_version:
             settings["params"] = {**settings.get("params", {}), "api-version": self._provider.api_version}
-        return super()._call(method, path, **settings)
+        return super()._request(method, path, **settings)
 
-    def _root(self) -> str:
+    def _base_url(self) -> str:
         return f"{self._provider.endpoint()}/openai/v1"

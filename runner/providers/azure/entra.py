@@ -29,15 +29,15 @@ class Entra:
     def check(self) -> None:
         """Raise :class:`ConfigError` if no token can be had. No network."""
         if self._token_env:
-            self._from_environment(self._token_env)
+            self._read_token(self._token_env)
         else:
-            self._package("azure.identity")
+            self._import_package("azure.identity")
 
-    def token(self) -> str:
+    def get_token(self) -> str:
         """A token that is valid now. azure-identity keeps it in memory, so this is cheap to call."""
         if self._token_env:
-            return self._from_environment(self._token_env)
-        azure_error = self._package("azure.core.exceptions").AzureError
+            return self._read_token(self._token_env)
+        azure_error = self._import_package("azure.core.exceptions").AzureError
         try:
             token: str = self._credential.get_token(self._scope).token
         except azure_error as error:
@@ -46,15 +46,15 @@ class Entra:
 
     @cached_property
     def _credential(self) -> Any:
-        return self._package("azure.identity").DefaultAzureCredential()
+        return self._import_package("azure.identity").DefaultAzureCredential()
 
-    def _from_environment(self, variable: str) -> str:
+    def _read_token(self, variable: str) -> str:
         token = os.environ.get(variable, "").strip()
         if not token:
             raise ConfigError(f"{self._key}={variable}: the environment variable is not set")
         return token
 
-    def _package(self, name: str) -> Any:
+    def _import_package(self, name: str) -> Any:
         try:
             return importlib.import_module(name)
         except ImportError as error:

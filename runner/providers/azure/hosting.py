@@ -18,11 +18,12 @@ import httpx2
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
 from runner.providers.azure.entra import MANAGEMENT, Entra
-from runner.providers.http.client import Rest
-from runner.providers.http.failures import Origin
+from runner.providers.http.client import Client
+from runner.providers.http.failures import Service
 
 POLL_S = 5.0
 ENDED = {"Failed", "Canceled", "Disabled"}
+FREE_SKU = "DeveloperTier"
 
 
 @dataclass(kw_only=True)
@@ -40,7 +41,7 @@ class Deployment:
     subscription: str | None = None
     resource_group: str | None = None
     account: str | None = None
-    sku: str = "DeveloperTier"
+    sku: str = FREE_SKU
     capacity: int = 50
     token_env: str | None = None
     base_url: str = "https://management.azure.com"
@@ -48,19 +49,19 @@ class Deployment:
     timeout_s: float = 3600.0
 
     @classmethod
-    def of(cls, node: Mapping[str, Any]) -> Deployment:
-        """From the config; raises :class:`ConfigError` for a key that does not exist."""
+    def from_config(cls, node: Mapping[str, Any]) -> Deployment:
+        """From the config node; raises :class:`ConfigError` for a key that does not exist."""
         known = [field.name for field in fields(cls)]
         for key in node:
             if key not in known:
                 raise ConfigError(f"provider.deployment.{key}: no such key{suggest(key, known)}")
         return cls(**node)
 
-    def url(self, endpoint: str, name: str) -> str:
+    def build_url(self, endpoint: str, name: str) -> str:
         """The address of one deployment; raises :class:`ConfigError` for what is missing."""
         parts = {
-            "subscriptions": self._given("subscription", "AZURE_SUBSCRIPTION_ID"),
-            "resourceGroups": self._given("resource_group", "AZURE_RESOURCE_GROUP"),
+            "subscriptions": self._require("subscription", "AZURE_SUBSCRIPTION_ID"),
+            "resourceGroups": self._require("resource_group", "AZURE_RESOURCE_GROUP"),
             "providers": "Microsoft.CognitiveServices",
             "accounts": self.account or (urlsplit(endpoint).hostname or "").split(".")[0],
             "deployments": name,
@@ -68,7 +69,7 @@ class Deployment:
         path = "/".join(f"{kind}/{quote(value, safe='')}" for kind, value in parts.items())
         return f"{self.base_url.rstrip('/')}/{path}"
 
-    def _given(self, key: str, variable: str) -> str:
+    def _require(self, key: str, variable: str) -> str:
         value = getattr(self, key) or os.environ.get(variable)
         if not value:
             raise ConfigError(
@@ -88,19 +89,24 @@ class Hosting:
         self._sleep = sleep
         self._entra = Entra(MANAGEMENT, deployment.token_env, "provider.deployment.token_env")
 
+    @property
+    def is_billed(self) -> bool:
+        """Whether a deployment costs money by the hour."""
+        return self._deployment.sku != FREE_SKU
+
     def check(self) -> None:
         """Raise :class:`ConfigError` for what is missing. No network."""
-        self._deployment.url(self._endpoint, "any")
+        self._deployment.build_url(self._endpoint, "any")
         self._entra.check()
 
     def create(self, model: str, name: str) -> None:
         """Host a model and wait until that is done; nothing happens if it is hosted already."""
-        wanted = {
+        body = {
             "sku": {"name": self._deployment.sku, "capacity": self._deployment.capacity},
             "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
         }
-        self._call("PUT", name, json=wanted)
-        for state in self._states(name):
+        self._request("PUT", name, json=body)
+        for state in self._poll_states(name):
             if state == "Succeeded":
                 return
             if state in ENDED or state is None:
@@ -108,39 +114,42 @@ class Hosting:
 
     def delete(self, name: str) -> None:
         """Delete a deployment and wait until it is gone; no error if it was."""
-        for state in self._states(name):
+        for state in self._poll_states(name):
             if state is None:
                 return
             if state != "Deleting":
-                self._call("DELETE", name)
+                self._request("DELETE", name)
 
-    def _states(self, name: str) -> Iterator[str | None]:
+    def _poll_states(self, name: str) -> Iterator[str | None]:
         """The provisioning state, again and again; raises when the deployment takes too long."""
         waited = 0.0
         while waited < self._deployment.timeout_s:
-            yield self._state(name)
+            yield self._get_state(name)
             self._sleep(POLL_S)
             waited += POLL_S
         raise ProviderError(f"azure: deployment {name} takes longer than {waited:.0f} s")
 
-    def _state(self, name: str) -> str | None:
+    def _get_state(self, name: str) -> str | None:
         """The provisioning state, None where there is no such deployment."""
-        found = self._call("GET", name)
+        found = self._request("GET", name)
         return None if found is None else str(found.get("properties", {}).get("provisioningState"))
 
-    def _call(self, method: str, name: str, **settings: Any) -> Any:
-        url = self._deployment.url(self._endpoint, name)
+    def _request(self, method: str, name: str, **settings: Any) -> Any:
+        url = self._deployment.build_url(self._endpoint, name)
         params = {"api-version": self._deployment.api_version}
         try:
-            return self._rest.call(method, url, params=params, **settings)
+            return self._client.request(method, url, params=params, **settings)
         except FatalProviderError as error:
             if method == "PUT" or error.status != 404:
                 raise
             return None
 
     @cached_property
-    def _rest(self) -> Rest:
+    def _client(self) -> Client:
         client = httpx2.Client(timeout=60.0)
         weakref.finalize(self, client.close)
-        origin = Origin("azure", self._deployment.base_url)
-        return Rest(origin, client, lambda: {"Authorization": f"Bearer {self._entra.token()}"}, self._sleep)
+        service = Service("azure", self._deployment.base_url)
+        return Client(service, client, self._make_headers, self._sleep)
+
+    def _make_headers(self) -> Mapping[str, str]:
+        return {"Authorization": f"Bearer {self._entra.get_token()}"}

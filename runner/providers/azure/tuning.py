@@ -14,12 +14,12 @@ from runner.core.errors import ProviderError, RetryableError
 from runner.core.provider import Provider
 from runner.core.services import TuningJob
 from runner.providers.azure.hosting import Deployment, Hosting
-from runner.providers.azure.provider import Azure
+from runner.providers.azure.resource import Resource
 from runner.providers.openai.tuning import RETRIES, OpenAITuner
-from runner.providers.tuning_files import suffix
+from runner.providers.tuning_files import make_suffix
 
 MARK = {"key_letters": 16, "letters": 40}
-ANSWERS_WITHIN_S = 600.0  # a new deployment is not found for some minutes after it is said to be there
+ANSWERS_WITHIN_S = 600.0  # a new deployment may not be found for some minutes
 POLL_S = 5.0
 
 
@@ -29,14 +29,14 @@ class AzureTuner(OpenAITuner):
     Azure's jobs carry no metadata, so the key goes into the suffix, which is also part of the model's name.
     """
 
-    _provider: Azure
+    _provider: Resource
 
-    def __init__(self, provider: Azure, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, provider: Resource, sleep: Callable[[float], None] = time.sleep) -> None:
         super().__init__(provider, sleep)
-        self._hosting = Hosting(Deployment.of(provider.deployment), provider.endpoint(), sleep)
+        self._hosting = Hosting(Deployment.from_config(provider.deployment), provider.endpoint(), sleep)
 
     def check_job(self, job: TuningJob) -> None:
-        """What OpenAI checks, and that the result could be hosted."""
+        """Refuse what OpenAI refuses, and a result that could not be hosted."""
         super().check_job(job)
         self._hosting.check()
 
@@ -44,7 +44,7 @@ class AzureTuner(OpenAITuner):
         """Host a model under a name; returns when it answers. No error if it is there already."""
         self._hosting.create(model, name)
         waited = 0.0
-        while not self._answers(name):
+        while not self._is_answering(name):
             if waited >= ANSWERS_WITHIN_S:
                 raise ProviderError(f"azure: deployment {name} does not answer after {waited:.0f} s")
             self._sleep(POLL_S)
@@ -54,6 +54,10 @@ class AzureTuner(OpenAITuner):
         """Delete a deployment; no error if it is gone."""
         self._hosting.delete(name)
 
+    def bills_hosting(self) -> bool:
+        """Whether a deployment costs money while it stands: all but the developer tier."""
+        return self._hosting.is_billed
+
     def serving(self, model: str) -> Provider:
         """The same resource, answering as the deployment of this name."""
         return replace(self._provider, model=model, stands_for=None)
@@ -62,11 +66,11 @@ class AzureTuner(OpenAITuner):
         """The same resource, answering as this deployment; its identity is that of the hosted model."""
         return replace(self._provider, model=name, stands_for=model)
 
-    def _answers(self, name: str) -> bool:
+    def _is_answering(self, name: str) -> bool:
         """Whether a deployment is found. An empty chat is refused unread (400), so it costs nothing."""
         try:
-            with self._errors():
-                self._once.chat.completions.create(model=name, messages=[])
+            with self._translate_errors():
+                self._unrepeated.chat.completions.create(model=name, messages=[])
         except RetryableError as error:
             return error.limited
         except ProviderError as error:
@@ -79,22 +83,20 @@ class AzureTuner(OpenAITuner):
         provider = self._provider
         version = {"api-version": provider.api_version} if provider.api_version else None
         return openai.OpenAI(
-            api_key=provider.token
-            if provider.signs_in
-            else provider.key(),  # tokens expire during a long job
+            api_key=provider.get_token if provider.signs_in else provider.read_key(),  # tokens expire
             base_url=f"{provider.endpoint()}/openai/v1",
             default_query=version,
             max_retries=RETRIES,
             timeout=provider.timeout_s,
         )
 
-    def _marks(self, job: TuningJob) -> dict[str, Any]:
-        return {"suffix": suffix(job.key, job.suffix, **MARK)}
+    def _build_marks(self, job: TuningJob) -> dict[str, Any]:
+        return {"suffix": make_suffix(job.key, job.suffix, **MARK)}
 
-    def _jobs(self, key: str) -> Iterator[FineTuningJob]:
+    def _list_jobs(self, key: str) -> Iterator[FineTuningJob]:
         return iter(self._client.fine_tuning.jobs.list(limit=100))
 
-    def _has(self, job: FineTuningJob, key: str) -> bool:
+    def _is_ours(self, job: FineTuningJob, key: str) -> bool:
         mark = key[: MARK["key_letters"]]
         given = str(getattr(job, "suffix", None) or "")  # not in the SDK's type, but in Azure's answer
         return given.startswith(mark) or mark in (job.fine_tuned_model or "")

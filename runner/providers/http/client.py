@@ -1,4 +1,8 @@
-"""The few blocking JSON calls for which an SDK has no method."""
+"""Blocking calls, of which there are few: batches, hosting, fine-tuning without an SDK, look-ups.
+
+They go through httpx2, which both SDKs bring along: it has multipart uploads, proxies and timeouts, and needs
+no event loop. Answers to rows go through :mod:`runner.providers.http.async_client`.
+"""
 
 from __future__ import annotations
 
@@ -9,47 +13,55 @@ from typing import Any
 import httpx2
 
 from runner.core.errors import RetryableError
-from runner.providers.http.failures import Origin, decoded, failure
+from runner.core.retry import Retry
+from runner.providers.http.failures import Service, decode, make_error
 
-TRIES = 6
-LONGEST_WAIT_S = 30.0
+RETRY = Retry()
 REPEATABLE = {"GET", "PUT", "DELETE"}  # a POST may have been heard although its answer was lost
 
 
-class Rest:
-    """Calls with fresh headers, errors as ours, and another try where a call may be repeated."""
+class Client:
+    """Sends requests with headers made anew for each, and raises errors as ours.
+
+    Requests that may be repeated are tried again by ``retry``. Redirects are errors, since they would carry
+    the key to another host.
+    """
 
     def __init__(
         self,
-        origin: Origin,
+        service: Service,
         client: httpx2.Client,
-        headers: Callable[[], Mapping[str, str]],
+        make_headers: Callable[[], Mapping[str, str]],
         sleep: Callable[[float], None] = time.sleep,
+        retry: Retry = RETRY,
     ) -> None:
-        self._origin = origin
+        self._service = service
         self._client = client
-        self._headers = headers
+        self._make_headers = make_headers
         self._sleep = sleep
+        self._retry = retry
 
-    def call(self, method: str, url: str, **settings: Any) -> Any:
-        """The decoded answer; ``settings`` are httpx2's, such as ``json`` and ``params``."""
-        for attempt in range(1, TRIES + 1):
-            try:
-                return self._once(method, url, settings)
-            except RetryableError as error:
-                if method not in REPEATABLE or attempt == TRIES:
-                    raise
-                self._sleep(min(error.retry_after or 0.5 * 2**attempt, LONGEST_WAIT_S))
-        raise AssertionError("the last try either returns or raises")
+    def request(self, method: str, url: str, **settings: Any) -> Any:
+        """The answer as JSON, or as text; ``settings`` are httpx2's, such as ``json`` and ``params``.
 
-    def _once(self, method: str, url: str, settings: Mapping[str, Any]) -> Any:
+        Raises :class:`runner.core.errors.ProviderError` or a subclass.
+        """
+        return decode(self.download(method, url, **settings))
+
+    def download(self, method: str, url: str, **settings: Any) -> bytes:
+        """As :meth:`request`, but the bytes as they came."""
+        if method not in REPEATABLE:
+            return self._send(method, url, settings)
+        return self._retry.call(lambda: self._send(method, url, settings), self._sleep)
+
+    def _send(self, method: str, url: str, settings: Mapping[str, Any]) -> bytes:
+        service = self._service
         try:
-            request = self._client.build_request(method, url, headers=self._headers(), **settings)
-            response = self._client.send(request)
+            request = self._client.build_request(method, url, headers=self._make_headers(), **settings)
+            response = self._client.send(request, follow_redirects=False)
         except httpx2.HTTPError as error:
-            reason = self._origin.clean(str(error) or type(error).__name__)
-            raise RetryableError(f"{self._origin.name}: {method} {url}: {reason}") from error
-        body = decoded(response.content)
+            reason = service.redact(str(error) or type(error).__name__)
+            raise RetryableError(f"{service.name}: {method} {url}: {reason}") from error
         if not response.is_success:
-            raise failure(self._origin, response.status_code, response.headers, body)
-        return body
+            raise make_error(service, response.status_code, response.headers, decode(response.content))
+        return response.content

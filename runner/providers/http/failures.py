@@ -44,13 +44,13 @@ HYPERPARAMETERS = {  # the parameters of a request that a config can leave out
     "top_logprobs": "logprobs",
 }
 LONGEST_MESSAGE = 500
-CLOSED = {403, 404, 405, 410, 422}  # what services say that no longer fine-tune, or not for this account
+CLOSED = {403, 404, 405, 410, 422}  # answers of services that do not fine-tune, or not for this account
 MASKED_KEY = re.compile(r"\bsk-[\w*-]{4,}")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """Who was asked, for messages. The secrets are held only to be removed from them."""
+class Service:
+    """Who is asked, for messages. The secrets are held only to be removed from them."""
 
     name: str
     url: str
@@ -58,32 +58,32 @@ class Origin:
     key_env: str | None = None
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
-    def hint(self, status: int) -> str:
-        """What to look at first, by status."""
+    def suggest_cause(self, status: int) -> str:
+        """What to look at first, by status, in brackets."""
         if 300 <= status < 400 or status in {404, 405}:
             return f" (provider.model={self.model}, asked at {self.url})"
         if status in {401, 403} and self.key_env:
             return f" (the key is read from the environment variable {self.key_env})"
         return ""
 
-    def clean(self, text: str) -> str:
-        """The text without a key, whole or half masked as some servers quote it, and not endless."""
+    def redact(self, text: str) -> str:
+        """The text without keys, whole or half masked as some servers quote them; a long one is cut."""
         for secret in filter(None, self.secrets):
             text = text.replace(secret, "***")
         text = MASKED_KEY.sub("***", text)
         return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 
 
-def failure(origin: Origin, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+def make_error(service: Service, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
     """The error for an answer that is not a success. ``body`` is decoded JSON or text."""
-    error = _failure(origin, status, headers, body)
+    error = _classify(service, status, headers, body)
     error.status = status
     return error
 
 
-def _failure(origin: Origin, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
-    message, codes, parameter = _read(body)
-    text = f"{origin.name}: HTTP {status}: {origin.clean(message)}{origin.hint(status)}"
+def _classify(service: Service, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
+    message, codes, parameter = _parse_error(body)
+    text = f"{service.name}: HTTP {status}: {service.redact(message)}{service.suggest_cause(status)}"
     if parameter in HYPERPARAMETERS and codes & {"unsupported_parameter", "unsupported_value"}:
         text += f" (hyperparameter.{HYPERPARAMETERS[parameter]}=null leaves it out)"
     if 300 <= status < 400 or status in FATAL or codes & FATAL_CODES:
@@ -91,20 +91,20 @@ def _failure(origin: Origin, status: int, headers: Mapping[str, str], body: Any)
     if status == 429 and message.startswith("Request too large"):  # more than a whole minute allows
         return ProviderError(text)
     if status in RETRYABLE or status >= 500:
-        return RetryableError(text, retry_after=retry_after(headers), limited=status == 429)
+        return RetryableError(text, retry_after=parse_retry_after(headers), limited=status == 429)
     return ProviderError(text)
 
 
-def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
     """Seconds that the server asks to wait (RFC 9110, 10.2.3: seconds or a date), or None.
 
-    >>> retry_after({"retry-after": "1.5"})
+    >>> parse_retry_after({"retry-after": "1.5"})
     1.5
     """
-    if milliseconds := _number(headers.get("retry-after-ms")):
+    if milliseconds := _parse_number(headers.get("retry-after-ms")):
         return milliseconds / 1000
     value = headers.get("retry-after")
-    seconds = _number(value)
+    seconds = _parse_number(value)
     if value is None or seconds is not None:
         return seconds
     try:
@@ -116,8 +116,8 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
 
 
 @contextmanager
-def local_instead() -> Iterator[None]:
-    """Where a service refuses fine-tuning as such, say what does not."""
+def suggest_local() -> Iterator[None]:
+    """Where a service refuses fine-tuning as such, name the provider that trains here."""
     try:
         yield
     except RetryableError:
@@ -128,8 +128,8 @@ def local_instead() -> Iterator[None]:
         raise type(error)(f"{error}; hosted fine-tuning is closing, provider=local trains here") from error
 
 
-def decoded(raw: bytes) -> Any:
-    """The body of an error answer: JSON if it is, else text."""
+def decode(raw: bytes) -> Any:
+    """The body of an answer: JSON if it is, else text."""
     text = raw.decode(errors="replace").strip()
     try:
         return json.loads(text)
@@ -137,7 +137,7 @@ def decoded(raw: bytes) -> Any:
         return text
 
 
-def _number(text: str | None) -> float | None:
+def _parse_number(text: str | None) -> float | None:
     try:
         value = float(text or "")
     except ValueError:
@@ -145,7 +145,7 @@ def _number(text: str | None) -> float | None:
     return value if 0 <= value < float("inf") else None
 
 
-def _read(body: Any) -> tuple[str, set[str], str | None]:
+def _parse_error(body: Any) -> tuple[str, set[str], str | None]:
     """Message, codes and parameter of the error shapes in use (OpenAI, Mistral, FastAPI, Ollama)."""
     error = body.get("error", body) if isinstance(body, dict) else body
     if not isinstance(error, dict):

@@ -20,18 +20,18 @@ ARCHITECTURES = ROTATED | {"qwen2", "qwen3"}
 _COPIED_APART = {"general.architecture", "general.file_type", "general.quantization_version"}
 
 
-class Base:
+class BaseFile:
     """The base model's GGUF file: its architecture, its metadata, the names of its tensors."""
 
     def __init__(self, path: Path) -> None:
         self._reader = gguf.GGUFReader(path)
-        self.architecture = str(self._value("general.architecture"))
+        self.architecture = str(self._read_field("general.architecture"))
         if self.architecture not in ARCHITECTURES:
             known = ", ".join(sorted(ARCHITECTURES))
             raise ConfigError(f"{path}: models of kind {self.architecture!r} are not trained here ({known})")
-        self._blocks = int(self._value(f"{self.architecture}.block_count"))
-        self._heads = int(self._value(f"{self.architecture}.attention.head_count"))
-        self._kv_heads = int(self._value(f"{self.architecture}.attention.head_count_kv"))
+        self._blocks = int(self._read_field(f"{self.architecture}.block_count"))
+        self._heads = int(self._read_field(f"{self.architecture}.attention.head_count"))
+        self._kv_heads = int(self._read_field(f"{self.architecture}.attention.head_count_kv"))
         kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[self.architecture]
         self._names = gguf.get_tensor_name_map(kind, self._blocks)
 
@@ -45,10 +45,10 @@ class Base:
         writer.add_string(gguf.Keys.Adapter.TYPE, "lora")
         writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
         for name, (a, b) in pairs.items():
-            own = self._own_name(f"{name}.weight")
+            own = self._map_name(f"{name}.weight")
             writer.add_tensor(f"{own}.lora_a", np.ascontiguousarray(a, dtype=np.float32))
-            writer.add_tensor(f"{own}.lora_b", self._ordered(own, np.asarray(b, dtype=np.float32)))
-        _finish(writer)
+            writer.add_tensor(f"{own}.lora_b", self._reorder(own, np.asarray(b, dtype=np.float32)))
+        _write_out(writer)
 
     def write_model(self, path: Path, weights: Iterable[tuple[str, Any]]) -> None:
         """Write whole weights, by their names in transformers: matrices as F16, vectors as F32.
@@ -65,26 +65,26 @@ class Base:
         writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
         there = {tensor.name for tensor in self._reader.tensors}
         for name, weight in weights:
-            own = self._own_name(name)
+            own = self._map_name(name)
             if own in there:  # an output layer tied to the embedding is not stored twice
                 kind = np.float16 if weight.ndim > 1 else np.float32
-                writer.add_tensor(own, self._ordered(own, np.asarray(weight)).astype(kind))
-        _finish(writer)
+                writer.add_tensor(own, self._reorder(own, np.asarray(weight)).astype(kind))
+        _write_out(writer)
 
-    def _value(self, key: str) -> Any:
+    def _read_field(self, key: str) -> Any:
         field = self._reader.get_field(key)
         if field is None:
             raise ConfigError(f"the model's GGUF file has no field {key}")
         return field.contents()
 
-    def _own_name(self, name: str) -> str:
+    def _map_name(self, name: str) -> str:
         own = self._names.get_name(name, try_suffixes=(".weight", ".bias"))
         if own is None:
             raise ConfigError(f"the layer {name} has no name in a GGUF file of kind {self.architecture!r}")
         return str(own)
 
-    def _ordered(self, own: str, rows: Any) -> Any:
-        """Rows as llama.cpp wants them: rotary pairs side by side and not half a head apart."""
+    def _reorder(self, own: str, rows: Any) -> Any:
+        """Rows in llama.cpp's order: rotary pairs side by side, not half a head apart."""
         heads = {"attn_q": self._heads, "attn_k": self._kv_heads}.get(own.split(".")[-2])
         if self.architecture not in ROTATED or heads is None:
             return np.ascontiguousarray(rows)
@@ -92,7 +92,7 @@ class Base:
         return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(rows.shape))
 
 
-def _finish(writer: Any) -> None:
+def _write_out(writer: Any) -> None:
     steps: tuple[Callable[[], None], ...] = (
         writer.write_header_to_file,
         writer.write_kv_data_to_file,

@@ -13,11 +13,11 @@ from runner.core.errors import DataError
 
 
 class Tokenizer(Protocol):
-    """The tokenizer of inference; see :class:`runner.providers.local.llama.Engine`."""
+    """The tokenizer of inference; see :class:`runner.providers.local.llama.LoadedModel`."""
 
-    def rendered(self, messages: list[Any]) -> str: ...
+    def apply_chat_template(self, messages: list[Any]) -> str: ...
 
-    def tokens(self, text: str, *, begins: bool = False) -> list[int]: ...
+    def tokenize(self, text: str, *, begins: bool = False) -> list[int]: ...
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,17 @@ def encode(messages: Sequence[Any], tokenizer: Tokenizer) -> Row:
     The answer is tokenized by itself, since at inference it follows a prompt that is complete.
     """
     *turns, answer = messages
-    prompt = tokenizer.rendered(turns)
-    whole = tokenizer.rendered(list(messages))
+    prompt = tokenizer.apply_chat_template(turns)
+    whole = tokenizer.apply_chat_template(list(messages))
     content = answer["content"]
     shown = next((text for text in (content, content.strip()) if whole.startswith(prompt + text)), None)
     if not shown:
         raise DataError("the model's chat template shows an answer otherwise than after its prompt")
-    end = tokenizer.tokens(whole[len(prompt) + len(shown) :])[:1]
-    return Row(tuple(tokenizer.tokens(prompt, begins=True)), (*tokenizer.tokens(shown), *end))
+    end = tokenizer.tokenize(whole[len(prompt) + len(shown) :])[:1]
+    return Row(tuple(tokenizer.tokenize(prompt, begins=True)), (*tokenizer.tokenize(shown), *end))
 
 
-def read(content: bytes, name: str, tokenizer: Tokenizer, context_length: int) -> list[Row]:
+def read_rows(content: bytes, name: str, tokenizer: Tokenizer, context_length: int) -> list[Row]:
     """The rows of a training file. Raises :class:`DataError` for one that is longer than the context."""
     rows = []
     for number, line in enumerate(content.splitlines(), start=1):
@@ -93,17 +93,17 @@ class Batches:
         self._shares = [max(1, round(weight * len(rows))) for rows, weight in files]
         self.per_epoch = math.ceil(sum(self._shares) / batch_size)
 
-    def epoch(self, number: int) -> list[list[Row]]:
+    def draw_epoch(self, number: int) -> list[list[Row]]:
         """The batches of epoch ``number``, counted from 0."""
         rows = [
             rows[index]
             for file, ((rows, _), share) in enumerate(zip(self._files, self._shares, strict=True))
-            for index in self._drawn(file, len(rows), number * share, share)
+            for index in self._draw(file, len(rows), number * share, share)
         ]
         random.Random(f"{self._seed} epoch {number}").shuffle(rows)
         return [rows[start : start + self._size] for start in range(0, len(rows), self._size)]
 
-    def _drawn(self, file: int, count: int, start: int, share: int) -> Iterator[int]:
+    def _draw(self, file: int, count: int, start: int, share: int) -> Iterator[int]:
         """Places ``start`` to ``start + share`` in an endless row of shuffled rounds through a file."""
         order: list[int] = []
         for place in range(start, start + share):
@@ -116,18 +116,18 @@ class Batches:
 
 def pack(batch: Sequence[Row], most_tokens: int) -> Iterator[Packed]:
     """A batch as sequences of at most ``most_tokens`` (a longer row has one of its own)."""
-    common = _common(batch)
+    common = _count_common(batch)
     group: list[Row] = []
     for row in batch:
         tokens = common + sum(len(item) - common for item in (*group, row))
         if group and tokens > most_tokens:
-            yield _packed(group, common)
+            yield _pack_rows(group, common)
             group = []
         group.append(row)
-    yield _packed(group, common)
+    yield _pack_rows(group, common)
 
 
-def _common(batch: Sequence[Row]) -> int:
+def _count_common(batch: Sequence[Row]) -> int:
     """Number of tokens that all prompts begin with; a prompt's last token, which predicts, stays its own."""
     shortest = min(len(row.prompt) for row in batch) - 1
     first = batch[0].prompt
@@ -137,7 +137,7 @@ def _common(batch: Sequence[Row]) -> int:
     return max(0, next(different, shortest))
 
 
-def _packed(rows: Sequence[Row], common: int) -> Packed:
+def _pack_rows(rows: Sequence[Row], common: int) -> Packed:
     tokens = list(rows[0].prompt[:common])
     positions = list(range(common))
     segments = [0] * common

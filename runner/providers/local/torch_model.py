@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
 from runner.core.files import write_atomically
-from runner.providers.local.gguf import Base
+from runner.providers.local.gguf import BaseFile
 from runner.providers.local.packing import Packed, Row, pack
 from runner.providers.local.training_folder import Recipe
 
@@ -22,10 +22,10 @@ PACK = {"cpu": 512, "cuda": 8192}
 """Tokens per forward pass. More is faster on a GPU; on a CPU it only costs memory and masked attention."""
 
 
-class Trainee:
+class TrainableModel:
     """A model with its trainable weights: those of LoRA matrices on all linear layers, or all there are.
 
-    It starts from the very weights that llama.cpp serves, dequantized. On a GPU passes are in bfloat16 (and
+    It starts from the weights that llama.cpp serves, dequantized. On a GPU passes are in bfloat16 (and
     so are frozen weights), on a CPU in float32.
     """
 
@@ -34,14 +34,14 @@ class Trainee:
         transformers_logging.disable_progress_bar()
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._recipe = recipe
-        self._base = Base(weights)
+        self._base = BaseFile(weights)
         small = self.device == "cuda" and recipe.method == "lora"
         module = AutoModelForCausalLM.from_pretrained(
             weights.parent, gguf_file=weights.name, dtype=torch.bfloat16 if small else torch.float32
         )
         module.config.use_cache = False
         if recipe.method == "lora":
-            module = peft.get_peft_model(module, _lora(recipe))
+            module = peft.get_peft_model(module, _make_lora_config(recipe))
         self._module = module.to(self.device)
         self.parameters = {
             name: weight for name, weight in self._module.named_parameters() if weight.requires_grad
@@ -52,7 +52,7 @@ class Trainee:
         """Number of trainable weights."""
         return sum(weight.numel() for weight in self.parameters.values())
 
-    def learn(self, batch: list[Row]) -> tuple[float, float]:
+    def add_gradient(self, batch: list[Row]) -> tuple[float, float]:
         """Add a batch's gradient; returns mean loss and accuracy over its answers' tokens."""
         self._module.train()
         answers = sum(len(row.answer) for row in batch)
@@ -63,8 +63,8 @@ class Trainee:
             losses, hits = losses + loss.item(), hits + hit
         return losses / answers, hits / answers
 
-    def test(self, rows: list[Row], batch_size: int) -> tuple[float, float]:
-        """Mean loss and accuracy over the answers' tokens of rows that are not learned."""
+    def evaluate(self, rows: list[Row], batch_size: int) -> tuple[float, float]:
+        """Mean loss and accuracy over the answers' tokens of rows; nothing is learned."""
         self._module.eval()
         batches = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
         with torch.no_grad():
@@ -81,18 +81,20 @@ class Trainee:
     def write(self, folder: Path) -> None:
         """Write what llama.cpp serves: ``adapter.gguf`` beside the base, or ``model.gguf`` instead of it."""
         if self._recipe.method == "lora":
-            self._base.write_adapter(folder / "adapter.gguf", self._pairs(), self._recipe.lora_alpha)
+            self._base.write_adapter(
+                folder / "adapter.gguf", self._collect_lora_pairs(), self._recipe.lora_alpha
+            )
         else:
-            self._base.write_model(folder / "model.gguf", self._weights())
+            self._base.write_model(folder / "model.gguf", self._collect_weights())
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Trainable weights and random state, to go on from."""
         cuda = torch.cuda.get_rng_state() if self.device == "cuda" else None
         weights = {name: weight.detach().cpu() for name, weight in self.parameters.items()}
         return {"weights": weights, "random": torch.get_rng_state(), "cuda_random": cuda}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
         with torch.no_grad():
             for name, weight in self.parameters.items():
                 weight.copy_(state["weights"][name])
@@ -108,7 +110,7 @@ class Trainee:
         )
         seen = (segments[None, :] == 0) | (segments[None, :] == segments[:, None])
         seen &= positions[None, :] <= positions[:, None]
-        with self._precision():
+        with self._use_precision():
             logits = self._module(
                 input_ids=tokens[None],
                 position_ids=positions[None],
@@ -118,25 +120,25 @@ class Trainee:
         loss = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="sum")
         return loss, (logits.argmax(-1) == targets).sum().item()
 
-    def _precision(self) -> AbstractContextManager[Any]:
+    def _use_precision(self) -> AbstractContextManager[Any]:
         return torch.autocast("cuda", torch.bfloat16) if self.device == "cuda" else nullcontext()
 
-    def _pairs(self) -> dict[str, tuple[Any, Any]]:
+    def _collect_lora_pairs(self) -> dict[str, tuple[Any, Any]]:
         found: dict[str, dict[str, Any]] = {}
         for name, weight in self.parameters.items():
             layer, kind = name.removeprefix("base_model.model.").split(".lora_")
-            found.setdefault(layer, {})[kind[0]] = _numbers(weight)
+            found.setdefault(layer, {})[kind[0]] = _to_numpy(weight)
         return {layer: (pair["A"], pair["B"]) for layer, pair in found.items()}
 
-    def _weights(self) -> Iterable[tuple[str, Any]]:
-        return ((name, _numbers(weight)) for name, weight in self._module.named_parameters())
+    def _collect_weights(self) -> Iterable[tuple[str, Any]]:
+        return ((name, _to_numpy(weight)) for name, weight in self._module.named_parameters())
 
 
 class Optimizer:
     """AdamW with a learning rate that rises over the first steps and then falls linearly to zero."""
 
-    def __init__(self, trainee: Trainee, recipe: Recipe, steps: int) -> None:
-        self._parameters = list(trainee.parameters.values())
+    def __init__(self, model: TrainableModel, recipe: Recipe, steps: int) -> None:
+        self._parameters = list(model.parameters.values())
         self._adamw = torch.optim.AdamW(
             self._parameters, lr=recipe.learning_rate, weight_decay=0.0, fused=True
         )
@@ -148,20 +150,20 @@ class Optimizer:
         """Apply the gradient of step ``number`` (from 0), its norm cut to 1, and clear it."""
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         for group in self._adamw.param_groups:
-            group["lr"] = self._rate * self._share(number)
+            group["lr"] = self._rate * self._scale_rate(number)
         self._adamw.step()
         self._adamw.zero_grad()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Its moments, to go on from."""
         state: dict[str, Any] = self._adamw.state_dict()
         return state
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what :meth:`state` gave."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave."""
         self._adamw.load_state_dict(state)
 
-    def _share(self, number: int) -> float:
+    def _scale_rate(self, number: int) -> float:
         rising = (number + 1) / self._warmup
         falling = (self._steps - number) / max(1, self._steps - self._warmup)
         return min(1.0, rising, falling)
@@ -179,7 +181,7 @@ def load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _lora(recipe: Recipe) -> Any:
+def _make_lora_config(recipe: Recipe) -> Any:
     return peft.LoraConfig(
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,
@@ -189,6 +191,6 @@ def _lora(recipe: Recipe) -> Any:
     )
 
 
-def _numbers(weight: Any) -> np.ndarray[Any, Any]:
+def _to_numpy(weight: Any) -> np.ndarray[Any, Any]:
     numbers: np.ndarray[Any, Any] = weight.detach().float().cpu().numpy()
     return numbers

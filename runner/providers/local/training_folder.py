@@ -6,23 +6,24 @@
                      /events.log       its messages, one a line
                      /curve.csv        per step: loss and accuracy, in the columns of OpenAI's result files
                      /trainer.log      what the trainer's libraries print
-                     /pid              locked by the trainer as long as it lives
+                     /trainer.lock     held by the trainer as long as it lives
+                     /pid              the trainer's process
                      /state.pt         weights, optimizer and random state to resume from; gone at the end
                      /checkpoint-<n>/  after epoch n: checkpoint.json with adapter.gguf or model.gguf
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from filelock import FileLock, Timeout
 
 from runner.core.files import write_atomically
 from runner.core.services import TuningState
@@ -67,115 +68,111 @@ class Progress:
     trained_tokens: int = 0
 
 
-class Job:
+class TrainingFolder:
     """One training's folder."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
-    def recipe(self) -> Recipe:
+    def read_recipe(self) -> Recipe:
         """What is to be trained."""
-        data = json.loads((self.folder / "job.json").read_text())
+        data = json.loads((self.path / "job.json").read_text())
         return Recipe(**{**data, "training": tuple((name, weight) for name, weight in data["training"])})
 
     def prepare(self, recipe: Recipe) -> None:
         """Make the folder; it counts as made once its job.json is there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder / "job.json", asdict(recipe))
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "job.json", asdict(recipe))
 
-    def exists(self, key: str) -> bool:
+    def holds(self, key: str) -> bool:
         """Whether this folder holds the training with this key."""
-        return (self.folder / "job.json").exists() and self.recipe().key == key
+        return (self.path / "job.json").exists() and self.read_recipe().key == key
 
-    def progress(self) -> Progress:
-        """Where the training stands, as it last said."""
-        path = self.folder / "status.json"
+    def read_progress(self) -> Progress:
+        """Where the training stands, as the trainer wrote last."""
+        path = self.path / "status.json"
         return Progress(**json.loads(path.read_text())) if path.exists() else Progress()
 
-    def report(self, progress: Progress) -> None:
-        """Say where the training stands."""
-        write_json(self.folder / "status.json", asdict(progress))
+    def write_progress(self, progress: Progress) -> None:
+        """Write where the training stands."""
+        write_json(self.path / "status.json", asdict(progress))
 
-    def say(self, message: str) -> None:
+    def add_event(self, message: str) -> None:
         """Add a message to the events."""
-        with (self.folder / "events.log").open("a") as file:
+        with (self.path / "events.log").open("a") as file:
             file.write(message.replace("\n", " ") + "\n")
 
-    def events(self) -> list[str]:
+    def read_events(self) -> list[str]:
         """The messages so far."""
-        path = self.folder / "events.log"
+        path = self.path / "events.log"
         return path.read_text().splitlines() if path.exists() else []
 
-    def file(self, name: str) -> Path:
-        """A training file."""
-        return self.folder.parent / "files" / name
+    def locate_file(self, name: str) -> Path:
+        """The path of a training file, there or not."""
+        return self.path.parent / "files" / name
 
-    def checkpoint(self, number: int) -> Path:
-        """The folder of a checkpoint."""
-        return self.folder / f"checkpoint-{number}"
+    def locate_checkpoint(self, number: int) -> Path:
+        """The folder of a checkpoint, there or not."""
+        return self.path / f"checkpoint-{number}"
 
-    def checkpoints(self) -> list[dict[str, Any]]:
+    def read_checkpoints(self) -> list[dict[str, Any]]:
         """The contents of the checkpoints' checkpoint.json, in order."""
-        found = [json.loads(path.read_text()) for path in self.folder.glob("checkpoint-*/checkpoint.json")]
+        found = [json.loads(path.read_text()) for path in self.path.glob("checkpoint-*/checkpoint.json")]
         return sorted(found, key=lambda item: int(item["number"]))
 
-    def running(self) -> bool:
+    def is_running(self) -> bool:
         """Whether a trainer is at work on this folder."""
-        with _locked(self.folder / "pid", patience_s=0) as mine:
+        with self._lock(patience_s=0) as mine:
             return not mine
 
     @contextmanager
-    def claimed(self) -> Iterator[bool]:
-        """Be this folder's only trainer; false if there is one. The kernel frees the claim of the dead."""
-        with _locked(self.folder / "pid", patience_s=2) as mine:
+    def claim(self) -> Iterator[bool]:
+        """Be this folder's only trainer; false if there is one. The death of a trainer frees its claim."""
+        with self._lock(patience_s=2) as mine:  # somebody may hold it just to ask whether it is held
             if mine:
-                (self.folder / "pid").write_text(str(os.getpid()))
+                (self.path / "pid").write_text(str(os.getpid()))
             yield mine
 
+    @contextmanager
+    def _lock(self, patience_s: float) -> Iterator[bool]:
+        """Hold the trainer's lock if it is free. It is a file of its own, since taking it empties it."""
+        lock = FileLock(self.path / "trainer.lock", timeout=patience_s)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
-def job_id(key: str) -> str:
+
+def make_job_id(key: str) -> str:
     """The id of the training with this key."""
     return f"local-{key[:12]}"
 
 
-def model_id(job: str, number: int) -> str:
+def make_model_id(job: str, number: int) -> str:
     """The name under which a checkpoint is served."""
     return f"{job}:{number}"
 
 
-def checkpoint_of(model: str, models_dir: Path) -> Path | None:
+def find_checkpoint(model: str, models_dir: Path) -> Path | None:
     """The folder that a checkpoint's name means, there or not; None if it is not such a name."""
     found = _MODEL_ID.fullmatch(model)
-    return Job(models_dir / found["job"]).checkpoint(int(found["number"])) if found else None
+    return (
+        TrainingFolder(models_dir / found["job"]).locate_checkpoint(int(found["number"])) if found else None
+    )
 
 
-def model_ids(models_dir: Path) -> list[str]:
+def list_model_ids(models_dir: Path) -> list[str]:
     """The names of all checkpoints there."""
     found = models_dir.glob("local-*/checkpoint-*/checkpoint.json")
-    return [model_id(path.parts[-3], int(path.parts[-2].rpartition("-")[2])) for path in found]
+    return [make_model_id(path.parts[-3], int(path.parts[-2].rpartition("-")[2])) for path in found]
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file whole or not at all."""
     with write_atomically(path) as file:
         file.write_text(json.dumps(content, indent=1))
-
-
-@contextmanager
-def _locked(path: Path, patience_s: float) -> Iterator[bool]:
-    """Hold an exclusive lock on a file, or not if another process does."""
-    with path.open("a") as file:
-        mine = _lock(file.fileno())
-        deadline = time.monotonic() + patience_s
-        while not mine and time.monotonic() < deadline:  # somebody may just be asking whether it is held
-            time.sleep(0.05)
-            mine = _lock(file.fileno())
-        yield mine
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -23,15 +23,22 @@ from runner.core.errors import ConfigError, ProviderError, suggest
 from runner.core.files import write_atomically
 from runner.core.provider import Provider
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
-from runner.providers import curves, tuning_files
+from runner.providers.curves import parse_curves
+from runner.providers.local.embedded import Embedded
 from runner.providers.local.packing import check_length, encode
-from runner.providers.local.provider import Local
-from runner.providers.local.training_folder import Job, Progress, Recipe, job_id, model_id
+from runner.providers.local.training_folder import (
+    Progress,
+    Recipe,
+    TrainingFolder,
+    make_job_id,
+    make_model_id,
+)
+from runner.providers.tuning_files import Rules, check_files
 
 EXTRA = ("torch", "transformers", "peft", "gguf")
 LEARNING_RATES = {"lora": 5e-4, "full": 1e-4}
-STARTS = 3  # a trainer that is killed so often without getting ahead will be killed again
-RULES = tuning_files.Rules(source="provider=local", least_rows=1, most_bytes=2**32, most_tokens=2**32)
+STARTS = 3  # a trainer that was killed so often at the same step will be killed again
+RULES = Rules(source="provider=local", least_rows=1, most_bytes=2**32, most_tokens=2**32)
 _starting = threading.Lock()  # points of a sweep may be threads of one process
 _children: dict[Path, subprocess.Popen[bytes]] = {}
 
@@ -39,7 +46,7 @@ _children: dict[Path, subprocess.Popen[bytes]] = {}
 class LocalTuner:
     """Trainings under the provider's ``models_dir``. See :class:`runner.core.provider.Tuner`."""
 
-    def __init__(self, provider: Local) -> None:
+    def __init__(self, provider: Embedded) -> None:
         self._provider = provider
         self._models = Path(provider.models_dir).absolute()
         self._born = time.time()
@@ -48,14 +55,14 @@ class LocalTuner:
     def check(self, files: tuple[TrainingFile, ...]) -> None:
         """Refuse what training would: a missing library, a malformed row, one longer than the context."""
         _check_extra()
-        tuning_files.check(files, RULES)
+        check_files(files, RULES)
         for file in files:
             self._check_lengths(file)
 
     def check_job(self, job: TuningJob) -> None:
         """Refuse a missing extra and options that the trainer does not have."""
         _check_extra()
-        self._recipe(job)
+        self._make_recipe(job)
 
     def find_file(self, name: str) -> str | None:
         """The name itself, if a file of this name is kept."""
@@ -71,59 +78,63 @@ class LocalTuner:
 
     def find_job(self, key: str) -> str | None:
         """The id of the training with this key, finished or not."""
-        return job_id(key) if self._job(job_id(key)).exists(key) else None
+        return make_job_id(key) if self._open_folder(make_job_id(key)).holds(key) else None
 
     def create(self, job: TuningJob) -> str:
         """Start a training and return its id."""
         _check_extra()
-        made = self._job(job_id(job.key))
-        made.prepare(self._recipe(job))
-        self._start(made)
-        return made.folder.name
+        folder = self._open_folder(make_job_id(job.key))
+        folder.prepare(self._make_recipe(job))
+        self._start(folder)
+        return folder.path.name
 
     def status(self, job_id: str) -> TuningStatus:
-        """Where the training stands. One whose trainer is gone is started again from its saved state.
+        """Where the training stands. If its trainer is gone it is started again from its saved state.
 
-        So is one that failed before this object was made: what stood in its way may be gone.
+        So is a training that failed before this object was made: the reason may be gone.
         """
-        job = self._found(job_id)
-        alive = self._alive(job)
-        progress = job.progress()
+        folder = self._find_folder(job_id)
+        alive = self._is_alive(folder)
+        progress = folder.read_progress()
         if progress.state == "succeeded":
-            return _status(progress, model_id(job_id, job.checkpoints()[-1]["number"]))
-        if not alive and progress.state == "failed" and self._is_new(job):
-            return _status(progress)
+            return _make_status(progress, make_model_id(job_id, folder.read_checkpoints()[-1]["number"]))
+        if not alive and progress.state == "failed" and self._is_new(folder):
+            return _make_status(progress)
         if not alive and self._starts.get(job_id, []).count(progress.step) >= STARTS:
-            return TuningStatus("failed", _given_up(job, progress.step))
+            return TuningStatus("failed", _explain_giving_up(folder, progress.step))
         if not alive:
-            self._start(job)
-        return _status(replace(progress, state="running"))
+            self._start(folder)
+        return _make_status(replace(progress, state="running"))
 
     def events(self, job_id: str) -> list[str]:
         """The training's messages, oldest first."""
-        return self._found(job_id).events()
+        return self._find_folder(job_id).read_events()
 
     def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
         """Loss and accuracy per step."""
-        path = self._found(job_id).folder / "curve.csv"
-        return curves.parse(path.read_bytes()) if path.exists() else {}
+        path = self._find_folder(job_id).path / "curve.csv"
+        return parse_curves(path.read_bytes()) if path.exists() else {}
 
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """The states after each epoch, and after the last step."""
         return [
-            Checkpoint(item["number"], item["step"], model_id(job_id, item["number"]), item["metrics"])
-            for item in self._found(job_id).checkpoints()
+            Checkpoint(item["number"], item["step"], make_model_id(job_id, item["number"]), item["metrics"])
+            for item in self._find_folder(job_id).read_checkpoints()
         ]
 
     def serving(self, model: str) -> Provider:
-        """The same engine and base weights, with the checkpoint's own on top (or, ``full``, instead)."""
+        """The same settings with a checkpoint: its adapter on the base, or its own weights (``full``)."""
         return replace(self._provider, model=model)
 
-    def _recipe(self, job: TuningJob) -> Recipe:
+    def default_epochs(self, rows: int) -> int:
+        """The trainer's default, whatever the number of rows."""
+        return Recipe.n_epochs
+
+    def _make_recipe(self, job: TuningJob) -> Recipe:
         if job.integrations:
             raise ConfigError("finetune.integrations: provider=local has none; the run itself is tracked")
-        settings = self._provider.settings()
-        options = _options(job.options)
+        settings = self._provider.find_settings()
+        options = _check_options(job.options)
         method = options.get("method", "lora")
         if settings.adapter:
             raise ConfigError(
@@ -136,7 +147,7 @@ class LocalTuner:
         }
         return Recipe(
             key=job.key,
-            model=str(settings.weights) if self._provider.tuned() else self._provider.model,
+            model=str(settings.weights) if self._provider.is_tuned() else self._provider.model,
             weights_sha256=settings.weights_sha256,
             context_length=self._provider.context_length,
             training=job.training,
@@ -152,21 +163,21 @@ class LocalTuner:
         for number, line in enumerate(file.content.splitlines(), start=1):
             if len(line) <= limit:  # a token is a byte at least
                 continue
-            row = encode(json.loads(line)["messages"], self._provider.engine())
+            row = encode(json.loads(line)["messages"], self._provider.load())
             check_length(row, f"{file.name}, line {number}", limit)
 
-    def _start(self, job: Job) -> None:
+    def _start(self, folder: TrainingFolder) -> None:
         """Start the trainer; if another process does so too, only one of the two goes on."""
         _check_extra()
         with _starting:
-            if not self._alive(job):
-                self._spawn(job)
+            if not self._is_alive(folder):
+                self._spawn(folder)
 
-    def _spawn(self, job: Job) -> None:
-        self._starts.setdefault(job.folder.name, []).append(job.progress().step)
-        command = [sys.executable, "-m", "runner.providers.local.trainer", str(job.folder), str(os.getpid())]
-        with (job.folder / "trainer.log").open("ab") as log:
-            _children[job.folder] = subprocess.Popen(
+    def _spawn(self, folder: TrainingFolder) -> None:
+        self._starts.setdefault(folder.path.name, []).append(folder.read_progress().step)
+        command = [sys.executable, "-m", "runner.providers.local.trainer", str(folder.path), str(os.getpid())]
+        with (folder.path / "trainer.log").open("ab") as log:
+            _children[folder.path] = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -175,35 +186,36 @@ class LocalTuner:
                 env={**os.environ, "OMP_WAIT_POLICY": "passive"},
             )
 
-    def _alive(self, job: Job) -> bool:
-        child = _children.get(job.folder)
-        return (child is not None and child.poll() is None) or job.running()
+    def _is_alive(self, folder: TrainingFolder) -> bool:
+        child = _children.get(folder.path)
+        return (child is not None and child.poll() is None) or folder.is_running()
 
-    def _is_new(self, job: Job) -> bool:
-        return (job.folder / "status.json").stat().st_mtime >= self._born
+    def _is_new(self, folder: TrainingFolder) -> bool:
+        return (folder.path / "status.json").stat().st_mtime >= self._born
 
-    def _job(self, job_id: str) -> Job:
-        return Job(self._models / job_id)
+    def _open_folder(self, job_id: str) -> TrainingFolder:
+        return TrainingFolder(self._models / job_id)
 
-    def _found(self, job_id: str) -> Job:
-        job = self._job(job_id)
-        if not (job.folder / "job.json").exists():
+    def _find_folder(self, job_id: str) -> TrainingFolder:
+        folder = self._open_folder(job_id)
+        if not (folder.path / "job.json").exists():
             raise ProviderError(f"local: there is no training {job_id} in {self._provider.models_dir}")
-        return job
+        return folder
 
 
-def _status(progress: Progress, model: str | None = None) -> TuningStatus:
+def _make_status(progress: Progress, model: str | None = None) -> TuningStatus:
     share = progress.step / progress.steps if progress.steps else None
     return TuningStatus(progress.state, progress.detail, model, share, progress.trained_tokens)
 
 
-def _given_up(job: Job, step: int) -> str:
-    child = _children.get(job.folder)
+def _explain_giving_up(folder: TrainingFolder, step: int) -> str:
+    child = _children.get(folder.path)
     code = child.returncode if child else None
     ended = f"signal {-code}" if code and code < 0 else f"exit code {code}"
-    log = job.folder / "trainer.log"
+    log = folder.path / "trainer.log"
     return (
-        f"the trainer ended {STARTS} times after step {step} ({ended}; 9 is often want of memory); see {log}"
+        f"the trainer ended {STARTS} times after step {step} "
+        f"({ended}; 9 often means too little memory); see {log}"
     )
 
 
@@ -216,14 +228,14 @@ def _check_extra() -> None:
         )
 
 
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The trainer's own options, checked."""
+def _check_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The trainer's own options. Raises :class:`ConfigError` for one that it does not have or take."""
     for name, value in given.items():
         if name not in _VALID:
             raise ConfigError(f"finetune.options.{name}: no such option{suggest(name, _VALID)}")
-        valid, wanted = _VALID[name]
+        valid, expected = _VALID[name]
         if not valid(value):
-            raise ConfigError(f"finetune.options.{name}={value!r}: must be {wanted}")
+            raise ConfigError(f"finetune.options.{name}={value!r}: must be {expected}")
     implied = {"lora_alpha": 2.0 * given["lora_rank"]} if "lora_rank" in given else {}
     return {**implied, **given}
 

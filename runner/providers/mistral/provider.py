@@ -12,8 +12,10 @@ from runner.providers.chat import Chat
 class Mistral(Chat):
     """Chat completions at Mistral."""
 
+    model: str = "mistral-small-latest"
     base_url: str | None = "https://api.mistral.ai/v1"
     api_key_env: str | None = "MISTRAL_API_KEY"
+    max_concurrency: int = 16
 
     name = "mistral"
     has_batches = True

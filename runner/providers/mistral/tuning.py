@@ -23,9 +23,9 @@ from runner.core.errors import ConfigError, RetryableError
 from runner.core.provider import Provider
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
 from runner.providers.chat import Chat
-from runner.providers.http.client import Rest
-from runner.providers.http.failures import Origin, decoded, failure, local_instead
-from runner.providers.tuning_files import Rules, check, suffix
+from runner.providers.http.client import Client
+from runner.providers.http.failures import Service, decode, make_error, suggest_local
+from runner.providers.tuning_files import Rules, check_files, estimate_epochs, make_suffix
 
 log = logging.getLogger(__name__)
 
@@ -69,18 +69,18 @@ class MistralTuner:
 
     def check(self, files: tuple[TrainingFile, ...]) -> None:
         """Refuse files that the service would refuse."""
-        check(files, RULES)
+        check_files(files, RULES)
 
     def check_job(self, job: TuningJob) -> None:
         """Refuse hyperparameters that the service does not have, naming the one that it has."""
         for name, instead in FOREIGN.items():
             if getattr(job, name) is not None:
                 raise ConfigError(f"hyperparameter.{name}: mistral takes {instead} instead")
-        self._integrations(job)
+        self._read_integrations(job)
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name, or None."""
-        with self._errors():
+        with self._translate_errors():
             for page in range(1000):
                 found = self._sdk.files.list(page=page, page_size=PAGE, search=name, purpose="fine-tune").data
                 for file in found:
@@ -93,14 +93,13 @@ class MistralTuner:
     def upload(self, file: TrainingFile) -> str:
         """Send a file and return its id."""
         content = {"file_name": file.name, "content": file.content, "content_type": "application/jsonl"}
-        with self._errors():
+        with self._translate_errors():
             return self._sdk.files.upload(file=content, purpose="fine-tune").id  # type: ignore[arg-type]
 
     def find_job(self, key: str) -> str | None:
         """The id of the job with this key: the newest that did not fail, else the newest."""
-        jobs = [
-            job for job in self._jobs() if str(job.get("suffix") or "").startswith(key[: MARK["key_letters"]])
-        ]
+        mark = key[: MARK["key_letters"]]
+        jobs = [job for job in self._list_jobs() if str(job.get("suffix") or "").startswith(mark)]
         jobs.sort(key=lambda job: job.get("created_at") or 0, reverse=True)
         alive = [job for job in jobs if STATES.get(str(job.get("status"))) not in {"failed", "cancelled"}]
         return next((str(job["id"]) for job in alive + jobs), None)
@@ -108,13 +107,15 @@ class MistralTuner:
     def create(self, job: TuningJob) -> str:
         """Start a job and return its id; before that a dry run, which checks the job and tells its price."""
         self.check_job(job)
-        body = self.body(job)
-        with local_instead():
-            log.info("mistral: %s", _offer(self._call("POST", params={"dry_run": "true"}, json=body)))
-            made = self._call("POST", json=body, need="id")
+        body = self.build_body(job)
+        with suggest_local():
+            log.info(
+                "mistral: %s", _describe_offer(self._request("POST", params={"dry_run": "true"}, json=body))
+            )
+            made = self._request("POST", json=body, need="id")
         return str(made["id"])
 
-    def body(self, job: TuningJob) -> dict[str, Any]:
+    def build_body(self, job: TuningJob) -> dict[str, Any]:
         """What the create call says; what is None is left to the service. There is no seed."""
         given = {
             "training_steps": job.training_steps,
@@ -127,8 +128,8 @@ class MistralTuner:
             "training_files": [{"file_id": file, "weight": weight} for file, weight in job.training],
             "validation_files": [job.validation] if job.validation else None,
             "hyperparameters": {name: value for name, value in given.items() if value is not None},
-            "suffix": suffix(job.key, job.suffix, **MARK),
-            "integrations": self._integrations(job) or None,
+            "suffix": make_suffix(job.key, job.suffix, **MARK),
+            "integrations": self._read_integrations(job) or None,
             "auto_start": True,
             **job.options,
         }
@@ -136,72 +137,78 @@ class MistralTuner:
 
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
-        job = self._job(job_id)
+        job = self._get_job(job_id)
         word = str(job["status"])
         state = STATES.get(word, "running")
-        reason = _event(job["events"][-1]) if state == "failed" and job.get("events") else ""
+        reason = _describe_event(job["events"][-1]) if state == "failed" and job.get("events") else ""
         return TuningStatus(
             state=state,
             detail=reason or word,
             model=job.get("fine_tuned_model"),
-            progress=_progress(job),
+            progress=_read_progress(job),
             trained_tokens=job.get("trained_tokens"),
         )
 
     def events(self, job_id: str) -> list[str]:
         """The job's messages, oldest first."""
-        found = self._job(job_id).get("events") or []
-        return [_event(event) for event in sorted(found, key=lambda event: event.get("created_at") or 0)]
+        found = self._get_job(job_id).get("events") or []
+        return [
+            _describe_event(event) for event in sorted(found, key=lambda event: event.get("created_at") or 0)
+        ]
 
     def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
         """The training curve, which at Mistral is the metrics of the checkpoints."""
         curves: dict[str, list[tuple[int, float]]] = {}
-        for point in self._points(self._job(job_id)):
-            for name, value in _metrics(point).items():
+        for point in self._sort_points(self._get_job(job_id)):
+            for name, value in _read_metrics(point).items():
                 curves.setdefault(name, []).append((point["step_number"], value))
         return curves
 
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """The finished model only, under its number among the checkpoints."""
-        job = self._job(job_id)
-        points = self._points(job)
+        job = self._get_job(job_id)
+        points = self._sort_points(job)
         model = job.get("fine_tuned_model")
         if not model:
             return []
         if len(points) > 1:
             log.info("%s: of %d checkpoints only the last has a model id at Mistral", job_id, len(points))
         last = points[-1] if points else {}
-        return [Checkpoint(max(len(points), 1), last.get("step_number", 0), str(model), _metrics(last))]
+        return [Checkpoint(max(len(points), 1), last.get("step_number", 0), str(model), _read_metrics(last))]
 
     def serving(self, model: str) -> Provider:
         """The same account, answering as ``model``."""
         return replace(self._provider, model=model)
 
-    def _points(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def default_epochs(self, rows: int) -> int:
+        """An estimate by OpenAI's rule: Mistral documents none of its own."""
+        return estimate_epochs(rows)
+
+    def _sort_points(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
         return sorted(job.get("checkpoints") or [], key=lambda point: int(point["step_number"]))
 
-    def _integrations(self, job: TuningJob) -> list[dict[str, Any]]:
-        """As given, with the key that ``api_key_env`` names: configs hold names, the API wants the key."""
-        given = [_with_key(dict(item)) for item in job.integrations]
+    def _read_integrations(self, job: TuningJob) -> list[dict[str, Any]]:
+        """As given, with the key that ``api_key_env`` names: configs hold names, the API takes the key."""
+        given = [_add_key(dict(item)) for item in job.integrations]
         self._secrets.update(str(item["api_key"]) for item in given if "api_key" in item)
         return given
 
-    def _job(self, job_id: str) -> Any:
-        return self._call("GET", f"/{job_id}", need="status")
+    def _get_job(self, job_id: str) -> Any:
+        return self._request("GET", f"/{job_id}", need="status")
 
-    def _jobs(self) -> Iterator[dict[str, Any]]:
+    def _list_jobs(self) -> Iterator[dict[str, Any]]:
         for page in range(1000):
-            wanted = {"page": page, "page_size": PAGE, "created_by_me": "true"}
-            found = self._call("GET", params=wanted, need="data")["data"]
+            params = {"page": page, "page_size": PAGE, "created_by_me": "true"}
+            found = self._request("GET", params=params, need="data")["data"]
             yield from found
             if len(found) < PAGE:
                 return
 
-    def _call(self, method: str, path: str = "", need: str | None = None, **settings: Any) -> Any:
-        """A decoded object; ``need`` is a field without which it is not an answer."""
+    def _request(self, method: str, path: str = "", need: str | None = None, **settings: Any) -> Any:
+        """A JSON object. One without the field ``need`` counts as a fault of the service."""
         provider = self._provider
         url = f"{provider.endpoint()}/fine_tuning/jobs{path}"
-        answer = self._rest.call(method, url, timeout=provider.timeout_s, **settings)
+        answer = self._client.request(method, url, timeout=provider.timeout_s, **settings)
         if not isinstance(answer, dict) or (need and need not in answer):
             raise RetryableError(f"mistral: {method} {url}: the answer cannot be read")
         return answer
@@ -210,35 +217,37 @@ class MistralTuner:
     def _sdk(self) -> Sdk:
         provider = self._provider
         server = provider.endpoint().removesuffix("/v1")
-        return Sdk(api_key=provider.key(), server_url=server, timeout_ms=int(provider.timeout_s * 1000))
+        return Sdk(api_key=provider.read_key(), server_url=server, timeout_ms=int(provider.timeout_s * 1000))
 
     @property
-    def _rest(self) -> Rest:
+    def _client(self) -> Client:
         client, provider = self._sdk.sdk_configuration.client, self._provider
         assert isinstance(client, httpx2.Client)
-        origin = provider.origin(*self._secrets)
-        return Rest(origin, client, lambda: provider.headers(provider.key()), self._sleep)
+        service = provider.service(*self._secrets)
+        return Client(service, client, lambda: provider.build_headers(provider.read_key()), self._sleep)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with translated(self._provider.origin()):
+    def _translate_errors(self) -> Iterator[None]:
+        with translate_errors(self._provider.service()):
             yield
 
 
 @contextmanager
-def translated(origin: Origin) -> Iterator[None]:
-    """Every error of the SDK as ours; :class:`ProviderError` at least."""
+def translate_errors(service: Service) -> Iterator[None]:
+    """Raise every error of the SDK as a :class:`ProviderError` or a subclass."""
     try:
         yield
     except errors.ResponseValidationError as error:
-        raise RetryableError(f"{origin.name}: {origin.clean(str(error))}") from error
+        raise RetryableError(f"{service.name}: {service.redact(str(error))}") from error
     except errors.MistralError as error:
-        raise failure(origin, error.status_code, error.headers, decoded(error.body.encode())) from None
+        raise make_error(service, error.status_code, error.headers, decode(error.body.encode())) from None
     except (errors.NoResponseError, httpx2.HTTPError, json.JSONDecodeError) as error:
-        raise RetryableError(f"{origin.name}: {origin.clean(str(error) or type(error).__name__)}") from error
+        raise RetryableError(
+            f"{service.name}: {service.redact(str(error) or type(error).__name__)}"
+        ) from error
 
 
-def _with_key(integration: dict[str, Any]) -> dict[str, Any]:
+def _add_key(integration: dict[str, Any]) -> dict[str, Any]:
     variable = integration.pop("api_key_env", None)
     if variable is None:
         return integration
@@ -250,23 +259,23 @@ def _with_key(integration: dict[str, Any]) -> dict[str, Any]:
     return {**integration, "api_key": value}
 
 
-def _offer(offer: Mapping[str, Any]) -> str:
+def _describe_offer(offer: Mapping[str, Any]) -> str:
     cost = f"{offer['cost']} {offer.get('cost_currency') or ''}".strip() if offer.get("cost") else "unknown"
     duration = offer.get("expected_duration_seconds")
     return f"this job costs {cost}" + (f" and takes about {duration} s" if duration else "")
 
 
-def _event(event: Mapping[str, Any]) -> str:
+def _describe_event(event: Mapping[str, Any]) -> str:
     data = event.get("data") or {}
     text = ", ".join(f"{name} {value}" for name, value in data.items() if value is not None)
     return f"{event.get('name', 'event')}: {text}" if text else str(event.get("name", "event"))
 
 
-def _metrics(point: Mapping[str, Any]) -> dict[str, float]:
+def _read_metrics(point: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in (point.get("metrics") or {}).items() if value is not None}
 
 
-def _progress(job: Mapping[str, Any]) -> float | None:
+def _read_progress(job: Mapping[str, Any]) -> float | None:
     steps = (job.get("hyperparameters") or {}).get("training_steps")
     points = job.get("checkpoints") or []
     if not steps or not points:

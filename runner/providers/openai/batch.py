@@ -8,11 +8,11 @@ from typing import Any
 from runner.core.errors import ProviderError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
-from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, dumped, message
+from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, describe_error, dump_line
 
-UNREADY = {"uploaded", "pending", "running"}
+UNREAD = {"uploaded", "pending", "running"}
 READY_WITHIN_S = 120
-OVER = {"completed", "expired", "cancelled"}
+ENDED = {"completed", "expired", "cancelled"}
 
 
 class OpenAIBatcher(ServiceBatcher):
@@ -23,62 +23,62 @@ class OpenAIBatcher(ServiceBatcher):
 
     def line(self, key: str, request: Request) -> bytes:
         """A request as a line of the input file."""
-        body = self._provider.body(request)
-        return dumped({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body})
+        body = self._provider.build_body(request)
+        return dump_line({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body})
 
     def upload(self, name: str, content: bytes) -> str:
         """Send an input file; returns its id when the service has read it, or after two minutes."""
-        file = self._sent(name, content)
+        file = self._upload(name, content)
         for _ in range(READY_WITHIN_S):
-            if file.get("status") not in UNREADY:
+            if file.get("status") not in UNREAD:
                 break
             self._sleep(1.0)
-            file = self._call("GET", f"/files/{file['id']}")
+            file = self._request("GET", f"/files/{file['id']}")
         if file.get("status") == "error":
             raise ProviderError(f"{self._provider.name}: {name} was refused: {file.get('status_details')}")
         return str(file["id"])
 
     def find(self, key: str, file_id: str | None) -> str | None:
         """The newest batch with this key or made from this file, unless it was refused."""
-        for batch in self._batches():
+        for batch in self._list_batches():
             marked = (batch.get("metadata") or {}).get(KEY) == key
             made = file_id is not None and batch.get("input_file_id") == file_id
-            if (marked or made) and _state(batch) != "failed":
+            if (marked or made) and _read_state(batch) != "failed":
                 return str(batch["id"])
         return None
 
     def create(self, key: str, file_id: str) -> str:
         """Start a batch and return its id."""
-        wanted = {"input_file_id": file_id, "endpoint": self.endpoint, "completion_window": "24h"}
-        return str(self._call("POST", "/batches", json={**wanted, "metadata": {KEY: key}})["id"])
+        body = {"input_file_id": file_id, "endpoint": self.endpoint, "completion_window": "24h"}
+        return str(self._request("POST", "/batches", json={**body, "metadata": {KEY: key}})["id"])
 
     def status(self, batch_id: str) -> BatchStatus:
         """Where the batch stands; a word that is not known counts as running."""
-        batch = self._call("GET", f"/batches/{batch_id}")
-        counts, word = batch.get("request_counts") or {}, _state(batch)
+        batch = self._request("GET", f"/batches/{batch_id}")
+        counts, word = batch.get("request_counts") or {}, _read_state(batch)
         done = int(counts.get("completed") or 0) + int(counts.get("failed") or 0)
         total = int(counts.get("total") or 0)
         if word == "failed":
-            reasons = [message(error) for error in (batch.get("errors") or {}).get("data") or []]
+            reasons = [describe_error(error) for error in (batch.get("errors") or {}).get("data") or []]
             return BatchStatus("refused", "; ".join(reasons[:3]) or word, done, total)
-        return BatchStatus("ended" if word in OVER else "running", word, done, total)
+        return BatchStatus("ended" if word in ENDED else "running", word, done, total)
 
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """The lines of the output file and of the error file."""
-        batch = self._call("GET", f"/batches/{batch_id}")
+        batch = self._request("GET", f"/batches/{batch_id}")
         for file in filter(None, (batch.get("output_file_id"), batch.get("error_file_id"))):
-            yield from self._outcomes(str(file))
+            yield from self._read_results(str(file))
 
-    def _batches(self) -> Iterator[dict[str, Any]]:
+    def _list_batches(self) -> Iterator[dict[str, Any]]:
         """All batches of the account, the newest first."""
         params: dict[str, Any] = {"limit": PAGE}
         while True:
-            page = self._call("GET", "/batches", params=params)
+            page = self._request("GET", "/batches", params=params)
             yield from page["data"]
             if not page.get("has_more") or not page["data"]:
                 return
             params = {"limit": PAGE, "after": page["data"][-1]["id"]}
 
 
-def _state(batch: Mapping[str, Any]) -> str:
-    return str(batch.get("status") or "").lower()  # Azure at times begins it with a capital
+def _read_state(batch: Mapping[str, Any]) -> str:
+    return str(batch.get("status") or "").lower()  # Azure sometimes begins it with a capital

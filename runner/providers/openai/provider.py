@@ -17,28 +17,30 @@ class OpenAI(Chat):
     ``OPENAI_ORG_ID`` and ``OPENAI_PROJECT_ID`` are sent along where they are set, as the SDK does.
     """
 
+    model: str = "gpt-5.4-mini"
     base_url: str | None = "https://api.openai.com/v1"
     api_key_env: str | None = "OPENAI_API_KEY"
+    max_concurrency: int = 50
 
     name = "openai"
     has_batches = True
     max_tokens_field = "max_completion_tokens"  # the reasoning models refuse ``max_tokens``
 
-    def headers(self, key: str) -> dict[str, str]:
+    def build_headers(self, key: str) -> dict[str, str]:
         """Key, organisation and project."""
         scope = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
         found = {header: os.environ.get(variable, "") for header, variable in scope.items()}
-        return super().headers(key) | {header: value for header, value in found.items() if value}
+        return super().build_headers(key) | {header: value for header, value in found.items() if value}
 
     def shutdown_date(self) -> date | None:
-        """The day on which the model is announced to be shut down, if the service tells one."""
-        from runner.providers.openai.shutdown import shutdown_date
+        """The day on which OpenAI says that it shuts the model down, or None."""
+        from runner.providers.openai.shutdown import find_shutdown_date
 
-        return shutdown_date(self.endpoint(), self.model, self.headers(self.key()))
+        return find_shutdown_date(self.endpoint(), self.model, self.build_headers(self.read_key()))
 
     def batcher(self) -> Batcher:
         """Batches in this account."""
-        from runner.providers.openai.batch import OpenAIBatcher
+        from runner.providers.openai.batch import OpenAIBatcher  # httpx2 takes 0.1 s to import
 
         return OpenAIBatcher(self)
 

@@ -5,37 +5,35 @@ https://developers.openai.com/api/reference/resources/models/methods/retrieve
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import date
 from urllib.parse import quote
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+import httpx2
+
+from runner.core.errors import ProviderError
 from runner.core.once import once
+from runner.core.retry import Retry
+from runner.providers.http.client import Client
+from runner.providers.http.failures import Service
 
 TIMEOUT_S = 3.0
+ONE_TRY = Retry(tries=1, limited_tries=1)
 
 
-def shutdown_date(endpoint: str, model: str, headers: Mapping[str, str]) -> date | None:
-    """The announced date, or None: also where nobody answers within 3 s, for it is only a hint.
+def find_shutdown_date(endpoint: str, model: str, headers: Mapping[str, str]) -> date | None:
+    """The announced date, or None: it is only a hint, so whatever goes wrong means None.
 
-    Asked once per process and model.
+    Waits 3 s at most, and asks once per process and model.
     """
-    return _asked(f"{endpoint}/models/{quote(model, safe='')}", tuple(sorted(headers.items())))
-
-
-class _Stay(HTTPRedirectHandler):
-    """Follows no redirect, which would take the key along to another host."""
-
-    def redirect_request(self, *_: object) -> None:
-        """Where a redirect leads is not asked."""
+    return _look_up(f"{endpoint}/models/{quote(model, safe='')}", tuple(sorted(headers.items())))
 
 
 @once
-def _asked(url: str, headers: tuple[tuple[str, str], ...]) -> date | None:
-    try:
-        with build_opener(_Stay).open(Request(url, headers=dict(headers)), timeout=TIMEOUT_S) as response:
-            text = json.loads(response.read())["shutdown_date"]
-        return date.fromisoformat(str(text)[:10])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _look_up(url: str, headers: tuple[tuple[str, str], ...]) -> date | None:
+    with httpx2.Client(timeout=TIMEOUT_S) as http:
+        client = Client(Service("openai", url), http, lambda: dict(headers), retry=ONE_TRY)
+        try:
+            return date.fromisoformat(str(client.request("GET", url)["shutdown_date"])[:10])
+        except (ProviderError, httpx2.InvalidURL, ValueError, KeyError, TypeError):
+            return None

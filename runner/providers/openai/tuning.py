@@ -22,10 +22,10 @@ from openai.types.fine_tuning import FineTuningJob
 from runner.core.errors import ConfigError, DataError, ProviderError, RetryableError
 from runner.core.provider import Provider
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
-from runner.providers import curves
 from runner.providers.chat import Chat
-from runner.providers.http.failures import Origin, failure, local_instead
-from runner.providers.tuning_files import Rules, check
+from runner.providers.curves import SENTINEL, parse_curves
+from runner.providers.http.failures import Service, make_error, suggest_local
+from runner.providers.tuning_files import Rules, check_files, estimate_epochs
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ STATES: Mapping[str, TuningState] = {
     "cancelled": "cancelled",
     "paused": "paused",
 }
-UNREADY = {"uploaded", "pending", "running", "notRunning"}
+UNREAD = {"uploaded", "pending", "running", "notRunning"}
 RETRIES = 5  # of calls that change nothing; a repeated upload or create could be paid twice
 KEY = "runner_key"
 
@@ -65,7 +65,7 @@ class OpenAITuner:
 
     def check(self, files: tuple[TrainingFile, ...]) -> None:
         """Refuse files that the service would refuse."""
-        check(files, RULES)
+        check_files(files, RULES)
 
     def check_job(self, job: TuningJob) -> None:
         """Refuse hyperparameters that the service does not have, naming the one that it has."""
@@ -77,20 +77,16 @@ class OpenAITuner:
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name, or None."""
-        with self._errors():
-            found = (
-                file.id
-                for file in self._client.files.list(purpose="fine-tune", limit=1000)
-                if _is(file, name)
-            )
-            return next(found, None)
+        with self._translate_errors():
+            files = self._client.files.list(purpose="fine-tune", limit=1000)
+            return next((file.id for file in files if _is_usable(file, name)), None)
 
     def upload(self, file: TrainingFile) -> str:
         """Send a file; returns its id when the service has read it."""
         content = (file.name, file.content, "application/jsonl")
-        with self._errors():
-            sent = self._once.files.create(file=content, purpose="fine-tune")
-            while sent.status in UNREADY:
+        with self._translate_errors():
+            sent = self._unrepeated.files.create(file=content, purpose="fine-tune")
+            while sent.status in UNREAD:
                 self._sleep(1.0)
                 sent = self._client.files.retrieve(sent.id)
         if sent.status == "error":
@@ -99,26 +95,26 @@ class OpenAITuner:
 
     def find_job(self, key: str) -> str | None:
         """The id of the job with this key: the newest that did not fail, else the newest."""
-        with self._errors():
-            jobs = [job for job in self._jobs(key) if self._has(job, key)]
+        with self._translate_errors():
+            jobs = [job for job in self._list_jobs(key) if self._is_ours(job, key)]
         alive = [job for job in jobs if STATES.get(job.status) not in {"failed", "cancelled"}]
         return next((job.id for job in alive + jobs), None)
 
     def create(self, job: TuningJob) -> str:
         """Start a job and return its id."""
         self.check_job(job)
-        with local_instead(), self._errors():
-            made = self._once.fine_tuning.jobs.create(**self.arguments(job))
+        with suggest_local(), self._translate_errors():
+            made = self._unrepeated.fine_tuning.jobs.create(**self.build_arguments(job))
         return made.id
 
-    def arguments(self, job: TuningJob) -> dict[str, Any]:
+    def build_arguments(self, job: TuningJob) -> dict[str, Any]:
         """What the create call says; what is None is left to the service."""
-        wanted = {
+        hyperparameters = {
             "n_epochs": job.n_epochs,
             "batch_size": job.batch_size,
             "learning_rate_multiplier": job.learning_rate_multiplier,
         }
-        given = {name: value for name, value in wanted.items() if value is not None}
+        given = {name: value for name, value in hyperparameters.items() if value is not None}
         supervised = {"supervised": {"hyperparameters": given}} if given else {}
         arguments = {
             "model": self._provider.model,
@@ -128,57 +124,65 @@ class OpenAITuner:
             "seed": job.seed,
             "integrations": [dict(item) for item in job.integrations] or None,
             "extra_body": dict(job.options) or None,
-            **self._marks(job),
+            **self._build_marks(job),
         }
         return {name: value for name, value in arguments.items() if value is not None}
 
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
-        job = self._job(job_id)
+        job = self._get_job(job_id)
         reason = f"{job.error.code}: {job.error.message}" if job.error and job.error.message else ""
         return TuningStatus(
             state=STATES.get(job.status, "running"),
             detail=reason or job.status,
             model=job.fine_tuned_model,
-            progress=_progress(job, time.time()),
+            progress=_estimate_progress(job, time.time()),
             trained_tokens=job.trained_tokens,
         )
 
     def events(self, job_id: str) -> list[str]:
         """The job's messages, oldest first."""
-        with self._errors():
+        with self._translate_errors():
             newest_first = list(self._client.fine_tuning.jobs.list_events(job_id, limit=100))
         return [event.message for event in reversed(newest_first)]
 
     def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
         """The training curve in the job's result files."""
-        files = self._job(job_id).result_files or []
-        with self._errors():
+        files = self._get_job(job_id).result_files or []
+        with self._translate_errors():
             contents = [self._client.files.content(file).read() for file in files]
-        return {name: curve for content in contents for name, curve in self._parsed(content, job_id).items()}
+        return {
+            name: curve for content in contents for name, curve in self._parse_curves(content, job_id).items()
+        }
 
-    def _parsed(self, content: bytes, job_id: str) -> dict[str, list[tuple[int, float]]]:
+    def _parse_curves(self, content: bytes, job_id: str) -> dict[str, list[tuple[int, float]]]:
         try:
-            return curves.parse(content)
-        except DataError as error:  # the model is finished and paid for: it is not lost for want of a curve
+            return parse_curves(content)
+        except DataError as error:  # the model is finished and paid for: a missing curve must not lose it
             log.warning("%s: no training curve: %s", job_id, error)
             return {}
 
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
         """The states that the service kept, by epoch (it keeps the last three), the finished model last."""
-        job = self._job(job_id)
-        with self._errors():
+        job = self._get_job(job_id)
+        with self._translate_errors():
             kept = list(self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=100))
-        states = [(point.step_number, point.fine_tuned_model_checkpoint, _metrics(point)) for point in kept]
+        states = [
+            (point.step_number, point.fine_tuned_model_checkpoint, _read_metrics(point)) for point in kept
+        ]
         states.sort(key=lambda state: state[0])
         if job.fine_tuned_model and job.fine_tuned_model not in (model for _, model, _ in states):
             states.append((states[-1][0] if states else 0, job.fine_tuned_model, {}))
-        numbers = _epochs([step for step, _, _ in states], job)
+        numbers = _number_epochs([step for step, _, _ in states], job)
         return [Checkpoint(number, *state) for number, state in zip(numbers, states, strict=True)]
 
     def serving(self, model: str) -> Provider:
         """The same account, answering as ``model``."""
         return replace(self._provider, model=model)
+
+    def default_epochs(self, rows: int) -> int:
+        """The epochs that the service chooses for so many rows."""
+        return estimate_epochs(rows)
 
     @cached_property
     def _client(self) -> openai.OpenAI:
@@ -187,70 +191,69 @@ class OpenAITuner:
         return client
 
     @property
-    def _once(self) -> openai.OpenAI:
+    def _unrepeated(self) -> openai.OpenAI:
+        """The client for calls that could be paid twice."""
         return self._client.with_options(max_retries=0)
 
     def _connect(self) -> openai.OpenAI:
         provider = self._provider
         return openai.OpenAI(
-            api_key=provider.key(),
+            api_key=provider.read_key(),
             base_url=provider.endpoint(),
             max_retries=RETRIES,
             timeout=provider.timeout_s,
         )
 
-    def _marks(self, job: TuningJob) -> dict[str, Any]:
+    def _build_marks(self, job: TuningJob) -> dict[str, Any]:
         """What makes the job findable again."""
         return {"metadata": {KEY: job.key}, "suffix": job.suffix or None}
 
-    def _jobs(self, key: str) -> Iterator[FineTuningJob]:
+    def _list_jobs(self, key: str) -> Iterator[FineTuningJob]:
         return iter(self._client.fine_tuning.jobs.list(limit=100, metadata={KEY: key}))
 
-    def _has(self, job: FineTuningJob, key: str) -> bool:
+    def _is_ours(self, job: FineTuningJob, key: str) -> bool:
         return (job.metadata or {}).get(KEY) == key
 
-    def _job(self, job_id: str) -> FineTuningJob:
-        with self._errors():
+    def _get_job(self, job_id: str) -> FineTuningJob:
+        with self._translate_errors():
             return self._client.fine_tuning.jobs.retrieve(job_id)
 
     @contextmanager
-    def _errors(self) -> Iterator[None]:
-        with translated(self._provider.origin()):
+    def _translate_errors(self) -> Iterator[None]:
+        with translate_errors(self._provider.service()):
             yield
 
 
 @contextmanager
-def translated(origin: Origin) -> Iterator[None]:
-    """Every error of the SDK as ours; :class:`ProviderError` at least."""
+def translate_errors(service: Service) -> Iterator[None]:
+    """Raise every error of the SDK as a :class:`ProviderError` or a subclass."""
     try:
         yield
     except openai.APIStatusError as error:
-        raise failure(origin, error.status_code, error.response.headers, error.body) from None
+        raise make_error(service, error.status_code, error.response.headers, error.body) from None
     except (openai.APIConnectionError, openai.APIResponseValidationError, json.JSONDecodeError) as error:
-        raise RetryableError(f"{origin.name}: {origin.clean(str(error))}") from error
+        raise RetryableError(f"{service.name}: {service.redact(str(error))}") from error
     except openai.OpenAIError as error:
-        raise ProviderError(f"{origin.name}: {origin.clean(str(error))}") from error
+        raise ProviderError(f"{service.name}: {service.redact(str(error))}") from error
 
 
-def _is(file: FileObject, name: str) -> bool:
+def _is_usable(file: FileObject, name: str) -> bool:
     return file.filename == name and file.status != "error"
 
 
-def _progress(job: FineTuningJob, now: float) -> float | None:
+def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
     if not job.estimated_finish or job.estimated_finish <= job.created_at:
         return None
     return round(min(max((now - job.created_at) / (job.estimated_finish - job.created_at), 0.0), 0.99), 3)
 
 
-def _metrics(point: Any) -> dict[str, float]:
+def _read_metrics(point: Any) -> dict[str, float]:
     measured = point.metrics.model_dump(exclude_none=True)
-    return {
-        name: float(value) for name, value in measured.items() if name != "step" and value != curves.SENTINEL
-    }
+    return {name: float(value) for name, value in measured.items() if name != "step" and value != SENTINEL}
 
 
-def _epochs(steps: list[int], job: FineTuningJob) -> list[int]:
-    """The epochs after which the states were kept; where that cannot be told, 1, 2, 3 …
+def _number_epochs(steps: list[int], job: FineTuningJob) -> list[int]:
+    """The epochs after which the states were kept; 1, 2, 3 … where the steps do not tell.
 
     Of 5 epochs of 125 steps the states after steps 375, 500 and 625 are kept: epochs 3, 4 and 5.
     """
@@ -258,8 +261,7 @@ def _epochs(steps: list[int], job: FineTuningJob) -> list[int]:
     if isinstance(epochs, int) and steps and steps[-1]:
         exact = [step * epochs / steps[-1] for step in steps]
         numbers = [round(number) for number in exact]
-        if all(abs(a - b) < 0.01 for a, b in zip(exact, numbers, strict=True)) and len(set(numbers)) == len(
-            steps
-        ):
+        whole = all(abs(a - b) < 0.01 for a, b in zip(exact, numbers, strict=True))
+        if whole and len(set(numbers)) == len(steps):
             return numbers
     return list(range(1, len(steps) + 1))

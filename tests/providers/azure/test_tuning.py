@@ -126,6 +126,13 @@ def test_sku_and_capacity_are_configured() -> None:
     assert puts(server)[0].query == {"api-version": ["2024-10-01"]}
 
 
+@pytest.mark.parametrize(("sku", "billed"), [("DeveloperTier", False), ("Standard", True)])
+def test_only_the_developer_tier_is_free(sku: str, billed: bool) -> None:
+    """Other deployments cost money by the hour while they stand."""
+    provider = Azure(base_url="https://r.openai.azure.com", deployment={"sku": sku})
+    assert AzureTuner(provider).bills_hosting() is billed
+
+
 def test_undeploy_leaves_nothing_and_may_be_repeated() -> None:
     """Also while the deployment is being made, and when it was never there."""
     api = AzureApi()
@@ -208,7 +215,7 @@ def test_a_mistyped_deployment_key() -> None:
 
 def test_the_account_is_the_first_part_of_the_host() -> None:
     """Azure names resources that way; another name is set by account."""
-    url = Deployment(subscription="s", resource_group="a b").url("https://res.openai.azure.com", "d")
+    url = Deployment(subscription="s", resource_group="a b").build_url("https://res.openai.azure.com", "d")
     assert url.endswith(
         "/resourceGroups/a%20b/providers/Microsoft.CognitiveServices/accounts/res/deployments/d"
     )

@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import pytest
 
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
-from runner.providers.http.failures import Origin, decoded, failure, retry_after
+from runner.providers.http.failures import Service, decode, make_error, parse_retry_after
 
 KEY = "sk-proj-abcdefghijklmnop"
-ORIGIN = Origin("openai", "https://api.openai.com/v1", "m", "OPENAI_API_KEY", (KEY,))
+SERVICE = Service("openai", "https://api.openai.com/v1", "m", "OPENAI_API_KEY", (KEY,))
 
 
 def error(code: str | None = None, message: str = "no", **fields: object) -> dict[str, object]:
@@ -18,7 +18,7 @@ def error(code: str | None = None, message: str = "no", **fields: object) -> dic
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 520, 529])
 def test_faults_are_retryable(status: int) -> None:
     """Timeouts, conflicts, limits and every server fault may be tried again; only 429 is a limit."""
-    found = failure(ORIGIN, status, {"retry-after": "3"}, error())
+    found = make_error(SERVICE, status, {"retry-after": "3"}, error())
     assert isinstance(found, RetryableError)
     assert (found.retry_after, found.limited) == (3.0, status == 429)
 
@@ -26,7 +26,7 @@ def test_faults_are_retryable(status: int) -> None:
 @pytest.mark.parametrize("status", [301, 307, 401, 402, 403, 404, 405, 407, 410])
 def test_what_no_row_can_pass_is_fatal(status: int) -> None:
     """A wrong key, address or model stops the run."""
-    assert isinstance(failure(ORIGIN, status, {}, error()), FatalProviderError)
+    assert isinstance(make_error(SERVICE, status, {}, error()), FatalProviderError)
 
 
 @pytest.mark.parametrize(
@@ -35,13 +35,13 @@ def test_what_no_row_can_pass_is_fatal(status: int) -> None:
 )
 def test_codes_make_a_status_fatal(status: int, code: str) -> None:
     """No credit comes as 429 and an impossible parameter as 400, and neither passes later."""
-    assert isinstance(failure(ORIGIN, status, {}, error(code)), FatalProviderError)
+    assert isinstance(make_error(SERVICE, status, {}, error(code)), FatalProviderError)
 
 
 def test_mistral_names_the_wrong_model_in_the_type() -> None:
     """Mistral's flat error body is understood: its code is a number, its type the reason."""
     body = {"object": "error", "message": "Invalid model: x", "type": "invalid_model", "code": "1500"}
-    found = failure(ORIGIN, 400, {}, body)
+    found = make_error(SERVICE, 400, {}, body)
     assert isinstance(found, FatalProviderError)
     assert "Invalid model: x" in str(found)
 
@@ -49,7 +49,7 @@ def test_mistral_names_the_wrong_model_in_the_type() -> None:
 @pytest.mark.parametrize("code", ["context_length_exceeded", "content_filter", None])
 def test_a_refused_row_concerns_only_itself(code: str | None) -> None:
     """Other 400s fill the row's error and nothing else."""
-    found = failure(ORIGIN, 400, {}, error(code, "too long"))
+    found = make_error(SERVICE, 400, {}, error(code, "too long"))
     assert type(found) is ProviderError
     assert str(found) == "openai: HTTP 400: too long"
 
@@ -59,28 +59,30 @@ def test_a_request_larger_than_a_minutes_tokens_is_not_repeated() -> None:
     body = error(
         "rate_limit_exceeded", "Request too large for m on tokens per min (TPM): Limit 1, Requested 2"
     )
-    assert type(failure(ORIGIN, 429, {}, body)) is ProviderError
+    assert type(make_error(SERVICE, 429, {}, body)) is ProviderError
 
 
 def test_messages_help() -> None:
     """A 401 names the variable, a 404 model and address, an unsupported parameter its config key."""
-    assert "OPENAI_API_KEY" in str(failure(ORIGIN, 401, {}, error()))
-    assert "provider.model=m, asked at https://api.openai.com/v1" in str(failure(ORIGIN, 404, {}, error()))
+    assert "OPENAI_API_KEY" in str(make_error(SERVICE, 401, {}, error()))
+    assert "provider.model=m, asked at https://api.openai.com/v1" in str(
+        make_error(SERVICE, 404, {}, error())
+    )
     refused = error("unsupported_parameter", param="max_completion_tokens")
-    assert "hyperparameter.max_tokens=null" in str(failure(ORIGIN, 400, {}, refused))
+    assert "hyperparameter.max_tokens=null" in str(make_error(SERVICE, 400, {}, refused))
 
 
 @pytest.mark.parametrize("quoted", [KEY, "sk-proj-********************mnop", f"Bearer {KEY}"])
 def test_no_message_quotes_the_key(quoted: str) -> None:
     """Servers quote keys whole or half masked; neither survives."""
-    text = str(failure(ORIGIN, 401, {}, error(message=f"Incorrect API key provided: {quoted}.")))
+    text = str(make_error(SERVICE, 401, {}, error(message=f"Incorrect API key provided: {quoted}.")))
     assert "mnop" not in text
     assert "***" in text
 
 
 def test_a_long_error_page_is_cut() -> None:
     """An HTML page in place of JSON does not fill the error column."""
-    assert len(str(failure(ORIGIN, 502, {}, "<html>" + "x" * 5000))) < 600
+    assert len(str(make_error(SERVICE, 502, {}, "<html>" + "x" * 5000))) < 600
 
 
 @pytest.mark.parametrize(
@@ -96,13 +98,13 @@ def test_a_long_error_page_is_cut() -> None:
 )
 def test_every_shape_of_error_body_gives_its_text(body: object, text: str) -> None:
     """FastAPI, Ollama, Mistral and bare text."""
-    assert text in str(failure(ORIGIN, 422, {}, body))
+    assert text in str(make_error(SERVICE, 422, {}, body))
 
 
 def test_decoding_an_error_body_never_fails() -> None:
     """JSON if it is, else text, whatever the bytes."""
-    assert decoded(b'{"a": 1}') == {"a": 1}
-    assert decoded(b"\xffoops") == "�oops"
+    assert decode(b'{"a": 1}') == {"a": 1}
+    assert decode(b"\xffoops") == "�oops"
 
 
 @pytest.mark.parametrize(
@@ -121,4 +123,4 @@ def test_decoding_an_error_body_never_fails() -> None:
 )
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     """Seconds, milliseconds and HTTP dates; nonsense and negative spans count as not said."""
-    assert retry_after(headers, datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)) == seconds
+    assert parse_retry_after(headers, datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)) == seconds

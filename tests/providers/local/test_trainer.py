@@ -22,9 +22,9 @@ from runner.core.services import TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Request, Sampling
 from runner.pipeline.finetune import make_training_file
 from runner.providers.local import Local, trainer, tuning
-from runner.providers.local.llama import Engine
+from runner.providers.local.llama import LoadedModel
 from runner.providers.local.packing import encode
-from runner.providers.local.training_folder import COLUMNS, Job
+from runner.providers.local.training_folder import COLUMNS, TrainingFolder
 from runner.providers.local.tuning import LocalTuner
 
 pytestmark = [
@@ -74,12 +74,12 @@ def job(tuner: LocalTuner, key: str = KEY, validation: bool = False, **given: An
     return TuningJob(key, ((file, 1.0),), file if validation else None, **settings)
 
 
-def prepared(local: Local, **given: Any) -> Job:
+def prepared(local: Local, **given: Any) -> TrainingFolder:
     """A job's folder without a trainer at work, for training in this process."""
     tuner = LocalTuner(local)
     wanted = job(tuner, **given)
-    made = tuner._job(f"local-{wanted.key[:12]}")
-    made.prepare(tuner._recipe(wanted))
+    made = tuner._open_folder(f"local-{wanted.key[:12]}")
+    made.prepare(tuner._make_recipe(wanted))
     return made
 
 
@@ -103,32 +103,32 @@ def until(look: Callable[[], Any], good: Callable[[Any], bool], seconds: float =
     return value
 
 
-def first_token(engine: Engine, chat: list[Any]) -> dict[int, float]:
+def first_token(loaded: LoadedModel, chat: list[Any]) -> dict[int, float]:
     """llama.cpp's five likeliest first tokens of an answer, with their log-probabilities."""
     body = {"messages": chat, "max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 5}
-    chunks = engine.chat(body, never)
+    chunks = loaded.chat(body, never)
     parts = [part for chunk in chunks for part in chunk["choices"] if part.get("logprobs")]
     return {top["id"]: top["logprob"] for top in parts[0]["logprobs"]["content"][0]["top_logprobs"]}
 
 
 def trained(local: Local, **given: Any) -> tuple[Any, Local]:
     """A model after five steps in this process, and the provider that serves it."""
-    from runner.providers.local.torch_model import Optimizer, Trainee
+    from runner.providers.local.torch_model import Optimizer, TrainableModel
 
     folder = prepared(local, training_steps=5, **given)
-    recipe = folder.recipe()
-    trainee = Trainee(recipe, local.settings().weights)
-    optimizer = Optimizer(trainee, recipe, 5)
+    recipe = folder.read_recipe()
+    model = TrainableModel(recipe, local.find_settings().weights)
+    optimizer = Optimizer(model, recipe, 5)
     chats = [json.loads(line)["messages"] for line in FILE.content.splitlines()]
-    rows = [encode(chat, local.engine()) for chat in chats]
+    rows = [encode(chat, local.load()) for chat in chats]
     for step in range(5):
-        trainee.learn(rows)
+        model.add_gradient(rows)
         optimizer.step(step)
-    checkpoint = folder.checkpoint(1)
+    checkpoint = folder.locate_checkpoint(1)
     checkpoint.mkdir()
-    trainee.write(checkpoint)
+    model.write(checkpoint)
     (checkpoint / "checkpoint.json").write_text("{}")
-    return trainee, replace(local, model=f"{folder.folder.name}:1")
+    return model, replace(local, model=f"{folder.path.name}:1")
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])
@@ -139,23 +139,23 @@ def test_llama_cpp_serves_what_was_trained(architecture: str, method: str, tmp_p
 
     weights = tiny_model.write(tmp_path / "tiny.gguf", architecture)
     base = Local(model=str(weights), context_length=512, models_dir=str(tmp_path / "models"))
-    trainee, tuned = trained(base, options={"method": method})
+    model, tuned = trained(base, options={"method": method})
     chat = [{"role": "user", "content": "the thing?"}]
-    tokens = base.engine().tokens(base.engine().rendered(chat), begins=True)
+    tokens = base.load().tokenize(base.load().apply_chat_template(chat), begins=True)
     with torch.no_grad():
-        logits = trainee.eval()(torch.tensor([tokens])).logits[0, -1]
+        logits = model.eval()(torch.tensor([tokens])).logits[0, -1]
     expected = torch.log_softmax(logits, -1)
-    measured = first_token(tuned.engine(), chat)
+    measured = first_token(tuned.load(), chat)
     assert {token: expected[token].item() for token in measured} == pytest.approx(measured, abs=0.02)
-    assert first_token(base.engine(), chat) != pytest.approx(measured, abs=0.5)
+    assert first_token(base.load(), chat) != pytest.approx(measured, abs=0.5)
 
 
 def test_packing_changes_no_loss(local: Local) -> None:
     """Rows of one batch in one sequence, or each in its own: the same loss and accuracy."""
-    trainee, _ = trained(local)
-    rows = [encode(json.loads(line)["messages"], local.engine()) for line in FILE.content.splitlines()]
-    together = trainee.test(rows, len(rows))
-    assert trainee.test(rows, 1) == pytest.approx(together, rel=1e-4)
+    model, _ = trained(local)
+    rows = [encode(json.loads(line)["messages"], local.load()) for line in FILE.content.splitlines()]
+    together = model.evaluate(rows, len(rows))
+    assert model.evaluate(rows, 1) == pytest.approx(together, rel=1e-4)
 
 
 def test_a_job_from_upload_to_answer(local: Local) -> None:
@@ -200,7 +200,7 @@ def test_a_crash_at_any_step_changes_nothing_in_the_end(local: Local, tmp_path: 
     disturbed = prepared(local, **given)
 
     def killed() -> bool:
-        if disturbed.progress().step == step:
+        if disturbed.read_progress().step == step:
             raise Killed
         return False
 
@@ -208,49 +208,49 @@ def test_a_crash_at_any_step_changes_nothing_in_the_end(local: Local, tmp_path: 
         trainer.train(disturbed, killed)
     trainer.train(disturbed, never)
     for name in ("checkpoint-4/adapter.gguf", "checkpoint-4/checkpoint.json", "curve.csv"):
-        assert (disturbed.folder / name).read_bytes() == (undisturbed.folder / name).read_bytes()
+        assert (disturbed.path / name).read_bytes() == (undisturbed.path / name).read_bytes()
 
 
 def test_a_trainer_stops_with_its_runner_and_goes_on_with_the_next(local: Local) -> None:
     """The runner is killed with SIGKILL: no process is left, no step is lost, and no second job is made."""
     wanted = prepared(local, n_epochs=100)
-    name = wanted.folder.name
+    name = wanted.path.name
     code = (
         "import time; from runner.providers.local import Local\n"
         f"tuner = Local(model={local.model!r}, context_length=512, models_dir={local.models_dir!r}).tuner()\n"
         f"while True: tuner.status({name!r}); time.sleep(0.05)"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as runner:
-        until(lambda: wanted.progress().step, lambda step: step > 3)
+        until(lambda: wanted.read_progress().step, lambda step: step > 3)
         runner.kill()
-    until(wanted.running, lambda running: not running)
-    stopped = wanted.progress().step
-    assert wanted.events()[-1] == f"stopped after {stopped} steps, to be resumed"
+    until(wanted.is_running, lambda running: not running)
+    stopped = wanted.read_progress().step
+    assert wanted.read_events()[-1] == f"stopped after {stopped} steps, to be resumed"
     assert finished(LocalTuner(local), name).state == "succeeded"
-    assert any(event.startswith(f"resumed after {stopped} of 200 steps") for event in wanted.events())
+    assert any(event.startswith(f"resumed after {stopped} of 200 steps") for event in wanted.read_events())
 
 
 def test_only_one_trainer_works_on_a_folder(local: Local) -> None:
     """A second one leaves at once and changes nothing."""
     folder = prepared(local)
-    with folder.claimed() as mine:
+    with folder.claim() as mine:
         assert mine
-        assert folder.running()
-        assert trainer.main([str(folder.folder)]) == 0
-    assert not folder.running()
-    assert folder.events() == []
+        assert folder.is_running()
+        assert trainer.main([str(folder.path)]) == 0
+    assert not folder.is_running()
+    assert folder.read_events() == []
 
 
 def test_steps_end_a_training_within_an_epoch(local: Local) -> None:
     """``training_steps`` counts, whatever ``n_epochs`` says; the last state is a checkpoint too."""
     folder = prepared(local, training_steps=3, n_epochs=1)
     trainer.train(folder, never)
-    points = LocalTuner(local).checkpoints(folder.folder.name)
+    points = LocalTuner(local).checkpoints(folder.path.name)
     assert [(point.number, point.step) for point in points] == [(1, 2), (2, 3)]
-    lines = (folder.folder / "curve.csv").read_text().splitlines()
+    lines = (folder.path / "curve.csv").read_text().splitlines()
     assert lines[0] == ",".join(COLUMNS)
     assert [line.split(",")[0] for line in lines[1:]] == ["1", "2", "3"]
-    assert not (folder.folder / "state.pt").exists()
+    assert not (folder.path / "state.pt").exists()
 
 
 def test_a_failed_training_tells_why_and_may_be_tried_again(local: Local) -> None:
@@ -260,12 +260,12 @@ def test_a_failed_training_tells_why_and_may_be_tried_again(local: Local) -> Non
     content = weights.read_bytes()
     weights.write_bytes(content[:-4] + b"beef")
     tuner = LocalTuner(local)
-    assert trainer.main([str(folder.folder)]) == 1
-    status = tuner.status(folder.folder.name)
+    assert trainer.main([str(folder.path)]) == 1
+    status = tuner.status(folder.path.name)
     assert status.state == "failed"
     assert "has changed since the training began" in status.detail
     weights.write_bytes(content)
-    assert LocalTuner(local).status(folder.folder.name).state == "running"
+    assert LocalTuner(local).status(folder.path.name).state == "running"
 
 
 def test_a_trainer_that_is_killed_again_and_again_is_given_up(local: Local, monkeypatch: Any) -> None:
@@ -330,6 +330,6 @@ def test_a_full_checkpoint_can_be_trained_on_and_a_lora_one_cannot(local: Local)
     for folder in (full, lora):
         trainer.train(folder, never)
     again = prepared(replace(local, model="local-0123456789ab:2"), key="e" * 64)
-    assert again.recipe().model.endswith("checkpoint-2/model.gguf")
+    assert again.read_recipe().model.endswith("checkpoint-2/model.gguf")
     with pytest.raises(ConfigError, match="is a LoRA checkpoint"):
         prepared(replace(local, model="local-ffffffffffff:1"), key="d" * 64)

@@ -15,9 +15,9 @@ from servers import Call, Reply, Server, serving
 from runner.core.errors import ConfigError, ProviderError, RetryableError
 from runner.core.provider import Tuner
 from runner.core.services import Checkpoint, TrainingFile, TuningJob
-from runner.providers.http.failures import Origin
+from runner.providers.http.failures import Service
 from runner.providers.mistral import Mistral
-from runner.providers.mistral.tuning import MistralTuner, translated
+from runner.providers.mistral.tuning import MistralTuner, translate_errors
 
 ROW = {"messages": [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]}
 CONTENT = (json.dumps(ROW) + "\n").encode() * 10
@@ -255,7 +255,7 @@ def test_every_error_of_the_sdk_is_ours(error: Exception) -> None:
         errors.MistralError.__init__(error, "boom", httpx2.Response(500, text="boom"))
     with (
         pytest.raises(ProviderError, match="boom") as caught,
-        translated(Origin("mistral", "u", secrets=(KEY,))),
+        translate_errors(Service("mistral", "u", secrets=(KEY,))),
     ):
         raise error
     assert KEY not in str(caught.value)

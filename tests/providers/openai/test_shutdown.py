@@ -25,7 +25,7 @@ def told(runner, monkeypatch):
             sums = Sums(runner, server)
             for _ in range(runs):  # each as in a new process
                 monkeypatch.setattr(pipeline, "_warned", set())
-                shutdown._asked.__wrapped__.cache_clear()
+                shutdown._look_up.__wrapped__.cache_clear()
                 outcome = sums("provider=openai", *more)
                 assert outcome.code == 0, outcome.err
                 warnings += [line for line in outcome.err.splitlines() if "shut down" in line]

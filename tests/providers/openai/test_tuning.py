@@ -14,9 +14,9 @@ from servers import Call, Reply, Server, serving
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError, RetryableError
 from runner.core.provider import Tuner
 from runner.core.services import Checkpoint, TrainingFile, TuningJob
-from runner.providers.http.failures import Origin
+from runner.providers.http.failures import Service
 from runner.providers.openai import OpenAI, OpenAICompatible
-from runner.providers.openai.tuning import OpenAITuner, translated
+from runner.providers.openai.tuning import OpenAITuner, translate_errors
 
 ROW = {"messages": [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]}
 FILE = TrainingFile("facts-0123.jsonl", (json.dumps(ROW) + "\n").encode() * 10, 10)
@@ -269,7 +269,7 @@ def test_every_error_of_the_sdk_is_ours(kind: type[openai.OpenAIError]) -> None:
         error.response = httpx2.Response(500)
     with (
         pytest.raises(ProviderError, match="boom") as caught,
-        translated(Origin("openai", "u", secrets=(KEY,))),
+        translate_errors(Service("openai", "u", secrets=(KEY,))),
     ):
         raise error
     assert KEY not in str(caught.value)
