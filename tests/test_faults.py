@@ -11,7 +11,7 @@ import pytest
 from servers import Reply, completion, serving
 from sweeps import children, command, environment, odd, points
 
-from runner.records.record import PREDICTIONS
+from runner.records.folder import PREDICTIONS
 from tests.benchmarks.work import mock
 from tests.faults.kills import SERVER, Episode, undisturbed
 

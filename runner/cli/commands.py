@@ -15,7 +15,8 @@ from runner.core.provider import Deployer
 from runner.engine.ledger import Ledger
 from runner.experiment.plan import make_provider
 from runner.pipeline.finetune import delete_leftovers
-from runner.records.record import RECORD, read_record
+from runner.records.folder import RECORD
+from runner.records.record import read_record
 
 OUTPUTS = Path("outputs")
 

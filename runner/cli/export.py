@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from runner.cli.screen import console
 from runner.core.errors import ConfigError
-from runner.records.record import SWEEP
+from runner.records.folder import SWEEP
 from runner.reproduce import past_run
 from runner.reproduce.export import export
 

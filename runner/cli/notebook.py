@@ -20,8 +20,8 @@ from runner.config import schema
 from runner.config.explain import explain
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.paths import CONF
+from runner.records.folder import list_points
 from runner.records.result import RunResult, SweepResult, load_sweep
-from runner.records.sweep import list_points
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,9 @@ from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.run import Screen, run
 from runner.experiment.stages import check_objective
 from runner.records.environment import find_git_sha, find_versions
-from runner.records.record import Record, find_runs, flatten, keep_record, read_record
-from runner.records.sweep import list_points, read_notes, summarize
+from runner.records.folder import find_runs, list_points, read_notes
+from runner.records.record import Record, flatten, keep_record, read_record
+from runner.records.sweep import summarize
 from runner.reproduce.past_run import write_prompts
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.config.hydra_job import get_overrides
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
+from runner.records.folder import read_notes, write_notes
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,6 @@ class OpenSweep(Callback):
 
         Points that are threads create it themselves: they wait for servers while MLflow is imported.
         """
-        from runner.records.sweep import write_notes
-
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         overrides = get_overrides(config.hydra)
@@ -74,7 +73,6 @@ def open_parent(folder: Path, config: DictConfig) -> str | None:
     Raises :class:`runner.core.errors.ConfigError` for an address or an experiment that cannot be used.
     """
     from runner import tracking
-    from runner.records.sweep import read_notes, write_notes
 
     with _turn:
         notes = read_notes(folder)
@@ -104,8 +102,6 @@ def find_fixed(overrides: list[str]) -> dict[str, str]:
 
 def find_swept(overrides: list[str], folder: Path) -> dict[str, Any]:
     """The keys and values that set one point apart, from its overrides."""
-    from runner.records.sweep import read_notes
-
     shared = read_notes(folder).get("fixed", {})
     return {_key(item): item.value() for item in _parse(overrides) if shared.get(_key(item)) != _text(item)}
 

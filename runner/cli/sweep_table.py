@@ -50,7 +50,7 @@ def _fits(table: Table, console: Console) -> bool:
 def describe_agreement(frame: pl.DataFrame) -> str:
     """How many of the published figures agree; empty where none is compared.
 
-    >>> agreement(pl.DataFrame({"f1": [0.5, 0.6], "f1_agrees": [True, False]}))
+    >>> describe_agreement(pl.DataFrame({"f1": [0.5, 0.6], "f1_agrees": [True, False]}))
     '1 of 2 published figures agree'
     """
     known = [
@@ -62,7 +62,7 @@ def describe_agreement(frame: pl.DataFrame) -> str:
 def describe_spending(frame: pl.DataFrame) -> str:
     """What all points spent together; empty where nothing was, or nothing is known of it.
 
-    >>> spent(pl.DataFrame({"cost_usd": [0.25, 0.5, None]}))
+    >>> describe_spending(pl.DataFrame({"cost_usd": [0.25, 0.5, None]}))
     '$0.7500 spent, the cost of 1 of 3 points not known'
     """
     costs = frame["cost_usd"] if "cost_usd" in frame.columns else pl.Series([0.0])

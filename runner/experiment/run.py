@@ -23,7 +23,8 @@ from runner.money.budget import Budget
 from runner.money.usage import split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
 from runner.pipeline.finetune import OnStatus
-from runner.records.record import PREDICTIONS, Record
+from runner.records.folder import PREDICTIONS
+from runner.records.record import Record
 
 
 def ignore_status(status: TuningStatus) -> None:

@@ -1,11 +1,4 @@
-"""The record of a run: a folder that is complete without any tracking server.
-
-<folder>/record.json           what was run and measured (this module's :class:`Record`)
-<folder>/predictions.parquet   per evaluated row: inputs, messages, completion, prediction, verdict
-<folder>/prompts/              the texts of the prompts as they were
-<folder>/.hydra/               the composed config and the overrides, written by Hydra
-<folder>/runner.log            the log
-"""
+"""The record of a run, in ``record.json`` of its folder (:mod:`runner.records.folder`), and its rows."""
 
 from __future__ import annotations
 
@@ -22,10 +15,8 @@ import polars as pl
 from runner.core.errors import BudgetError
 from runner.core.files import write_atomically
 from runner.core.types import Score
+from runner.records.folder import PREDICTIONS, RECORD
 
-RECORD = "record.json"
-PREDICTIONS = "predictions.parquet"
-SWEEP = "sweep.json"
 PAIRS = "(pairs)"
 
 
@@ -106,14 +97,6 @@ def read_record(folder: Path) -> Record:
     data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
     data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
     return Record(**data)
-
-
-def find_runs(folder: Path) -> list[Path]:
-    """The folder itself if it is a run's, else those of the points of the sweep in it, in their order."""
-    if (folder / RECORD).exists():
-        return [folder]
-    points = [file.parent for file in folder.glob(f"*/{RECORD}") if file.parent.name.isdigit()]
-    return sorted(points, key=lambda point: int(point.name))
 
 
 def dumps(data: Any, indent: int | None = None) -> str:

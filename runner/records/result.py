@@ -11,7 +11,8 @@ import polars as pl
 
 from runner.core.errors import ConfigError
 from runner.core.types import Score
-from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, find_runs, read_predictions, read_record
+from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
+from runner.records.record import Record, read_predictions, read_record
 from runner.records.sweep import summarize
 
 

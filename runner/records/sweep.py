@@ -1,39 +1,18 @@
-"""The notes in the folder of a sweep, the folders of its points, and its table with one row per point."""
+"""A sweep as a table, with one row per point."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
 
-from runner.core.files import write_atomically
-from runner.records.record import SWEEP, Record
+from runner.records.record import Record
 
 FIGURES = ("parse_rate", "cost_usd")
 PARSED = "_parsed"
 _ABSENT = object()
-
-
-def write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
-    """Write what is known of a sweep since it was opened: name, overrides, start, parent run."""
-    with write_atomically(folder / SWEEP) as file:  # points read it
-        file.write_text(json.dumps(notes, indent=1, default=str))
-
-
-def read_notes(folder: Path) -> dict[str, Any]:
-    """What :func:`write_notes` wrote; nothing where there is no sweep."""
-    file = folder / SWEEP
-    return dict(json.loads(file.read_text())) if file.exists() else {}
-
-
-def list_points(folder: Path) -> list[Path]:
-    """The folders of a sweep's points, those without a record included, in the order of their job numbers."""
-    found = [child for child in folder.iterdir() if child.is_dir() and child.name.isdigit()]
-    return sorted(found, key=lambda child: int(child.name))
 
 
 def summarize(records: Sequence[Record]) -> pl.DataFrame:

@@ -13,7 +13,8 @@ import polars as pl
 
 from runner.core.errors import ConfigError, suggest
 from runner.core.redact import remove_credentials
-from runner.records.record import PREDICTIONS, RECORD, SWEEP, Record, find_runs, read_predictions, read_record
+from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
+from runner.records.record import Record, read_predictions, read_record
 from runner.records.sweep import last_part
 
 IRRELEVANT_KEYS = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")

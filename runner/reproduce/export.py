@@ -21,7 +21,8 @@ from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
 from runner.engine.call import KIND
 from runner.records import environment
-from runner.records.record import PREDICTIONS, RECORD, SWEEP, dumps
+from runner.records.folder import PREDICTIONS, RECORD, SWEEP
+from runner.records.record import dumps
 from runner.reproduce import differences, past_run
 from runner.reproduce.answers import write_answer_file
 from runner.reproduce.past_run import PastRun

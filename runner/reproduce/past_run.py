@@ -31,8 +31,8 @@ from runner.config.schema import LedgerConfig, RunnerConfig
 from runner.core.errors import ConfigError
 from runner.experiment.plan import Plan
 from runner.pipeline.prompt import SUFFIX, Prompt
-from runner.records import record
-from runner.records.record import PREDICTIONS, RECORD, Record, read_predictions, read_record
+from runner.records.folder import PREDICTIONS, RECORD, find_runs
+from runner.records.record import Record, read_predictions, read_record
 from runner.reproduce.answers import LedgerWithAnswers, read_answer_file
 
 PROMPTS, MANIFEST, ANSWERS = "prompts", "export.json", "ledger.jsonl"
@@ -88,7 +88,7 @@ def require_runs(folder: Path) -> list[Path]:
 
     Raises :class:`ConfigError` if it is neither a run nor a sweep.
     """
-    found = record.find_runs(folder)
+    found = find_runs(folder)
     if not found:
         raise ConfigError(f"{folder}: holds no {RECORD}, so it is not a run; `runner list` shows all runs")
     return found

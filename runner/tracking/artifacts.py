@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from runner.core.redact import remove_credentials
-from runner.records.record import PREDICTIONS, Record, read_predictions
+from runner.records.folder import PREDICTIONS
+from runner.records.record import Record, read_predictions
 from runner.report import figures
 from runner.tracking import names
 

@@ -13,7 +13,8 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from runner.core.files import hold_lock, user_name
-from runner.records.record import PREDICTIONS, Record, read_predictions, read_record
+from runner.records.folder import PREDICTIONS
+from runner.records.record import Record, read_predictions, read_record
 from runner.records.sweep import last_part
 from runner.tracking import artifacts, datasets, names, note, traces
 from runner.tracking.store import SOURCE, Store

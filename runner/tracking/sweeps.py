@@ -12,7 +12,8 @@ import polars as pl
 from mlflow.entities import Metric, Param
 
 from runner.core.files import hold_lock
-from runner.records.record import RECORD, Record, read_record
+from runner.records.folder import RECORD
+from runner.records.record import Record, read_record
 from runner.records.sweep import column_names, main_score_names, score_names, shared_params, summarize
 from runner.report import figures
 from runner.tracking import artifacts, names, note, runs

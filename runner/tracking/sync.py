@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from runner.records.record import RECORD, Record, read_record
+from runner.records.folder import RECORD
+from runner.records.record import Record, read_record
 from runner.tracking import runs, sweeps
 from runner.tracking.store import Store
 

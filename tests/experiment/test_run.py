@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from servers import Call, Reply, completion, serving
 
-from runner.records.record import PREDICTIONS
+from runner.records.folder import PREDICTIONS
 
 ROWS = [{"question": f"Is {n} even or odd?", "target": "even" if n % 2 == 0 else "odd"} for n in range(20)]
 CONFIG = {

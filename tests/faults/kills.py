@@ -20,6 +20,7 @@ import polars as pl
 
 from runner.engine.ledger import Ledger
 from runner.records import record
+from runner.records.folder import PREDICTIONS, RECORD
 from tests.benchmarks.work import Mock, environment, mock
 
 POINTS, ROWS = 2, 40
@@ -119,9 +120,9 @@ class Episode:
         last = max((self.folder / "outputs" / "sweeps").iterdir(), key=lambda folder: folder.name)
         found: Result = {}
         for folder in sorted(last.glob("*/")):
-            if (folder / record.RECORD).exists():
+            if (folder / RECORD).exists():
                 point = record.read_record(folder)
-                rows = pl.read_parquet(folder / record.PREDICTIONS).select(COLUMNS).rows()
+                rows = pl.read_parquet(folder / PREDICTIONS).select(COLUMNS).rows()
                 assert point.status == "finished", point.error
                 found[int(point.job or 0)] = (
                     rows,
@@ -138,7 +139,7 @@ class Episode:
         wrong = [f"{run.info.run_id} is RUNNING" for run in runs if run.info.status == "RUNNING"]
         logged = Counter(run.data.tags.get("record_id") for run in runs)
         last = max((self.folder / "outputs" / "sweeps").iterdir(), key=lambda folder: folder.name)
-        for file in last.glob(f"*/{record.RECORD}"):
+        for file in last.glob(f"*/{RECORD}"):
             times = logged[record.read_record(file.parent).id]
             wrong += [f"{file.parent} is logged {times} times"] if times != 1 else []
         return wrong

@@ -12,6 +12,7 @@ import pytest
 
 from runner.cli import main
 from runner.records import record
+from runner.records.folder import RECORD
 from runner.records.record import Record
 
 
@@ -52,5 +53,5 @@ class CommandLine:
 
     def records(self) -> list[Record]:
         """The records of all runs so far, points of sweeps included, oldest first."""
-        found = [record.read_record(file.parent) for file in self.folder.glob(f"outputs/**/{record.RECORD}")]
+        found = [record.read_record(file.parent) for file in self.folder.glob(f"outputs/**/{RECORD}")]
         return sorted(found, key=lambda entry: entry.started)

@@ -12,6 +12,7 @@ from pathlib import Path
 from servers import Call, Reply, completion
 
 from runner.records import record
+from runner.records.folder import RECORD
 
 POINTS = "hyperparameter.n_shot=0,1,2,3"
 ROWS = [{"text": f"Is {n} odd?", "target": str(n % 2)} for n in range(12)]
@@ -49,7 +50,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 def points(folder: Path) -> list[record.Record]:
     """Records of a sweep's points, in their order."""
-    found = [record.read_record(file.parent) for file in folder.glob(f"outputs/sweeps/*/*/{record.RECORD}")]
+    found = [record.read_record(file.parent) for file in folder.glob(f"outputs/sweeps/*/*/{RECORD}")]
     return sorted(found, key=lambda point: point.job or 0)
 
 

@@ -10,7 +10,8 @@ import polars as pl
 from runner import tracking
 from runner.config.schema import TrackingConfig
 from runner.core.types import Score
-from runner.records.record import PREDICTIONS, Record
+from runner.records.folder import PREDICTIONS
+from runner.records.record import Record
 from runner.tracking import store
 
 if TYPE_CHECKING:

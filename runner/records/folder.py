@@ -1,0 +1,50 @@
+"""What is in the folder of a run, and in that of a sweep.
+
+<run>/record.json           what was run and measured (:class:`runner.records.record.Record`)
+<run>/predictions.parquet   per evaluated row: inputs, messages, completion, prediction, verdict, row scores
+<run>/prompts/              the texts of the prompts as they were
+<run>/.hydra/               the composed config and the overrides, written by Hydra
+<run>/runner.log            the log
+
+<sweep>/sweep.json          notes: name, overrides, start, parent run
+<sweep>/0/, 1/, …           its points, each the folder of a run
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from runner.core.files import write_atomically
+
+RECORD = "record.json"
+PREDICTIONS = "predictions.parquet"
+SWEEP = "sweep.json"
+
+
+def find_runs(folder: Path) -> list[Path]:
+    """The folder itself if it is a run's, else those of the points of the sweep in it, in their order."""
+    if (folder / RECORD).exists():
+        return [folder]
+    points = [file.parent for file in folder.glob(f"*/{RECORD}") if file.parent.name.isdigit()]
+    return sorted(points, key=lambda point: int(point.name))
+
+
+def write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
+    """Write what is known of a sweep since it was opened: name, overrides, start, parent run."""
+    with write_atomically(folder / SWEEP) as file:  # points read it
+        file.write_text(json.dumps(notes, indent=1, default=str))
+
+
+def read_notes(folder: Path) -> dict[str, Any]:
+    """What :func:`write_notes` wrote; nothing where there is no sweep."""
+    file = folder / SWEEP
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+def list_points(folder: Path) -> list[Path]:
+    """The folders of a sweep's points, those without a record included, in the order of their job numbers."""
+    found = [child for child in folder.iterdir() if child.is_dir() and child.name.isdigit()]
+    return sorted(found, key=lambda child: int(child.name))
