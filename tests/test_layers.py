@@ -24,17 +24,16 @@ MAY_IMPORT = {
     "providers.mistral": "core providers providers.http",
     "providers.local": "core providers",
     "data": "core config",
-    "metrics": "core config",
+    "metrics": "core",
     "metrics.statistics": "core metrics",
     "money": "core config engine",
     "pipeline": "core config data engine money parse",
     "experiment": "core config data engine metrics money parse pipeline records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
-    "reproduce": "core config data engine experiment money pipeline providers.local records",
-    "cli": "core config data engine experiment metrics money parse pipeline records report reproduce tracking"
-    " providers.local",
-    "": "cli config core experiment records report",
+    "reproduce": "core config data engine experiment pipeline providers.local records",
+    "cli": "core config engine experiment money pipeline providers.local records report reproduce tracking",
+    "": "cli core records",
 }
 """Each room and what it may import. The root is the Python API and ``python -m runner``."""
 
