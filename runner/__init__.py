@@ -39,7 +39,7 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
     ``overrides`` are those of the command line; ``config_dir`` is a folder of own options. Raises
     :class:`runner.core.errors.RunnerError` where the run fails; what is done is recorded all the same.
     """
-    from runner.cli.notebook import run_once
+    from runner.cli.api import run_once
 
     return run_once(overrides, config_dir)
 
@@ -50,7 +50,7 @@ def sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> Swe
     The summary has a line for each point (:func:`runner.records.sweep.summarize`), one that failed included:
     its ``status`` and ``reason`` say so. Raises only where no point has a record.
     """
-    from runner.cli.notebook import run_sweep
+    from runner.cli.api import run_sweep
 
     return run_sweep(overrides, config_dir)
 
@@ -67,6 +67,6 @@ def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None)
 
     Raises :class:`runner.core.errors.ConfigError` with the words of the command line.
     """
-    from runner.cli.notebook import compose_config
+    from runner.cli.api import compose_config
 
     return compose_config(overrides, config_dir)
