@@ -1,1 +1,1 @@
-"""Calls: what is asked, how fast, how often, and the ledger that keeps the answers."""
+"""Calls to a model: limits, retries, batches, and the ledger that keeps the answers."""

@@ -1,4 +1,4 @@
-"""A stage: one coroutine for each row, over the calls that it makes."""
+"""Run a stage: one coroutine per row, which awaits as many calls as it needs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from runner.engine.ledger import Ledger
 Row = TypeVar("Row")
 Result = TypeVar("Result")
 Advance = Callable[[int], None]
-"""Is told how many more rows are done."""
+"""Called with the number of rows that were finished since the last call."""
 
 YIELD_EVERY = 256
-"""Rows from the ledger need no waiting; after so many of them others have their turn in the event loop."""
-TELL_EVERY_S = 0.05
+"""Rows answered from the ledger never wait; after this many, other tasks of the event loop get a turn."""
+REPORT_EVERY_S = 0.05
 
 
 def ask_rows(
@@ -29,23 +29,24 @@ def ask_rows(
     provider: Provider,
     ledger: Ledger,
     *,
-    coming: Iterable[Request] = (),
+    prefetch: Iterable[Request] = (),
     advance: Advance = lambda count: None,
     allowance: Allowance | None = None,
 ) -> list[Result]:
     """Run ``work(row, call)`` for every row and return the results in the order of the rows.
 
-    ``work`` awaits ``call(request)`` as often as it needs (:meth:`runner.engine.call.Caller.call`): one after
-    another, or several at once. ``coming`` are requests that it will make, as far as they are known: the same
-    objects, which are then looked up in the ledger all at once. Blocks. Raises
-    :class:`~runner.core.errors.FatalProviderError` as soon as no call can succeed; what is finished is in the
-    ledger then.
+    ``work`` awaits ``call(request)`` (:meth:`runner.engine.call.Caller.call`) as often as it needs, one call
+    after another or several at once. ``prefetch`` holds the requests that are known beforehand; they are
+    looked up in the ledger with one query. ``work`` must then make its calls with the same objects.
+
+    Blocks until all rows are done. Raises :class:`~runner.core.errors.FatalProviderError` as soon as no
+    further call can succeed; the answers that came before are in the ledger.
     """
     if not rows:
         return []
     kind = BatchCaller if provider.batch else LiveCaller
     with kind(provider, ledger, allowance) as caller:
-        caller.look_up(coming)
+        caller.look_up(prefetch)
         return run_in_loop(_run_rows(rows, work, caller, _Progress(advance, len(rows))))
 
 
@@ -57,12 +58,12 @@ def ask_all(
     advance: Advance = lambda count: None,
     allowance: Allowance | None = None,
 ) -> list[Answer]:
-    """The answers to requests, in their order."""
+    """Return the answers to requests, in the order of the requests. Blocks and raises as :func:`ask_rows`."""
 
     async def ask(request: Request, call: Call) -> Answer:
         return await call(request)
 
-    return ask_rows(requests, ask, provider, ledger, coming=requests, advance=advance, allowance=allowance)
+    return ask_rows(requests, ask, provider, ledger, prefetch=requests, advance=advance, allowance=allowance)
 
 
 def collect_calls(
@@ -70,17 +71,17 @@ def collect_calls(
     work: Callable[[Row, Call], Awaitable[object]],
     guess: Callable[[Request], Answer],
 ) -> list[list[Request]]:
-    """The requests that each row would make, if the answers were as guessed. Asks nothing."""
+    """Return the requests that ``work`` would make for each row if ``guess`` answered them. Asks nothing."""
 
     async def collect(row: Row) -> list[Request]:
-        made: list[Request] = []
+        requests: list[Request] = []
 
         async def call(request: Request) -> Answer:
-            made.append(request)
+            requests.append(request)
             return guess(request)
 
         await work(row, call)
-        return made
+        return requests
 
     async def collect_all() -> list[list[Request]]:
         return [await collect(row) for row in rows]
@@ -95,51 +96,51 @@ async def _run_rows(
     progress: _Progress,
 ) -> list[Result]:
     results: dict[int, Result] = {}
-    places = iter(range(len(rows)))
+    indices = iter(range(len(rows)))
 
     async def work_on(call: Call) -> None:
-        for place in places:
-            results[place] = await work(rows[place], call)
+        for index in indices:
+            results[index] = await work(rows[index], call)
             progress.add_row()
-            if place % YIELD_EVERY == 0:
+            if index % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
     try:
-        async with caller.answering(progress.set_share) as call, asyncio.TaskGroup() as group:
+        async with caller.open_calls(progress.set_share) as call, asyncio.TaskGroup() as group:
             for _ in range(min(caller.width, len(rows))):
                 group.create_task(work_on(call))
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     finally:
-        progress.tell()
-    return [results[place] for place in range(len(rows))]
+        progress.report()
+    return [results[index] for index in range(len(rows))]
 
 
 class _Progress:
-    """Tells how many more rows are done, not more often than a screen can show."""
+    """Reports how many more rows are done, no more often than a screen can show."""
 
     def __init__(self, advance: Advance, rows: int) -> None:
         self._advance, self._rows = advance, rows
-        self._done = self._told = 0
+        self._done = self._reported = 0
         self._share = 0.0
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def add_row(self) -> None:
-        """A row is done."""
+        """Count one finished row."""
         self._done += 1
         now = asyncio.get_running_loop().time()
-        if now - self._told_at >= TELL_EVERY_S:
-            self._told_at = now
-            self.tell()
+        if now - self._reported_at >= REPORT_EVERY_S:
+            self._reported_at = now
+            self.report()
 
     def set_share(self, share: float) -> None:
-        """So much of what is under way is done, as the service says."""
+        """Note the share of the work, from 0 to 1, that the service says is done."""
         self._share = share
-        self.tell()
+        self.report()
 
-    def tell(self) -> None:
-        """Tell what has not been told."""
+    def report(self) -> None:
+        """Report the rows that were finished since the last report."""
         done = max(self._done, int(self._share * self._rows))
-        if done > self._told:
-            self._advance(done - self._told)
-            self._told = done
+        if done > self._reported:
+            self._advance(done - self._reported)
+            self._reported = done

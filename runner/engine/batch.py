@@ -1,10 +1,11 @@
-"""Answers through a batch API: for less money, within a day, and the process may go and come back.
+"""Answers through a batch API: they cost less and arrive within a day, and the process need not stay.
 
     rows ─ claimed for a batch ─ upload ─ create ─ poll ─ results into the ledger ─ released
 
-A row is claimed in the ledger before its batch is created, and released when the batch is collected. Whoever
-comes meanwhile, beside it or after a kill, waits for that batch and makes no second one. Results are the
-entries that live answers are: the next live run finds them, and a batch asks nothing that was answered live.
+A row is claimed in the ledger before its batch is created, and released when the batch is collected. Another
+process that needs the row in the meantime waits for that batch and makes no second one. So does the next run
+after this process was killed. Batch answers and live answers are the same ledger entries: a live run finds
+what a batch answered, and a batch does not ask what was answered live.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from runner.engine.batch_jobs import ROW, BatchJobs
 from runner.engine.call import KIND, UNASKED, Allowance, Answer, Call, Caller
 from runner.engine.ledger import Ledger
 
-ROUNDS = 3  # batches in a row that may end without an answer to a row before its turn passes to the next run
-LEFT_OVER = f"{ROUNDS} batches ended before its turn; the next run asks again"
+ROUNDS = 3  # batches that may end without an answer to a row before the row is left to the next run
+LEFT_OVER = f"{ROUNDS} batches ended without an answer to this row; the next run asks again"
 GATHER_S = 0.05
-"""So long after the last request a batch is made of those that wait; none comes while all rows wait."""
-ALL = 10**9
+"""A batch is made this long after the last request: by then every row waits for an answer."""
+UNLIMITED = 10**9
 
 
 class BatchCaller(Caller):
-    """Gathers the requests of all rows and answers them batch by batch, in a thread that may wait hours."""
+    """Gathers the requests of all rows and answers them in batches, in a thread that may wait for hours."""
 
-    width = ALL
+    width = UNLIMITED
 
     def __init__(self, provider: Provider, ledger: Ledger, allowance: Allowance | None = None) -> None:
         super().__init__(provider, ledger)
@@ -47,22 +48,22 @@ class BatchCaller(Caller):
         self._stopped.set()
 
     @asynccontextmanager
-    async def answering(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
-        """As everywhere; ``progress`` is told what the service says of the batch that is under way."""
+    async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
+        """Yield :meth:`call`; ``progress`` is called with the share of the current batch that is done."""
         self._loop, self._progress = asyncio.get_running_loop(), progress
-        async with super().answering(progress) as call:
+        async with super().open_calls(progress) as call:
             yield call
 
     async def _obtain(self, key: str, request: Request) -> Answer:
-        coming: asyncio.Future[Answer] = self._loop.create_future()
-        self._waiting[key] = request, coming
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        self._waiting[key] = request, future
         if self._timer:
             self._timer.cancel()
         self._timer = self._loop.call_later(GATHER_S, self._submit)
-        return await coming
+        return await future
 
     def _submit(self) -> None:
-        """Hand over what waits; what comes meanwhile is handed over when that is done."""
+        """Start to answer the waiting requests; later ones wait until these are answered."""
         if self._busy or not self._waiting:
             return
         waiting, self._waiting, self._busy = self._waiting, {}, True
@@ -71,7 +72,7 @@ class BatchCaller(Caller):
     def _work(self, waiting: Mapping[str, tuple[Request, asyncio.Future[Answer]]]) -> None:
         requests = {key: request for key, (request, _) in waiting.items()}
         try:
-            rounds = Rounds(self._provider, self._ledger, self._allowance, self._tell, self._pause)
+            rounds = Rounds(self._provider, self._ledger, self._allowance, self._report, self._pause)
             answers, failure = rounds.answer(requests), None
         except BaseException as error:
             answers, failure = {}, error
@@ -84,50 +85,50 @@ class BatchCaller(Caller):
         failure: BaseException | None,
     ) -> None:
         self._busy = False
-        for key, (_, coming) in waiting.items():
-            if coming.done():
+        for key, (_, future) in waiting.items():
+            if future.done():
                 continue
             if failure:
-                coming.set_exception(failure)
+                future.set_exception(failure)
             else:
-                coming.set_result(answers.get(key, UNASKED))
+                future.set_result(answers.get(key, UNASKED))
         self._submit()
 
-    def _tell(self, share: float) -> None:
+    def _report(self, share: float) -> None:
         self._loop.call_soon_threadsafe(self._progress, share)
 
     def _pause(self, seconds: float) -> None:
-        """Sleep, unless whoever waits for the answers has gone."""
+        """Sleep; raise ``InterruptedError`` once nobody waits for the answers."""
         if self._stopped.wait(seconds):
-            raise InterruptedError("nobody waits for this batch any more; the next run goes on with it")
+            raise InterruptedError("nobody waits for this batch any more; the next run collects it")
 
 
 class Rounds:
-    """Batches, one round after another, until each request has an answer. Blocks."""
+    """Makes batches, one round after another, until each request has an answer. Blocks."""
 
     def __init__(
         self,
         provider: Provider,
         ledger: Ledger,
         allowance: Allowance | None,
-        tell: Callable[[float], None],
+        report: Callable[[float], None],
         pause: Callable[[float], None],
     ) -> None:
         self._batcher: Batcher = provider.batcher()
         self._jobs = BatchJobs(provider, self._batcher, ledger, pause)
-        self._ledger, self._allowance, self._tell = ledger, allowance, tell
+        self._ledger, self._allowance, self._report = ledger, allowance, report
         self._left: dict[str, Request] = {}
-        self._all = 0
+        self._total = 0
         self._answers: dict[str, Answer] = {}
         self._reserved: set[str] = set()
-        self._passed: Counter[str] = Counter()
+        self._rounds: Counter[str] = Counter()
 
     def answer(self, requests: Mapping[str, Request]) -> dict[str, Answer]:
-        """The answers to requests by key; without those that the budget left over.
+        """Return the answers by key; requests that the budget does not cover have none.
 
-        Raises :class:`~runner.core.errors.FatalProviderError` if a batch is refused as a whole.
+        Raises :class:`~runner.core.errors.FatalProviderError` if the service refuses a whole batch.
         """
-        self._left, self._all = dict(requests), len(requests)
+        self._left, self._total = dict(requests), len(requests)
         while self._left:
             owners = self._find_owners()
             for batch in dict.fromkeys(owners.values()):
@@ -135,22 +136,22 @@ class Rounds:
         return self._answers
 
     def _find_owners(self) -> dict[str, str]:
-        """The batch of each request that is left, except those that another run has just answered.
+        """Return the batch of each request that has no answer yet; make batches for requests that have none.
 
-        New batches are made for those that have none.
+        Requests that another run has answered since are taken from the ledger and left out.
         """
-        self._take(self._ledger.get_many(KIND, self._left), stored=True)
+        self._take_answers(self._ledger.get_many(KIND, self._left), stored=True)
         owners: dict[str, str] = self._ledger.get_many(ROW, self._left)
-        free = {key: request for key, request in self._left.items() if key not in owners}
-        payable = dict(takewhile(lambda item: self._reserve(*item), free.items()))
-        if not owners and not payable:  # and nothing is under way that could leave money
+        unclaimed = {key: request for key, request in self._left.items() if key not in owners}
+        affordable = dict(takewhile(lambda item: self._reserve(*item), unclaimed.items()))
+        if not owners and not affordable:  # no batch is under way that could give money back
             self._left = {}
-        for lines in self._cut(payable):
+        for lines in self._cut(affordable):
             owners |= self._jobs.claim(lines)
         return owners
 
     def _cut(self, requests: Mapping[str, Request]) -> Iterator[dict[str, bytes]]:
-        """Lines of input files, as many in each as the service takes."""
+        """Yield the lines of each input file, by key: as many as the service takes in one file."""
         part: dict[str, bytes] = {}
         size = 0
         for key, request in requests.items():
@@ -164,40 +165,40 @@ class Rounds:
             yield part
 
     def _finish(self, batch: str, keys: Sequence[str]) -> None:
-        """Wait for a batch, collect it, and take what it says of these requests."""
+        """Wait for a batch, collect it, and take its answers and failures for these requests."""
         entry, failure = self._jobs.wait_until_made(batch), None
         if entry and not entry.get("closed"):
-            done = self._all - len(self._left)
+            done = self._total - len(self._left)
             status = self._jobs.wait_until_ended(
-                entry, lambda share: self._tell((done + share * len(keys)) / self._all)
+                entry, lambda share: self._report((done + share * len(keys)) / self._total)
             )
             entry, failure = self._jobs.collect(batch, entry, status)
         if entry:
-            self._learn(entry, keys)
+            self._read_outcome(entry, keys)
         if failure:
             raise failure
 
-    def _learn(self, entry: Mapping[str, Any], keys: Sequence[str]) -> None:
-        """Take a collected batch's answers and failures; what it says nothing of is asked again."""
-        self._take(self._ledger.get_many(KIND, keys), stored=not self._jobs.is_mine(entry))
+    def _read_outcome(self, entry: Mapping[str, Any], keys: Sequence[str]) -> None:
+        """Take the answers and failures of a collected batch; requests with neither are asked again."""
+        self._take_answers(self._ledger.get_many(KIND, keys), stored=not self._jobs.is_mine(entry))
         for key in [key for key in keys if key in self._left]:
-            self._passed[key] += 1
+            self._rounds[key] += 1
             if key in entry["errors"]:
                 self._close(key, Answer(error=entry["errors"][key]))
-            elif self._passed[key] == ROUNDS:
+            elif self._rounds[key] == ROUNDS:
                 self._close(key, Answer(error=LEFT_OVER))
             else:
                 self._settle(key, None)
 
-    def _take(self, known: Mapping[str, Any], stored: bool) -> None:
-        for key, value in known.items():
+    def _take_answers(self, answers: Mapping[str, Any], stored: bool) -> None:
+        for key, value in answers.items():
             self._close(key, Answer(Completion(**value), stored=stored, key=key))
 
     def _close(self, key: str, answer: Answer) -> None:
         self._settle(key, None if answer.stored else answer.completion)
         del self._left[key]
         self._answers[key] = answer
-        self._tell(1 - len(self._left) / self._all)
+        self._report(1 - len(self._left) / self._total)
 
     def _reserve(self, key: str, request: Request) -> bool:
         if self._allowance is None or key in self._reserved:

@@ -1,8 +1,9 @@
-"""One batch after another at a service: made once, whatever happens, and found again.
+"""Batch jobs at a service. Each one is created once and found again, even if the process is killed.
 
-A batch has an entry in the ledger: who makes it, its input file, its id, and at last that it is closed and
-what failed. The entry is written before the batch is made. A process that is killed in between leaves its
-entry to another one, which looks whether the service has the batch before it releases the rows.
+A batch has an entry in the ledger. It holds the process that makes the batch, then the input file, the id,
+and in the end that the batch is closed and which rows failed. The entry is written before the batch is
+created. If the process is killed in between, another one takes the entry over. It first looks whether the
+service has the batch, and releases the rows only if not.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ log = logging.getLogger(__name__)
 
 BATCH, ROW = "batch", "batched"
 TRIES = 5
-AT_ONCE = 500  # results that are written in one transaction
+WRITE_ROWS = 500  # answers written to the ledger in one transaction
 LONGEST_WAIT_S = 30.0
 
 
 class BatchJobs:
-    """The batches of one provider, as one run sees them. ``pause`` sleeps so many seconds."""
+    """The batches that one run makes or waits for at one provider. ``pause`` sleeps for given seconds."""
 
     def __init__(
         self, provider: Provider, batcher: Batcher, ledger: Ledger, pause: Callable[[float], None]
@@ -42,13 +43,13 @@ class BatchJobs:
         self._token = uuid4().hex
 
     def claim(self, lines: Mapping[str, bytes]) -> dict[str, str]:
-        """Make a batch of these rows; returns each row's batch, which may be one of another process.
+        """Make a batch of these rows and return the batch of each row, which may be another process's.
 
-        A row has none that was answered since it was looked for.
+        Rows that were answered since they were looked up are left out.
         """
-        batch = self._key(lines)
-        if not self._ledger.add(BATCH, batch, self._mine()):
-            return dict.fromkeys(lines, batch)  # the same rows: who was first makes it
+        batch = self._make_key(lines)
+        if not self._ledger.add(BATCH, batch, self._make_own_claim()):
+            return dict.fromkeys(lines, batch)  # another process makes a batch of the same rows
         self._ledger.add_many(ROW, dict.fromkeys(lines, batch))
         owners: dict[str, str] = self._ledger.get_many(ROW, lines)
         mine = [key for key in lines if owners.get(key) == batch]
@@ -63,27 +64,27 @@ class BatchJobs:
         return owners
 
     def is_mine(self, entry: Mapping[str, Any]) -> bool:
-        """Whether this run made a batch, or took it over: it then pays what it cost."""
+        """Whether this run made the batch or took it over, and so pays for it."""
         return entry.get("token") == self._token
 
     def wait_until_made(self, batch: str) -> dict[str, Any] | None:
-        """A batch's entry once it has an id or is closed; None if it was never made and its rows are free."""
+        """Wait until a batch has an id or is closed and return its entry; None if it was never created."""
         while True:
             entry: dict[str, Any] | None = self._ledger.get(BATCH, batch)
             if entry is None or entry.get("closed"):
                 return entry
             if not is_alive(entry):
-                entry = self._inherit(batch, entry)
+                entry = self._take_over(batch, entry)
             if entry and "id" in entry:
                 return entry
             self._pause(min(1.0, self._poll_s))
 
     def wait_until_ended(self, entry: Mapping[str, Any], progress: Callable[[float], None]) -> BatchStatus:
-        """Poll until a batch has ended; ``progress`` is told the share that is done."""
+        """Poll until a batch has ended; ``progress`` is called with the share that is done, from 0 to 1."""
         while True:
             try:
                 status = self._batcher.status(str(entry["id"]))
-            except RetryableError as error:  # a day is long enough for a line to be down
+            except RetryableError as error:  # a connection may well fail once during a day
                 log.warning("batch %s: %s", entry["id"], error)
                 status = BatchStatus("running")
             if status.state != "running":
@@ -94,9 +95,9 @@ class BatchJobs:
     def collect(
         self, batch: str, entry: Mapping[str, Any], status: BatchStatus
     ) -> tuple[dict[str, Any], ProviderError | None]:
-        """Write an ended batch's answers into the ledger and release its rows.
+        """Write the answers of an ended batch into the ledger and release its rows.
 
-        Returns the closed entry, with ``errors`` by key, and the failure that stops the run, if there is one.
+        Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None.
         """
         errors: dict[str, str] = {}
         answers: dict[str, Any] = {}
@@ -108,7 +109,7 @@ class BatchJobs:
                 fatal = fatal or outcome
             elif not isinstance(outcome, RetryableError):
                 errors[key] = str(outcome)
-            if len(answers) == AT_ONCE:
+            if len(answers) == WRITE_ROWS:
                 self._ledger.put_many(KIND, answers)
                 answers = {}
         self._ledger.put_many(KIND, answers)
@@ -119,8 +120,8 @@ class BatchJobs:
             fatal = FatalProviderError(f"{self._provider.name}: batch {entry['id']}: {status.detail}")
         return closed, fatal
 
-    def _key(self, lines: Iterable[str]) -> str:
-        """The digest of account and rows; another one for rows that an ended batch has left over."""
+    def _make_key(self, lines: Iterable[str]) -> str:
+        """Digest the account and the rows, with a number: an ended batch may have left the same rows over."""
         identity, number = dict(self._provider.identity()), 0
         while True:
             key = digest([identity, sorted(lines), number])
@@ -128,32 +129,34 @@ class BatchJobs:
                 return key
             number += 1
 
-    def _mine(self) -> dict[str, Any]:
+    def _make_own_claim(self) -> dict[str, Any]:
         return {**make_claim(), "token": self._token}
 
     def _submit(self, batch: str, lines: list[bytes]) -> None:
         try:
-            batch_id = self._batcher.find(batch, None)  # made, and the ledger lost since
+            batch_id = self._batcher.find(
+                batch, None
+            )  # found if the batch was created and its ledger was lost
             if batch_id is None:
                 name, content = f"runner-{batch[:32]}.jsonl", b"\n".join(lines) + b"\n"
                 file = self._retry.call(lambda: self._batcher.upload(name, content), self._pause)
-                self._ledger.put(BATCH, batch, {**self._mine(), "file": file})
-                batch_id = self._created(batch, file)
-            self._ledger.put(BATCH, batch, {**self._mine(), "id": batch_id})
+                self._ledger.put(BATCH, batch, {**self._make_own_claim(), "file": file})
+                batch_id = self._create_once(batch, file)
+            self._ledger.put(BATCH, batch, {**self._make_own_claim(), "id": batch_id})
             log.info("%s: batch %s of %d requests", self._provider.name, batch_id, len(lines))
         except BaseException as error:
             if isinstance(error, ProviderError) and not isinstance(error, RetryableError):
-                self._release(batch)  # it certainly was not made
+                self._release(batch)  # the batch was certainly not created
             else:
-                self._orphan(batch)  # whoever comes next looks whether it was
+                self._abandon(batch)  # it may have been created: the next process looks
             raise
 
-    def _created(self, batch: str, file: str) -> str:
+    def _create_once(self, batch: str, file: str) -> str:
         unanswered: RetryableError | None = None
 
         def create() -> str:
             nonlocal unanswered
-            found = self._batcher.find(batch, file) if unanswered else None  # it may have been heard
+            found = self._batcher.find(batch, file) if unanswered else None  # the call may have arrived
             try:
                 return found or self._batcher.create(batch, file)
             except RetryableError as error:
@@ -165,28 +168,28 @@ class BatchJobs:
         except RetryableError:
             raise
         except ProviderError as error:
-            raise unanswered or error from None  # a refusal of the second call says nothing of the first
+            raise unanswered or error from None  # the first call may have created the batch all the same
 
-    def _inherit(self, batch: str, entry: dict[str, Any]) -> dict[str, Any] | None:
-        """Take over the batch of a process that is gone; None if another one did, or it was never made."""
-        taken = {**entry, **self._mine()}
-        if not self._ledger.swap(BATCH, batch, entry, taken):
+    def _take_over(self, batch: str, entry: dict[str, Any]) -> dict[str, Any] | None:
+        """Take over the batch of an ended process; None if another process did or it was never created."""
+        own = {**entry, **self._make_own_claim()}
+        if not self._ledger.swap(BATCH, batch, entry, own):
             return None
-        if "id" not in taken:
-            found = self._batcher.find(batch, taken.get("file"))
+        if "id" not in own:
+            found = self._batcher.find(batch, own.get("file"))
             if found is None:
                 self._release(batch)
                 return None
-            taken["id"] = found
-            self._ledger.put(BATCH, batch, taken)
-        log.info("%s: batch %s goes on", self._provider.name, taken["id"])
-        return taken
+            own["id"] = found
+            self._ledger.put(BATCH, batch, own)
+        log.info("%s: taking over batch %s", self._provider.name, own["id"])
+        return own
 
     def _release(self, batch: str) -> None:
         self._ledger.remove_equal(ROW, batch)
         self._ledger.remove(BATCH, batch)
 
-    def _orphan(self, batch: str) -> None:
-        """Let the next process take over at once."""
+    def _abandon(self, batch: str) -> None:
+        """Give up the claim, so that another process can take the batch over at once."""
         entry = self._ledger.get(BATCH, batch) or {}
         self._ledger.put(BATCH, batch, {name: entry[name] for name in ("file", "id") if name in entry})

@@ -3,7 +3,8 @@
     request ─ ledger? ─ budget ─ pace (requests, tokens a minute) ─ gate (how many at once) ─ provider
             ─ ledger
 
-Equal requests are asked once. One bad row stops nothing; only what makes every further call fail does.
+Equal requests are asked once. A call that fails becomes the error of its row. Only an error that would make
+every further call fail, such as a wrong key, stops the run.
 """
 
 from __future__ import annotations
@@ -35,20 +36,20 @@ RETRY = Retry(tries=6, limited_tries=30, longest_s=60.0)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one request: a completion, or the reason why there is none."""
+    """The outcome of one request: a completion, or the reason why there is none."""
 
     completion: Completion | None = None
     error: str | None = None
     stored: bool = False
-    """Whether it was in the ledger."""
+    """Whether the completion was already in the ledger."""
     key: str | None = None
-    """Where the ledger keeps it; None for a provider whose answers are not kept."""
+    """The key of the completion in the ledger; None for a provider whose answers are not kept."""
     repeated: bool = False
-    """Whether an earlier row of the same stage asked the same, and so paid for it."""
+    """Whether an earlier row of the same stage made the same request, and so paid for it."""
 
 
 UNASKED = Answer()
-"""Neither: the budget was used up before its turn."""
+"""The answer to a request that was not made because the budget was used up."""
 
 Call = Callable[[Request], Awaitable[Answer]]
 
@@ -57,24 +58,25 @@ class Allowance(Protocol):
     """The money that the calls of one stage may spend."""
 
     def reserve(self, request: Request) -> bool:
-        """Set the most aside that a request can cost; False if that is not there."""
+        """Set aside the most that a request can cost; return False if there is not enough."""
 
     def settle(self, request: Request, completion: Completion | None) -> None:
-        """Take back what a reserved request did not cost: all of it if there is no answer."""
+        """Take back what a reserved request did not cost: everything if there is no completion."""
 
 
 class Caller(ABC):
     """Answers the requests of one stage.
 
-    A context, entered outside the event loop; :meth:`answering` is another one, inside it.
+    A context manager that is entered outside the event loop. :meth:`open_calls` gives another one, which is
+    entered inside it.
     """
 
     width: int
-    """How many rows are worth being under way at once."""
+    """How many rows to work on at once."""
 
     def __init__(self, provider: Provider, ledger: Ledger) -> None:
         self._provider, self._ledger = provider, ledger
-        self._make_key = _key_maker(provider)
+        self._make_key = _make_key_function(provider)
         self._keys: dict[int, tuple[Request, str]] = {}
         self._looked_up: dict[str, Any] = {}
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
@@ -84,13 +86,13 @@ class Caller(ABC):
 
     @abstractmethod
     def __exit__(self, *_: object) -> None:
-        """Release what is held."""
+        """Release threads and files."""
 
     @asynccontextmanager
-    async def answering(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
-        """:meth:`call`, and at the end the provider's connections closed.
+    async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
+        """Yield :meth:`call`; at the end close the provider's connections.
 
-        ``progress`` is told, from 0 to 1, what a service says of work that is not finished.
+        ``progress`` is called with the share of unfinished work, from 0 to 1, that a service says is done.
         """
         try:
             yield self.call
@@ -98,7 +100,7 @@ class Caller(ABC):
             await self._provider.aclose()
 
     def look_up(self, requests: Iterable[Request]) -> None:
-        """Read the answers to requests that will be made from the ledger, all at once. Blocks."""
+        """Look up requests that will be made in the ledger, with one query. Blocks."""
         for request in requests:
             self._keys[id(request)] = request, self._make_key(request)
         keys = [key for _, key in self._keys.values()]
@@ -106,30 +108,30 @@ class Caller(ABC):
         self._looked_up = {key: found.get(key) for key in keys}
 
     async def call(self, request: Request) -> Answer:
-        """The answer, from the ledger where it has it, else from the provider.
+        """Return the answer from the ledger, or else from the provider.
 
-        :data:`UNASKED` where the budget does not allow it. Raises :class:`FatalProviderError` as soon as no
-        further call can succeed; whatever else goes wrong is the answer's ``error``.
+        Returns :data:`UNASKED` if the budget does not cover the call. Raises :class:`FatalProviderError` if
+        no further call can succeed; any other failure becomes the ``error`` of the answer.
         """
         known = self._keys.get(id(request))
         key = known[1] if known else self._make_key(request)
-        if (before := self._answers.get(key)) is not None:
-            answer = before if isinstance(before, Answer) else await asyncio.shield(before)
+        if (earlier := self._answers.get(key)) is not None:
+            answer = earlier if isinstance(earlier, Answer) else await asyncio.shield(earlier)
             return answer if answer is UNASKED else replace(answer, repeated=True)
-        coming = self._answers[key] = asyncio.get_running_loop().create_future()
+        future = self._answers[key] = asyncio.get_running_loop().create_future()
         try:
-            answer = self._answers[key] = await self._stored(key) or await self._obtain(key, request)
+            answer = self._answers[key] = await self._read_stored(key) or await self._obtain(key, request)
         except BaseException:
-            coming.cancel()
+            future.cancel()
             raise
-        coming.set_result(answer)
+        future.set_result(answer)
         return answer
 
     @abstractmethod
     async def _obtain(self, key: str, request: Request) -> Answer:
-        """The answer to a request that the ledger has none to."""
+        """Return the answer to a request that is not in the ledger."""
 
-    async def _stored(self, key: str) -> Answer | None:
+    async def _read_stored(self, key: str) -> Answer | None:
         if not self._provider.stored:
             return None
         if key in self._looked_up:
@@ -140,12 +142,12 @@ class Caller(ABC):
 
 
 class LiveCaller(Caller):
-    """Asks at once, each request by itself."""
+    """Makes each call at once, one request per call."""
 
     def __init__(self, provider: Provider, ledger: Ledger, allowance: Allowance | None = None) -> None:
         super().__init__(provider, ledger)
         self.width = provider.max_concurrency
-        self._budget = _Turns(allowance)
+        self._budget = _BudgetQueue(allowance)
         self._writer = LedgerWriter(ledger, KIND)
 
     def __enter__(self) -> Caller:
@@ -156,10 +158,10 @@ class LiveCaller(Caller):
         self._writer.close()
 
     @asynccontextmanager
-    async def answering(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
-        """As everywhere, within the limits of the provider's account."""
+    async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
+        """Yield :meth:`call`, paced within the limits of the provider's account."""
         with use_lane(self._provider, self._ledger) as self._lane:
-            async with super().answering(progress) as call:
+            async with super().open_calls(progress) as call:
                 yield call
 
     async def _obtain(self, key: str, request: Request) -> Answer:
@@ -172,7 +174,7 @@ class LiveCaller(Caller):
             raise
         except ProviderError as failed:
             error = str(failed) or type(failed).__name__
-        except Exception as failed:  # of a user's provider, or of an answer that nobody foresaw
+        except Exception as failed:  # a fault in a user's provider, or an answer of an unexpected shape
             log.debug("a call failed", exc_info=True)
             error = f"{type(failed).__name__}: {failed}"
         if completion and self._provider.stored:
@@ -182,7 +184,7 @@ class LiveCaller(Caller):
 
 
 async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> Completion:
-    """One request within the account's limits, again after a failure that may pass."""
+    """Make one call within the account's limits; repeat it after a failure that may pass."""
     attempt = 0
     while True:
         attempt += 1
@@ -203,39 +205,39 @@ async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> 
         return replace(completion, latency_s=round(time.perf_counter() - started, 4))
 
 
-class _Turns:
-    """An allowance whose requests wait, in their order, for money that calls under way may leave."""
+class _BudgetQueue:
+    """An allowance with a queue: a request that is not covered waits for what calls in flight give back."""
 
     def __init__(self, allowance: Allowance | None) -> None:
         self._allowance = allowance
-        self._under_way = 0
+        self._in_flight = 0
         self._used_up = False
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def reserve(self, request: Request) -> bool:
-        """Set aside what the request can cost; False if that will not be there."""
+        """Set aside what the request can cost; return False if there will not be enough."""
         if self._allowance is None:
             return True
         while not self._used_up and not self._allowance.reserve(request):
-            if not self._under_way:
+            if not self._in_flight:
                 self._used_up = True
                 break
             turn = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
-        self._under_way += not self._used_up
+        self._in_flight += not self._used_up
         self._wake()
         return not self._used_up
 
     def settle(self, request: Request, completion: Completion | None) -> None:
-        """Take back what was not spent."""
+        """Take back what was not spent, and let a waiting request try again."""
         if self._allowance is not None:
             self._allowance.settle(request, completion)
-            self._under_way -= 1
+            self._in_flight -= 1
             self._wake()
 
     def _wake(self) -> None:
-        """Let the next one try; it lets the one after it try if it succeeds."""
+        """Let the next waiting request try; if it succeeds, it lets the one after it try."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
@@ -244,11 +246,11 @@ class _Turns:
 
 
 def make_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:
-    """The digests of all that determines each answer: the ledger's keys."""
-    return list(map(_key_maker(provider), requests))
+    """Return the ledger key of each request: a digest of all that determines its answer."""
+    return list(map(_make_key_function(provider), requests))
 
 
-def _key_maker(provider: Provider) -> Callable[[Request], str]:
+def _make_key_function(provider: Provider) -> Callable[[Request], str]:
     identity, by_row = dict(provider.identity()), not provider.stored
 
     def make_key(request: Request) -> str:
@@ -259,6 +261,6 @@ def _key_maker(provider: Provider) -> Callable[[Request], str]:
 
 
 def drop_nulls(value: Any) -> dict[str, Any]:
-    """The fields of a flat dataclass that are not None."""
+    """Return the fields of a flat dataclass that are not None, by name."""
     pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
     return {name: item for name, item in pairs if item is not None}

@@ -1,4 +1,4 @@
-"""Claims in the ledger: which process does something that must be done once, and whether it still lives."""
+"""Claims in the ledger: which process does something that must be done once, and whether it still runs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-LEASE_S = 120.0  # a claim of another machine can only be judged by its age
+LEASE_S = 120.0  # a claim from another machine can only be judged by its age
 
 
 def make_claim() -> dict[str, Any]:
-    """This process, and when it claimed."""
+    """Return a claim of this process: host, process id and the time now."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time()}
 
 
 def is_alive(claim: Mapping[str, Any], lease: bool = True) -> bool:
-    """Whether the process behind a claim still runs; elsewhere only its age can tell."""
+    """Whether the process behind a claim still runs.
+
+    A claim from another machine counts as alive for :data:`LEASE_S` seconds, or always without ``lease``.
+    """
     if claim.get("host") != socket.gethostname():
         return not lease or time.time() - claim.get("time", 0) < LEASE_S
     try:

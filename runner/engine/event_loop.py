@@ -1,4 +1,4 @@
-"""One event loop for all asynchronous work of the process, in a thread of its own."""
+"""The event loop that runs all asynchronous work of the process, in its own thread."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-SLICE_S = 0.2
+WAIT_SLICE_S = 0.2
 _lock = threading.Lock()
 _loops: list[asyncio.AbstractEventLoop] = []
-_under_way: set[Future[Any]] = set()
+_running: set[Future[Any]] = set()
 
 
 def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine and wait for it. If waiting is interrupted the coroutine is cancelled.
+    """Run a coroutine, wait for it and return its result. If the wait is interrupted, cancel the coroutine.
 
-    Raises ``KeyboardInterrupt`` also in a thread whose work :func:`interrupt_all` cancels.
+    Raises ``KeyboardInterrupt`` in the waiting thread if :func:`interrupt_all` cancels the coroutine.
     """
     future: Future[T] = asyncio.run_coroutine_threadsafe(work, _get_loop())
-    _under_way.add(future)
+    _running.add(future)
     try:
         wait_for(future)
     except BaseException:
         future.cancel()
         raise
     finally:
-        _under_way.discard(future)
+        _running.discard(future)
     try:
         return future.result()
     except CancelledError:
@@ -38,14 +38,14 @@ def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
 
 
 def wait_for(*futures: Future[Any]) -> None:
-    """Wait until all are done, in slices: a signal that another thread receives does not wake this one."""
-    while wait(futures, timeout=SLICE_S).not_done:
+    """Wait until all are done, in short slices: a signal to another thread does not wake this one."""
+    while wait(futures, timeout=WAIT_SLICE_S).not_done:
         pass
 
 
 def interrupt_all() -> None:
-    """Cancel what all threads wait for: Ctrl-C reaches the main thread alone."""
-    for future in list(_under_way):
+    """Cancel the coroutines that all threads wait for, since Ctrl-C reaches only the main thread."""
+    for future in list(_running):
         future.cancel()
 
 

@@ -1,4 +1,4 @@
-"""One lane for each account: what all requests of a process to it share."""
+"""One lane per account: the limits that all requests of this process to an account share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from runner.engine.limits import Gate, Pace
 
 
 class Lane:
-    """What all requests of this process to one account share: gate, pace, and how many tokens texts have."""
+    """The gate, the pace and the token estimates that all requests of this process to one account share."""
 
     def __init__(self, pace: Pace) -> None:
         self.gate = Gate(1)
@@ -24,47 +24,48 @@ class Lane:
         self._prompts, self._answers = Calibration(), Calibration()
 
     def enter(self, provider: Provider) -> None:
-        """Count a provider among those that use the account now."""
+        """Add a provider to those that use the account now."""
         self._users.append(provider)
         self._set_limits()
 
     def leave(self, provider: Provider) -> None:
-        """Forget one that is through."""
+        """Remove a provider that is done."""
         self._users.remove(provider)
         if self._users:
             self._set_limits()
 
     async def wait_turn(self, request: Request) -> None:
-        """Wait until a request may start."""
+        """Wait until the pace allows a request to start."""
         await self.pace.wait_turn(self.estimate_tokens(request) if self.pace.counts_tokens else 0.0)
 
     def note_answer(self, request: Request, completion: Completion, limits: RateLimits | None) -> None:
-        """The server answered, and told perhaps what it allows."""
+        """Note an answer, and the limits in its headers, if any."""
         self.gate.note_success()
         self.pace.note_answer(limits)
         if self.pace.counts_tokens:
-            self._prompts.add(completion.input_tokens, _prompt_tokens(request))
+            self._prompts.add(completion.input_tokens, _count_prompt_tokens(request))
             self._answers.add(completion.output_tokens, 1)
 
     def note_failure(self, error: RetryableError) -> None:
-        """The server refused for its rate limit, or does not keep up."""
+        """Note a refusal for the rate limit, or another failure of the server."""
         if error.limited:
             self.pace.note_refusal(error.retry_after)
         else:
             self.gate.note_failure()
 
     def estimate_tokens(self, request: Request) -> float:
-        """Tokens that a request counts for: its prompt, as counted so far for others, and its longest answer.
+        """Estimate the tokens that a request counts for: those of its prompt and of its longest answer.
 
-        Where nothing bounds the answer, it is as long as the others were on average.
+        The estimate for the prompt is corrected by what the server counted for earlier ones. Without
+        ``max_tokens`` the answer is taken to be as long as earlier ones on average.
         """
         answer = request.sampling.max_tokens
-        return self._prompts.ratio * _prompt_tokens(request) + (
+        return self._prompts.ratio * _count_prompt_tokens(request) + (
             self._answers.ratio if answer is None else answer
         )
 
     def _set_limits(self) -> None:
-        """Of several that use the account at once, the strictest limit and the widest gate count."""
+        """Apply the widest gate and the strictest limits among the providers that use the account now."""
         self.gate.resize(max(user.max_concurrency for user in self._users))
         self.pace.set_limits(
             min((user.requests_per_minute for user in self._users if user.requests_per_minute), default=None),
@@ -72,7 +73,7 @@ class Lane:
         )
 
 
-def _prompt_tokens(request: Request) -> int:
+def _count_prompt_tokens(request: Request) -> int:
     return count_chat(message["content"] for message in request.messages)
 
 
@@ -81,7 +82,7 @@ _lanes: dict[tuple[str, str], Lane] = {}
 
 @contextmanager
 def use_lane(provider: Provider, ledger: Ledger) -> Iterator[Lane]:
-    """The lane of a provider's account on this ledger. Entered and left in the event loop only."""
+    """Yield the lane of a provider's account on this ledger. Enter and leave it only in the event loop."""
     account = digest(dict(provider.account()))
     key = (account, ledger.url)
     if key not in _lanes:

@@ -1,7 +1,7 @@
-"""The ledger: what has been bought, by the content that determines it.
+"""The ledger: everything that was bought, under a key made of the content that determines it.
 
-One table of (kind, key) to a JSON value, in SQLite by default or in any database that SQLAlchemy reaches, so
-that a second run of the same thing asks nothing and a killed run continues. Keys are digests, so the
+It is one table from (kind, key) to a JSON value, in SQLite by default or in PostgreSQL. Thanks to it a second
+run of the same experiment asks nothing, and a killed run continues where it stopped. Keys are digests, so the
 same purchase has the same key on every machine.
 """
 
@@ -27,18 +27,18 @@ ENTRIES = sa.Table(
     sa.Column("created", sa.Float, nullable=False),
 )
 T = TypeVar("T")
-PATIENCE_S = 60.0  # for another process to finish its write to the same SQLite file
+BUSY_TIMEOUT_S = 60.0  # how long to wait for another process that writes to the same SQLite file
 CHUNK = 500  # keys per query: below every database's limit on bound parameters
 
 
 class Ledger:
-    """A keyed store that survives the process; safe for many threads and processes at once."""
+    """A key-value store in a database; many threads and processes may use it at once."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         try:
             self._engine = _connect(sa.make_url(url))
-            _retry_while_locked(lambda: _create(self._engine))
+            _retry_while_locked(lambda: _create_table(self._engine))
         except sa.exc.ArgumentError as error:
             raise ConfigError(f"ledger.url: {url!r} is not a database URL ({error})") from error
         except (sa.exc.SQLAlchemyError, ImportError) as error:
@@ -46,14 +46,14 @@ class Ledger:
             raise RunnerError(f"ledger.url: cannot open {where}: {database_reason(error)}") from error
 
     def get(self, kind: str, key: str) -> Any | None:
-        """The value under a key, or None."""
+        """Return the value under a key, or None."""
         return self.get_many(kind, [key]).get(key)
 
     def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
-        """The values of those keys that are there."""
+        """Return the values of those keys that exist."""
         found: dict[str, Any] = {}
         with self._engine.connect() as connection:
-            for chunk in _chunks(list(dict.fromkeys(keys))):
+            for chunk in _split(list(dict.fromkeys(keys))):
                 query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(
                     ENTRIES.c.kind == kind, ENTRIES.c.key.in_(chunk)
                 )
@@ -61,40 +61,42 @@ class Ledger:
         return found
 
     def put(self, kind: str, key: str, value: Any) -> None:
-        """Store or replace one value; on return it is in the database."""
+        """Store or replace one value; it is in the database when this returns."""
         self.put_many(kind, {key: value})
 
     def put_many(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Store or replace values in one transaction."""
+        """Store or replace several values in one transaction."""
         with self._engine.begin() as connection:
-            for chunk in _chunks(_rows(kind, values)):
+            for chunk in _split(_make_rows(kind, values)):
                 _upsert(connection, chunk)
 
     def add(self, kind: str, key: str, value: Any) -> bool:
-        """Store a value only if the key is free; False if another process was first."""
+        """Store a value only if the key is free; return False if it is taken."""
         try:
             with self._engine.begin() as connection:
-                connection.execute(sa.insert(ENTRIES), _rows(kind, {key: value}))
+                connection.execute(sa.insert(ENTRIES), _make_rows(kind, {key: value}))
         except sa.exc.IntegrityError:
             return False
         return True
 
     def add_many(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Store those values whose keys are free; the others stay as they are."""
+        """Store the values whose keys are free; leave the others as they are."""
         with self._engine.begin() as connection:
-            for chunk in _chunks(_rows(kind, values)):
-                connection.execute(_insert(connection).on_conflict_do_nothing(), chunk)
+            for chunk in _split(_make_rows(kind, values)):
+                connection.execute(_make_insert(connection).on_conflict_do_nothing(), chunk)
 
     def swap(self, kind: str, key: str, old: Any, new: Any) -> bool:
-        """Replace a value only if it is still ``old``; False if another process was first."""
-        mine = (ENTRIES.c.kind == kind) & (ENTRIES.c.key == key) & (ENTRIES.c.value == _dump(old))
+        """Replace a value only if it is still ``old``; return False if it is not."""
+        unchanged = (ENTRIES.c.kind == kind) & (ENTRIES.c.key == key) & (ENTRIES.c.value == _dump(old))
         with self._engine.begin() as connection:
-            return connection.execute(sa.update(ENTRIES).where(mine).values(value=_dump(new))).rowcount == 1
+            return (
+                connection.execute(sa.update(ENTRIES).where(unchanged).values(value=_dump(new))).rowcount == 1
+            )
 
     def change(self, kind: str, key: str, function: Callable[[Any], Any]) -> Any:
-        """Replace a value by ``function`` of it (None if there is none) and return the new one.
+        """Replace a value by ``function(value)`` and return the new one. A missing value is None.
 
-        No other process changes it in between; ``function`` may be called again if one was faster.
+        The change is atomic: if another process changes the value first, ``function`` is called again.
         """
         while True:
             old = self.get(kind, key)
@@ -103,25 +105,25 @@ class Ledger:
                 return new
 
     def remove(self, kind: str, key: str) -> None:
-        """Forget one entry; no error if it is not there."""
+        """Delete one entry, if it exists."""
         with self._engine.begin() as connection:
             connection.execute(sa.delete(ENTRIES).where(ENTRIES.c.kind == kind, ENTRIES.c.key == key))
 
     def remove_equal(self, kind: str, value: Any) -> None:
-        """Forget all entries of a kind that have this value."""
+        """Delete all entries of a kind that have this value."""
         with self._engine.begin() as connection:
             same = (ENTRIES.c.kind == kind) & (ENTRIES.c.value == _dump(value))
             connection.execute(sa.delete(ENTRIES).where(same))
 
     def items(self, kind: str) -> Iterator[tuple[str, Any]]:
-        """All entries of a kind, oldest first."""
+        """Yield the key and value of all entries of a kind, oldest first."""
         query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(ENTRIES.c.kind == kind)
         with self._engine.connect() as connection:
             for key, value in connection.execute(query.order_by(ENTRIES.c.created)).all():
                 yield key, json.loads(value)
 
     def close(self) -> None:
-        """Release the connections."""
+        """Close the connections."""
         self._engine.dispose()
 
 
@@ -130,10 +132,10 @@ def _connect(url: sa.URL) -> sa.Engine:
         return sa.create_engine(url, pool_pre_ping=True, max_overflow=-1)
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": PATIENCE_S}, max_overflow=-1)
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=-1)
 
     @sa.event.listens_for(engine, "connect")
-    def _pragmas(connection: Any, _: Any) -> None:
+    def _set_pragmas(connection: Any, _: Any) -> None:
         # A write-ahead log lets readers and one writer work at once; NORMAL survives a killed process.
         _retry_while_locked(lambda: connection.execute("PRAGMA journal_mode=WAL"))
         connection.execute("PRAGMA synchronous=NORMAL")
@@ -142,8 +144,11 @@ def _connect(url: sa.URL) -> sa.Engine:
 
 
 def _retry_while_locked(work: Callable[[], object]) -> None:
-    """Do what SQLite refuses at once, whatever the time-out, while another process does the same."""
-    end = time.monotonic() + PATIENCE_S
+    """Repeat ``work`` until SQLite accepts it, for at most :data:`BUSY_TIMEOUT_S` seconds.
+
+    SQLite ignores its own time-out for some statements when two processes issue them at once.
+    """
+    end = time.monotonic() + BUSY_TIMEOUT_S
     while True:
         try:
             work()
@@ -154,19 +159,19 @@ def _retry_while_locked(work: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def _create(engine: sa.Engine) -> None:
-    """Make the table if it is not there; of several processes that try at once, one does."""
+def _create_table(engine: sa.Engine) -> None:
+    """Create the table if it does not exist; several processes may try at once."""
     statement = sa.schema.CreateTable(ENTRIES, if_not_exists=True)
     try:
         with engine.begin() as connection:
             connection.execute(statement)
-    except (sa.exc.IntegrityError, sa.exc.ProgrammingError):  # PostgreSQL, when another one is just making it
+    except (sa.exc.IntegrityError, sa.exc.ProgrammingError):  # PostgreSQL, while another process creates it
         with engine.begin() as connection:
             connection.execute(statement)
 
 
 def _upsert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    statement = _insert(connection)
+    statement = _make_insert(connection)
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=[ENTRIES.c.kind, ENTRIES.c.key], set_={"value": statement.excluded.value}
@@ -175,8 +180,8 @@ def _upsert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:
     )
 
 
-def _insert(connection: sa.Connection) -> Any:
-    """The dialect's own INSERT, which knows what to do where a key is taken."""
+def _make_insert(connection: sa.Connection) -> Any:
+    """Return the INSERT of the database's dialect, which can say what to do when a key is taken."""
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert
     elif connection.dialect.name == "postgresql":
@@ -186,8 +191,8 @@ def _insert(connection: sa.Connection) -> Any:
     return insert(ENTRIES)
 
 
-def _rows(kind: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """New entries as rows of the table."""
+def _make_rows(kind: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return new entries as rows of the table."""
     now = time.time()
     return [
         {"kind": kind, "key": key, "value": _dump(value), "created": now} for key, value in values.items()
@@ -198,11 +203,11 @@ def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _chunks(items: list[T]) -> Iterator[list[T]]:
+def _split(items: list[T]) -> Iterator[list[T]]:
     for start in range(0, len(items), CHUNK):
         yield items[start : start + CHUNK]
 
 
 def database_reason(error: Exception) -> str:
-    """What the database said, in one line."""
+    """Return the message of the database in one line."""
     return str(getattr(error, "orig", None) or error).splitlines()[0]

@@ -1,4 +1,4 @@
-"""Writes to the ledger from a thread of its own, as fast as the database takes them."""
+"""Writes answers to the ledger in a background thread."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from runner.engine.ledger import Ledger, database_reason
 
 
 class LedgerWriter:
-    """Commits what it is given in the order it comes, many entries in one transaction under load.
+    """Commits entries in the order in which they arrive; under load one transaction takes many.
 
-    An entry is in the database within the time of one transaction. If the database fails, the next
-    :meth:`put` raises :class:`RunnerError`, so that no money is spent in vain.
+    An entry waits at most for the transaction before its own. If the database fails, the next :meth:`put`
+    raises :class:`RunnerError`, so that no money is spent on answers that would be lost.
     """
 
     def __init__(self, ledger: Ledger, kind: str) -> None:
@@ -25,25 +25,25 @@ class LedgerWriter:
         self._thread = threading.Thread(target=self._write, name="ledger-writer")
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start the thread."""
         self._thread.start()
 
     def close(self) -> None:
-        """Wait until all is written."""
+        """Wait until everything is written. Raises :class:`RunnerError` if the database failed."""
         self._queue.put(None)
         self._thread.join()
         self._check()
 
     def put(self, key: str, value: Any) -> None:
-        """Hand over one entry."""
+        """Queue one entry. Raises :class:`RunnerError` if the database failed earlier."""
         self._check()
         self._queue.put((key, value))
 
     def _check(self) -> None:
         if self._error:
             raise RunnerError(
-                f"the ledger cannot be written: {database_reason(self._error)}; what is in it stays, and the"
-                " same command goes on from there"
+                f"the ledger cannot be written: {database_reason(self._error)}; its entries are kept,"
+                " and the same command goes on from there"
             ) from self._error
 
     def _write(self) -> None:
@@ -56,5 +56,5 @@ class LedgerWriter:
             try:
                 if not self._error:
                     self._ledger.put_many(self._kind, dict(entry for entry in entries if entry))
-            except Exception as error:  # handed to the asking thread, which stops
+            except Exception as error:  # raised in the thread that makes the calls, by its next put
                 self._error = error

@@ -11,7 +11,7 @@ import pytest
 
 from runner.core.provider import RateLimits
 from runner.engine.ledger import Ledger
-from runner.engine.limits import BURST_S, Booking, FoundRate, Gate, Pace
+from runner.engine.limits import BURST_S, AdaptiveRate, Booking, Gate, Pace
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_refusal_stops_everyone(ledger):
 def test_unknown_rate_is_found():
     """Without limits nothing is held back; a refusal sets the rate below what was admitted, once a moment."""
     now = [100.0]
-    found = FoundRate(lambda: now[0])
+    found = AdaptiveRate(lambda: now[0])
     for _ in range(50):
         found.note_answer()
     assert math.isinf(found.rate)
@@ -75,7 +75,7 @@ def test_unknown_rate_is_found():
 def test_headers_tell_the_rate():
     """A limit in an answer's headers is taken before any refusal."""
     now = [100.0]
-    found = FoundRate(lambda: now[0])
+    found = AdaptiveRate(lambda: now[0])
     found.note_answer(600)
     assert found.rate == 10
     for _ in range(60):
@@ -87,7 +87,7 @@ def test_headers_tell_the_rate():
 def test_few_refusals_where_nobody_tells():
     """Of what a server admits 90% and more is used; after the first burst it refuses less than 1%."""
     now, allowance, sent, refused = [100.0], 50.0, 0, 0
-    found = FoundRate(lambda: now[0])
+    found = AdaptiveRate(lambda: now[0])
     for _ in range(50):  # what is under way when the first refusal comes
         found.note_answer()
     found.note_refusal()
