@@ -7,8 +7,8 @@
     results, summary = runner.sweep(["hyperparameter.n_shot=0,1,3"])
     runner.load("outputs/runs/…"), runner.compose(["provider=openai"])
 
-The same overrides, folders, ledger and tracking as on the command line (:mod:`runner.cli.main`). To
-read the code of an experiment start at :mod:`runner.experiment.run`.
+Overrides, folders, ledger and tracking are the same as on the command line (:mod:`runner.cli.main`). To read
+the code of an experiment, start at :mod:`runner.experiment.run`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["compose", "load", "run", "sweep"]
 
-# names that authors of own classes import; they were modules of this package once
+# users' own classes import these two names, which were modules of this package once
 sys.modules[f"{__name__}.errors"] = errors
 sys.modules[f"{__name__}.types"] = authors
 
@@ -36,8 +36,8 @@ sys.modules[f"{__name__}.types"] = authors
 def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> RunResult:
     """Run one experiment and return its record, rows and scores. Blocks, also inside a running event loop.
 
-    ``overrides`` are those of the command line; ``config_dir`` is a folder of own options. Raises
-    :class:`runner.core.errors.RunnerError` where the run fails; what is done is recorded all the same.
+    ``overrides`` are those of the command line; ``config_dir`` is a folder with your own option files. Raises
+    :class:`runner.core.errors.RunnerError` if the run fails; its record then holds what was finished.
     """
     from runner.cli.api import run_once
 
@@ -45,10 +45,11 @@ def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> 
 
 
 def sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> SweepResult:
-    """Run every combination of the comma-separated values, and return the results and their summary.
+    """Run every combination of the comma-separated values; return the results and their summary.
 
-    The summary has a line for each point (:func:`runner.records.sweep.summarize`), one that failed included:
-    its ``status`` and ``reason`` say so. Raises only where no point has a record.
+    The summary has a line for each point (:func:`runner.records.sweep.summarize`). Failed points are
+    included; their ``status`` and ``reason`` say why. Raises :class:`runner.core.errors.RunnerError` only if
+    no point has a record.
     """
     from runner.cli.api import run_sweep
 
@@ -56,16 +57,16 @@ def sweep(overrides: Sequence[str], config_dir: str | Path | None = None) -> Swe
 
 
 def load(path: str | Path) -> RunResult | SweepResult:
-    """A recorded run or sweep, from its folder."""
+    """Load a recorded run or sweep from its folder."""
     from runner.records.result import load_result
 
     return load_result(Path(path))
 
 
 def compose(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> DictConfig:
-    """The config that these overrides make; nothing is run.
+    """Compose the config of these overrides without running it.
 
-    Raises :class:`runner.core.errors.ConfigError` with the words of the command line.
+    Raises :class:`runner.core.errors.ConfigError` with the message of the command line.
     """
     from runner.cli.api import compose_config
 

@@ -1,1 +1,1 @@
-"""The command line and the screen."""
+"""The command line: commands, their arguments, and what they print."""

@@ -1,4 +1,4 @@
-"""Runs and sweeps as functions, for notebooks and scripts: the command line without screen and exit."""
+"""Runs and sweeps as functions, for notebooks and scripts: nothing is printed and nothing exits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def run_once(overrides: Sequence[str], config_dir: str | Path | None) -> RunResult:
-    """One run. Raises :class:`RunnerError` where it fails."""
+    """Run one experiment. Raises :class:`RunnerError` if it fails."""
     outcomes: list[Outcome] = []
 
     def command(config: DictConfig) -> None:
@@ -41,7 +41,7 @@ def run_once(overrides: Sequence[str], config_dir: str | Path | None) -> RunResu
 
 
 def run_sweep(overrides: Sequence[str], config_dir: str | Path | None) -> SweepResult:
-    """All points of a sweep, those that failed included. Raises :class:`RunnerError` if none has a record."""
+    """Run a sweep; failed points are in the result too. Raises :class:`RunnerError` if none has a record."""
     with collect_sweeps() as sweeps:
         failure = None
         try:
@@ -50,7 +50,7 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None) -> SweepR
             failure = error
         results = [load_sweep(sweep.folder) for sweep in sweeps]
         if not results or not results[0].results:
-            raise failure or ConfigError("the sweep has no point")
+            raise failure or ConfigError("the sweep has no points")
         if failure:
             log.warning("a point failed: %s", failure)
         for sweep in sweeps:
@@ -59,7 +59,7 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None) -> SweepR
 
 
 def run_point(config: DictConfig) -> float | None:
-    """One point of a sweep; returns its objective, for optimising sweepers."""
+    """Run one point of a sweep and return its objective, for optimising sweepers."""
     try:
         return find_objective(carry_out(config).record, config.objective)
     except Unfinished as stopped:
@@ -67,22 +67,22 @@ def run_point(config: DictConfig) -> float | None:
 
 
 def compose_config(overrides: Sequence[str], config_dir: str | Path | None) -> DictConfig:
-    """The config that overrides make."""
+    """Compose the config of the overrides. Raises :class:`ConfigError` with one plain message."""
     schema.register()
     search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    with _speak_plainly(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with _translate_errors(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose("config", [*overrides, *search])
 
 
 def _start(command: object, overrides: Sequence[str], config_dir: str | Path | None) -> None:
     options = ["--config-dir", str(Path(config_dir).absolute())] if config_dir else []
-    with _speak_plainly(), _keep_logging():
+    with _translate_errors(), _restore_logging():
         start(command, put_options_first([*options, *overrides]))  # type: ignore[arg-type]
 
 
 @contextmanager
-def _speak_plainly() -> Iterator[None]:
-    """Errors of Hydra in the words of the command line, as :class:`ConfigError`."""
+def _translate_errors() -> Iterator[None]:
+    """Raise errors of Hydra as :class:`ConfigError`, with the message of the command line."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -90,8 +90,8 @@ def _speak_plainly() -> Iterator[None]:
 
 
 @contextmanager
-def _keep_logging() -> Iterator[None]:
-    """Hydra sets up logging for each run; afterwards the process has its own again."""
+def _restore_logging() -> Iterator[None]:
+    """Restore the logging of the process, which Hydra replaces for each run."""
     handlers, level = logging.root.handlers[:], logging.root.level
     try:
         yield

@@ -1,4 +1,4 @@
-"""What stands on the command line: the command, its folders, Hydra's options, the overrides."""
+"""Splits the command line into the command, its folders, Hydra's options and the overrides."""
 
 from __future__ import annotations
 
@@ -14,49 +14,49 @@ COMMANDS = {
     "reproduce": "runner.cli.reproduce:reproduce_command",
     "sync": "runner.cli.commands:sync",
 }
-"""A function of the composed config, or a class whose objects are such functions and have a ``finish()``."""
-# Commands that take folders of runs, and the key that these become.
+"""By command: a function of the composed config, or a class of such functions that have a ``finish()``."""
+# The commands that take folders of runs, and the config key that holds these folders.
 FOLDERS = {"export": "export.folders", "report": "report.folders", "reproduce": "reproduce.folders"}
-# A command that is no run leaves no folder and no log of a run.
-UNRECORDED = [
+# Overrides for commands other than a run, so that they leave no run folder and no log.
+WITHOUT_RECORD = [
     "hydra.run.dir=.",
     "hydra/launcher=basic",
     "hydra.output_subdir=null",
     "hydra/job_logging=none",
     "~hydra.callbacks.sweep",
 ]
-# Hydra's options with a value. --info may stand alone, so its value must be joined: --info=searchpath
+# Hydra's options that take a value. --info may have none, so its value must be joined: --info=searchpath
 WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
 WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
 
 
-def read_arguments(typed: list[str], aside: str) -> tuple[str, list[str]]:
-    """The command (``run`` where none is named), and the arguments as Hydra takes them.
+def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
+    """Return the command, by default ``run``, and the arguments in the form that Hydra takes.
 
-    ``aside`` is a folder for what Hydra writes where nothing is to be recorded.
+    ``scratch`` is a folder for the files that Hydra writes although nothing is recorded.
     """
-    command = typed[0] if typed and typed[0] in COMMANDS else "run"
-    arguments = join_folders(FOLDERS.get(command), typed[1:] if typed[:1] == [command] else typed)
+    command = argv[0] if argv and argv[0] in COMMANDS else "run"
+    arguments = join_folders(FOLDERS.get(command), argv[1:] if argv[:1] == [command] else argv)
     if command != "run":
-        arguments = leave_no_record(arguments, aside if command == "estimate" else ".")
+        arguments = leave_no_record(arguments, scratch if command == "estimate" else ".")
     return command, put_options_first(arguments)
 
 
 def join_folders(key: str | None, arguments: list[str]) -> list[str]:
-    """Folders among the arguments as one override of ``key``; without a key nothing changes.
+    """Turn the folders among the arguments into one override of ``key``; None leaves them as they are.
 
     >>> join_folders("export.folders", ["outputs/runs/1", "export.data=true", "outputs/runs/2"])
     ['export.data=true', "export.folders=['outputs/runs/1','outputs/runs/2']"]
     """
-    places = [
-        place
-        for place, (before, argument) in enumerate(zip(["", *arguments], arguments, strict=False))
+    folders_at = [
+        index
+        for index, (before, argument) in enumerate(zip(["", *arguments], arguments, strict=False))
         if key and _is_folder(argument) and before not in WITH_VALUE
     ]
-    if not places:
+    if not folders_at:
         return arguments
-    quoted = ["'" + arguments[place].replace("'", r"\'") + "'" for place in places]
-    rest = [argument for place, argument in enumerate(arguments) if place not in places]
+    quoted = ["'" + arguments[index].replace("'", r"\'") + "'" for index in folders_at]
+    rest = [argument for index, argument in enumerate(arguments) if index not in folders_at]
     return [*rest, f"{key}=[{','.join(quoted)}]"]
 
 
@@ -65,13 +65,13 @@ def _is_folder(argument: str) -> bool:
 
 
 def leave_no_record(arguments: list[str], folder: str) -> list[str]:
-    """The arguments for a command that is no run: one point after another, what Hydra writes in a folder."""
+    """Return the arguments for a command that records nothing: Hydra writes into ``folder``."""
     kept = [argument for argument in arguments if not argument.startswith("hydra/launcher=")]
-    return [*kept, *UNRECORDED, f"hydra.sweep.dir={folder}"]
+    return [*kept, *WITHOUT_RECORD, f"hydra.sweep.dir={folder}"]
 
 
 def put_options_first(arguments: list[str]) -> list[str]:
-    """Hydra wants its options before all overrides or after them; people write them anywhere.
+    """Move Hydra's options before the overrides, since Hydra does not accept them in between.
 
     >>> put_options_first(["provider=local", "-m", "seed=1,2", "--cfg", "job"])
     ['-m', '--cfg', 'job', 'provider=local', 'seed=1,2']

@@ -1,4 +1,4 @@
-"""What the smaller commands do with a composed config."""
+"""The smaller commands, as functions of the composed config."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ OUTPUTS = Path("outputs")
 
 
 def list_runs(_: DictConfig) -> None:
-    """Show the runs and sweeps recorded under outputs/, newest last."""
+    """Show the runs and sweeps that are recorded under outputs/, newest last."""
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
     screen.show_runs([(file.parent, read_record(file.parent)) for file in found])
 
 
 def write_report(config: DictConfig) -> None:
-    """Turn runs and sweeps into a page and tables under outputs/reports."""
-    # draws, tests and renders, which no other command needs
+    """Write a page and tables about runs and sweeps into outputs/reports."""
+    # imports plotting and statistics, which no other command needs
     from runner.report import write
     from runner.report.points import find_folders
 
@@ -40,16 +40,16 @@ def write_report(config: DictConfig) -> None:
 
 
 def sync(config: DictConfig) -> None:
-    """Log to MLflow what is recorded but not there, for example after the server was down."""
+    """Log recorded runs that MLflow lacks, for example because its server was down."""
     logged = tracking.sync_records(OUTPUTS, read_tracking(config))
     screen.console.print(f"{len(logged)} runs logged")
 
 
 def cleanup(config: DictConfig) -> None:
-    """Delete deployments that killed runs left behind at this provider; each costs money by the hour."""
+    """Delete the deployments that killed runs left at this provider; each costs money by the hour."""
     tuner = make_provider(OmegaConf.to_container(config.provider, resolve=True)).tuner()
     if not isinstance(tuner, Deployer):
-        screen.console.print("this provider hosts nothing by the hour")
+        screen.console.print("this provider has no deployments")
         return
     with closing(Ledger(config.ledger.url)) as ledger:
         names = delete_leftovers(tuner, ledger)

@@ -1,4 +1,4 @@
-"""``runner estimate``: a line per point, the total, and what the numbers rest on."""
+"""``runner estimate``: a table with a line per point and the total, and below it the prices used."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ from rich.text import Text
 
 from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
-from runner.experiment.estimate import Point, survey
+from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.plan import make_plan
 from runner.money.prices import Price
-from runner.providers.local.weights import stay_offline as find_only_here
+from runner.providers.local.weights import stay_offline
 
 COLUMNS = ("rows", "stored", "calls", "judge calls", "tokens read", "written", "trained", "USD from", "to")
 
 
 class Estimate:
-    """Surveys every point of a sweep, and shows all of them at its end."""
+    """Estimates every point of a sweep, and shows them at its end."""
 
     def __init__(self) -> None:
         self.points: list[Point] = []
         self._seen: set[str] = set()
 
     def __call__(self, config: DictConfig) -> None:
-        """Survey one point."""
-        with find_only_here():
+        """Estimate one point."""
+        with stay_offline():
             plan = make_plan(config, asks=False)
-            self.points.append(survey(plan, self._seen, get_overrides()))
+            self.points.append(estimate_plan(plan, self._seen, get_overrides()))
 
     def finish(self) -> None:
-        """Print what was surveyed, if anything."""
+        """Print the estimates, if there are any."""
         if self.points:
             show_points(self.points)
 
 
 def show_points(points: Sequence[Point]) -> None:
-    """Print the points of a sweep, or the one point of a run."""
+    """Print the estimates of a sweep's points, or of a single run."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("point", *COLUMNS):
         table.add_column(title, justify="left" if title == "point" else "right", no_wrap=True)
     for point, name in zip(points, name_points(points), strict=True):
-        table.add_row(name, *_cells([point]))
+        table.add_row(name, *_make_cells([point]))
     if len(points) > 1:
-        table.add_row("total", *_cells(points), style="bold")
+        table.add_row("total", *_make_cells(points), style="bold")
     lines: list[RenderableType] = [table]
     lines += [Text(line, style="dim") for line in list_notes(points)]
     console.print(Group(*lines))
 
 
 def name_points(points: Sequence[Point]) -> list[str]:
-    """What sets each point apart: the overrides that not all of them share; else the experiment's name."""
+    """Name each point by the overrides that not all points share, or else by the experiment."""
     shared = set.intersection(*(set(point.overrides) for point in points))
     own = [", ".join(word for word in point.overrides if word not in shared) for point in points]
     return [text or point.name for text, point in zip(own, points, strict=True)]
 
 
 def list_notes(points: Sequence[Point]) -> list[str]:
-    """Below the table: prices and their dates, what is not known, and the least time."""
+    """Return the lines below the table: prices and their dates, what is unknown, and the least time."""
     prices = {name: price for point in points for name, price in point.prices.items()}
-    lines = [_price(name, price) for name, price in prices.items()]
+    lines = [_describe_price(name, price) for name, price in prices.items()]
     if any(point.usd[1] is None and point.usd[0] is not None for point in points):
         lines.append("no upper bound: hyperparameter.max_tokens is not set")
     if any(point.training_usd is None for point in points):
@@ -75,7 +75,7 @@ def list_notes(points: Sequence[Point]) -> list[str]:
     return [*lines, "tokens are estimated, prices are without cache discounts; nothing was asked"]
 
 
-def _price(name: str, price: Price | None) -> str:
+def _describe_price(name: str, price: Price | None) -> str:
     if price is None:
         return f"{name}: no price is known (prices.models, prices.path, provider.priced_as)"
     if not (price.input or price.output):
@@ -85,7 +85,7 @@ def _price(name: str, price: Price | None) -> str:
     return f"{name}: ${price.input:g} in and ${price.output:g} out per million tokens{batch}{where}"
 
 
-def _cells(points: Sequence[Point]) -> list[str]:
+def _make_cells(points: Sequence[Point]) -> list[str]:
     works = [work for point in points for work in (point.answers, point.judgments) if work]
     judged = [point.judgments for point in points if point.judgments]
     counts = [
@@ -95,19 +95,19 @@ def _cells(points: Sequence[Point]) -> list[str]:
         sum(work.calls for work in judged) if judged else None,
     ]
     spans = [
-        _span([work.read for work in works]),
-        _span([work.written for work in works]),
-        _count(sum(point.trained for point in points) or None),
+        _format_span([work.read for work in works]),
+        _format_span([work.written for work in works]),
+        _format_count(sum(point.trained for point in points) or None),
     ]
-    dollars = [_dollars([point.usd[side] for point in points]) for side in (0, 1)]
-    return [*map(_count, counts), *spans, *dollars]
+    dollars = [_format_dollars([point.usd[side] for point in points]) for side in (0, 1)]
+    return [*map(_format_count, counts), *spans, *dollars]
 
 
-def _count(number: float | None) -> str:
+def _format_count(number: float | None) -> str:
     return "" if number is None else f"{number:,.0f}"
 
 
-def _span(bounds: Sequence[tuple[float, float | None]]) -> str:
+def _format_span(bounds: Sequence[tuple[float, float | None]]) -> str:
     low = sum(low for low, _ in bounds)
     highs = [high for _, high in bounds if high is not None]
     if len(highs) < len(bounds):
@@ -115,6 +115,6 @@ def _span(bounds: Sequence[tuple[float, float | None]]) -> str:
     return f"{low:,.0f}" if round(sum(highs)) == round(low) else f"{low:,.0f} – {sum(highs):,.0f}"
 
 
-def _dollars(amounts: Sequence[float | None]) -> str:
+def _format_dollars(amounts: Sequence[float | None]) -> str:
     known = [amount for amount in amounts if amount is not None]
     return f"{sum(known):.4f}" if len(known) == len(amounts) else "?"

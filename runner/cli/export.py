@@ -1,4 +1,4 @@
-"""``runner export``: a run or a sweep as one folder or ``.zip`` for another machine."""
+"""``runner export``: write a run or a sweep as one folder or ``.zip`` for another machine."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ EXPORTS = Path("outputs/exports")
 
 
 def export_command(config: DictConfig) -> None:
-    """Export one run or sweep; raises :class:`ConfigError` rather than replace what is there."""
+    """Export one run or sweep. Raises :class:`ConfigError` if the target exists."""
     if len(config.export.folders) != 1:
         raise ConfigError("runner export FOLDER: name the folder of one run or one sweep")
     source = Path(config.export.folders[0])
     if past_run.find_export(source).is_export:
-        raise ConfigError(f"{source}: is an export already; copy it as it is")
-    target = Path(config.export.to or EXPORTS / f"{_name(source)}.zip")
+        raise ConfigError(f"{source} is already an export; copy it as it is")
+    target = Path(config.export.to or EXPORTS / f"{_name_export(source)}.zip")
     if target.exists():
-        raise ConfigError(f"export.to={target}: is there already; name another")
+        raise ConfigError(f"export.to={target}: already exists; choose another name")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
         staged = Path(partial, "export")
-        told = export(source, staged, past_run.get_ledger_override(config), config.export.data)
+        summary = export(source, staged, past_run.get_ledger_override(config), config.export.data)
         made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
         made.rename(target)
-    console.print(f"{target}: {told}")
+    console.print(f"{target}: {summary}")
 
 
-def _name(source: Path) -> str:
-    """The stamp of a run or sweep; of a point that of its sweep, with its number."""
+def _name_export(source: Path) -> str:
+    """Name an export after the folder of its run or sweep; for a point, sweep and number."""
     place = source.absolute()
     return f"{place.parent.name}-{place.name}" if (place.parent / SWEEP).exists() else place.name

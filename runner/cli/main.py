@@ -31,25 +31,25 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point of the console script. Exits 0, 1 (a run failed), 2 (bad input) or 130 (Ctrl-C)."""
-    _collect_less()
-    typed = sys.argv[1:]
-    full = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as aside, collect_sweeps() as sweeps:
-        name, arguments = read_arguments(typed, aside)
+    _relax_garbage_collection()
+    argv = sys.argv[1:]
+    full_error = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, collect_sweeps() as sweeps:
+        name, arguments = read_arguments(argv, scratch)
         command = Command(COMMANDS[name])
         try:
             start(command, arguments)
             code = 0
         except KeyboardInterrupt:
-            code = _tell_how_to_go_on(typed, "stopped; what is finished is kept. ", INTERRUPTED)
+            code = _print_how_to_continue(argv, "stopped; what is finished is kept. ", INTERRUPTED)
         except Exception as error:
-            if full:
+            if full_error:
                 raise
-            code = _explain(error)
+            code = _print_error(error)
             if isinstance(error, BudgetError):
-                _tell_how_to_go_on(typed)
+                _print_how_to_continue(argv)
         command.finish()
-        # MLflow takes seconds, and whoever interrupts waits for none of them; `runner sync` logs the rest
+        # after Ctrl-C nobody wants to wait seconds for MLflow; `runner sync` logs the sweep later
         for sweep in sweeps if code != INTERRUPTED else ():
             from runner.cli.run import close_sweep
 
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 class Command:
-    """A command, imported when its first config is there; a config each is given to it by Hydra.
+    """A command that Hydra calls with each config. Its module is imported at the first call.
 
     ``target`` is a value of :data:`runner.cli.arguments.COMMANDS`.
     """
@@ -69,8 +69,10 @@ class Command:
         self.failure: Exception | None = None
 
     def __call__(self, config: DictConfig) -> Any:
-        """Carry it out. A single run's error is kept in ``failure`` and goes round Hydra, which would print
-        the overrides; a sweep's point must raise, for its sweeper to know.
+        """Run the command.
+
+        The error of a single run is kept in ``failure``, since Hydra would print the overrides. The error of
+        a sweep's point is raised, so that the sweeper sees it.
         """
         try:
             return self._load()(config)
@@ -80,7 +82,7 @@ class Command:
             self.failure = error
 
     def finish(self) -> None:
-        """Let it show what it gathered from all configs."""
+        """Let the command show what it gathered from all configs."""
         if hasattr(self._function, "finish"):
             self._function.finish()
 
@@ -92,47 +94,47 @@ class Command:
 
 
 def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
-    """Let Hydra compose what the arguments say and call the command with each config. Raises its errors."""
-    for argument in arguments:  # before Hydra saves them
+    """Let Hydra compose the configs and call the command with each. Raises the errors of both."""
+    for argument in arguments:  # checked before Hydra saves them
         key, _, value = argument.partition("=")
         validate.refuse_password(key, value)
     schema.register()
 
-    def task(config: DictConfig) -> Any:  # Hydra looks where a function is defined
+    def task(config: DictConfig) -> Any:  # Hydra needs a plain function, not an object
         return command(config)
 
-    with _hydra_arguments(arguments):
+    with _replace_arguments(arguments):
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
     if failure := getattr(command, "failure", None):
         raise failure
 
 
 @contextmanager
-def _hydra_arguments(arguments: list[str]) -> Iterator[None]:
-    """Hydra reads the command line itself, and hands errors over only if it is told so."""
-    kept, full = sys.argv[1:], os.environ.get("HYDRA_FULL_ERROR")
+def _replace_arguments(arguments: list[str]) -> Iterator[None]:
+    """Set ``sys.argv``, which Hydra reads, and make Hydra raise its errors instead of printing them."""
+    previous, full_error = sys.argv[1:], os.environ.get("HYDRA_FULL_ERROR")
     sys.argv[1:], os.environ["HYDRA_FULL_ERROR"] = arguments, "1"
     try:
         yield
     finally:
-        sys.argv[1:] = kept
-        os.environ["HYDRA_FULL_ERROR"] = full or "0"
+        sys.argv[1:] = previous
+        os.environ["HYDRA_FULL_ERROR"] = full_error or "0"
 
 
-def _tell_how_to_go_on(typed: list[str], why: str = "", code: int = 1) -> int:
-    """Say which command goes on."""
-    print(f"{why}To go on: {shlex.join(['runner', *typed])}", file=sys.stderr)
+def _print_how_to_continue(argv: list[str], why: str = "", code: int = 1) -> int:
+    """Print the command that continues, and return the exit code."""
+    print(f"{why}To go on: {shlex.join(['runner', *argv])}", file=sys.stderr)
     return code
 
 
-def _collect_less() -> None:
-    """What is imported lives to the end: looking through it for garbage took 2 of a short run's 5 seconds."""
+def _relax_garbage_collection() -> None:
+    """Collect garbage less often: imports live to the end, and scanning them took 2 of a short run's 5 s."""
     gc.set_threshold(100_000, 20, 50)
     atexit.register(gc.freeze)
 
 
 def _is_unread(error: Exception) -> bool:
-    """Whether the reader of what is printed, such as ``head``, has seen enough and gone."""
+    """Whether the program that reads the output, such as ``head``, has ended."""
     if not isinstance(error, BrokenPipeError):
         return False
     try:
@@ -143,8 +145,8 @@ def _is_unread(error: Exception) -> bool:
     return False
 
 
-def _explain(error: Exception) -> int:
-    """Print one message; the exit code that goes with it."""
+def _print_error(error: Exception) -> int:
+    """Print one message about an error and return the exit code."""
     if _is_unread(error):
         return 0
     from runner.config.explain import explain

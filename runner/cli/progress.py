@@ -1,4 +1,4 @@
-"""Progress bars, shared by all points of a process: one screen has room for one live display."""
+"""Progress bars. All points of a process share one display, since a screen has room for only one."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from rich.text import Text
 from runner.core.services import TuningStatus
 from runner.engine.ask import Advance
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
-LINE_S = 60.0
+stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+LINE_EVERY_S = 60.0
 _lock = threading.Lock()
 _shared: list[Progress] = []
 _users = [0]
 
 
-class _Rate(ProgressColumn):
+class _RateColumn(ProgressColumn):
     """Rows a second."""
 
     def render(self, task: Task) -> Text:
@@ -40,36 +40,36 @@ class _Rate(ProgressColumn):
 
 
 class Bars:
-    """The bars of one point; ``point`` tells them from those of another."""
+    """The bars of one point; ``point`` is its name in their titles."""
 
     def __init__(self, shared: Progress, point: str) -> None:
         self._shared, self._point = shared, point
         self._tasks: list[TaskID] = []
         self._tuning: TaskID | None = None
-        self._said = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def open_bar(self, title: str, total: int) -> Advance:
-        """A bar for so many rows; returns what moves it on."""
+        """Add a bar for ``total`` rows and return the function that moves it."""
         task, done = self._add(title, total), 0
 
         def advance(count: int) -> None:
             nonlocal done
             done += count
             self._shared.advance(task, count)
-            self._say(f"{self._point} {title} {done:,} of {total:,} rows".strip())
+            self._print_line(f"{self._point} {title} {done:,} of {total:,} rows".strip())
 
         return advance
 
     def show_status(self, status: TuningStatus) -> None:
-        """Show where a fine-tuning job stands."""
+        """Show the status of a fine-tuning job."""
         title = f"{self._point} fine-tuning {status.state} {status.detail}".strip()
         if self._tuning is None:
             self._tuning = self._add(title, 1.0)
         self._shared.update(self._tuning, description=title, completed=status.progress or 0.0)
-        self._say(title)
+        self._print_line(title)
 
     def close(self) -> None:
-        """Take them from the screen."""
+        """Remove the bars from the screen."""
         for task in self._tasks:
             self._shared.remove_task(task)
 
@@ -77,17 +77,17 @@ class Bars:
         self._tasks.append(self._shared.add_task(f"{self._point} {title}".strip(), total=total))
         return self._tasks[-1]
 
-    def _say(self, line: str) -> None:
-        if time.monotonic() - self._said >= LINE_S and not errors.is_terminal:
-            self._said = time.monotonic()
-            errors.print(line, markup=False)
+    def _print_line(self, line: str) -> None:
+        if time.monotonic() - self._printed_at >= LINE_EVERY_S and not stderr.is_terminal:
+            self._printed_at = time.monotonic()
+            stderr.print(line, markup=False)
 
 
 @contextmanager
 def show_progress(point: str = "") -> Iterator[Bars]:
-    """Bars with rate and time left, on a terminal; where the screen is a file, a line a minute.
+    """Yield bars with rate and time left. If stderr is no terminal, a line per minute is printed instead.
 
-    The bars go when the block ends.
+    The bars are removed when the block ends.
     """
     with _share_bars() as shared:
         bars = Bars(shared, point)
@@ -118,10 +118,10 @@ def _start() -> Progress:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        _Rate(),
+        _RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    bars = Progress(*columns, console=errors, transient=True, disable=not errors.is_terminal)
+    bars = Progress(*columns, console=stderr, transient=True, disable=not stderr.is_terminal)
     bars.start()
     return bars

@@ -1,4 +1,4 @@
-"""``runner reproduce``: recorded runs made again, and what differs as tables."""
+"""``runner reproduce``: make recorded runs again and show the differences as tables."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from runner.reproduce.compare import compare_with_today
 from runner.reproduce.differences import Change, Check, Differences, is_same_score
 
 SHOWN_ROWS = 20
-LENGTH = 48
+SHOWN_LETTERS = 48
 STYLES = {"same": "green", "different": "red", "missing": "yellow"}
 
 
-TAKEN = ("reproduce.", "ledger.url=")
+ALLOWED = ("reproduce.", "ledger.url=")
 
 
 def reproduce_command(config: DictConfig) -> None:
-    """Reproduce the given runs; raises :class:`RunnerError` naming what is not the same."""
-    _refuse_others(get_overrides())
+    """Reproduce the given runs. Raises :class:`RunnerError` that names what differs."""
+    _refuse_other_overrides(get_overrides())
     if not config.reproduce.folders:
         raise ConfigError("runner reproduce FOLDER: name the folder of a run or a sweep, or an export")
     failed = [part for name in config.reproduce.folders for part in _reproduce(Path(name), config)]
@@ -44,16 +44,16 @@ def reproduce_command(config: DictConfig) -> None:
         raise RunnerError("not reproduced: " + "; ".join(failed))
 
 
-def _refuse_others(overrides: list[str]) -> None:
+def _refuse_other_overrides(overrides: list[str]) -> None:
     for override in overrides:
-        if not override.startswith(TAKEN):
+        if not override.startswith(ALLOWED):
             raise ConfigError(
-                f"{override}: the config is that of the record; only reproduce.ask and ledger.url can change"
+                f"{override}: the config comes from the record; only reproduce.ask and ledger.url can be set"
             )
 
 
 def _reproduce(given: Path, config: DictConfig) -> list[str]:
-    """Show what became of each run of a folder; return the names of what is not the same."""
+    """Reproduce and show each run of a folder; return what differs, one text per run."""
     failed = []
     with unpack(given) as top:
         export, folders = past_run.find_export(top), past_run.require_runs(top)
@@ -72,7 +72,7 @@ def _reproduce(given: Path, config: DictConfig) -> list[str]:
 
 @contextmanager
 def unpack(given: Path) -> Iterator[Path]:
-    """The folder itself, or what is in a ``.zip``, for as long as the context is open."""
+    """Yield the folder itself, or the unpacked ``.zip``, which is deleted on exit."""
     if not zipfile.is_zipfile(given):
         yield given
         return
@@ -83,46 +83,46 @@ def unpack(given: Path) -> Iterator[Path]:
 
 
 def make_tables(report: Differences, name: str, brief: bool = False) -> RenderableType:
-    """The tables of a report; ``brief`` leaves one line for a run that is the same."""
+    """Return the tables of the differences; with ``brief`` one line for a run without any."""
     if not report.failed:
         end = Text(f"{name}: reproduced", style="green")
     else:
         end = Text(f"{name}: not the same: {', '.join(report.failed)}", style="red")
     if brief and not report.failed:
         return end
-    parts: list[RenderableType] = [_checks(report.checks), _scores(report.scores)]
+    parts: list[RenderableType] = [_make_checks_table(report.checks), _make_scores_table(report.scores)]
     if report.changes:
-        parts.append(_changes(report.changes))
+        parts.append(_make_changes_table(report.changes))
     return Group(*parts, end)
 
 
-def _table(*titles: str) -> Table:
+def _make_table(*titles: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
         table.add_column(title)
     return table
 
 
-def _checks(checks: Sequence[Check]) -> Table:
-    table = _table("checked", "", "what")
+def _make_checks_table(checks: Sequence[Check]) -> Table:
+    table = _make_table("checked", "", "what")
     for check in checks:
         style = STYLES[check.state] if check.fails or check.state == "same" else "dim"
         table.add_row(check.what, Text(check.state, style=style), Text(check.detail))
     return table
 
 
-def _scores(scores: Mapping[str, tuple[Score | None, Score | None]]) -> Table:
-    table = _table("score", "then", "now", "difference")
+def _make_scores_table(scores: Mapping[str, tuple[Score | None, Score | None]]) -> Table:
+    table = _make_table("score", "then", "now", "difference")
     for name, (then, now) in scores.items():
-        table.add_row(name, _score(then), _score(now), _difference(then, now))
+        table.add_row(name, _format_score(then), _format_score(now), _format_difference(then, now))
     return table
 
 
-def _score(score: Score | None) -> str:
+def _format_score(score: Score | None) -> str:
     return "gone" if score is None else format_number(score.value)
 
 
-def _difference(then: Score | None, now: Score | None) -> Text:
+def _format_difference(then: Score | None, now: Score | None) -> Text:
     if is_same_score(then, now):
         return Text("0", style="dim")
     values = [score.value if score else None for score in (then, now)]
@@ -131,8 +131,8 @@ def _difference(then: Score | None, now: Score | None) -> Text:
     return Text(f"{values[1] - values[0]:+.4g}", style="red")
 
 
-def _changes(changes: Sequence[Change]) -> Table:
-    table = _table("row", "column", "then", "now")
+def _make_changes_table(changes: Sequence[Change]) -> Table:
+    table = _make_table("row", "column", "then", "now")
     for change in changes[:SHOWN_ROWS]:
         table.add_row(change.id, change.column, *map(Text, cut_to_difference(change.then, change.now)))
     if len(changes) > SHOWN_ROWS:
@@ -141,19 +141,19 @@ def _changes(changes: Sequence[Change]) -> Table:
 
 
 def cut_to_difference(then: Any, now: Any) -> tuple[str, str]:
-    """Both values from shortly before the place where they part.
+    """Return both values as texts, cut to start shortly before their first difference.
 
     >>> cut_to_difference("x" * 60 + "cat", "x" * 60 + "dog")
     ('…xxxxxxxxcat', '…xxxxxxxxdog')
     """
-    texts = [" ".join(_text(value).split()) for value in (then, now)]
+    texts = [" ".join(_format_value(value).split()) for value in (then, now)]
     common = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(*texts, strict=False))))
-    start = 0 if max(map(len, texts)) <= LENGTH else max(0, common - 8)
-    one, other = (("…" if start else "") + text[start : start + LENGTH] for text in texts)
+    start = 0 if max(map(len, texts)) <= SHOWN_LETTERS else max(0, common - 8)
+    one, other = (("…" if start else "") + text[start : start + SHOWN_LETTERS] for text in texts)
     return one, other
 
 
-def _text(value: Any) -> str:
+def _format_value(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(item, dict) and "content" in item for item in value):
         return " ".join(f"{turn['role']}: {turn['content']}" for turn in value)
     return "null" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""``runner``: one run, or one point of a sweep, and what closes the sweep."""
+"""``runner``: one run or one point of a sweep, and the end of a sweep."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from runner.reproduce.past_run import write_prompts
 
 log = logging.getLogger(__name__)
 
-BESIDE_THE_RUN = ("reference", "report")
-"""Groups of the config that are not among a run's params: published figures, the report."""
+NOT_PARAMS = ("reference", "report")
+"""Groups of the config that are not logged as params of a run."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A run that is through: its record, where it is, and the id of its MLflow run if there is one."""
+    """A run that has ended: its record, its folder, and the id of its MLflow run, if it has one."""
 
     record: Record
     folder: Path
@@ -47,7 +47,7 @@ class Outcome:
 
 
 def run_command(config: DictConfig) -> float | None:
-    """Run one experiment and show it; returns its objective, for optimising sweepers."""
+    """Run one experiment, print its results and return its objective, for optimising sweepers."""
     try:
         outcome = carry_out(config)
     except Unfinished as stopped:
@@ -60,7 +60,7 @@ def run_command(config: DictConfig) -> float | None:
 
 
 class Unfinished(Exception):
-    """A run that ended early. ``reason`` says why, and ``outcome`` holds what there is of it."""
+    """A run that ended early. ``reason`` is the error, and ``outcome`` holds what was recorded."""
 
     def __init__(self, outcome: Outcome, reason: Exception) -> None:
         super().__init__(str(reason))
@@ -68,7 +68,7 @@ class Unfinished(Exception):
 
 
 def carry_out(config: DictConfig) -> Outcome:
-    """Run one experiment, with its record and its run in MLflow; raises :class:`Unfinished`."""
+    """Run one experiment, record it and log it to MLflow. Raises :class:`Unfinished` if it ends early."""
     folder = Path(hydra_job.get_settings().runtime.output_dir)
     record = new_record(config)
     try:
@@ -77,10 +77,10 @@ def carry_out(config: DictConfig) -> Outcome:
             tracking.check(plan.config.tracking)
             describe_run(record, plan)
             write_prompts(plan, folder)
-            beside = tracking.warm_up_in_background(plan.config.tracking)
-            run(plan, record, folder, Screen(bars.open_bar, bars.show_status, beside))
+            during_calls = tracking.warm_up_in_background(plan.config.tracking)
+            run(plan, record, folder, Screen(bars.open_bar, bars.show_status, during_calls))
     except ConfigError as error:
-        # a failed point belongs in the sweep's table, a typo in no tracking store
+        # a failed point belongs in the sweep's table; a single typo need not be tracked
         tracked = _track(record, folder, config) if record.sweep else None
         raise Unfinished(Outcome(record, folder, tracked), error) from error
     except Exception as error:
@@ -89,7 +89,7 @@ def carry_out(config: DictConfig) -> Outcome:
 
 
 def new_record(config: DictConfig) -> Record:
-    """The record of a run that is about to start."""
+    """Return the record of a run that is about to start."""
     hydra = hydra_job.get_settings()
     sweep = Path(hydra.sweep.dir).name if hydra.mode == RunMode.MULTIRUN else None
     overrides = hydra_job.get_overrides(hydra)
@@ -105,11 +105,11 @@ def new_record(config: DictConfig) -> Record:
 
 
 def describe_run(record: Record, plan: Plan) -> None:
-    """Write down the params and tags that are known before the first call."""
+    """Record the config, the params and the tags that are known before the first call."""
     config = plan.config
     record.config = to_plain(config)
     record.environment = find_versions()
-    leaves = flatten({key: value for key, value in record.config.items() if key not in BESIDE_THE_RUN})
+    leaves = flatten({key: value for key, value in record.config.items() if key not in NOT_PARAMS})
     record.params = {
         key: value
         for key, value in leaves.items()
@@ -131,18 +131,18 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
         return None
     parent = None
     if record.sweep:
-        with suppress(RunnerError):  # logging the run meets it again, and says so
+        with suppress(RunnerError):  # logging the run fails with the same error and reports it
             parent = open_parent(folder.parent, config)
     return tracking.log_run(folder, settings, parent)
 
 
 def read_tracking(config: DictConfig) -> TrackingConfig:
-    """The group ``tracking`` of a config."""
+    """Return the group ``tracking`` of a config."""
     return cast(TrackingConfig, OmegaConf.to_object(config.tracking))
 
 
 def find_objective(record: Record, name: str | None) -> float | None:
-    """The score that a run is optimised by: the one that is named, else the first."""
+    """Return the score that a sweeper optimises: the one named ``name``, or else the first."""
     if name is None:
         return next((score.value for score in record.scores.values()), None)
     check_objective(name, record.scores)
@@ -150,32 +150,32 @@ def find_objective(record: Record, name: str | None) -> float | None:
 
 
 def close_sweep(sweep: Sweep, code: int) -> int:
-    """Show a sweep's table here and on its parent run; 1 if a point failed, else ``code``."""
-    folders, done = list_points(sweep.folder), find_runs(sweep.folder)
-    records = [read_record(point) for point in done]
+    """Print a sweep's table and log it to the parent run; return 1 if a point failed, else ``code``."""
+    folders, recorded = list_points(sweep.folder), find_runs(sweep.folder)
+    records = [read_record(point) for point in recorded]
     if not records:
         return code
-    line, comparison = _compare(done)
+    line, comparison = _compare_points(recorded)
     screen.show_sweep(summarize(records), sweep.folder, line)
     log_sweep(sweep, folders, comparison)
     return int(any(record.status != "finished" for record in records)) or code
 
 
 def log_sweep(sweep: Sweep, folders: Sequence[Path], comparison: str = "") -> None:
-    """Put a sweep's table on its parent run in MLflow."""
+    """Log a sweep's table to its parent run in MLflow."""
     files = {"comparison.csv": comparison} if comparison else {}
     parent = read_notes(sweep.folder).get("parent")
     tracking.close_sweep(parent, folders, read_tracking(sweep.config), files)
 
 
-def _compare(folders: Sequence[Path]) -> tuple[str, str]:
-    """The points of a sweep against its first one; what cannot be compared stops no sweep."""
+def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:
+    """Compare the points of a sweep with its first one; return empty texts if that fails."""
     from runner.report.write import compare_with_first
 
     try:
         return compare_with_first(folders, instantiate)
     except Exception:
-        log.debug("the points are not compared", exc_info=True)
+        log.debug("the points cannot be compared", exc_info=True)
         return "", ""
 
 

@@ -1,4 +1,4 @@
-"""What a person sees: a header, a progress bar, a table with intervals, where to look further."""
+"""Prints runs and sweeps: a header, a table with intervals, counts, and where the record is."""
 
 from __future__ import annotations
 
@@ -18,33 +18,36 @@ from runner.core.types import Score
 from runner.records.record import Record
 from runner.report.formats import format_number
 
-_WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for whole tables
+_WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for full tables
 console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 
 
 def make_header(record: Record) -> Text:
-    """The experiment in one line; a point of a sweep starts with its number and swept values."""
-    said = {record.name, "", None}  # an experiment is often called like its data set
+    """Return the experiment in one line; a point of a sweep starts with its number and swept values."""
+    hidden = {record.name, "", None}  # an experiment often has the name of its data set
     tags = [record.tags.get(name) for name in ("dataset", "provider", "model", "stage")]
-    tags = [tag for tag in tags if tag not in said]
+    tags = [tag for tag in tags if tag not in hidden]
     title = name_point(record) or record.name
     return Text.assemble((title, "bold"), " ", (" · ".join(map(str, tags)), "dim"))
 
 
 def name_point(record: Record) -> str:
-    """What sets a point of a sweep apart: its number and its swept values."""
+    """Name a point of a sweep by its number and its swept values; empty for a single run."""
     swept = ", ".join(f"{key}={value}" for key, value in record.swept.items())
     return f"[{record.job}] {swept}" if swept else ""
 
 
 def show_run(record: Record, folder: Path, tracked: str | None) -> None:
-    """Scores with intervals, published figures beside them, counts, places; printed in one piece."""
+    """Print scores with intervals and published figures, counts, and where the record is, all at once."""
     lines: list[RenderableType] = [make_header(record)]
     if record.scores:
         lines.append(make_scores_table(record))
     if record.reference:
-        lines.append(Text(_published_where(record), style="dim"))
-    lines += [_counts(record.figures, record.finished or 0, record.started), *_failures(record)]
+        lines.append(Text(_describe_published(record), style="dim"))
+    lines += [
+        _describe_counts(record.figures, record.finished or 0, record.started),
+        *_describe_failures(record),
+    ]
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     lines.append(f"[dim]record  {shown}[/]")
     if tracked:
@@ -53,7 +56,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
 
 
 def make_scores_table(record: Record) -> Table:
-    """One line per metric: strict value, interval, over parsed rows; published where there is one."""
+    """Return a line per metric: strict value, interval, value over parsed rows, and the published figure."""
     reference = {row["metric"]: row for row in record.reference}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("metric", "value", "95% interval", "parsed only", "n"):
@@ -73,19 +76,19 @@ def make_scores_table(record: Record) -> Table:
             str(score.n),
         ]
         if reference:
-            cells += _published(reference.pop(name, None))
+            cells += _make_published_cells(reference.pop(name, None))
         table.add_row(*cells)
     for name, row in reference.items():
-        table.add_row(name, "not measured", "", "", "", *_published(row))
+        table.add_row(name, "not measured", "", "", "", *_make_published_cells(row))
     return table
 
 
 def format_interval(score: Score) -> str:
-    """``0.512 – 0.701``, or nothing where there is no interval."""
+    """Format an interval as ``0.512 – 0.701``; empty without an interval."""
     return "" if score.low is None or score.high is None else f"{score.low:.3f} – {score.high:.3f}"
 
 
-def _published(row: Mapping[str, Any] | None) -> list[str]:
+def _make_published_cells(row: Mapping[str, Any] | None) -> list[str]:
     if row is None:
         return ["", ""]
     printed = str(row.get("printed", ""))
@@ -93,15 +96,15 @@ def _published(row: Mapping[str, Any] | None) -> list[str]:
     return [shown, {True: "yes", False: "no", None: "–"}[row["agrees"]]]
 
 
-def _published_where(record: Record) -> str:
-    """``published in PAPER, TABLE: 3 of 4 figures agree``."""
+def _describe_published(record: Record) -> str:
+    """Return ``published in PAPER, TABLE: 3 of 4 figures agree``."""
     config = record.config.get("reference", {})
     place = ", ".join(str(config[key]) for key in ("source", "table") if config.get(key))
-    met = sum(row["agrees"] is True for row in record.reference)
-    return f"published in {place or 'the experiment'}: {met} of {len(record.reference)} figures agree"
+    agreeing = sum(row["agrees"] is True for row in record.reference)
+    return f"published in {place or 'the experiment'}: {agreeing} of {len(record.reference)} figures agree"
 
 
-def _counts(figures: Mapping[str, float], finished: float, started: float) -> str:
+def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> str:
     parts = [
         f"{figures.get('answered', 0):.0f} of {figures.get('n', 0):.0f} rows answered",
         f"{figures.get('parsed', 0):.0f} parsed",
@@ -109,25 +112,25 @@ def _counts(figures: Mapping[str, float], finished: float, started: float) -> st
     ]
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
     parts += [f"{tokens:,.0f} tokens"] if tokens else []
-    parts += [_cost(figures)] if tokens else []
+    parts += [_describe_cost(figures)] if tokens else []
     return f"[dim]{' · '.join(parts)} · {finished - started:.1f} s[/]"
 
 
-def _cost(figures: Mapping[str, float]) -> str:
-    """What was spent now, and what the answers cost when they were bought, if that is more."""
+def _describe_cost(figures: Mapping[str, float]) -> str:
+    """Return the dollars spent now and, if it is more, what the answers cost when they were bought."""
     if "cost_usd" not in figures:
         return "cost not known"
     now, total = figures["cost_usd"], figures.get("cost_usd_total", 0.0)
     return f"${now:.4f}" + (f" (answers worth ${total:.4f})" if total > now else "")
 
 
-def _failures(record: Record) -> list[str]:
+def _describe_failures(record: Record) -> list[str]:
     failed = record.figures.get("failed", 0)
     return [f"[yellow]{failed:.0f} rows failed; first: {record.tags.get('first_error')}[/]"] if failed else []
 
 
 def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
-    """The table of a sweep; below it why points failed, how they compare, and which figures are met."""
+    """Print the table of a sweep, and below it why points failed, how they compare, and what was spent."""
     console.print()
     console.print(sweep_table.fit_table(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
@@ -139,7 +142,7 @@ def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
 
 
 def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
-    """A line per recorded run: when, what, how it ended, its first score; above its points one per sweep."""
+    """Print a line per recorded run: when, what, how it ended, its first score; and one above each sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("started", "experiment", "point", "model", "status", "score"):
         table.add_column(title)
@@ -150,25 +153,25 @@ def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
             sweeps.setdefault(folder.parent, []).append(record)
     for folder, record in sorted(found, key=lambda pair: pair[1].started):
         if points := sweeps.pop(folder.parent, []):
-            table.add_row(*map(Text, _sweep_cells(folder.parent, points)), style="bold")
-        started = _minute(record.started)
+            table.add_row(*map(Text, _make_sweep_cells(folder.parent, points)), style="bold")
+        started = _format_minute(record.started)
         point = ", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.swept.items())
-        score = next((_score(name, score) for name, score in record.scores.items()), "")
+        score = next((_format_score(name, score) for name, score in record.scores.items()), "")
         cells = [started, record.name, point, record.tags.get("model", ""), record.status, score, str(folder)]
         table.add_row(*map(Text, cells))
     console.print(table if found else "no run is recorded under outputs/")
 
 
-def _sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
-    """When a sweep began, what it is, how many of its points are through, and where it is."""
+def _make_sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
+    """Return when a sweep began, its name, its number of points and finished points, and its folder."""
     finished = sum(record.status == "finished" for record in points)
-    started = _minute(min(record.started for record in points))
+    started = _format_minute(min(record.started for record in points))
     return [started, points[0].name, f"sweep of {len(points)}", "", f"{finished} finished", "", str(folder)]
 
 
-def _score(name: str, score: Score) -> str:
+def _format_score(name: str, score: Score) -> str:
     return f"{name} {format_number(score.value, score.low is not None)}"
 
 
-def _minute(seconds: float) -> str:
+def _format_minute(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))

@@ -1,4 +1,4 @@
-"""What belongs to a sweep as a whole: its folder, what sets its points apart, its parent run."""
+"""A sweep as a whole: its folder, the overrides that its points share, and its parent run."""
 
 from __future__ import annotations
 
@@ -31,50 +31,51 @@ class Sweep:
     config: DictConfig
 
 
-_opened: ContextVar[list[Sweep] | None] = ContextVar("opened", default=None)
-_turn = threading.Lock()
+_open_sweeps: ContextVar[list[Sweep] | None] = ContextVar("opened", default=None)
+_parent_lock = threading.Lock()
 
 
 @contextmanager
 def collect_sweeps() -> Iterator[list[Sweep]]:
-    """The sweeps that Hydra opens within the block."""
+    """Yield a list to which the sweeps are added that Hydra starts within the block."""
     sweeps: list[Sweep] = []
-    token = _opened.set(sweeps)
+    token = _open_sweeps.set(sweeps)
     try:
         yield sweeps
     finally:
-        _opened.reset(token)
+        _open_sweeps.reset(token)
 
 
 class OpenSweep(Callback):
-    """Hydra callback: prepares the sweep in the launching process, before the first point starts."""
+    """Hydra callback that prepares a sweep in the launching process, before the first point starts."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Create the folder, and the parent run where points are processes, which only add to it.
+        """Create the folder, and the parent run if points are processes.
 
-        Points that are threads create it themselves: they wait for servers while MLflow is imported.
+        If points are threads, the first one creates the parent run: the others then wait for servers while
+        MLflow is imported.
         """
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         overrides = get_overrides(config.hydra)
-        notes = {"name": _name(config), "fixed": find_fixed(overrides), "overrides": overrides}
+        notes = {"name": _get_name(config), "fixed": find_fixed(overrides), "overrides": overrides}
         write_notes(folder, notes | {"started": time.time()})
-        sweeps = _opened.get()
+        sweeps = _open_sweeps.get()
         if sweeps is not None:
             sweeps.append(Sweep(folder, config))
         if not config.hydra.launcher.get("in_this_process", False):
-            with suppress(RunnerError):  # points meet it again, and say so
+            with suppress(RunnerError):  # the points fail with the same error and report it
                 open_parent(folder, config)
 
 
 def open_parent(folder: Path, config: DictConfig) -> str | None:
-    """The sweep's parent run, made by the first who asks; None where MLflow cannot be used.
+    """Return the id of the sweep's parent run, created at the first call; None if MLflow cannot be used.
 
-    Raises :class:`runner.core.errors.ConfigError` for an address or an experiment that cannot be used.
+    Raises :class:`runner.core.errors.ConfigError` for a wrong address or experiment name.
     """
     from runner import tracking
 
-    with _turn:
+    with _parent_lock:
         notes = read_notes(folder)
         if notes.get("parent") is None:
             settings = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
@@ -84,7 +85,7 @@ def open_parent(folder: Path, config: DictConfig) -> str | None:
         return cast("str | None", notes["parent"])
 
 
-def _name(config: DictConfig) -> str:
+def _get_name(config: DictConfig) -> str:
     try:
         return str(config.get("name") or "sweep")
     except OmegaConfBaseException:  # such as p${hydra:job.num}, which only a point has
@@ -92,27 +93,31 @@ def _name(config: DictConfig) -> str:
 
 
 def find_fixed(overrides: list[str]) -> dict[str, str]:
-    """The overrides that all points share: key to value, as written.
+    """Return the overrides that all points share: key to value, as written.
 
     >>> find_fixed(["provider=local", "hyperparameter.n_shot=0,1"])
     {'provider': 'local'}
     """
-    return {_key(item): _text(item) for item in _parse(overrides) if not item.is_sweep_override()}
+    return {_get_key(item): _get_text(item) for item in _parse(overrides) if not item.is_sweep_override()}
 
 
 def find_swept(overrides: list[str], folder: Path) -> dict[str, Any]:
-    """The keys and values that set one point apart, from its overrides."""
+    """Return the keys and values among a point's overrides that not all points share."""
     shared = read_notes(folder).get("fixed", {})
-    return {_key(item): item.value() for item in _parse(overrides) if shared.get(_key(item)) != _text(item)}
+    return {
+        _get_key(item): item.value()
+        for item in _parse(overrides)
+        if shared.get(_get_key(item)) != _get_text(item)
+    }
 
 
 def _parse(overrides: list[str]) -> list[Override]:
     return list(OverridesParser.create().parse_overrides(overrides))
 
 
-def _key(override: Override) -> str:
+def _get_key(override: Override) -> str:
     return str(override.get_key_element()).lstrip("+~")
 
 
-def _text(override: Override) -> str:
+def _get_text(override: Override) -> str:
     return str(override.get_value_element_as_str())

@@ -1,4 +1,4 @@
-"""A sweep's summary (:func:`runner.records.sweep.summarize`) as a table that fits the screen."""
+"""Shows a sweep's summary (:func:`runner.records.sweep.summarize`) as a table that fits the screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from runner.report.formats import format_number
 
-BESIDE = ("_low", "_high", "_parsed", "_published", "_agrees")
+COMPANIONS = ("_low", "_high", "_parsed", "_published", "_agrees")
 """Endings of columns that are shown inside another column's cells, or not at all."""
 
 LAYOUTS = ((True, False), (False, False), (False, True))
@@ -20,23 +20,23 @@ LAYOUTS = ((True, False), (False, False), (False, True))
 
 
 def fit_table(frame: pl.DataFrame, console: Console) -> Table:
-    """A line per point, as much of it as the screen is wide.
+    """Return a table with a line per point that is no wider than the screen.
 
-    Intervals stand beside values where there is room; else titles are broken at their underscores, and what
-    still does not fit is left out from the right and named below. A value that agrees with the published
-    figure has a tick, another one has a cross and that figure.
+    Intervals follow the values if there is room. Otherwise titles are broken at their underscores, and
+    columns that still do not fit are left out from the right and named below. A value that agrees with the
+    published figure has a tick; one that does not has a cross and that figure.
     """
-    shown = [name for name in frame.columns if _shown(frame, name)]
+    shown = [name for name in frame.columns if _is_shown(frame, name)]
     for intervals, stacked in LAYOUTS:
-        table = _table(frame, shown, intervals, stacked)
+        table = _make_table(frame, shown, intervals, stacked)
         if _fits(table, console):
             return table
 
     def too_wide(kept: int) -> bool:
-        return not _fits(_table(frame, shown[:kept], intervals=False, stacked=True), console)
+        return not _fits(_make_table(frame, shown[:kept], intervals=False, stacked=True), console)
 
     kept = max(2, 1 + bisect_left(range(2, len(shown)), True, key=too_wide))
-    table = _table(frame, shown[:kept], intervals=False, stacked=True)
+    table = _make_table(frame, shown[:kept], intervals=False, stacked=True)
     table.caption = f"too wide for this screen: {', '.join(shown[kept:])}"
     table.caption_justify = "left"
     return table
@@ -48,7 +48,7 @@ def _fits(table: Table, console: Console) -> bool:
 
 
 def describe_agreement(frame: pl.DataFrame) -> str:
-    """How many of the published figures agree; empty where none is compared.
+    """Say how many of the published figures agree; empty if none is compared.
 
     >>> describe_agreement(pl.DataFrame({"f1": [0.5, 0.6], "f1_agrees": [True, False]}))
     '1 of 2 published figures agree'
@@ -60,7 +60,7 @@ def describe_agreement(frame: pl.DataFrame) -> str:
 
 
 def describe_spending(frame: pl.DataFrame) -> str:
-    """What all points spent together; empty where nothing was, or nothing is known of it.
+    """Say what all points spent together; empty if it is nothing or unknown.
 
     >>> describe_spending(pl.DataFrame({"cost_usd": [0.25, 0.5, None]}))
     '$0.7500 spent, the cost of 1 of 3 points not known'
@@ -71,24 +71,24 @@ def describe_spending(frame: pl.DataFrame) -> str:
     return f"${total:.4f} spent{rest}" if total else ""
 
 
-def _table(frame: pl.DataFrame, shown: Sequence[str], intervals: bool, stacked: bool) -> Table:
+def _make_table(frame: pl.DataFrame, shown: Sequence[str], intervals: bool, stacked: bool) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in shown:
         title = name.replace("_", "\n") if stacked else name
         table.add_column(title, justify="left" if frame[name].dtype == pl.String else "right", no_wrap=True)
     for row in frame.iter_rows(named=True):
-        table.add_row(*(_cell(row, name, intervals) for name in shown))
+        table.add_row(*(_format_cell(row, name, intervals) for name in shown))
     return table
 
 
-def _shown(frame: pl.DataFrame, name: str) -> bool:
-    if name.endswith(BESIDE) or name == "reason" or not frame[name].count():
+def _is_shown(frame: pl.DataFrame, name: str) -> bool:
+    if name.endswith(COMPANIONS) or name == "reason" or not frame[name].count():
         return False
     usual = {"status": "finished", "cost_usd": 0.0}
     return name not in usual or any(value != usual[name] for value in frame[name])
 
 
-def _cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
+def _format_cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
     value = row[name]
     if not isinstance(value, float):
         return "" if value is None else str(value)
@@ -97,10 +97,10 @@ def _cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     bounded = low is not None or f"{name}_low" not in row
     bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""
-    return f"{format_number(value, bounded)}{bounds}{_mark(row, name, bounded)}"
+    return f"{format_number(value, bounded)}{bounds}{_format_agreement(row, name, bounded)}"
 
 
-def _mark(row: Mapping[str, Any], name: str, bounded: bool) -> str:
+def _format_agreement(row: Mapping[str, Any], name: str, bounded: bool) -> str:
     published, agrees = row.get(f"{name}_published"), row.get(f"{name}_agrees")
     if published is None or agrees is None:
         return ""

@@ -1,4 +1,4 @@
-"""Classes of a user's own that do not build on :class:`runner.core.provider.Provider`."""
+"""Adapts users' classes that do not inherit from :class:`runner.core.provider.Provider`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from runner.core.types import Completion, Request
 
 
 class Adapted(Provider):
-    """An object of a class that knows nothing of :class:`Provider`: its own attributes, else the defaults."""
+    """Wraps an object that is no :class:`Provider`: its own attributes count, and else the defaults."""
 
     def __init__(self, own: Any) -> None:
         self._own = own
@@ -19,24 +19,26 @@ class Adapted(Provider):
         self.model = own.model
         for name in filter(_is_member, dir(own)):
             value = getattr(own, name)
-            if callable(value) == callable(getattr(Provider, name)):  # else it only happens to be called so
+            if callable(value) == callable(
+                getattr(Provider, name)
+            ):  # otherwise it only has the same name by chance
                 setattr(self, name, value)
 
     async def complete(self, request: Request) -> Completion:
-        """Answer one request, as the class does."""
+        """Let the object answer one request."""
         answer: Completion = await self._own.complete(request)
         return answer
 
     def identity(self) -> Mapping[str, Any]:
-        """Identify the answers by the settings of the class; not called where it has an own ``identity``."""
+        """Identify the answers by the settings of the object; its own ``identity`` replaces this method."""
         return identify(self._own, self.name)
 
 
 def adapt(made: Any, key: str = "provider") -> Provider:
-    """What a config node made, as a provider. Raises :class:`ConfigError` if it cannot be one."""
-    lacking = [name for name in ("complete", "model") if not hasattr(made, name)]
-    if lacking:
-        raise ConfigError(f"{key}: {type(made).__name__} has no {' and no '.join(map(repr, lacking))}")
+    """Return an object as a provider. Raises :class:`ConfigError` if it lacks ``complete`` or ``model``."""
+    missing = [name for name in ("complete", "model") if not hasattr(made, name)]
+    if missing:
+        raise ConfigError(f"{key}: {type(made).__name__} has no {' and no '.join(map(repr, missing))}")
     return made if isinstance(made, Provider) else Adapted(made)
 
 

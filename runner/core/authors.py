@@ -1,4 +1,4 @@
-"""What authors of own providers, parsers and metrics import: the values they take and return."""
+"""The types that users' own providers, parsers and metrics take and return."""
 
 from runner.core.provider import Batcher, Deployer, Provider, RateLimits, Tuner
 from runner.core.services import (

@@ -1,4 +1,4 @@
-"""The one rule for calls that failed: how often they are made again, and how long to wait before."""
+"""The rule for failed calls: how often they are repeated, and how long to wait before each."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Retry:
     limited_tries: int = 6
 
     def wait_s(self, error: RetryableError, attempt: int) -> float:
-        """Seconds to wait after the failure of call number ``attempt``, from 1; raises it after the last one.
+        """Return the seconds to wait after call number ``attempt``, from 1; raise ``error`` after the last.
 
-        As long as the server asks, else exponentially longer with jitter: half to all of 1, 2, 4 … seconds.
+        Waits as long as the server asks, or else exponentially longer: 50 to 100% of 1, 2, 4 … seconds.
         """
         if attempt >= (self.limited_tries if error.limited else self.tries):
             raise error
@@ -38,7 +38,7 @@ class Retry:
         return longest * random.uniform(0.5, 1)
 
     def call(self, work: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
-        """What ``work`` returns; :class:`RetryableError` is tried again, anything else raised at once."""
+        """Return the result of ``work``; repeat it only after :class:`RetryableError`."""
         attempt = 0
         while True:
             attempt += 1

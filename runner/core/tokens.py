@@ -1,7 +1,7 @@
 """Estimate how many tokens a text has, without the tokenizer of the model.
 
-Each tokenizer of a hosted model would be a dependency and a download, and they differ from each other by more
-than the error of this estimate. On the English texts of the data sets here (articles, instructions,
+A tokenizer for each hosted model would be a dependency and a download, and tokenizers differ from each other
+by more than the error of this estimate. On the English texts of the data sets here (articles, instructions,
 questions) it is between 3% below and 5% above OpenAI's o200k, and between 9% below and 2% above Mistral's
 Tekken. It is 7 to 14% above both on code and JSON, and within 20% of o200k on sentences in German, French,
 Chinese, Japanese, Russian, Arabic and Hindi. Single short texts scatter more (99 of 100 have less than 1.4
@@ -20,11 +20,11 @@ PIECE = re.compile(
 LONGEST_WORD = 9  # letters of a word that is one token, its leading space included
 PER_TURN = 4  # tokens that a chat format adds to each turn
 PER_CHAT = 3  # and before the answer
-ENOUGH = 5  # comparisons from which the ratio is used
+ENOUGH = 5  # the fewest comparisons for which the ratio is used
 
 
 def count(text: str) -> int:
-    """Estimated tokens of a text, from the pieces into which byte-pair tokenizers split it.
+    """Estimate the tokens of a text, from the pieces into which byte-pair tokenizers split it.
 
     >>> count("Is 5 even or odd?")
     7
@@ -38,7 +38,7 @@ def count(text: str) -> int:
 
 
 def count_chat(turns: Iterable[str], count: Callable[[str], int] = count) -> int:
-    """Estimated tokens of a chat whose turns have these texts; ``count`` counts the tokens of one text."""
+    """Estimate the tokens of a chat from the texts of its turns; ``count`` counts those of one text."""
     return PER_CHAT + sum(PER_TURN + count(text) for text in turns)
 
 
@@ -53,7 +53,7 @@ def _estimate_piece(kind: str, length: int) -> float:
 
 
 class Calibration:
-    """The ratio of a server's token counts to the estimates, over all texts that were compared.
+    """The ratio of a server's token counts to the estimates, over all compared texts.
 
     >>> calibration = Calibration()
     >>> for counted in (12, 12, 12, 12, 12):
@@ -67,7 +67,7 @@ class Calibration:
         self._pairs = 0
 
     def add(self, counted: float | None, estimated: float) -> None:
-        """Add one comparison; ignored where the server did not count."""
+        """Add one comparison; it is ignored if the server did not count."""
         if counted:
             self._counted += counted
             self._estimated += estimated
@@ -75,5 +75,5 @@ class Calibration:
 
     @property
     def ratio(self) -> float:
-        """The ratio; 1 until there are a few comparisons."""
+        """The ratio; 1 until there are :data:`ENOUGH` comparisons."""
         return self._counted / self._estimated if self._pairs >= ENOUGH and self._estimated else 1.0

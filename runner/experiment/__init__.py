@@ -1,1 +1,1 @@
-"""One experiment, from its config to its record. Start reading at `run`."""
+"""One experiment, from its config to its record. Start reading at :mod:`runner.experiment.run`."""

@@ -1,4 +1,4 @@
-"""The model that a config names: the provider's own, one by its id, or one that fine-tuning makes."""
+"""The model that a config names: the provider's own, another one by its id, or a fine-tuned one."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from runner.pipeline.shots import refuse_leakage
 
 @dataclass(frozen=True)
 class Model:
-    """The model that is evaluated, and how it was made if it was trained."""
+    """The evaluated model, and how it was trained, if it was."""
 
     provider: Provider | None = None
-    """Who answers, where nothing was trained."""
+    """The provider that answers, if nothing was trained."""
     tuned: str | None = None
-    """The id of the trained model that answers, otherwise."""
+    """The id of the trained model that answers, if one was."""
     stage: str = "base"
     params: dict[str, Any] = field(default_factory=dict)
     base: dict[str, Any] | None = None
@@ -44,10 +44,10 @@ class Model:
 def prepare_model(
     plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, on_status: OnStatus, spending: Spending
 ) -> Model:
-    """The model of a plan, trained first if it does not exist yet."""
+    """Return the model of a plan; train it first if it does not exist yet. Blocks until it is trained."""
     checkpoint = plan.config.checkpoint
     if plan.tuner is None or checkpoint == "base":
-        return Model(find_untrained(plan, checkpoint))
+        return Model(find_existing_provider(plan, checkpoint))
     if isinstance(plan.tuner, Deployer):
         finetune.delete_leftovers(plan.tuner, ledger)
     order = make_order(plan, evaluated)
@@ -71,10 +71,10 @@ def prepare_model(
 def serve_model(
     plan: Plan, model: Model, evaluated: pl.DataFrame, ledger: Ledger, spending: Spending
 ) -> Iterator[Responder]:
-    """The plan's responder, answering as the model.
+    """Yield the plan's responder with a provider that answers as the model.
 
-    ``evaluated`` holds the rendered chats: a model that is hosted by the hour is hosted only if the ledger
-    lacks an answer to one of them.
+    ``evaluated`` holds the rendered chats. A model that is hosted by the hour is deployed only if the ledger
+    lacks the answer to one of them.
     """
     if model.provider is not None:
         yield replace(plan.responder, provider=model.provider)
@@ -86,7 +86,7 @@ def serve_model(
     def is_needed(provider: Provider) -> bool:
         needed = needs_answers(evaluated, replace(plan.responder, provider=provider), ledger)
         if needed and isinstance(tuner, Deployer):
-            spending.start_hosting(_hourly_price(plan, tuner))
+            spending.start_hosting(_find_hourly_price(plan, tuner))
         return needed
 
     try:
@@ -96,13 +96,13 @@ def serve_model(
         spending.end_hosting()
 
 
-def _hourly_price(plan: Plan, deployer: Deployer) -> float | None:
+def _find_hourly_price(plan: Plan, deployer: Deployer) -> float | None:
     price = find_tuned_price(plan)
     return 0.0 if not deployer.bills_hosting() else price.hosting_per_hour if price else None
 
 
-def find_untrained(plan: Plan, checkpoint: object) -> Provider:
-    """The provider as the config has it, or another model of it by its id."""
+def find_existing_provider(plan: Plan, checkpoint: object) -> Provider:
+    """Return the provider of the config, with the model that ``checkpoint`` names if it is a model id."""
     if checkpoint in (None, "base"):
         return plan.responder.provider
     if checkpoint == "last" or str(checkpoint).isdigit():
@@ -111,12 +111,12 @@ def find_untrained(plan: Plan, checkpoint: object) -> Provider:
 
 
 def find_tuned_price(plan: Plan) -> Price | None:
-    """The price of the model that fine-tuning makes, and of making it."""
-    return plan.responder.book.price_of_tuned(plan.responder.provider)
+    """Return the price of the fine-tuned model and of its training, or None."""
+    return plan.responder.book.find_tuned_price(plan.responder.provider)
 
 
 def count_training_tokens(plan: Plan, order: TrainingOrder) -> float:
-    """Estimated tokens that a training bills, all epochs counted."""
+    """Estimate the tokens that a training bills, over all epochs."""
     epochs = order.hyperparameter.n_epochs
     if epochs is None:
         assert plan.tuner is not None
@@ -125,16 +125,20 @@ def count_training_tokens(plan: Plan, order: TrainingOrder) -> float:
 
 
 def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
-    """The training that a plan asks for; refused where it would show what is evaluated."""
+    """Return the training that a plan asks for.
+
+    Raises :class:`DataError` if there are no training rows, and a ``LeakageError`` if evaluated rows are
+    among them.
+    """
     config = plan.config
-    own = config.finetune.dataset or config.dataset
+    main_dataset = config.finetune.dataset or config.dataset
     files = []
-    for name, data in {"dataset": own, **config.finetune.extra}.items():
+    for name, data in {"dataset": main_dataset, **config.finetune.extra}.items():
         file = _make_file(plan, data, data.split.train, evaluated, f"finetune.{name}")
         if file is None:
-            raise DataError(f"finetune.{name}: no row is in the split {data.split.train!r} to train on")
+            raise DataError(f"finetune.{name}: the split {data.split.train!r} has no row to train on")
         files.append(replace(file, weight=config.finetune.weights.get(name, 1.0)))
-    validation = _make_file(plan, own, own.split.validation, evaluated, "finetune.dataset")
+    validation = _make_file(plan, main_dataset, main_dataset.split.validation, evaluated, "finetune.dataset")
     base = dict(plan.responder.provider.identity())
     return TrainingOrder(base, tuple(files), validation, config.hyperparameter, config.finetune)
 
@@ -142,7 +146,7 @@ def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
 def _make_file(
     plan: Plan, data: DatasetConfig, split: str | None, evaluated: pl.DataFrame, key: str
 ) -> TrainingFile | None:
-    """The chats of one split as a training file, refused if it holds what is evaluated; None without rows."""
+    """Return the chats of one split as a training file, or None if it has no rows; refuse evaluated rows."""
     frame = dataset.load_rows(data, key).filter(pl.col("split") == split) if split else pl.DataFrame()
     if frame.is_empty():
         return None

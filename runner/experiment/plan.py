@@ -1,4 +1,4 @@
-"""From a config to a plan: everything made and checked before anything is paid."""
+"""From a config to a plan: create and check everything before anything is paid."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ class Plan:
     judge: Responder | None
     metrics: Mapping[str, Metric]
     tuner: Tuner | None
-    """The fine-tuning half of the provider, where the config asks for it."""
+    """Trains models at the provider; None without fine-tuning."""
 
 
 def make_plan(config: DictConfig, asks: bool = True) -> Plan:
-    """Check a composed config and make what it names; raises :class:`ConfigError`, never pays.
+    """Check a composed config and create the objects that it names. Costs nothing.
 
-    Without ``asks`` it is for looking only, and keys are not wanted.
+    Raises :class:`ConfigError` for a mistake in the config. Without ``asks`` the plan makes no calls, and so
+    needs no API keys.
     """
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
@@ -67,17 +68,17 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
 
 
 def make_provider(node: Any, key: str = "provider") -> Provider:
-    """The provider that a config node names."""
+    """Return the provider that a config node names; ``key`` is its place in the config, for messages."""
     return adapt(instantiate(node, key), key)
 
 
 def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder | None) -> None:
-    """Refuse a budget where what is spent could not be told, or not bounded."""
+    """Raise :class:`ConfigError` if the cost of a call or of a training is unknown or has no bound."""
     find_bounding_price(responder.provider, responder.sampling, responder.book)
     if judge:
         find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
     if config.finetune.name != "none":
-        price = responder.book.price_of_tuned(responder.provider)
+        price = responder.book.find_tuned_price(responder.provider)
         if price is None or price.training is None:
             name, model = responder.provider.name, responder.provider.model
             raise ConfigError(
@@ -90,7 +91,7 @@ def _make_tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:
         return None
     if config.hyperparameter.n_shot:
         raise ConfigError(
-            "hyperparameter.n_shot: a fine-tuned model is trained and asked without shots; set 0"
+            "hyperparameter.n_shot: a fine-tuned model is trained and asked without shots; set it to 0"
         )
     return provider.tuner()
 
@@ -120,6 +121,6 @@ def _make_responder(
 
 
 def to_plain(config: RunnerConfig) -> dict[str, Any]:
-    """The experiment as plain data, for the record; without what is said to other commands."""
+    """Return the config as plain data, for the record, without the groups of other commands."""
     plain = dataclasses.asdict(config)
     return {key: value for key, value in plain.items() if key not in ("reproduce", "export")}

@@ -1,4 +1,4 @@
-"""Published figures against measured ones."""
+"""Compares published figures with measured ones."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from runner.core.errors import ConfigError
 from runner.core.types import Score
 
 ROUNDING = 1e-12
-"""What floating-point arithmetic may lose of a figure that is printed in full."""
+"""The floating-point error that is allowed for a figure printed in full."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A published number; ``half_digit`` is half a unit of its last printed digit, 0 for a fraction."""
+    """A published number. ``half_digit`` is half a unit of its last printed digit, 0 for a fraction."""
 
     value: float
     half_digit: float
@@ -25,38 +25,46 @@ class Figure:
 
 
 def compare_figures(config: ReferenceConfig, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
-    """One row per published figure of this run's case: published, as printed, measured, interval, agrees.
+    """Return one row per published figure of this run's case.
 
-    ``agrees`` is None where nothing was measured, for example since the run has other metrics. A case that
-    the paper does not have gives no rows.
+    A row holds ``metric``, ``published``, ``printed`` (as in the paper), ``measured``, its interval (``low``,
+    ``high``) and ``agrees``, which is None if nothing was measured, for example because the run has other
+    metrics. A case without published figures gives no rows.
     """
-    return [_row(config, metric, figure, scores) for metric, figure in read_figures(config).items()]
+    return [
+        _compare_figure(config, metric, figure, scores) for metric, figure in read_figures(config).items()
+    ]
 
 
 def read_figures(config: ReferenceConfig) -> dict[str, Figure]:
-    """The published figures of this run's case, by metric."""
+    """Return the published figures of this run's case, by metric.
+
+    Raises :class:`ConfigError` that names the place of a figure that cannot be read.
+    """
     figures = config.figures if config.case is None else config.figures.get(config.case, {})
     if config.case is None and any(isinstance(value, Mapping | list) for value in figures.values()):
-        raise ConfigError("reference.figures: cases are given, so reference.case must say which one this is")
+        raise ConfigError(
+            "reference.figures has several cases: reference.case must say which one this run is"
+        )
     where = "reference.figures" if config.case is None else f"reference.figures.{config.case}"
     return {
         metric: read_figure(value, f"{where}.{metric}")
-        for metric, value in _by_metric(config, figures, where).items()
+        for metric, value in _name_figures(config, figures, where).items()
         if value is not None
     }
 
 
-def _by_metric(config: ReferenceConfig, figures: Any, where: str) -> dict[str, Any]:
+def _name_figures(config: ReferenceConfig, figures: Any, where: str) -> dict[str, Any]:
     if isinstance(figures, Mapping):
         return dict(figures)
     if not isinstance(figures, list) or len(figures) != len(config.columns):
-        wanted = f"{len(config.columns)} values, one for each of reference.columns"
-        raise ConfigError(f"{where}: {figures!r} is neither {{metric: value}} nor {wanted}")
+        expected = f"{len(config.columns)} values, one for each of reference.columns"
+        raise ConfigError(f"{where}: {figures!r} is neither {{metric: value}} nor {expected}")
     return dict(zip(config.columns, figures, strict=True))
 
 
 def read_figure(written: Any, where: str) -> Figure:
-    """A figure as the paper prints it.
+    """Read a figure as the paper prints it: a number, a percentage or a fraction.
 
     >>> read_figure("57.50%", "f1")
     Figure(value=0.575, half_digit=5e-05, printed='57.50%')
@@ -77,7 +85,9 @@ def read_figure(written: Any, where: str) -> Figure:
     return Figure(float(number), float(half_digit), text)
 
 
-def _row(config: ReferenceConfig, metric: str, figure: Figure, scores: Mapping[str, Score]) -> dict[str, Any]:
+def _compare_figure(
+    config: ReferenceConfig, metric: str, figure: Figure, scores: Mapping[str, Score]
+) -> dict[str, Any]:
     score = scores.get(metric, Score(None))
     return {
         "metric": metric,

@@ -1,4 +1,4 @@
-"""One experiment, from plan to record. This module is the table of contents of the package.
+"""One experiment, from plan to record: the table of contents of this package.
 
 rows ─ shots ─ messages ─ completion ─ prediction ─ verdict ─ scores ─ record
 """
@@ -18,7 +18,7 @@ from runner.experiment import stages
 from runner.experiment.model import Model, prepare_model, serve_model
 from runner.experiment.plan import Plan
 from runner.experiment.spending import Spending
-from runner.experiment.stages import Measured
+from runner.experiment.stages import Measurements
 from runner.money.budget import Budget
 from runner.money.usage import split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
@@ -28,20 +28,24 @@ from runner.records.record import Record
 
 
 def ignore_status(status: TuningStatus) -> None:
-    """Show nothing of where a fine-tuning job stands."""
+    """Show nothing; an :data:`~runner.pipeline.finetune.OnStatus`."""
 
 
 @dataclass(frozen=True)
 class Screen:
-    """Where a run shows how far it is; by default nowhere. ``beside`` is open while calls are under way."""
+    """Shows the progress of a run; by default nothing. ``during_calls`` is entered while calls are made."""
 
     open_bar: OpenBar = open_no_bar
     on_status: OnStatus = ignore_status
-    beside: AbstractContextManager[None] = field(default_factory=nullcontext)
+    during_calls: AbstractContextManager[None] = field(default_factory=nullcontext)
 
 
 def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> None:
-    """Carry out a plan, write the predictions into ``folder`` and all that is known into ``record``."""
+    """Carry out a plan. Write the predictions into ``folder`` and everything else into ``record``.
+
+    Raises :class:`runner.core.errors.RunnerError` if the run fails or its budget is used up; ``record`` then
+    holds what is known so far.
+    """
     with closing(Ledger(plan.config.ledger.url)) as ledger, open_spending(plan, ledger, record) as spending:
         rows = stages.load_rows(plan.config.dataset)
         record.inputs = rows.described
@@ -50,34 +54,34 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> 
         stages.rehearse(plan, frame)
         model = prepare_model(plan, frame, ledger, screen.on_status, spending)
         note_model(record, model)
-        with serve_model(plan, model, frame, ledger, spending) as responder, screen.beside:
+        with serve_model(plan, model, frame, ledger, spending) as responder, screen.during_calls:
             note_identities(record, responder, plan.judge)
             allowance = spending.allow_answers(responder, frame)
             frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance)
         unasked = frame.clear()
         try:
             frame = stages.add_probability(plan, frame)
-            stages.refuse_silence(frame)
+            stages.require_answers(frame)
             frame = stages.judge(plan, frame, ledger, screen.open_bar, spending.allow_judgments())
             frame, unasked = split_unasked(frame)
             frame = metrics.score_rows(plan.metrics, frame)
         finally:
             frame.write_parquet(folder / PREDICTIONS)
-        note_measured(record, stages.measure(plan, frame))
+        note_measurements(record, stages.measure(plan, frame))
         record.row_scores = metrics.row_score_kinds(plan.metrics)
         record.figures |= spending.sum_up(pl.concat([frame, unasked], how="diagonal"))
     spending.check(frame.height, frame.height + unasked.height)
 
 
 def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:
-    """What the run pays from; the points of a sweep share one budget."""
+    """Return the context that pays for the run; the points of a sweep share one budget."""
     limit = plan.config.budget_usd
     budget = None if limit is None else Budget(ledger, record.sweep or record.id, limit)
     return Spending(ledger, budget, plan.judge, stages.find_judged_sides(plan))
 
 
 def note_model(record: Record, model: Model) -> None:
-    """Write down how the evaluated model was made."""
+    """Record how the evaluated model was made."""
     record.tags["stage"] = model.stage
     record.params |= model.params
     record.curves |= model.curves
@@ -87,18 +91,18 @@ def note_model(record: Record, model: Model) -> None:
 
 
 def note_identities(record: Record, responder: Responder, judge: Responder | None) -> None:
-    """Write down who answers and who judges, as the ledger knows them."""
+    """Record the identities of the model and of the judge, as in the keys of the ledger."""
     record.identities["model"] = dict(responder.provider.identity())
     if judge:
         record.identities["judge"] = dict(judge.provider.identity())
     record.tags["model"] = str(record.identities["model"].get("model") or responder.provider.model)
 
 
-def note_measured(record: Record, measured: Measured) -> None:
-    """Write down what was measured."""
-    record.scores |= measured.scores
-    record.figures |= measured.figures
-    record.reference = measured.reference
-    record.labels = measured.labels
-    if measured.first_error:
-        record.tags["first_error"] = measured.first_error
+def note_measurements(record: Record, measurements: Measurements) -> None:
+    """Record scores, figures and comparisons."""
+    record.scores |= measurements.scores
+    record.figures |= measurements.figures
+    record.reference = measurements.reference
+    record.labels = measurements.labels
+    if measurements.first_error:
+        record.tags["first_error"] = measurements.first_error

@@ -1,4 +1,4 @@
-"""The stages of a run: each takes values and returns values. :mod:`runner.experiment.run` joins them."""
+"""The stages of a run, which :mod:`runner.experiment.run` calls in order. Each takes and returns values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from runner.pipeline.judge import judge_rows, leave_unjudged
 
 @dataclass(frozen=True)
 class Rows:
-    """The frame that is measured, the one that shots and training rows come from, and what all rows are."""
+    """The rows of a data set: the evaluated split, the train split, and a description of all splits."""
 
     evaluated: pl.DataFrame
     train: pl.DataFrame
@@ -42,8 +42,8 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What the metrics say of a frame of predictions."""
+class Measurements:
+    """What was measured on a frame of predictions."""
 
     scores: dict[str, Score] = field(default_factory=dict)
     figures: dict[str, float] = field(default_factory=dict)
@@ -53,19 +53,24 @@ class Measured:
 
 
 def load_rows(config: DatasetConfig) -> Rows:
-    """The evaluated split and the train split of a data set."""
+    """Load the evaluated split and the train split of a data set.
+
+    Raises :class:`DataError` if the evaluated split is empty.
+    """
     frame = dataset.load_rows(config)
     evaluated, train = (
         frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train)
     )
     if evaluated.is_empty():
         found = ", ".join(frame["split"].unique().sort())
-        raise DataError(f"dataset.split.evaluate: no row is in {config.split.evaluate!r}; there are: {found}")
+        raise DataError(
+            f"dataset.split.evaluate: {config.split.evaluate!r} has no rows; the splits are: {found}"
+        )
     return Rows(evaluated, train, describe_rows(config, frame))
 
 
 def render(plan: Plan, rows: Rows) -> pl.DataFrame:
-    """The evaluated rows with their shots and chats; templates and shots that would not hold are refused."""
+    """Return the evaluated rows with their shots and chats; raise for templates or shots that do not fit."""
     prompt = plan.responder.prompt
     prompt.check(rows.evaluated.columns)
     plan.responder.check(rows.evaluated.columns)
@@ -75,9 +80,10 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
 
 
 def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
-    """Do what follows the answers as if nobody had answered, and so refuse before anything is paid what could
-    not be measured: a gold value that is missing or cannot be read, a column that no row has, an objective
-    that no metric gives.
+    """Run all stages after the answers on empty answers, to find errors before anything is paid.
+
+    Raises for what could not be measured later: a gold value that is missing or cannot be read, a column that
+    does not exist, an objective that no metric gives.
     """
     frame = leave_unanswered(frame, plan.responder)
     frame = add_probability(plan, add_predictions(plan.responder, frame))
@@ -90,10 +96,10 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
 
 
 def check_objective(objective: str | None, names: Iterable[str]) -> None:
-    """Refuse an objective that is not among the scores' names."""
+    """Raise :class:`ConfigError` if the objective is not among the names of the scores."""
     known = list(names)
     if objective is not None and objective not in known:
-        raise ConfigError(f"objective: {objective!r} is no metric{suggest(objective, known)}")
+        raise ConfigError(f"objective: {objective!r} is not a metric{suggest(objective, known)}")
 
 
 def answer(
@@ -103,13 +109,13 @@ def answer(
     open_bar: OpenBar,
     allowance: Allowance | None = None,
 ) -> pl.DataFrame:
-    """Add completions, predictions and gold values."""
+    """Ask the model about all rows; add completions, predictions and gold values."""
     bar = open_bar(responder.provider.model, frame.height)
     return add_predictions(responder, answer_rows(frame, responder, ledger, bar, allowance))
 
 
 def add_predictions(responder: Responder, frame: pl.DataFrame) -> pl.DataFrame:
-    """Read the predictions, and the gold value by the same parser."""
+    """Parse the predictions, and the gold values with the same parser."""
     frame = parse_answers(frame, responder.parser)
     if "target" not in frame.columns:
         return frame
@@ -117,13 +123,13 @@ def add_predictions(responder: Responder, frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def add_probability(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
-    """Add the probability of the positive class, where the answers' log-probabilities tell it."""
+    """Add the probability of the positive class, if the answers have log-probabilities."""
     positive = plan.config.dataset.params.get("positive")
     return label_probability.add_probability(frame, parse.classes(plan.responder.parser), positive)
 
 
-def refuse_silence(frame: pl.DataFrame) -> None:
-    """A run in which every single row failed has measured nothing, and says so instead of giving zeros."""
+def require_answers(frame: pl.DataFrame) -> None:
+    """Raise :class:`ProviderError` if every row failed: such a run has no scores, not scores of 0."""
     errors = frame["error"].drop_nulls()
     if errors.len() == frame.height:
         raise ProviderError(f"none of the {frame.height} rows was answered; the first: {errors[0]}")
@@ -136,7 +142,7 @@ def judge(
     open_bar: OpenBar,
     allowance: Allowance | None = None,
 ) -> pl.DataFrame:
-    """Add the judge's verdicts, if the config has a judge."""
+    """Add the judge's verdicts, if the plan has a judge."""
     if plan.judge is None:
         return frame
     check_judge(plan.judge, frame)
@@ -150,16 +156,16 @@ def check_judge(judge: Responder, frame: pl.DataFrame) -> None:
 
 
 def find_judged_sides(plan: Plan) -> list[str] | None:
-    """The two columns that are judged in both orders, if the config names them."""
+    """Return the two columns that are judged in both orders, or None."""
     return plan.config.judge.both_orders if plan.config.judge else None
 
 
-def measure(plan: Plan, frame: pl.DataFrame) -> Measured:
-    """Scores with intervals, plain figures, and the comparison with published ones."""
+def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
+    """Return scores with intervals, plain figures, and the comparison with published ones."""
     if frame.is_empty():
-        return Measured()
+        return Measurements()
     scores = metrics.evaluate(plan.metrics, frame)
-    return Measured(
+    return Measurements(
         scores=scores,
         figures=count_usage(frame),
         reference=compare_figures(plan.config.reference, scores),

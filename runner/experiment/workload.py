@@ -1,4 +1,4 @@
-"""How many calls a model has to answer, with how many tokens and for how many dollars; asks nothing."""
+"""Counts the calls that a model would answer, with their tokens and dollars, without making them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from runner.pipeline.answer import Responder
 
 @dataclass(frozen=True)
 class Work:
-    """Calls to one model. Bounds are (low, high); a bound that does not exist is None."""
+    """The calls to one model. Pairs are (lower, upper) bounds; a bound that does not exist is None."""
 
     calls: int = 0
     stored: int = 0
@@ -29,23 +29,23 @@ class Work:
     written: tuple[float, float | None] = (0.0, 0.0)
     usd: tuple[float | None, float | None] = (0.0, 0.0)
     minutes: float = 0.0
-    """At least, by ``requests_per_minute`` and ``tokens_per_minute``; 0 where neither is set."""
+    """The least time, by ``requests_per_minute`` and ``tokens_per_minute``; 0 if neither is set."""
 
 
 @dataclass(frozen=True)
-class Stock:
-    """Chats by the keys of their answers, and those answers that the ledger has."""
+class StoredAnswers:
+    """``chats`` by the keys of their answers, and the answers among them that the ledger has, ``known``."""
 
     chats: Mapping[str, Sequence[Message]]
     known: Mapping[str, Any]
 
     def find_typical_length(self) -> float:
-        """Tokens of a stored answer, in the middle; 1 where there is none."""
+        """Return the median tokens of the stored answers; 1 if there are none."""
         written = [answer.get("output_tokens") for answer in self.known.values()]
         return float(median([count for count in written if count] or [1]))
 
     def calibrate(self, estimate: Callable[[Sequence[Message]], float]) -> float:
-        """How many times the estimate the tokens of those prompts are whose answers are stored."""
+        """Return the ratio of counted to estimated tokens, over the prompts with stored answers."""
         calibration = Calibration()
         for key, answer in self.known.items():
             if key in self.chats and answer.get("input_tokens"):
@@ -55,55 +55,55 @@ class Stock:
 
 @dataclass(frozen=True)
 class PricedModel:
-    """A model and what its calls cost."""
+    """A model and the price of its calls."""
 
     responder: Responder
     price: Price | None
 
     @classmethod
     def of(cls, responder: Responder) -> PricedModel:
-        """With the price that its provider has."""
-        return cls(responder, responder.book.price_of(responder.provider))
+        """Return the model of a responder with the price of its provider."""
+        return cls(responder, responder.book.find_provider_price(responder.provider))
 
     @property
     def provider(self) -> Provider:
-        """Who answers."""
+        """The provider that answers."""
         return self.responder.provider
 
-    def take_stock(self, requests: Sequence[Request], ledger: Ledger) -> Stock:
-        """The chats of requests, looked up in the ledger."""
+    def look_up(self, requests: Sequence[Request], ledger: Ledger) -> StoredAnswers:
+        """Look up the answers to requests in the ledger."""
         keys = self.make_keys(requests)
         chats = {key: request.messages for key, request in zip(keys, requests, strict=True)}
-        return Stock(chats, ledger.get_many(KIND, keys))
+        return StoredAnswers(chats, ledger.get_many(KIND, keys))
 
     def make_keys(self, requests: Iterable[Request]) -> list[str]:
-        """The keys of the answers to requests."""
+        """Return the ledger keys of the answers to requests."""
         asked = list(requests)
         try:
             return make_keys(self.provider, asked)
-        except ProviderError:  # the weights of a local model are not here yet, so it has answered nothing
+        except ProviderError:  # a local model without its weights on this machine has not answered anything
             return [digest([self.provider.model, request.messages]) for request in asked]
 
     def count_work(
-        self, stock: Stock, seen: set[str], answer: tuple[float, float | None] = (0.0, 0.0)
+        self, answers: StoredAnswers, seen: set[str], answer: tuple[float, float | None] = (0.0, 0.0)
     ) -> Work:
-        """The calls for chats neither stored nor seen.
+        """Count the calls for chats whose answers are neither stored nor seen, and add the chats to ``seen``.
 
-        :data:`runner.money.forecast.MARK` in a chat stands for an ``answer`` of so many tokens, at least and
-        at most.
+        ``answer`` gives the least and the most tokens of an answer that
+        :data:`runner.money.forecast.PLACEHOLDER` stands for in a chat.
         """
-        new = [chat for key, chat in stock.chats.items() if key not in stock.known and key not in seen]
-        seen.update(stock.chats)
-        times = stock.calibrate(self._estimate)
+        new = [chat for key, chat in answers.chats.items() if key not in answers.known and key not in seen]
+        seen.update(answers.chats)
+        times = answers.calibrate(self._estimate)
         low = [times * self._estimate(chat, answer[0]) for chat in new]
         high = None if answer[1] is None else [times * self._estimate(chat, answer[1]) for chat in new]
-        most, typical = self.responder.sampling.max_tokens, stock.find_typical_length()
+        most, typical = self.responder.sampling.max_tokens, answers.find_typical_length()
         least = min(typical, most or typical)
         read = sum(low), None if high is None else sum(high)
         written = len(new) * least, None if most is None else float(len(new) * most)
         return Work(
             calls=len(new),
-            stored=len(stock.known),
+            stored=len(answers.known),
             read=read,
             written=written,
             usd=(self._least(low, least), self._most(high, most)),
@@ -113,7 +113,7 @@ class PricedModel:
     def _least(self, reads: Sequence[float], written: float) -> float | None:
         if self.price is None:
             return None
-        return self._share * sum(self.price.uncached(read, written) for read in reads)
+        return self._share * sum(self.price.compute_uncached_cost(read, written) for read in reads)
 
     def _most(self, reads: Sequence[float] | None, written: float | None) -> float | None:
         if self.price is None:
@@ -122,14 +122,14 @@ class PricedModel:
             return 0.0
         if reads is None or written is None:
             return None
-        return self._share * sum(self.price.bound(read, written) for read in reads)
+        return self._share * sum(self.price.bound_cost(read, written) for read in reads)
 
     @property
     def _share(self) -> float:
         return self.price.batch if self.price and self.provider.batch else 1.0
 
     def _estimate(self, chat: Sequence[Message], answer: float = 0.0) -> float:
-        """Tokens of a chat, by the provider's own tokenizer where it has one."""
+        """Estimate the tokens of a chat, by the provider's own tokenizer if it has one."""
         return estimate_tokens(chat, answer, self.provider.count_tokens)
 
     def _minutes(self, calls: int, tokens: float) -> float:
@@ -137,8 +137,8 @@ class PricedModel:
         return max(count / pace if pace else 0.0 for count, pace in paces)
 
 
-class Untrained(Provider):
-    """A model that does not exist yet: known by the training that makes it, and the checkpoint."""
+class UntrainedModel(Provider):
+    """A model that does not exist yet, identified by its training and its checkpoint."""
 
     def __init__(self, base: Provider, key: str, checkpoint: Any) -> None:
         self.name, self.model = base.name, f"{base.model}, fine-tuned"
@@ -147,9 +147,9 @@ class Untrained(Provider):
         self._identity = {"training": key, "checkpoint": str(checkpoint or "last")}
 
     def identity(self) -> Mapping[str, Any]:
-        """The training's key and the checkpoint."""
+        """Identify the model by the key of its training and the checkpoint."""
         return self._identity
 
     async def complete(self, request: Request) -> Completion:
-        """It cannot."""
+        """Raise :class:`ProviderError`: the model cannot answer."""
         raise ProviderError(f"{self.model} is not trained yet")

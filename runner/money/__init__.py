@@ -1,1 +1,1 @@
-"""Prices, budgets, and what is still to come."""
+"""Prices, budgets, usage and forecasts."""

@@ -1,4 +1,4 @@
-"""What a run used: rows answered, tokens, calls made now and calls that the ledger saved."""
+"""What a run used: rows answered, tokens, calls made now, and dollars."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import polars as pl
 
 
 def count_usage(frame: pl.DataFrame) -> dict[str, float]:
-    """Plain numbers of a frame of predictions.
+    """Count rows, calls and tokens in a frame of predictions that has rows.
 
-    ``n`` rows, ``answered`` (a completion came), ``parsed``, ``parse_rate`` (parsed of n), ``calls`` made
-    now, and the tokens of all completions, those from the ledger included.
+    ``n`` is the number of rows, ``answered`` those with a completion, ``parsed`` those with a prediction,
+    ``parse_rate`` their share of ``n``, and ``calls`` the calls made now. Token counts are those of all
+    completions, including those from the ledger.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
     counts = {
@@ -31,7 +32,10 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
 
 
 def split_unasked(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that are done, and those that were not asked, or not judged, because the money ran out."""
+    """Split off the rows that were not asked or not judged because the budget was used up.
+
+    Returns the finished rows and the others.
+    """
     unasked = pl.col("stored").is_null()
     if "judge_stored" in frame.columns:
         unasked |= pl.col("judge_stored").is_null() & pl.col("completion").is_not_null()
@@ -39,9 +43,9 @@ def split_unasked(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 
 
 def sum_costs(frame: pl.DataFrame) -> dict[str, float]:
-    """``cost_usd``, spent now, and ``cost_usd_total``, spent whenever the answers were bought.
+    """Return ``cost_usd``, spent now, and ``cost_usd_total``, spent whenever the answers were bought.
 
-    The judge's are included. Nothing where a cost is not known.
+    Judgments are included. Returns an empty dict if any cost is unknown.
     """
     now = total = 0.0
     for prefix in ("", "judge_"):

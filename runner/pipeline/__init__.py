@@ -1,1 +1,1 @@
-"""From rows to chats, from chats to answers, from answers to values; and the training on such chats."""
+"""Rows to chats, chats to answers, answers to predictions and verdicts; and fine-tuning on such chats."""

@@ -1,4 +1,4 @@
-"""Rows to chats to completions to predictions: the middle of every run, and of every judge."""
+"""Rows to chats to completions to predictions: the middle of every run and of every judge."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from runner.money.prices import PriceBook
 from runner.pipeline.prompt import Prompt
 
 log = logging.getLogger(__name__)
-_warned: set[str] = set()
+_warned_models: set[str] = set()
 
 OpenBar = Callable[[str, int], Advance]
-"""Given a title and a number of rows, opens a progress bar and returns what moves it."""
+"""Called with a title and a number of rows; opens a progress bar and returns the function that moves it."""
 
 TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
-PROBED = 50  # rows that tell whether a run has something to ask: the ledger has mostly all or none of them
+PROBE_ROWS = 50  # rows that are looked up to see whether a run makes calls: the ledger has mostly all or none
 NOTICE = timedelta(days=90)
-PART = 5_000  # rows made into a column at a time: as Python objects they take ten times the space
+CHUNK_ROWS = 5_000  # rows that become a column at a time: as Python objects they take ten times the memory
 MESSAGES = pl.List(pl.Struct({"role": pl.String, "content": pl.String}))
 
 
 def open_no_bar(title: str, total: int) -> Advance:
-    """An :data:`OpenBar` that shows nothing."""
+    """Show nothing; an :data:`OpenBar`."""
     return lambda count: None
 
 
 @dataclass(frozen=True)
 class Responder:
-    """A prompt, a provider and a parser: what turns rows into predictions."""
+    """Turns rows into predictions: a prompt, a provider, its sampling settings and a parser."""
 
     prompt: Prompt
     provider: Provider
@@ -52,20 +52,22 @@ class Responder:
     sampling: Sampling
     book: PriceBook = field(default_factory=prices.load_prices)
     asks: bool = True
-    """False where nothing will be asked, so that no key is needed."""
+    """False if no call will be made, so that no API key is needed."""
 
     def check(self, columns: Sequence[str] | None = None) -> None:
-        """Let the provider refuse settings, or rows without a column that it needs, before any call."""
+        """Raise :class:`ConfigError` before any call if the provider cannot use the settings or columns."""
         self.provider.check_limits()
         if self.asks:
             self.provider.check(self.sampling, columns)
-        named = self.provider.priced_as
-        if named and self.book.price(self.provider.name, named) is None:
-            raise ConfigError(f"provider.priced_as={named}: no price of {self.provider.name} has this name")
+        priced_as = self.provider.priced_as
+        if priced_as and self.book.find_price(self.provider.name, priced_as) is None:
+            raise ConfigError(
+                f"provider.priced_as={priced_as}: {self.provider.name} has no price under this name"
+            )
 
 
 def make_sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Sampling:
-    """The part of the hyperparameters that an inference request carries."""
+    """Return the hyperparameters that an inference request carries."""
     return Sampling(
         temperature=hyperparameter.temperature,
         top_p=hyperparameter.top_p,
@@ -84,10 +86,10 @@ def render_chats(
     shots: Sequence[Sequence[Mapping[str, Any]]] | None = None,
     column: str = "messages",
 ) -> pl.DataFrame:
-    """Add the chat of each row. ``shots`` holds the shot rows of each row; None means no shots."""
+    """Add the chat of each row as ``column``. ``shots`` holds the shot rows of each row."""
     rows = enumerate(frame.iter_rows(named=True))
     chats = pl.Series(column, [], dtype=MESSAGES)
-    while part := [prompt.render_chat(row, shots[i] if shots else ()) for i, row in islice(rows, PART)]:
+    while part := [prompt.render_chat(row, shots[i] if shots else ()) for i, row in islice(rows, CHUNK_ROWS)]:
         chats.append(pl.Series(column, part, dtype=MESSAGES))
     return frame.with_columns(chats)
 
@@ -99,7 +101,7 @@ def answer_rows(
     advance: Advance,
     allowance: Allowance | None = None,
 ) -> pl.DataFrame:
-    """Ask the chats of a frame and add the columns of :func:`add_answers`."""
+    """Send the chats of a frame to the provider and add the columns of :func:`add_answers`."""
     warn_of_shutdown(frame, responder, ledger)
     requests = make_requests(frame, responder)
     answers = ask_all(requests, responder.provider, ledger, advance=advance, allowance=allowance)
@@ -107,7 +109,7 @@ def answer_rows(
 
 
 def leave_unanswered(frame: pl.DataFrame, responder: Responder) -> pl.DataFrame:
-    """Add the columns of :func:`add_answers` as if nothing had been asked."""
+    """Add the columns of :func:`add_answers` as if no call had been made."""
     frame = add_answers(frame, [UNASKED] * frame.height, responder)
     if responder.provider.gives_logprobs(responder.sampling):
         frame = frame.with_columns(logprobs=pl.lit(None, pl.String))
@@ -119,9 +121,10 @@ def add_answers(
 ) -> pl.DataFrame:
     """Add ``completion``, ``error``, token counts, latency, cost, ``stored`` and ``ledger_key``.
 
-    ``stored`` is true for what cost nothing now, null for what was not asked for want of money. ``cost_usd``
-    is what the answer cost whenever it was bought, null if that is not known. A row without an answer costs
-    nothing, and neither does one that asks what another row asks.
+    ``stored`` is true for answers that cost nothing now, and null for rows that were not asked because the
+    budget was used up. ``cost_usd`` is the cost of the answer whenever it was bought, null if unknown. It is
+    0 for a row without an answer and for a row whose request an earlier row made. Every column name starts
+    with ``prefix``.
     """
     completions = [answer.completion for answer in answers]
 
@@ -138,7 +141,7 @@ def add_answers(
         column("answered_by", values_of("model"), pl.String),
         column("finish_reason", values_of("finish_reason"), pl.String),
         *(column(name, values_of(name), pl.Int64) for name in TOKENS),
-        column("cost_usd", _costs(answers, responder), pl.Float64),
+        column("cost_usd", _compute_costs(answers, responder), pl.Float64),
         column("latency_s", values_of("latency_s"), pl.Float64),
         column("stored", [_was_free(answer) for answer in answers], pl.Boolean),
         column("ledger_key", [answer.key for answer in answers], pl.String),
@@ -149,16 +152,16 @@ def _was_free(answer: Answer) -> bool | None:
     return None if answer is UNASKED else answer.stored or answer.repeated
 
 
-def _costs(answers: Sequence[Answer], responder: Responder) -> list[float | None]:
+def _compute_costs(answers: Sequence[Answer], responder: Responder) -> list[float | None]:
     provider, book = responder.provider, responder.book
-    known = book.price_of(provider)
+    known = book.find_provider_price(provider)
     models = {answer.completion.model for answer in answers if answer.completion}
-    by_model = {model: known or book.price(provider.name, model) for model in models}
+    by_model = {model: known or book.find_price(provider.name, model) for model in models}
     costs: list[float | None] = []
     for answer in answers:
-        paid = None if answer.repeated else answer.completion
-        price = by_model[paid.model] if paid else None
-        costs.append((price.cost(paid) if price else None) if paid else 0.0)
+        completion = None if answer.repeated else answer.completion
+        price = by_model[completion.model] if completion else None
+        costs.append((price.compute_cost(completion) if price else None) if completion else 0.0)
     return costs
 
 
@@ -169,28 +172,28 @@ def needs_answers(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> 
 
 
 def warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> None:
-    """Say once if a model is about to be shut down, where there is something to ask it."""
+    """Warn once per model that is shut down within :data:`NOTICE`, if the run will make calls to it."""
     provider = responder.provider
-    if provider.model in _warned or not needs_answers(frame.head(PROBED), responder, ledger):
+    if provider.model in _warned_models or not needs_answers(frame.head(PROBE_ROWS), responder, ledger):
         return
     day = provider.shutdown_date()
     if day and day <= date.today() + NOTICE:
-        _warned.add(provider.model)
+        _warned_models.add(provider.model)
         log.warning("%s is shut down on %s, in %d days", provider.model, day, (day - date.today()).days)
 
 
 def make_requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:
-    """What is asked for each row: its rendered chat with the responder's sampling."""
-    # whole rows only for those who read them, as they are held until all is answered
-    whole = not responder.provider.stored
+    """Return the request of each row: its rendered chat with the responder's sampling settings."""
+    # only providers that read the rows get all columns: requests are held until all rows are answered
+    full_rows = not responder.provider.stored
     return [
-        Request(tuple(row[f"{prefix}messages"]), responder.sampling, row if whole else {"id": row["id"]})
+        Request(tuple(row[f"{prefix}messages"]), responder.sampling, row if full_rows else {"id": row["id"]})
         for row in frame.iter_rows(named=True)
     ]
 
 
 def _add_logprobs(frame: pl.DataFrame, completions: Sequence[Completion | None], prefix: str) -> pl.DataFrame:
-    """Token log-probabilities as JSON, where the provider gave any."""
+    """Add the token log-probabilities as JSON, if the provider returned any."""
     tokens = [completion.logprobs if completion else None for completion in completions]
     if not any(tokens):
         return frame
@@ -201,5 +204,5 @@ def _add_logprobs(frame: pl.DataFrame, completions: Sequence[Completion | None],
 def parse_answers(
     frame: pl.DataFrame, parser: Parser, prefix: str = "", name: str = "prediction"
 ) -> pl.DataFrame:
-    """Add what the parser reads in the completions; null where it reads nothing."""
+    """Add the parsed completions as the column ``name``; null where the parser finds no value."""
     return frame.with_columns(parse.apply(parser, frame[f"{prefix}completion"]).alias(name))

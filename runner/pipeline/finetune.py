@@ -1,9 +1,10 @@
-"""Fine-tuning as part of a run: the model that a config names is made once, then found again.
+"""Fine-tuning as part of a run: the model that a config names is trained once and then found again.
 
     prepare ─ check ─ upload ─ create ─ poll ─ curve and checkpoints ─ serve
 
-A job is addressed by what determines its model. The intent is in the ledger before the create call and the
-id right after it; whoever comes between, or later, finds the job by its key and never makes a second one.
+The key of a job is a digest of everything that determines its model. A claim under this key is in the ledger
+before the job is created, and the job's id right after. A process that comes later, or one that takes over
+after a crash in between, finds the job by its key and never creates a second one.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ log = logging.getLogger(__name__)
 
 FILE, JOB, DEPLOYMENT = "file", "job", "deployment"
 OnStatus = Callable[[TuningStatus], None]
-"""Is told where a job stands."""
+"""Called with the status of a job each time it is polled."""
 
 
 @dataclass(frozen=True)
 class TrainingOrder:
-    """All that determines a fine-tuned model."""
+    """Everything that determines a fine-tuned model."""
 
     base: dict[str, Any]
     training: tuple[TrainingFile, ...]
@@ -47,8 +48,8 @@ class TrainingOrder:
 
     @property
     def key(self) -> str:
-        """The digest by which the job is found in the ledger and at the provider."""
-        given = asdict(self.hyperparameter)
+        """The digest under which the ledger and the provider know the job."""
+        values = asdict(self.hyperparameter)
         names = (
             "n_epochs",
             "batch_size",
@@ -63,14 +64,14 @@ class TrainingOrder:
                 "training": [(file.name, file.weight) for file in self.training],
                 "validation": self.validation.name if self.validation else None,
                 "options": self.config.options,
-                **{name: given[name] for name in names},
+                **{name: values[name] for name in names},
             }
         )
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """A finished job: its id, its training curve and its checkpoints."""
+class TrainingResult:
+    """A finished job: its id, its training curves (name to (step, value) pairs) and its checkpoints."""
 
     job_id: str
     curve: dict[str, list[tuple[int, float]]]
@@ -83,39 +84,43 @@ def train_once(
     ledger: Ledger,
     on_status: OnStatus = lambda status: None,
     pay: Callable[[], None] = lambda: None,
-) -> Tuned:
-    """The finished job for an order, made if there is none yet. Blocks until it is finished.
+) -> TrainingResult:
+    """Return the finished job of an order; create it if it does not exist. Blocks until it is finished.
 
-    ``pay`` is called before anything is uploaded for a job that this process makes; it may raise.
-    Raises :class:`RunnerError` with the provider's reason when the job failed or was cancelled.
+    ``pay`` is called if this process creates the job, before anything is uploaded; it may raise to stop it.
+    Raises :class:`RunnerError` with the provider's reason if the job failed, was cancelled or paused.
     """
-    known = ledger.get(JOB, order.key) or {}
-    job_id = known.get("id") or _create_once(order, tuner, ledger, pay)
+    entry = ledger.get(JOB, order.key) or {}
+    job_id = entry.get("id") or _create_once(order, tuner, ledger, pay)
     _wait(job_id, tuner, on_status, order.config.poll_s)
-    return Tuned(job_id, tuner.curve(job_id), tuner.checkpoints(job_id))
+    return TrainingResult(job_id, tuner.curve(job_id), tuner.checkpoints(job_id))
 
 
 def pick_model(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
-    """The model id that ``checkpoint`` means: a number from 1, ``last``, or a model id itself."""
+    """Return the model id of ``checkpoint``: a number from 1, ``last`` or None, or a model id itself.
+
+    Raises :class:`ConfigError` for a number that the training does not have.
+    """
     if checkpoint in (None, "last"):
         return checkpoints[-1].model
     text = str(checkpoint)
     if not text.isdigit():
         return text
-    found = [item.model for item in checkpoints if item.number == int(text)]
-    if not found:
+    matches = [item.model for item in checkpoints if item.number == int(text)]
+    if not matches:
         numbers = ", ".join(str(item.number) for item in checkpoints)
-        raise ConfigError(f"checkpoint: {checkpoint} is not there; this training has {numbers}")
-    return found[0]
+        raise ConfigError(f"checkpoint: {checkpoint} does not exist; this training has {numbers}")
+    return matches[0]
 
 
 @contextmanager
 def serve_model(
     model: str, tuner: Tuner, ledger: Ledger, is_needed: Callable[[Provider], bool] = lambda provider: True
 ) -> Iterator[Provider]:
-    """A provider that answers as ``model``; where hosting is billed, only while the context is open.
+    """Yield a provider that answers as ``model``.
 
-    It is not hosted at all unless ``is_needed`` says that the provider has something to answer.
+    A model that must be hosted is deployed on entry and its deployment deleted on exit, but only if
+    ``is_needed`` says that the provider will be called.
     """
     if not isinstance(tuner, Deployer):
         yield tuner.serving(model)
@@ -135,12 +140,12 @@ def serve_model(
 
 
 def list_leftovers(ledger: Ledger) -> list[str]:
-    """Deployments whose process is gone: each costs money by the hour until it is deleted."""
+    """Return the deployments whose process has ended; each costs money by the hour until it is deleted."""
     return [name for name, claim in ledger.items(DEPLOYMENT) if not is_alive(claim, lease=False)]
 
 
 def delete_leftovers(tuner: Deployer, ledger: Ledger) -> list[str]:
-    """Delete what :func:`list_leftovers` lists and return it."""
+    """Delete the deployments that :func:`list_leftovers` returns, and return their names."""
     names = list_leftovers(ledger)
     for name in names:
         tuner.undeploy(name)
@@ -150,24 +155,24 @@ def delete_leftovers(tuner: Deployer, ledger: Ledger) -> list[str]:
 
 
 def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: float = 1.0) -> TrainingFile:
-    """Chats as a JSONL file; its name ends in a digest of the content, so equal files have equal names."""
+    """Write chats as a JSONL file in memory; its name ends in a digest, so equal files have equal names."""
     lines = [json.dumps({"messages": list(chat)}, ensure_ascii=False) for chat in chats]
     if not lines:
-        raise DataError(f"training data {name}: no rows")
+        raise DataError(f"training data {name}: there are no rows")
     content = ("\n".join(lines) + "\n").encode()
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
-    mark = hashlib.sha256(content).hexdigest()[:16]
-    return TrainingFile(f"{stem}-{mark}.jsonl", content, len(lines), weight)
+    content_digest = hashlib.sha256(content).hexdigest()[:16]
+    return TrainingFile(f"{stem}-{content_digest}.jsonl", content, len(lines), weight)
 
 
 def _create_once(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
-    """The id of the one job for this order: ours if the claim is ours, else the one that its owner makes."""
+    """Return the id of the one job for this order; create it, or wait for the process that does."""
     claim = make_claim()
     while not ledger.add(JOB, order.key, claim):
-        known = ledger.get(JOB, order.key) or {}
-        if "id" in known:
-            return str(known["id"])
-        if not is_alive(known) and ledger.swap(JOB, order.key, known, claim):
+        entry = ledger.get(JOB, order.key) or {}
+        if "id" in entry:
+            return str(entry["id"])
+        if not is_alive(entry) and ledger.swap(JOB, order.key, entry, claim):
             break
         time.sleep(min(1.0, order.config.poll_s))
     try:
@@ -181,7 +186,7 @@ def _create_once(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callab
 
 def _create(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     files = (*order.training, order.validation) if order.validation else order.training
-    job = _job(order)
+    job = _make_job(order)
     tuner.check(files)
     tuner.check_job(job)
     pay()
@@ -191,19 +196,19 @@ def _create(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[]
     return tuner.create(replace(job, training=training, validation=ids[-1] if order.validation else None))
 
 
-def _job(order: TrainingOrder) -> TuningJob:
-    """The job before its files are uploaded: their names stand for their ids."""
-    given = order.hyperparameter
+def _make_job(order: TrainingOrder) -> TuningJob:
+    """Return the job before its files are uploaded, with their names in place of their ids."""
+    hyperparameter = order.hyperparameter
     return TuningJob(
         key=order.key,
         training=tuple((file.name, file.weight) for file in order.training),
         validation=order.validation.name if order.validation else None,
-        n_epochs=given.n_epochs,
-        batch_size=given.batch_size,
-        learning_rate=given.learning_rate,
-        learning_rate_multiplier=given.learning_rate_multiplier,
-        training_steps=given.training_steps,
-        seed=given.seed,
+        n_epochs=hyperparameter.n_epochs,
+        batch_size=hyperparameter.batch_size,
+        learning_rate=hyperparameter.learning_rate,
+        learning_rate_multiplier=hyperparameter.learning_rate_multiplier,
+        training_steps=hyperparameter.training_steps,
+        seed=hyperparameter.seed,
         suffix=order.config.suffix,
         integrations=tuple(order.config.integrations),
         options=order.config.options,
@@ -211,7 +216,7 @@ def _job(order: TrainingOrder) -> TuningJob:
 
 
 def _upload(file: TrainingFile, base: dict[str, Any], tuner: Tuner, ledger: Ledger) -> str:
-    """The id of a file with this content, uploaded unless it is there."""
+    """Return the id of a file with this content; upload it if the provider does not have it."""
     account = {name: base.get(name) for name in ("provider", "base_url")}
     key = digest([account, file.name])
     file_id = ledger.get(FILE, key) or tuner.find_file(file.name) or tuner.upload(file)
@@ -220,13 +225,13 @@ def _upload(file: TrainingFile, base: dict[str, Any], tuner: Tuner, ledger: Ledg
 
 
 def _wait(job_id: str, tuner: Tuner, on_status: OnStatus, poll_s: float) -> None:
-    said = 0
+    logged = 0
     while True:
         status = tuner.status(job_id)
         events = tuner.events(job_id)
-        for event in events[said:]:
+        for event in events[logged:]:
             log.info("%s: %s", job_id, event)
-        said = len(events)
+        logged = len(events)
         on_status(status)
         if status.state == "succeeded":
             return

@@ -1,4 +1,4 @@
-"""A judge: the same steps once more, over the completions of another model."""
+"""A judge: a second model that answers questions about the completions of the first."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ def judge_rows(
     """Add ``verdict`` and the judge's own messages, completion and costs, prefixed ``judge_``.
 
     Rows without a completion are not judged: their verdict is null, which counts against the model in
-    strict scores. With ``sides``, two columns, each row is judged twice as ``first`` against ``second``,
-    the second time swapped, and the verdict is the better column's name, or ``tie`` where the two orders
-    disagree; the judge then says ``a`` or ``b``.
+    strict scores. ``sides`` names two columns to compare. Each row is then judged twice, as ``first``
+    against ``second`` and swapped, and the judge answers ``a`` or ``b``. The verdict is the name of the
+    better column, or ``tie`` if the two orders disagree.
     """
     questions = pose_questions(frame.filter(pl.col("completion").is_not_null()), responder, sides)
     rows = group_by_row(questions, responder, sides)
-    coming = [request for row in rows for request in row]
+    prefetch = [request for row in rows for request in row]
     answers = ask_rows(
-        rows, judge_row, responder.provider, ledger, coming=coming, advance=advance, allowance=allowance
+        rows, judge_row, responder.provider, ledger, prefetch=prefetch, advance=advance, allowance=allowance
     )
     return _add_verdicts(frame, questions, [one for row in answers for one in row], responder, sides)
 
@@ -52,21 +52,21 @@ def judge_rows(
 def group_by_row(
     questions: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None
 ) -> list[list[Request]]:
-    """The requests of :func:`pose_questions`, a list for each row that is judged."""
+    """Return the requests for the frame of :func:`pose_questions`, as one list per judged row."""
     requests = make_requests(questions, responder, PREFIX)
-    each = 2 if sides else 1
-    return [requests[start : start + each] for start in range(0, len(requests), each)]
+    per_row = 2 if sides else 1
+    return [requests[start : start + per_row] for start in range(0, len(requests), per_row)]
 
 
 async def judge_row(questions: Sequence[Request], call: Call) -> list[Answer]:
-    """The judge's answers to the questions about one row."""
+    """Return the judge's answers to the questions about one row."""
     return await asyncio.gather(*map(call, questions))
 
 
 def leave_unjudged(
     frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """Add the columns of :func:`judge_rows` as if nothing had been asked."""
+    """Add the columns of :func:`judge_rows` as if no call had been made."""
     questions = pose_questions(frame.filter(pl.col("completion").is_not_null()), responder, sides)
     return _add_verdicts(frame, questions, [UNASKED] * questions.height, responder, sides)
 
@@ -74,10 +74,13 @@ def leave_unjudged(
 def pose_questions(
     frame: pl.DataFrame, responder: Responder, sides: Sequence[str] | None = None
 ) -> pl.DataFrame:
-    """What the judge is asked, as ``judge_messages``: once per row, or for both orders of ``row``, its id."""
+    """Add the judge's chat as ``judge_messages``.
+
+    With ``sides`` there are two lines per row, one for each order; ``row`` then holds the id of the row.
+    """
     if sides:
         first, second = (pl.col(side) for side in sides)
-        if frame.schema[sides[0]] != frame.schema[sides[1]]:  # such as an answer beside a parsed target
+        if frame.schema[sides[0]] != frame.schema[sides[1]]:  # such as a text against a parsed target
             first, second = first.cast(pl.String), second.cast(pl.String)
         frame = frame.with_columns(first=first, second=second, row=pl.col("id"))
         frame = put_in_both_orders(frame, "first", "second").with_columns(id=pl.concat_str("id", "order"))
@@ -100,9 +103,9 @@ def _add_verdicts(
 
 
 def _name_winners(judged: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
-    """Two rows per judged row to one; texts of both orders are joined by newlines, counts are summed."""
-    said_first = pl.col(VERDICT) == pl.when(pl.col("order") == "ab").then(pl.lit("a")).otherwise(pl.lit("b"))
-    winner = pl.when(said_first).then(pl.lit(sides[0])).otherwise(pl.lit(sides[1]))
+    """Merge the two lines per row into one: texts are joined by newlines, counts are summed."""
+    chose_first = pl.col(VERDICT) == pl.when(pl.col("order") == "ab").then(pl.lit("a")).otherwise(pl.lit("b"))
+    winner = pl.when(chose_first).then(pl.lit(sides[0])).otherwise(pl.lit(sides[1]))
     winner = pl.when(pl.col(VERDICT).is_not_null()).then(winner)
     agreed = (
         pl.when(pl.col("_winner").n_unique() == 1).then(pl.col("_winner").first()).otherwise(pl.lit("tie"))
@@ -111,7 +114,7 @@ def _name_winners(judged: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
     texts = [f"{PREFIX}{name}" for name in ("completion", "error", "ledger_key")]
     numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
     cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
-    folded = (
+    merged = (
         judged.with_columns(_winner=winner)
         .group_by("row", maintain_order=True)
         .agg(
@@ -122,4 +125,4 @@ def _name_winners(judged: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
             pl.when(stored.null_count() == 0).then(stored.all()).alias(f"{PREFIX}stored"),
         )
     )
-    return folded.rename({"row": "id"})
+    return merged.rename({"row": "id"})

@@ -1,4 +1,4 @@
-"""How sure a model was of a label: from the log-probabilities of the tokens that begin it."""
+"""The probability of a label, from the log-probabilities of the tokens that begin it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import polars as pl
 def compute_label_probability(
     tokens: Sequence[dict[str, Any]], labels: Sequence[str], positive: str
 ) -> float | None:
-    """Probability of ``positive`` among ``labels``, at the token where the answer chose between them.
+    """Return the probability of ``positive`` among ``labels``, at the token where the answer chooses a label.
 
-    ``tokens`` are the completion's, each with ``token``, ``logprob`` and its alternatives ``top``. Mass on
-    tokens that begin no label, or more than one, is left out, and the rest is scaled to 1. None where no
-    label stands in the text or no alternative begins one.
+    ``tokens`` are those of the completion, each with ``token``, ``logprob`` and its alternatives ``top``.
+    Alternatives that begin no label, or more than one, are left out, and the rest is scaled to 1. Returns
+    None if the text contains no label or no alternative begins one.
 
     >>> top = [{"token": "yes", "logprob": math.log(0.6)}, {"token": "no", "logprob": math.log(0.2)}]
     >>> said = [{"token": "yes", "logprob": math.log(0.6), "top": top}]
@@ -32,19 +32,19 @@ def compute_label_probability(
     for token in tokens:
         end = begin + len(token["token"])
         if begin <= min(starts) < end:
-            return _share(token, min(starts) - begin, labels, positive)
+            return _compute_share(token, min(starts) - begin, labels, positive)
         begin = end
     return None
 
 
-def _share(token: dict[str, Any], skip: int, labels: Sequence[str], positive: str) -> float | None:
-    """The positive label's share of the mass on tokens that begin exactly one label."""
+def _compute_share(token: dict[str, Any], skip: int, labels: Sequence[str], positive: str) -> float | None:
+    """Return the share of ``positive`` among the alternatives that begin exactly one label."""
     mass = dict.fromkeys(labels, 0.0)
     for option in token.get("top") or []:
         said = option["token"][skip:].lower() if skip else option["token"].lstrip(' "').lower()
-        begun = [label for label in labels if said and _begins(said, label.lower())]
-        if len(begun) == 1:
-            mass[begun[0]] += math.exp(option["logprob"])
+        matches = [label for label in labels if said and _begins(said, label.lower())]
+        if len(matches) == 1:
+            mass[matches[0]] += math.exp(option["logprob"])
     total = sum(mass.values())
     return mass[positive] / total if total > 0 and positive in mass else None
 
@@ -54,7 +54,7 @@ def _begins(said: str, label: str) -> bool:
 
 
 def add_probability(frame: pl.DataFrame, labels: Sequence[str], positive: str | None) -> pl.DataFrame:
-    """Add the column ``probability`` (of ``positive``) where completions came with ``logprobs``."""
+    """Add the column ``probability`` (of ``positive``) if the completions have ``logprobs``."""
     if "logprobs" not in frame.columns or positive not in labels:
         return frame
     values = [

@@ -1,4 +1,4 @@
-"""Prompts: Jinja templates to chat messages; the same function serves inference, shots and training."""
+"""Prompts: Jinja templates to chat messages, by the same function for inference, shots and training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _ENVIRONMENT = ImmutableSandboxedEnvironment(
 
 @dataclass(frozen=True)
 class Prompt:
-    """Compiled turns. ``digest`` changes with any text of it and with nothing else."""
+    """The compiled turns of a prompt. ``digest`` changes if and only if the prompt does."""
 
     config: PromptConfig
     system: Template | None
@@ -35,47 +35,49 @@ class Prompt:
     digest: str
 
     def render_gold(self, row: Mapping[str, Any]) -> str:
-        """The assistant's turn as it should be: what a shot shows and what training teaches."""
-        return self.assistant.render(_names(row))
+        """Render the correct assistant turn of a row, which shots show and training teaches."""
+        return self.assistant.render(_make_variables(row))
 
     def render_chat(self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> list[Message]:
-        """The chat for one row, up to the question.
+        """Render the chat for one row, up to the question.
 
-        ``shots`` are rows of the train split. Placed as ``turns`` they become question and answer turns;
-        placed in the ``user`` turn the template loops over ``shots``, each a row with its gold turn as
-        ``gold``. Templates see each column by name, and the whole row as ``row``.
+        ``shots`` are rows of the train split. With the placement ``turns`` they become question and answer
+        turns. With the placement ``user`` the template of the user turn loops over ``shots``; each is a row
+        with its gold turn as ``gold``. Templates see each column by name, and the whole row as ``row``.
         """
         turns = self.config.shots.placement == ShotPlacement.turns
         chat: list[Message] = []
         if self.system:
-            chat.append({"role": "system", "content": self.system.render(_names(row))})
+            chat.append({"role": "system", "content": self.system.render(_make_variables(row))})
         for shot in shots if turns else ():
-            chat.append({"role": "user", "content": self.user.render(_names(shot))})
+            chat.append({"role": "user", "content": self.user.render(_make_variables(shot))})
             chat.append({"role": "assistant", "content": self.render_gold(shot)})
-        shown = [] if turns else [{**shot, "gold": self.render_gold(shot)} for shot in shots]
-        chat.append({"role": "user", "content": self.user.render(_names(row, shown))})
+        examples = [] if turns else [{**shot, "gold": self.render_gold(shot)} for shot in shots]
+        chat.append({"role": "user", "content": self.user.render(_make_variables(row, examples))})
         return chat
 
     def render_training_chat(
         self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()
     ) -> list[Message]:
-        """The chat for one row with the gold turn appended."""
+        """Render the chat for one row with the gold turn appended."""
         return [*self.render_chat(row, shots), {"role": "assistant", "content": self.render_gold(row)}]
 
     def check(self, columns: Sequence[str], key: str = "prompt") -> None:
-        """Refuse templates that name columns the rows do not have, before anything is asked."""
-        given = {*columns, "row", "shots"}
+        """Raise :class:`PromptError` for a template that names a column which the rows do not have."""
+        names = {*columns, "row", "shots"}
         for name in ("system", "user", "assistant"):
             template = getattr(self, name)
-            missing = sorted(template.variables - given) if template else []
+            missing = sorted(template.variables - names) if template else []
             if missing:
                 hint = suggest(missing[0], columns)
-                raise PromptError(f"{key}.{name}: {template.name} uses {missing[0]!r}, not a column{hint}")
+                raise PromptError(
+                    f"{key}.{name}: {template.name} uses {missing[0]!r}, which is not a column{hint}"
+                )
 
 
 @dataclass(frozen=True)
 class Template:
-    """A compiled text and the names that it needs."""
+    """A compiled text and the names of the variables that it uses."""
 
     name: str
     source: str
@@ -83,7 +85,7 @@ class Template:
     render_text: Callable[[Mapping[str, Any]], str]
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """The text with the values filled in, without surrounding blank space."""
+        """Return the text with the values filled in, without surrounding white space."""
         try:
             return self.render_text(values).strip()
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
@@ -91,23 +93,23 @@ class Template:
             raise PromptError(f"prompt {self.name}{where}: {error}") from error
 
 
-def _names(row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+def _make_variables(row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
     return {**row, "row": row, "shots": shots}
 
 
 def compile_prompt(config: PromptConfig, key: str = "prompt") -> Prompt:
-    """Find and compile the templates of a prompt; ``key`` is where it stands in the config."""
-    system = _template(config.system, f"{key}.system") if config.system else None
-    user = _template(config.user, f"{key}.user")
-    assistant = _template(config.assistant, f"{key}.assistant")
+    """Read and compile the templates of a prompt; ``key`` is its place in the config, for messages."""
+    system = _compile_template(config.system, f"{key}.system") if config.system else None
+    user = _compile_template(config.user, f"{key}.user")
+    assistant = _compile_template(config.assistant, f"{key}.assistant")
     texts = [system.source if system else None, user.source, assistant.source]
     content = [*texts, str(config.shots.placement), str(config.response_format), config.json_schema]
     return Prompt(config, system, user, assistant, digest(content))
 
 
-def _template(value: str, key: str) -> Template:
+def _compile_template(value: str, key: str) -> Template:
     is_file = value.endswith(SUFFIX) and "\n" not in value
-    source = _read(value, key) if is_file else value
+    source = _read_template(value, key) if is_file else value
     name = value if is_file else key
     try:
         tree = _ENVIRONMENT.parse(source)
@@ -117,9 +119,9 @@ def _template(value: str, key: str) -> Template:
     return Template(name, source, frozenset(meta.find_undeclared_variables(tree)), compiled.render)
 
 
-def _read(name: str, key: str) -> str:
+def _read_template(name: str, key: str) -> str:
     for folder in (Path(), *PROMPTS):
         if (folder / name).is_file():
             return (folder / name).read_text(encoding="utf-8")
-    known = {file.relative_to(folder).as_posix() for folder in PROMPTS for file in folder.rglob(f"*{SUFFIX}")}
-    raise ConfigError(f"{key}: no prompt file {name!r}{suggest(name, known)}")
+    files = {file.relative_to(folder).as_posix() for folder in PROMPTS for file in folder.rglob(f"*{SUFFIX}")}
+    raise ConfigError(f"{key}: no prompt file {name!r}{suggest(name, files)}")

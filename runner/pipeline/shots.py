@@ -1,4 +1,4 @@
-"""Choose the examples that a prompt shows, and refuse those that would give the test away."""
+"""Choose the examples that a prompt shows, and refuse evaluated rows among them."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from runner.config.schema import ShotChoice, ShotsConfig
 from runner.core.errors import ConfigError, DataError, LeakageError, suggest
 from runner.pipeline.prompt import Prompt
 
-_CELLS = 4_000_000
+_BLOCK_PAIRS = 4_000_000
 """Pairs of rows that ``similar`` compares at once, which bounds its memory to about 100 MB."""
 
 
 def choose_shots(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
-    """For each evaluated row the row numbers, in ``train``, of its ``k`` shots in the order to show them.
+    """Return, for each evaluated row, the row numbers in ``train`` of its ``k`` shots, in the order to show.
 
-    How is ``prompt.shots.choice``:
+    ``prompt.shots.choice`` says how they are chosen:
 
     first     the first rows of the train split
-    random    a draw with ``seed``, the same for every evaluated row
-    balanced  a draw in which the labels (``column``, by default ``target``) take turns
-    similar   most similar first: cosine of the TF-IDF vectors of ``column``, by default of the rendered
-              question; equal similarity goes to the earlier train row
+    random    a random draw with ``seed``, the same for every evaluated row
+    balanced  a random draw in which the labels (``column``, by default ``target``) take turns
+    similar   the most similar rows first, by the cosine of the TF-IDF vectors of ``column``, by default of
+              the rendered question; among equally similar rows the earlier train row comes first
 
     Shots are nested: those for k are the first k of those for any larger number.
 
     Raises:
-        ConfigError: more shots than train rows, or an unknown column.
-        LeakageError: a chosen shot is, by id or by text, also an evaluated row.
+        ConfigError: if there are more shots than train rows, or the column does not exist.
+        LeakageError: if a chosen shot is also an evaluated row, by id or by text.
     """
     if k < 0:
-        raise ConfigError(f"hyperparameter.n_shot={k}: a number of shots is 0 or more")
+        raise ConfigError(f"hyperparameter.n_shot={k}: expected 0 or more")
     if k == 0 or evaluated.is_empty():
         return [[] for _ in range(evaluated.height)]
     if k > train.height:
@@ -49,13 +49,13 @@ def choose_shots(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: P
 
 
 def list_shot_ids(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> pl.Series:
-    """The ids of chosen shots, a list per evaluated row, named ``shots``."""
+    """Return the ids of the chosen shots, one list per evaluated row, as a series named ``shots``."""
     names = train["id"].to_list()
     return pl.Series("shots", [[names[n] for n in numbers] for numbers in chosen], dtype=pl.List(pl.String))
 
 
 def list_shot_rows(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> list[list[dict[str, Any]]]:
-    """The chosen shots as rows, a list per evaluated row."""
+    """Return the chosen shots as rows, one list per evaluated row."""
     known = {n: train.row(n, named=True) for n in {n for numbers in chosen for n in numbers}}
     return [[known[n] for n in numbers] for numbers in chosen]
 
@@ -63,14 +63,14 @@ def list_shot_rows(train: pl.DataFrame, chosen: Sequence[Sequence[int]]) -> list
 def refuse_leakage(
     evaluated: pl.DataFrame, shown: pl.DataFrame, prompt: Prompt, *, what: str, by_id: bool = True
 ) -> None:
-    """Refuse evaluated rows that are also among ``shown``: the shots or the training rows.
+    """Raise if evaluated rows are also among ``shown``, the shots or the training rows.
 
-    Rows are the same if their ids are (``by_id``, for frames of one data set), or if ``prompt`` asks the
-    same question of them regardless of case, whitespace and sentence punctuation. ``what`` names the shown
-    rows in the message.
+    Two rows are the same if their ids are equal (with ``by_id``, for frames of one data set), or if
+    ``prompt`` renders the same question for both, regardless of case, white space and sentence punctuation.
+    ``what`` names the shown rows in the message.
 
     Raises:
-        LeakageError: naming the count, the first ids and the remedy.
+        LeakageError: with the number of such rows, the first ids and the remedy.
     """
     if by_id:
         _refuse(evaluated.filter(pl.col("id").is_in(shown["id"].implode())), evaluated.height, what, "id")
@@ -84,13 +84,13 @@ def refuse_leakage(
 
 
 def render_questions(frame: pl.DataFrame, prompt: Prompt) -> pl.Series:
-    """The user turn of each row, without shots."""
+    """Return the user turn of each row, without shots."""
     texts = [prompt.render_chat(row)[-1]["content"] for row in frame.iter_rows(named=True)]
     return pl.Series(texts, dtype=pl.String)
 
 
 def normalise_texts(texts: pl.Series) -> pl.Series:
-    """Texts in which case, whitespace and sentence punctuation make no difference.
+    """Remove differences of case, white space and sentence punctuation from texts.
 
     Signs of arithmetic and of code stay: 3-2 is not 3+2.
     """
@@ -99,14 +99,14 @@ def normalise_texts(texts: pl.Series) -> pl.Series:
 
 
 def _order_rows(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
-    """All train rows in the order in which every evaluated row takes them."""
+    """Return all train rows in the order in which every evaluated row takes its shots."""
     numbers = list(range(train.height))
     if config.choice == ShotChoice.first:
         return numbers
     random.Random(config.seed).shuffle(numbers)
     if config.choice == ShotChoice.random:
         return numbers
-    labels = _column(train, config.column or "target").to_list()
+    labels = _get_column(train, config.column or "target").to_list()
     turns: dict[Any, int] = {}
     turn_of = {}
     for number in numbers:
@@ -114,37 +114,37 @@ def _order_rows(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
     return sorted(numbers, key=lambda number: turn_of[number])
 
 
-def _column(frame: pl.DataFrame, name: str) -> pl.Series:
+def _get_column(frame: pl.DataFrame, name: str) -> pl.Series:
     if name not in frame.columns:
         raise ConfigError(f"prompt.shots.column={name!r}: no such column{suggest(name, frame.columns)}")
     return frame[name]
 
 
-def _texts_to_compare(frame: pl.DataFrame, prompt: Prompt) -> list[str]:
+def _get_compared_texts(frame: pl.DataFrame, prompt: Prompt) -> list[str]:
     name = prompt.config.shots.column
     return (
         render_questions(frame, prompt)
         if name is None
-        else _column(frame, name).cast(pl.String).fill_null("")
+        else _get_column(frame, name).cast(pl.String).fill_null("")
     ).to_list()
 
 
 def _find_similar(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: Prompt) -> list[list[int]]:
-    # TF-IDF and not an edit distance: for 1,000 x 1,000 rows half a second against half a minute, and the
-    # words that tell rows apart weigh most.
+    # TF-IDF and not an edit distance: 1,000 x 1,000 rows take half a second, not half a minute, and rare
+    # words weigh most.
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(token_pattern=r"\w+")
     try:
-        known = vectorizer.fit_transform(_texts_to_compare(train, prompt))
+        known = vectorizer.fit_transform(_get_compared_texts(train, prompt))
     except ValueError as error:
         raise DataError("prompt.shots.choice=similar: the texts of the train split have no words") from error
-    asked = vectorizer.transform(_texts_to_compare(evaluated, prompt))
-    block, chosen = max(1, _CELLS // train.height), []
+    asked = vectorizer.transform(_get_compared_texts(evaluated, prompt))
+    block, chosen = max(1, _BLOCK_PAIRS // train.height), []
     for start in range(0, evaluated.height, block):
         # Rounded, so that equal texts are equal whatever the order of summation.
-        likeness = (asked[start : start + block] @ known.T).toarray().round(9)
-        chosen += (-likeness).argsort(axis=1, kind="stable")[:, :k].tolist()
+        similarity = (asked[start : start + block] @ known.T).toarray().round(9)
+        chosen += (-similarity).argsort(axis=1, kind="stable")[:, :k].tolist()
     return chosen
 
 

@@ -1,4 +1,4 @@
-"""A run or a sweep as it was recorded, read back for use from Python."""
+"""Recorded runs and sweeps, read back for use from Python."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class RunResult:
 
     @property
     def scores(self) -> dict[str, Score]:
-        """Each metric's value and interval: ``<metric>`` is strict, ``<metric>_parsed`` over parsed rows."""
+        """Value and interval per metric: ``<metric>`` over all rows, ``<metric>_parsed`` over parsed rows."""
         return self.record.scores
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        """One line per evaluated row: inputs, chat, completion, prediction, verdict, each metric's row value.
+        """A line per evaluated row: inputs, chat, completion, prediction, verdict, and each metric's value.
 
-        Empty where the run ended before there were any.
+        Empty if the run ended before any row was answered.
         """
-        known = (self.folder / PREDICTIONS).exists()
-        return read_predictions(self.folder) if known else pl.DataFrame()
+        exists = (self.folder / PREDICTIONS).exists()
+        return read_predictions(self.folder) if exists else pl.DataFrame()
 
 
 class SweepResult(NamedTuple):
@@ -46,20 +46,20 @@ class SweepResult(NamedTuple):
 
 
 def load_run(folder: Path) -> RunResult:
-    """The run recorded in a folder."""
+    """Load the run that is recorded in a folder."""
     return RunResult(folder, read_record(folder))
 
 
 def load_sweep(folder: Path) -> SweepResult:
-    """The sweep recorded in a folder, as far as its points have records."""
+    """Load the sweep that is recorded in a folder; points without a record are left out."""
     results = [load_run(point) for point in find_runs(folder)]
     return SweepResult(results, summarize([result.record for result in results]))
 
 
 def load_result(folder: Path) -> RunResult | SweepResult:
-    """What is recorded in a folder. Raises :class:`ConfigError` where it is neither a run nor a sweep."""
+    """Load the run or the sweep in a folder. Raises :class:`ConfigError` if it is neither."""
     if (folder / RECORD).exists():
         return load_run(folder)
     if (folder / SWEEP).exists() or (folder.is_dir() and find_runs(folder)):
         return load_sweep(folder)
-    raise ConfigError(f"{folder}: holds no {RECORD} and no {SWEEP}, so it is neither a run nor a sweep")
+    raise ConfigError(f"{folder} is neither a run nor a sweep: it has no {RECORD} and no {SWEEP}")

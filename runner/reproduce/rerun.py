@@ -42,7 +42,7 @@ def rerun(plan: Plan, past: PastRun, ledger: Ledger, open_bar: OpenBar) -> Rerun
     """
     frame, target, data = _render(plan, past)
     frame = stages.answer(plan.responder, frame, ledger, open_bar).with_columns(target)
-    stages.refuse_silence(frame)
+    stages.require_answers(frame)
     frame = stages.judge(plan, stages.add_probability(plan, frame), ledger, open_bar)
     return Rerun(frame, stages.measure(plan, frame).scores, data)
 

@@ -25,7 +25,10 @@ MISTAKES = {
     "a column": (["dataset.columns.question=Qestion"], "did you mean 'Question'?"),
     "a prompt file": (["prompt.user=fib_judge/usr.jinja"], "did you mean 'fib_judge/user.jinja'?"),
     "a variable of the environment": (["provider=openai"], "OPENAI_API_KEY"),
-    "a template's name": (["prompt.user='{{ questn }}'"], "'questn', not a column; did you mean 'question'?"),
+    "a template's name": (
+        ["prompt.user='{{ questn }}'"],
+        "'questn', which is not a column; did you mean 'question'?",
+    ),
     "an override": (["dataset.limit=(3"], "is not an override"),
     "traces": (["tracking.traces=some"], "tracking.traces: 'some' must be all, failures, none"),
     "a tracking address": (

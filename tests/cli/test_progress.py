@@ -18,7 +18,7 @@ def show() -> None:
 
 def test_a_line_at_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows done so far, and where a training is."""
-    monkeypatch.setattr(progress, "LINE_S", 0.0)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     show()
     assert capsys.readouterr().err.splitlines() == [
         "[3] m 1,500 of 2,000 rows",

@@ -165,5 +165,5 @@ def test_training_is_counted_once(runner, tmp_path, monkeypatch):
 
 def test_marks_are_measured():
     """A place where an answer will stand counts as many tokens as that answer may have."""
-    chat: list[Message] = [{"role": "user", "content": f"a {forecast.MARK} b {forecast.MARK}"}]
+    chat: list[Message] = [{"role": "user", "content": f"a {forecast.PLACEHOLDER} b {forecast.PLACEHOLDER}"}]
     assert forecast.estimate_tokens(chat, 50) - forecast.estimate_tokens(chat, 0) == 100

@@ -122,7 +122,7 @@ def test_sweep(command, runner):
 
 
 UNMEASURABLE = {
-    "an objective": (["objective=f1"], "objective: 'f1' is no metric", None),
+    "an objective": (["objective=f1"], "objective: 'f1' is not a metric", None),
     "a metric's column": (["+metric.accuracy.group=document"], "no column 'document'", None),
     "a column of the judge's": (["metric=verdict_share"], "no column 'verdict'", None),
     "probabilities": (
@@ -165,7 +165,7 @@ def test_objective(command, server):
     assert command(*own, "objective=own").code == 0
     outcome = command(*own, "objective=owl")
     assert outcome.code == 2
-    assert "objective: 'owl' is no metric; did you mean 'own'?" in outcome.err
+    assert "objective: 'owl' is not a metric; did you mean 'own'?" in outcome.err
     assert server.calls
 
 

@@ -17,7 +17,7 @@ from runner.money.prices import Price
 PRICE = Price(1000.0, 10000.0)
 REQUEST = Request(({"role": "user", "content": "1 + 1"},), Sampling(max_tokens=OUTPUT))
 ANSWER = Completion("2", input_tokens=INPUT, output_tokens=OUTPUT)
-COST = PRICE.cost(ANSWER) or 0.0
+COST = PRICE.compute_cost(ANSWER) or 0.0
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_nothing_at_all(sums):
     ("overrides", "words"),
     [
         (["provider.model=nobody"], "budget_usd: no price is known for provider.model=nobody"),
-        (["hyperparameter.max_tokens=null"], "hyperparameter.max_tokens must bound"),
+        (["hyperparameter.max_tokens=null"], "budget_usd: set hyperparameter.max_tokens, which bounds"),
     ],
 )
 def test_what_cannot_be_bounded_is_refused(sums, overrides, words):

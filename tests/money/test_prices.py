@@ -29,7 +29,7 @@ from runner.money.prices import LongPromptPrice, Price
 )
 def test_by_name(provider, model, price):
     """A model is found by its own name, by a dated snapshot of it, and by a fine-tune's long name."""
-    found = prices.load_prices().price(provider, model)
+    found = prices.load_prices().find_price(provider, model)
     assert found is not None
     assert (found.input, found.output) == price
 
@@ -40,7 +40,7 @@ def test_by_name(provider, model, price):
 )
 def test_unknown(provider, model):
     """A longer name is another model, and another provider's price is not this one's."""
-    assert prices.load_prices().price(provider, model) is None
+    assert prices.load_prices().find_price(provider, model) is None
 
 
 def test_every_table_says_when_and_where():
@@ -56,7 +56,7 @@ def test_own_prices_come_first(tmp_path):
     file = tmp_path / "prices.yaml"
     file.write_text("- {provider: openai, batch: 0.4, models: {'gpt-5*': {input: 1, output: 2}}}")
     book = prices.load_prices(PricesConfig(str(file), {"gpt-5.4-nano": {"input": 3, "output": 4}}))
-    found = [book.price("openai", name) for name in ("gpt-5.4-mini", "gpt-5.4-nano", "gpt-4.1")]
+    found = [book.find_price("openai", name) for name in ("gpt-5.4-mini", "gpt-5.4-nano", "gpt-4.1")]
     assert [(price.input, price.batch) for price in found if price] == [(1, 0.4), (3, 1.0), (2, 0.5)]
 
 
@@ -97,13 +97,13 @@ PRICE = Price(2.0, 10.0, cached_input=0.5, cache_write=2.5, batch=0.5, long=Long
 )
 def test_cost(completion, dollars):
     """Cached, written, batched and very long input each have their price; output has one."""
-    assert PRICE.cost(completion) == pytest.approx(dollars / 1e6)
+    assert PRICE.compute_cost(completion) == pytest.approx(dollars / 1e6)
 
 
 def test_cost_is_unknown_without_counts():
     """A server that counts no tokens leaves the cost unknown, unless tokens are free."""
-    assert PRICE.cost(Completion("x")) is None
-    assert Price(0, 0).cost(Completion("x")) == 0
+    assert PRICE.compute_cost(Completion("x")) is None
+    assert Price(0, 0).compute_cost(Completion("x")) == 0
 
 
 def test_bound_is_never_below_the_cost():
@@ -113,7 +113,7 @@ def test_bound_is_never_below_the_cost():
             answer = Completion(
                 "", input_tokens=100, output_tokens=7, cached_tokens=cached, cache_write_tokens=saved
             )
-            assert (PRICE.cost(answer) or 0) <= PRICE.bound(100, 7) + 1e-12
+            assert (PRICE.compute_cost(answer) or 0) <= PRICE.bound_cost(100, 7) + 1e-12
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_interpolation_is_only_text():
 
 def test_undefined_name():
     """A template that names no column is refused before anything is asked, with the nearest column."""
-    with pytest.raises(PromptError, match=r"prompt\.user: .* 'question', not a column.*'questions'"):
+    with pytest.raises(PromptError, match=r"prompt\.user: .* 'question', which is not a column.*'questions'"):
         prompt().check(["id", "questions"])
 
 

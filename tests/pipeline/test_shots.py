@@ -80,7 +80,7 @@ def test_similar_shows_what_is_alike(column: str | None) -> None:
 def test_similar_over_many_rows_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are compared in blocks to bound memory, which changes nothing."""
     whole = shots.choose_shots(TRAIN, TEST, 5, prompt("similar"))
-    monkeypatch.setattr(shots, "_CELLS", 1)
+    monkeypatch.setattr(shots, "_BLOCK_PAIRS", 1)
     assert shots.choose_shots(TRAIN, TEST, 5, prompt("similar")) == whole
 
 

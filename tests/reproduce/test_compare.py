@@ -177,7 +177,7 @@ def test_weights(sums, runner, reproduce):
     [
         (["reproduce"], "name the folder of a run"),
         (["reproduce", "nowhere"], "nowhere: holds no record.json"),
-        (["reproduce", "nowhere", "checkpoint=2"], "checkpoint=2: the config is that of the record"),
+        (["reproduce", "nowhere", "checkpoint=2"], "checkpoint=2: the config comes from the record"),
     ],
 )
 def test_refused(runner, arguments, message):

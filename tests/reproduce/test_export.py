@@ -134,5 +134,5 @@ def test_nothing_is_replaced(runner, sums):
     (runner.folder / "paper.zip").write_text("mine")
     outcome = runner("export", str(run_of(runner.folder)), "export.to=paper.zip")
     assert (outcome.code, (runner.folder / "paper.zip").read_text()) == (2, "mine")
-    assert "export.to=paper.zip: is there already" in outcome.err
+    assert "export.to=paper.zip: already exists" in outcome.err
     assert not list(runner.folder.glob(".partial*"))

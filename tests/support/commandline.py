@@ -38,7 +38,7 @@ class CommandLine:
         self.patch.setattr(sys, "argv", ["runner", *arguments])
         self.patch.setenv("HYDRA_FULL_ERROR", os.environ.get("HYDRA_FULL_ERROR", "0"))
         # for one short process; here it would leave one test's garbage to be found in another one
-        self.patch.setattr(main, "_collect_less", lambda: None)
+        self.patch.setattr(main, "_relax_garbage_collection", lambda: None)
         handlers, level = logging.root.handlers[:], logging.root.level
         try:
             main.main()

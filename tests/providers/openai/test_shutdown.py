@@ -24,7 +24,7 @@ def told(runner, monkeypatch):
         with serving(lambda call: reply if call.method == "GET" else answer(call)) as server:
             sums = Sums(runner, server)
             for _ in range(runs):  # each as in a new process
-                monkeypatch.setattr(pipeline, "_warned", set())
+                monkeypatch.setattr(pipeline, "_warned_models", set())
                 shutdown._look_up.__wrapped__.cache_clear()
                 outcome = sums("provider=openai", *more)
                 assert outcome.code == 0, outcome.err
