@@ -1,4 +1,4 @@
-"""Every launcher gives the same sweep: one ledger, one parent run, the same figures."""
+"""Every launcher gives the same sweep, with one ledger, one parent run and the same figures."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_same_sweep(launcher, tmp_path, server):
 
 
 def test_interpolation_by_point(tmp_path, server):
-    """What a config takes from Hydra's settings is that of its own point, also where points are threads."""
+    """An interpolation of Hydra's settings has its own point's value, even if points are threads."""
     options = ["hydra/launcher=concurrent", POINTS, "tracking=none", "name=p${hydra:job.num}"]
     done = run(command(tmp_path, server.url)("-m", *options), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -66,7 +66,7 @@ def test_interpolation_by_point(tmp_path, server):
 
 @needs("hydra_optuna_sweeper")
 def test_optuna(tmp_path, server):
-    """A run returns its objective, so that a sweeper can look for the best point."""
+    """A run returns its objective, so that a sweeper can search for the best point."""
     options = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.direction=maximize"]
     done = run(
         command(tmp_path, server.url)("-m", *options, "hydra.sweeper.n_jobs=1", POINTS, "tracking=none"),
@@ -79,7 +79,7 @@ def test_optuna(tmp_path, server):
 
 @pytest.mark.parametrize("sweep", [[], ["-m", "hydra/launcher=concurrent", POINTS]], ids=["run", "sweep"])
 def test_interrupt(sweep, tmp_path):
-    """Ctrl-C ends within two seconds, a sweep too; what is finished is kept and the way to go on is shown."""
+    """Ctrl-C ends a run or sweep within two seconds, keeps finished rows and shows how to go on."""
     slow = iter([0.0, 0.0, 0.0])
     with serving(lambda call: Reply(completion("1"), delay_s=next(slow, 30.0))) as server:
         ask = command(tmp_path, server.url)(*sweep, "provider.max_concurrency=1")

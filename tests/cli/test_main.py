@@ -1,4 +1,4 @@
-"""Mistakes on the command line: one clear message, no traceback, exit code 2, nothing asked."""
+"""A mistake on the command line gives one clear message, exit code 2, no traceback and no call."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MISTAKES = {
 
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES.values(), ids=MISTAKES)
 def test_mistake(runner, monkeypatch, arguments, message):
-    """A mistake is named with its key, value and nearest valid choice."""
+    """The message names the key, the value and the nearest valid choice."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     outcome = runner("tracking=none", *arguments)
     assert outcome.code in (1, 2)
@@ -51,7 +51,7 @@ def test_mistake(runner, monkeypatch, arguments, message):
 
 
 def test_full_error(runner, monkeypatch):
-    """HYDRA_FULL_ERROR=1 gives the whole exception."""
+    """HYDRA_FULL_ERROR=1 raises the original exception."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(Exception, match="n_sot"):
         runner("hyperparameter.n_sot=3")
@@ -59,7 +59,7 @@ def test_full_error(runner, monkeypatch):
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--cfg", "job"], ["dataset=fib", "--cfg", "job"]])
 def test_quick_commands(arguments, tmp_path):
-    """Help and config are shown without importing what only a run needs."""
+    """Help and config are shown without importing modules that only a run needs."""
     code = (
         "import sys; from runner.cli.main import main\n"
         "try: main()\n"
@@ -73,7 +73,7 @@ def test_quick_commands(arguments, tmp_path):
 
 
 def test_module(tmp_path):
-    """``python -m runner`` is the same command."""
+    """``python -m runner`` is the same command as ``runner``."""
     started = time.monotonic()
     command = [sys.executable, "-m", "runner", "--cfg", "job", "--package", "dataset"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
@@ -82,7 +82,7 @@ def test_module(tmp_path):
 
 
 def test_no_password_is_saved(runner):
-    """A password in a URL is refused before anything is written, and where else it can be is said."""
+    """A password in a URL is refused before anything is written, and the message says where to put it."""
     url = "postgresql+psycopg://me:hunter2@db/runs"
     for typed in ([f"ledger.url={url}"], ["-m", f"tracking.uri={url}", "hyperparameter.seed=1,2"]):
         outcome = runner(*typed)

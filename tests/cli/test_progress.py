@@ -1,4 +1,4 @@
-"""What a long run says where the screen is a file."""
+"""A long run whose output is a file prints lines instead of bars."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def show() -> None:
 
 
 def test_a_line_at_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Rows done so far, and where a training is."""
+    """The lines give the rows done so far and the status of a training."""
     monkeypatch.setattr(progress, "LINE_EVERY_S", 0.0)
     show()
     assert capsys.readouterr().err.splitlines() == [
@@ -28,6 +28,6 @@ def test_a_line_at_a_time(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_no_line_within_the_minute(capsys: pytest.CaptureFixture[str]) -> None:
-    """A short run's file holds its result only."""
+    """A run of less than a minute prints no progress line."""
     show()
     assert not capsys.readouterr().err

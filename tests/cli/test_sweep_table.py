@@ -1,4 +1,4 @@
-"""The table of a sweep on screens of any width."""
+"""The table of a sweep fits screens of any width."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shown(width: int, frame: pl.DataFrame = FRAME) -> str:
 
 
 def test_a_wide_screen_shows_intervals() -> None:
-    """Value, bounds, and a tick or the published figure in one cell; titles in full."""
+    """On a wide screen a cell has value, interval and a tick or the published figure; titles are full."""
     text = shown(120)
     assert "pairwise_agreement" in text
     assert "0.970 (0.930 – 1.000) ✓" in text
@@ -43,7 +43,7 @@ def test_a_wide_screen_shows_intervals() -> None:
 
 
 def test_a_narrower_screen_shows_values_and_broken_titles() -> None:
-    """No number is ever cut."""
+    """On a narrower screen titles are broken, and no number is cut."""
     text = shown(38)
     assert "0.500 ✗ 0.580" in text
     assert "0.125" in text
@@ -52,7 +52,7 @@ def test_a_narrower_screen_shows_values_and_broken_titles() -> None:
 
 
 def test_what_does_not_fit_is_named() -> None:
-    """Columns are left out from the right, whole."""
+    """Columns that do not fit are left out from the right and named."""
     text = shown(34)
     assert "0.500 ✗ 0.580" in text
     assert "0.125" not in text
@@ -71,18 +71,18 @@ def test_what_does_not_fit_is_named() -> None:
 def test_status_and_cost_are_shown_where_there_is_something_to_say(
     column: str, values: list[object], there: bool
 ) -> None:
-    """A sweep without failures, or free of charge, needs no column that says so."""
+    """Status and cost are shown only if a point failed or cost money."""
     frame = FRAME.with_columns(pl.Series(column, values))
     assert (column in shown(120, frame)) is there
 
 
 def test_published_figures_are_counted() -> None:
-    """Over all points and scores; nothing is said where nothing was published."""
+    """Agreeing figures are counted over all points and scores; nothing is shown without figures."""
     assert describe_agreement(FRAME) == "1 of 2 published figures agree"
     assert describe_agreement(FRAME.drop("pairwise_agreement_agrees")) == ""
 
 
 def test_numbers_have_three_decimals_and_counts_none() -> None:
-    """A whole number without an interval is a count; what is not defined is a dash."""
+    """Numbers have three decimals, counts have none, and undefined values are a dash."""
     assert [format_number(value) for value in (0.5, 1.0, None)] == ["0.500", "1.000", "–"]
     assert [format_number(value, bounded=False) for value in (105.0, 0.5)] == ["105", "0.500"]

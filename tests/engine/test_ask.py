@@ -1,4 +1,4 @@
-"""The completion engine: nothing asked twice, one bad row kills nothing, a bad key stops at once."""
+"""The engine asks nothing twice; a bad row stops nothing, and a bad key stops the run at once."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_order_and_concurrency(ledger):
 
 
 def test_second_time_free(ledger):
-    """The same questions again ask nothing, and say so."""
+    """The same requests again make no call, and their answers are marked as stored."""
     ask_all(make_requests("abc"), Scripted(), ledger)
     again = Scripted()
     answers = ask_all(make_requests("cbad"), again, ledger)
@@ -64,7 +64,7 @@ def test_second_time_free(ledger):
 
 
 def test_equal_rows_asked_once(ledger):
-    """Equal requests in one run are one call, and every row has its answer."""
+    """Equal requests in one run are one call, and every row gets the answer."""
     provider, done = Scripted(), []
     answers = ask_all(make_requests("aabab"), provider, ledger, advance=done.append)
     assert sorted(provider.asked) == ["a", "b"]
@@ -73,7 +73,7 @@ def test_equal_rows_asked_once(ledger):
 
 
 def test_one_bad_row(ledger):
-    """A row that fails has its reason; the others have their answers; it is asked again next time."""
+    """A failed row has an error and the others have their answers; the next run asks the failed row again."""
 
     def answer(text):
         if text == "b":
@@ -88,7 +88,7 @@ def test_one_bad_row(ledger):
 
 
 def test_bad_key_stops(ledger):
-    """An error that no retry can mend stops the run at once, and what was finished is kept."""
+    """An error that no retry can fix stops the run at once, and finished answers are kept."""
 
     def answer(text):
         if text == "5":
@@ -105,7 +105,7 @@ def test_bad_key_stops(ledger):
 
 
 def test_retries(ledger, monkeypatch):
-    """A fault is tried again, waiting as long as the server asked; the row then has its answer."""
+    """A failed call is repeated after the time that the server asked for, and the row gets its answer."""
     waits, tries = [], []
 
     async def sleep(seconds, original=asyncio.sleep):
@@ -125,7 +125,7 @@ def test_retries(ledger, monkeypatch):
 
 
 def test_gives_up(ledger, monkeypatch):
-    """A row whose faults do not end becomes an error of that row after a bounded number of tries."""
+    """A call that keeps failing becomes the error of its row after a bounded number of tries."""
     monkeypatch.setattr(call, "RETRY", Retry(tries=3, longest_s=0.0))
     provider = Scripted(lambda text: (_ for _ in ()).throw(RetryableError("boom")))
     assert ask_all(make_requests("a"), provider, ledger)[0].error == "boom"
@@ -133,7 +133,7 @@ def test_gives_up(ledger, monkeypatch):
 
 
 def test_another_model_is_another_question(ledger):
-    """The key of an answer holds the provider's identity."""
+    """The key of an answer depends on the provider's identity."""
 
     class Other(Scripted):
         def identity(self):
@@ -146,7 +146,7 @@ def test_another_model_is_another_question(ledger):
 
 
 def test_any_exception_belongs_to_its_row(ledger):
-    """A fault of a user's own provider is the error of that row, by its kind and words."""
+    """An exception of a user's own provider becomes the error of its row, with its type and message."""
 
     def answer(text):
         if text == "b":
@@ -158,7 +158,7 @@ def test_any_exception_belongs_to_its_row(ledger):
 
 
 def test_what_is_no_completion_is_an_error_of_its_row(ledger):
-    """A provider that returns a bare text is told so."""
+    """A provider that returns a plain string gives an error that says what was expected."""
 
     class Bare(Scripted):
         async def complete(self, request):
@@ -169,7 +169,7 @@ def test_what_is_no_completion_is_an_error_of_its_row(ledger):
 
 
 def test_a_row_may_ask_in_steps(ledger):
-    """What a row asks next may depend on its last answer; the second time all steps come from the ledger."""
+    """A row's next call may depend on its last answer; the second time all calls come from the ledger."""
 
     async def refine(text, ask):
         first = await ask(*make_requests([text]))
@@ -185,7 +185,7 @@ def test_a_row_may_ask_in_steps(ledger):
 
 
 class Money:
-    """An allowance for so many calls, each of which gives back what ``left`` says."""
+    """An allowance for ``calls`` calls, each of which gives back what ``left`` says."""
 
     def __init__(self, calls, left=0):
         self.calls, self.left, self.held = calls, left, 0
@@ -202,7 +202,7 @@ class Money:
 
 
 def test_money_that_runs_out(ledger):
-    """What is not paid for is not asked, in the order of the rows; nothing stays set aside."""
+    """Rows are asked in order until the money runs out; then nothing stays set aside."""
     provider, money = Scripted(), Money(3)
     answers = ask_all(make_requests("abcdefgh"), provider, ledger, allowance=money)
     assert [answer is call.UNASKED for answer in answers] == [False] * 3 + [True] * 5
@@ -210,14 +210,14 @@ def test_money_that_runs_out(ledger):
 
 
 def test_money_that_calls_leave(ledger):
-    """A row that cannot be paid waits for calls under way, which may leave enough."""
+    """A row that cannot be paid waits for calls in flight, which may give back enough."""
     provider = Scripted()
     answers = ask_all(make_requests("abcdefgh"), provider, ledger, allowance=Money(2, left=1))
     assert all(answer.completion for answer in answers)
 
 
 def test_equal_requests_are_paid_once(ledger):
-    """Rows that ask the same share one payment, and say which of them paid."""
+    """Rows with equal requests share one payment, and their answers say which row paid."""
     money = Money(1)
     answers = ask_all(make_requests("aaa"), Scripted(), ledger, allowance=money)
     assert [answer.repeated for answer in answers] == [False, True, True]

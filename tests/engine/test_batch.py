@@ -1,4 +1,4 @@
-"""Batches at OpenAI, Azure and Mistral: each row bought once, whatever is cut off; shared with live runs."""
+"""Batches at OpenAI, Azure and Mistral buy each row once, even if calls are lost or processes killed."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def clean(ledger: Ledger) -> bool:
-    """No row is claimed and no batch open."""
+    """Whether no row is claimed and no batch is open."""
     entries = [entry for _, entry in ledger.items(batch_jobs.BATCH)]
     return not list(ledger.items(batch_jobs.ROW)) and all(entry.get("closed") for entry in entries)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_batch(name: str, ledger: Ledger) -> None:
-    """Rows go out as one checked file, and come back in their order as answers of a batch."""
+    """Rows are sent as one file and come back in their order as answers of a batch."""
     api = SERVICES[name]()
     told: list[int] = []
     with serving(api) as server:
@@ -91,7 +91,7 @@ def test_a_batch(name: str, ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_shared_with_live_answers(name: str, ledger: Ledger) -> None:
-    """What was answered live is not in a batch, and what a batch answered is not asked live."""
+    """A batch leaves out what was answered live, and a live run does not ask what a batch answered."""
     api = SERVICES[name]()
     with serving(api) as server:
         live = replace(provider_for(name, server.url), batch=False)
@@ -104,7 +104,7 @@ def test_shared_with_live_answers(name: str, ledger: Ledger) -> None:
 
 
 def test_failed_lines(ledger: Ledger) -> None:
-    """A refused row has its reason, and is asked again by the next run; the others are not."""
+    """A refused row has its error and is asked again by the next run; the others are not."""
 
     def picky(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         if body["messages"][-1]["content"].startswith("2"):
@@ -123,7 +123,7 @@ def test_failed_lines(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize(("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED")])
 def test_an_expired_batch(name: str, last: str, ledger: Ledger) -> None:
-    """What an expired batch has done is kept, and the rest goes into the next one in the same run."""
+    """The answers of an expired batch are kept, and the rest goes into another batch in the same run."""
     api = SERVICES[name](
         states=("in_progress" if name == "openai" else "RUNNING", last), unheard=frozenset([1])
     )
@@ -135,7 +135,7 @@ def test_an_expired_batch(name: str, last: str, ledger: Ledger) -> None:
 
 
 def test_always_expired(ledger: Ledger) -> None:
-    """After three batches that ended before its turn a row is left to the next run."""
+    """A row that three batches left without an answer is left to the next run."""
     api = BatchService(states=("expired",), unheard=frozenset(range(10)))
     with serving(api) as server:
         answers = ask("openai", server.url, ledger, 1)
@@ -148,7 +148,7 @@ def test_always_expired(ledger: Ledger) -> None:
     ("name", "state"), [("openai", "failed"), ("azure", "Failed"), ("mistral", "FAILED")]
 )
 def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
-    """A batch that is refused as a whole stops the run with the service's reason; the next run makes one."""
+    """A refused batch stops the run with the service's reason; the next run makes a new one."""
     api = SERVICES[name](states=(state.lower() if name == "azure" else state,), errors=("no such model",))
     with serving(api) as server:
         with pytest.raises(FatalProviderError, match="no such model"):
@@ -160,7 +160,7 @@ def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
 
 
 def test_a_wrong_key_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where not even a list can be had nothing is claimed, and the message names the variable."""
+    """With a wrong key no row stays claimed, and the message names the environment variable."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-wrong")
 
     api = BatchService()
@@ -170,7 +170,7 @@ def test_a_wrong_key_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPa
 
 
 def test_large_inputs_are_split(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each file holds as many lines as the service takes, by number and by size."""
+    """Each file holds as many lines as the service takes, by number and by bytes."""
     monkeypatch.setattr("runner.providers.openai.batch.OpenAIBatcher.most_requests", 3)
     api = BatchService(states=("completed",))
     with serving(api) as server:
@@ -182,7 +182,7 @@ def test_large_inputs_are_split(ledger: Ledger, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_overlapping_runs(ledger: Ledger, tmp_path: Path) -> None:
-    """A run whose rows are partly in the batch of a killed one waits for that, and makes one for the rest."""
+    """A run waits for the rows in a killed run's batch and makes a batch of the other rows."""
     api = BatchService()
     with serving(api) as server:
         kill_at(api, "openai", server, database(tmp_path), 5, done=False)
@@ -193,7 +193,7 @@ def test_overlapping_runs(ledger: Ledger, tmp_path: Path) -> None:
 
 
 def test_a_lost_ledger_finds_the_batch(tmp_path: Path) -> None:
-    """With another ledger the same rows lead to the batch that was made for them."""
+    """With a new ledger the batch that was made for the same rows is found at the service."""
     api = BatchService()
     with serving(api) as server:
         ask("openai", server.url, Ledger(database(tmp_path, "lost")), 1, 2)
@@ -210,7 +210,7 @@ def cuts(name: str, lost: str, folder: Path) -> list[int]:
 @pytest.mark.parametrize("lost", ["request", "answer"])
 @pytest.mark.parametrize("name", SERVICES)
 def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
-    """Whichever call is lost, or its answer, there is one batch, and each row is answered once."""
+    """Whichever call or reply is lost, there is one batch, and each row is answered once."""
     for cut in cuts(name, lost, tmp_path):
         api = SERVICES[name]()
         api.fault = loses(cut, lost)
@@ -227,7 +227,7 @@ def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
-    """A batch whose creation was heard is not made again while nobody can look whether it was."""
+    """A batch that may have been created is not created again while the service cannot be asked."""
     created = cuts(name, "answer", tmp_path)[-1]
     api = SERVICES[name]()
     api.fault = lambda number, done: (
@@ -241,7 +241,7 @@ def test_a_longer_outage(name: str, ledger: Ledger, tmp_path: Path) -> None:
 
 
 def kill_at(api: BatchService, name: str, server: Server, url: str, cut: int, done: bool) -> None:
-    """A process that asks for three rows is killed at its n-th call."""
+    """Run a process that asks for three rows, and kill it at its n-th call."""
     child = process_of(_ask_alone, name, server.url, url)
     api.fault = dies_at(cut, done, child)
     child.start()
@@ -257,7 +257,7 @@ def _ask_alone(name: str, url: str, database: str) -> None:
 @pytest.mark.parametrize("lost", ["request", "answer"])
 @pytest.mark.parametrize("name", SERVICES)
 def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
-    """SIGKILL while a call is under way: the next run finds the one batch and collects it."""
+    """After SIGKILL during any call the next run finds the one batch and collects it."""
     for cut in cuts(name, lost, tmp_path):
         api = SERVICES[name]()
         with serving(api) as server:
@@ -270,7 +270,7 @@ def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
 
 
 def test_two_at_once(tmp_path: Path) -> None:
-    """Processes that want the same rows at the same time share one batch, and one of them pays for it."""
+    """Processes that need the same rows at the same time share one batch, and one of them pays for it."""
     api = BatchService(states=("in_progress",) * 20 + ("completed",))
     url = database(tmp_path)
     Ledger(url).close()
@@ -293,7 +293,7 @@ def _ask_and_tell(url: str, database: str, queue: Any) -> None:
 
 
 class Limited:
-    """An allowance for so many calls."""
+    """An allowance for a number of calls."""
 
     def __init__(self, calls: int) -> None:
         self.calls, self.settled, self.paid = calls, 0, 0
@@ -308,7 +308,7 @@ class Limited:
 
 
 def test_an_allowance_bounds_the_batch(ledger: Ledger) -> None:
-    """Only rows that can be paid are in the batch; the others are not asked."""
+    """A batch holds only rows that can be paid; the others are not asked."""
     api, allowance = BatchService(), Limited(2)
     with serving(api) as server:
         answers = ask("openai", server.url, ledger, 1, 2, 3, allowance=allowance)
@@ -318,7 +318,7 @@ def test_an_allowance_bounds_the_batch(ledger: Ledger) -> None:
 
 @pytest.mark.parametrize("theirs", [(1, 2), (1,)], ids=["all", "some"])
 def test_answered_at_the_last_moment(ledger: Ledger, theirs: tuple[int, ...]) -> None:
-    """Rows that another run answers between the look and the claim are neither asked nor paid again."""
+    """Rows that another run answers between look-up and claim are neither asked nor paid again."""
     api = BatchService()
 
     class Late(Limited):
@@ -338,7 +338,7 @@ def test_answered_at_the_last_moment(ledger: Ledger, theirs: tuple[int, ...]) ->
 
 
 def test_refusals_inside_a_batch(ledger: Ledger) -> None:
-    """A model's refusal is a failed row, as in a live answer."""
+    """A model's refusal in a batch is the error of its row, as in a live answer."""
     refusal = completion(None)
     refusal["choices"][0]["message"]["refusal"] = "I will not"
     api = BatchService(answer=lambda body: (200, refusal))
@@ -364,7 +364,7 @@ def test_an_input_file_that_takes_time(ledger: Ledger) -> None:
 
 
 def test_a_provider_without_batches() -> None:
-    """``provider.batch=true`` is refused where there is no batch API."""
+    """``provider.batch=true`` is refused for a provider without a batch API."""
     with pytest.raises(ConfigError, match=r"provider\.batch=true"):
         OpenAICompatible(model="m", base_url="http://127.0.0.1:1/v1", batch=True).check()
 

@@ -1,4 +1,4 @@
-"""All that use one account share its limits, whatever else they set."""
+"""Providers with the same account share its limits, whatever else they set."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ledger(tmp_path):
 
 
 def test_settings_of_the_request_share_a_lane(ledger):
-    """Points that sweep an option, or how many may be under way, use the same account."""
+    """Providers that differ in options or in concurrency share a lane."""
     plain, other = Service(), Service(max_concurrency=3)
     other.options = {"reasoning_effort": "high"}
     with use_lane(plain, ledger) as one, use_lane(other, ledger) as two:
@@ -33,13 +33,13 @@ def test_settings_of_the_request_share_a_lane(ledger):
 
 
 def test_another_model_has_its_own(ledger):
-    """Limits are a model's."""
+    """Each model of an account has its own lane."""
     with use_lane(Service(), ledger) as one, use_lane(Service(model="n"), ledger) as two:
         assert one is not two
 
 
 def test_the_widest_gate_and_the_strictest_limit_count(ledger):
-    """Of several at once; when one leaves, those of the others."""
+    """The widest gate and the strictest limit among the present users apply."""
 
     async def look():
         with use_lane(Service(max_concurrency=2, requests_per_minute=60), ledger) as lane:
@@ -51,7 +51,7 @@ def test_the_widest_gate_and_the_strictest_limit_count(ledger):
 
 
 def test_tokens_are_estimated_from_what_the_server_counted(ledger):
-    """A server that counts twice the estimate doubles it, and answers are as long as they have been."""
+    """The estimate is scaled to the server's token counts, and answers are taken to have average length."""
     request = Request(({"role": "user", "content": "one two three four"},))
     with use_lane(Service(model="counted", tokens_per_minute=1_000_000), ledger) as lane:
         before = lane.estimate_tokens(request)

@@ -18,20 +18,20 @@ def url(tmp_path):
 
 
 def test_survives(url):
-    """What was put is there for the next process that opens the same database."""
+    """A value that was put is there for the next process that opens the same database."""
     Ledger(url).put_many("completion", {"a": {"text": "é"}, "b": {"text": None}})
     assert Ledger(url).get_many("completion", ["a", "b", "c"]) == {"a": {"text": "é"}, "b": {"text": None}}
 
 
 def test_kinds_are_apart(url):
-    """The same key in two kinds is two entries."""
+    """The same key under two kinds is two entries."""
     ledger = Ledger(url)
     ledger.put("file", "k", 1)
     assert ledger.get("job", "k") is None
 
 
 def test_many_keys(url):
-    """Thousands of keys are read at once, beyond any limit on bound parameters."""
+    """Thousands of keys can be read at once, more than a database takes as parameters."""
     ledger = Ledger(url)
     ledger.put_many("completion", {str(n): n for n in range(5000)})
     assert len(ledger.get_many("completion", map(str, range(6000)))) == 5000
@@ -42,7 +42,7 @@ def _claim(url, queue):
 
 
 def test_one_claims(url):
-    """Of several processes that add the same key, exactly one is told that it was first."""
+    """If several processes add the same key, ``add`` returns True in exactly one."""
     Ledger(url).close()
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
@@ -56,14 +56,14 @@ def test_one_claims(url):
 
 
 def test_opened_at_once(tmp_path):
-    """A file that is not there yet is made by whoever is first; the others wait for it."""
+    """Several processes can open a new file at once: one creates it and the others wait."""
     files = [f"sqlite:///{tmp_path}/{n // 3}.db" for n in range(90)]
     with ThreadPoolExecutor(3) as threads:
         list(threads.map(Ledger, files))
 
 
 def test_remove_and_list(url):
-    """Entries of a kind are listed oldest first, without what was removed."""
+    """Entries of a kind are listed oldest first, without removed ones."""
     ledger = Ledger(url)
     for key in "abc":
         ledger.put("deployment", key, key.upper())
@@ -72,7 +72,7 @@ def test_remove_and_list(url):
 
 
 def test_add_many_keeps_what_is_there(url):
-    """Of many values those are stored whose keys are free; entries of one value are forgotten together."""
+    """``add_many`` keeps existing entries, and ``remove_equal`` deletes all entries with one value."""
     ledger = Ledger(url)
     ledger.put("batched", "a", "first")
     ledger.add_many("batched", dict.fromkeys("abc", "second"))
@@ -82,7 +82,7 @@ def test_add_many_keeps_what_is_there(url):
 
 
 def test_bad_url():
-    """Neither a bad URL nor an unusable folder ends in a traceback."""
+    """A bad URL and an unusable folder raise errors that name ``ledger.url``."""
     with pytest.raises(ConfigError, match=r"ledger\.url"):
         Ledger("nonsense")
     with pytest.raises(RunnerError, match="cannot open"):
@@ -90,7 +90,7 @@ def test_bad_url():
 
 
 def test_no_password_in_errors():
-    """The password of a server database does not reach the message."""
+    """The password of a server database is not in the message."""
     with pytest.raises(RunnerError) as caught:
         Ledger("postgresql://nobody:secret@127.0.0.1:1/none")
     assert "secret" not in str(caught.value)

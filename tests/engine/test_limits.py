@@ -1,4 +1,4 @@
-"""Limits are obeyed ahead of the server, by all processes on one ledger."""
+"""All processes on one ledger obey the limits before the server has to refuse."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_spacing(ledger):
 
 
 def test_two_processes_share(ledger, tmp_path):
-    """Two that book from one ledger together take no more than one alone might."""
+    """Two processes on one ledger together take no more than one alone may take."""
     other = Ledger(f"sqlite:///{tmp_path}/ledger.db")
     bookings = [Booking(ledger, "k", 6000), Booking(other, "k", 6000)]
     starts = sorted(booking.take(1) for _ in range(200) for booking in bookings)
@@ -37,7 +37,7 @@ def test_two_processes_share(ledger, tmp_path):
 
 
 def test_amounts(ledger):
-    """Tokens are paced by their number: a large request moves the next one on further."""
+    """Tokens are paced by their number: a large request delays the next one for longer."""
     booking = Booking(ledger, "k", per_minute=60_000)
     starts = [booking.take(amount) for amount in (500, 2000, 500)]
     assert starts[1] - starts[0] == pytest.approx(0.5, abs=1e-3)
@@ -45,7 +45,7 @@ def test_amounts(ledger):
 
 
 def test_a_refusal_stops_everyone(ledger):
-    """After a 429 nobody starts before the time that the server asked for."""
+    """After a 429 no request starts before the time that the server asked for."""
 
     async def timed():
         pace = Pace(ledger, "k")
@@ -58,7 +58,7 @@ def test_a_refusal_stops_everyone(ledger):
 
 
 def test_unknown_rate_is_found():
-    """Without limits nothing is held back; a refusal sets the rate below what was admitted, once a moment."""
+    """Without limits no request waits; a refusal sets the rate below what was admitted, once per second."""
     now = [100.0]
     found = AdaptiveRate(lambda: now[0])
     for _ in range(50):
@@ -73,7 +73,7 @@ def test_unknown_rate_is_found():
 
 
 def test_headers_tell_the_rate():
-    """A limit in an answer's headers is taken before any refusal."""
+    """A limit in an answer's headers applies before any refusal."""
     now = [100.0]
     found = AdaptiveRate(lambda: now[0])
     found.note_answer(600)
@@ -85,7 +85,7 @@ def test_headers_tell_the_rate():
 
 
 def test_few_refusals_where_nobody_tells():
-    """Of what a server admits 90% and more is used; after the first burst it refuses less than 1%."""
+    """At least 90% of what a server admits is used; after the first burst it refuses less than 1%."""
     now, allowance, sent, refused = [100.0], 50.0, 0, 0
     found = AdaptiveRate(lambda: now[0])
     for _ in range(50):  # what is under way when the first refusal comes
@@ -109,7 +109,7 @@ def test_few_refusals_where_nobody_tells():
 
 
 def test_fewer_at_once_while_the_server_fails():
-    """A fault halves what is under way, successes bring it back, and it never stops altogether."""
+    """A failure halves the requests in flight, successes restore them, and there is always at least one."""
 
     async def peak(gate):
         running = most = 0
@@ -135,7 +135,7 @@ def test_fewer_at_once_while_the_server_fails():
 
 
 def test_tokens_that_the_server_allows_are_obeyed(ledger):
-    """A limit of tokens in an answer's headers paces what follows, unless the config says another one."""
+    """A token limit in an answer's headers paces later requests, unless the config sets one."""
 
     async def timed(pace):
         pace.note_answer(RateLimits(tokens=60_000))

@@ -1,4 +1,4 @@
-"""Many machines: the ledger and the tracking store on one PostgreSQL server."""
+"""Several machines can share the ledger and the tracking store on one PostgreSQL server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def cluster():
 
 @pytest.fixture
 def url(cluster, request):
-    """A database of the test's own."""
+    """Return the URL of a new database for the test."""
     server = sa.create_engine(cluster, isolation_level="AUTOCOMMIT")
     name = request.node.name
     with server.connect() as connection:
@@ -46,7 +46,7 @@ def _take(url, queue, per_minute, count):
 
 
 def test_processes_share(url):
-    """Of processes that start on an empty database at once, one claims the job, and all obey one pace."""
+    """Processes that start at once on an empty database share one claim and one pace."""
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     workers = [context.Process(target=_take, args=(url, queue, 6000, 100)) for _ in range(3)]
@@ -61,7 +61,7 @@ def test_processes_share(url):
 
 
 def test_entries(url):
-    """What the ledger promises holds on a server as in a file."""
+    """The ledger behaves on a server as in a file."""
     ledger = Ledger(url)
     ledger.put_many("completion", {str(n): {"text": "é\\"} for n in range(1200)})
     ledger.put("completion", "1", {"text": None})
@@ -111,7 +111,7 @@ def start(command, folder):
 
 
 def test_budget_is_shared(url):
-    """Bookings of one account from two ledgers follow each other."""
+    """Bookings for one account from two ledgers follow each other."""
     first, second = Ledger(url), Ledger(url)
     one, other = Booking(first, "b", 600), Booking(second, "b", 600)
     began = time.time()

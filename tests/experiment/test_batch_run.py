@@ -1,4 +1,4 @@
-"""Whole runs through a batch, from the command line to the record."""
+"""Runs through a batch, from the command line to the record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sums(runner, monkeypatch, api):
 
 
 def test_half_the_price(sums, api):
-    """A run through a batch scores as a live one, and costs the batch's share of the price."""
+    """A run through a batch has the scores of a live one and costs the batch's share of the price."""
     assert sums(*BATCH).code == 0
     record = sums.records()[0]
     assert (record.status, record.figures["answered"]) == ("finished", 10)
@@ -33,7 +33,7 @@ def test_half_the_price(sums, api):
 
 
 def test_live_after_batch_is_free(sums, api):
-    """A live run of the same rows asks nothing, and knows that its answers were bought at half the price."""
+    """A live run of the same rows makes no call, and its answers count at the price of the batch."""
     sums(*BATCH)
     sums("provider=openai")
     figures = sums.records()[1].figures
@@ -42,7 +42,7 @@ def test_live_after_batch_is_free(sums, api):
 
 
 def test_an_estimate_knows_the_share(sums):
-    """Half of the live bounds, and a word about the time."""
+    """The estimate of a batch is half of a live one, with a note about the time."""
     live, later = (
         sums.estimate("hyperparameter.max_tokens=2", *more) for more in (("provider=openai",), BATCH)
     )
@@ -52,7 +52,7 @@ def test_an_estimate_knows_the_share(sums):
 
 
 def test_a_budget_bounds_a_batch(sums, api):
-    """A batch holds what can be paid at most, the next one what that left; then the same command goes on."""
+    """A batch holds only rows that can be paid, and the next one what the first left over."""
     limited = (*BATCH, "budget_usd=0.12", "hyperparameter.max_tokens=2")
     outcome = sums(*limited)
     done = sum(api.asked.values())
@@ -65,7 +65,7 @@ def test_a_budget_bounds_a_batch(sums, api):
 
 @pytest.mark.parametrize("launcher", ["basic", "concurrent"])
 def test_a_sweep_shares_batches(sums, api, launcher):
-    """Points with rows in common buy each row in one batch, also where they run at the same time."""
+    """Points with common rows buy each row in one batch, even if they run at the same time."""
     outcome = sums(*BATCH, f"hydra/launcher={launcher}", "-m", "++dataset.limit=6,10")
     assert (outcome.code, set(api.asked.values()), len(api.asked)) == (0, {1}, 10)
     total = sum(record.figures["cost_usd"] for record in sums.records())

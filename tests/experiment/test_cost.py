@@ -1,4 +1,4 @@
-"""What a run cost: in its record, on the screen and in a sweep's table."""
+"""The cost of a run is in its record, on the screen and in a sweep's table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def sums(runner):
 
 
 def test_cost_of_a_run(sums):
-    """Ten answers are paid once: in the record, on the screen and row by row."""
+    """The cost of ten answers is in the record, on the screen and in each row."""
     outcome = sums()
     record = sums.records()[0]
     assert record.figures["cost_usd"] == pytest.approx(10 * ADDER)
@@ -26,7 +26,7 @@ def test_cost_of_a_run(sums):
 
 
 def test_what_the_ledger_has_costs_nothing_now(sums):
-    """A second run spends nothing, and tells what its answers once cost."""
+    """A second run spends nothing and reports what its answers once cost."""
     sums()
     outcome = sums()
     figures = sums.records()[1].figures
@@ -35,7 +35,7 @@ def test_what_the_ledger_has_costs_nothing_now(sums):
 
 
 def test_equal_rows_are_paid_once(sums):
-    """Rows that ask the same cost what one of them costs, and count as one call."""
+    """Rows with equal requests cost as much as one of them and count as one call."""
     sums.write(["1 + 1"] * 3 + ["2 + 2"])
     sums()
     figures = sums.records()[0].figures
@@ -51,7 +51,7 @@ def test_the_judge_is_included(sums):
 
 @pytest.mark.parametrize("judged", [False, True])
 def test_an_unknown_price_is_not_nothing(sums, judged):
-    """Without a price there is no cost, neither of the model nor of a judge, and the screen says so."""
+    """Without a price for the model or the judge the cost is unknown, and the screen says so."""
     more = [*sums.judge, "judge.provider.model=nobody"] if judged else ["provider.model=nobody"]
     outcome = sums(*more)
     assert "cost_usd" not in sums.records()[0].figures
@@ -59,21 +59,21 @@ def test_an_unknown_price_is_not_nothing(sums, judged):
 
 
 def test_priced_as(sums):
-    """A deployment with a name of its own is priced as the model that it serves; a wrong name is told."""
+    """``priced_as`` prices a deployment as the model that it serves; an unknown name is refused."""
     sums("provider.model=our-own", "provider.priced_as=adder")
     assert sums.records()[0].figures["cost_usd"] == pytest.approx(10 * ADDER)
     outcome = sums("provider.priced_as=addder")
-    assert (outcome.code, "provider.priced_as=addder: no price" in outcome.err) == (2, True)
+    assert (outcome.code, "provider.priced_as=addder: openai_compatible has no price" in outcome.err) == (2, True)
 
 
 def test_a_server_may_tell_the_model(sums, runner):
-    """Where the config's name has no price, the name in the answers is looked up."""
+    """If the configured model has no price, that of the model named in the answers is used."""
     sums("provider.model=alias", "+prices.models={m-2026: {input: 0, output: 5000}}")
     assert sums.records()[0].figures["cost_usd"] == pytest.approx(10 * 2 * 5000 / 1e6)
 
 
 def test_cost_in_a_sweep(sums):
-    """A sweep's table has the cost of each point; a point whose rows another one bought is free."""
+    """A sweep's table shows the cost of each point; a point whose rows another one bought is free."""
     outcome = sums("-m", "hyperparameter.max_tokens=5,6", "++dataset.limit=4,10")
     costs = [record.figures["cost_usd"] for record in sums.records()]
     assert sorted(costs) == pytest.approx([4 * ADDER, 4 * ADDER, 6 * ADDER, 6 * ADDER])

@@ -1,4 +1,4 @@
-"""``runner estimate``: bounds that hold, without a call, a key or a trace."""
+"""``runner estimate`` gives bounds that hold, without a call, an API key or a record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def sums(runner):
 
 
 def told(sums: Sums, *overrides: str) -> list[estimate.Point]:
-    """The points of an estimate, as they are before they are printed."""
+    """Collect the points of an estimate before they are printed."""
     shown: list[estimate.Point] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("runner.cli.estimate.show_points", shown.extend)
@@ -34,7 +34,7 @@ LIMIT = "hyperparameter.max_tokens=4"
 
 
 def test_bounds_hold(sums):
-    """What a run costs lies between the bounds that were told before it."""
+    """The cost of a run lies between the bounds that were estimated before it."""
     (point,) = told(sums, LIMIT)
     assert sums.server.calls == []
     low, high = point.usd
@@ -45,7 +45,7 @@ def test_bounds_hold(sums):
 
 
 def test_bounds_are_tokens_times_price(sums):
-    """The low bound is one token an answer, the high one ``max_tokens``."""
+    """The lower bound is one token per answer, the upper one ``max_tokens``."""
     (point,) = told(sums, LIMIT)
     read = 10 * tokens.count_chat(["3 + 3"])
     assert (point.answers.read, point.answers.written) == ((read, read), (10, 40))
@@ -57,7 +57,7 @@ def test_bounds_are_tokens_times_price(sums):
 
 
 def test_nothing_is_left_behind(sums, monkeypatch):
-    """An estimate needs no key and writes no record, no folder of a run and no tracking store."""
+    """An estimate needs no API key and writes no record, no run folder and no tracking store."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     for more in ([], ["-m", "hyperparameter.max_tokens=4,5"]):
         outcome = sums.estimate("provider.api_key_env=OPENAI_API_KEY", "tracking=mlflow", *more)
@@ -67,7 +67,7 @@ def test_nothing_is_left_behind(sums, monkeypatch):
 
 
 def test_what_the_ledger_has_is_free(sums):
-    """After half of the rows are bought only the other half is estimated, at the length of the first."""
+    """When half of the rows are bought, the others are estimated at the length of the bought answers."""
     sums(LIMIT, "++dataset.limit=5")
     sums.server.calls.clear()
     (point,) = told(sums, LIMIT)
@@ -78,13 +78,13 @@ def test_what_the_ledger_has_is_free(sums):
 
 
 def test_shared_rows_are_counted_once(sums):
-    """Points that ask the same share the cost; the first one is told it."""
+    """Rows that several points share count only for the first of them."""
     points = told(sums, LIMIT, "-m", "++dataset.limit=4,10", "metric=accuracy,exact_agreement")
     assert [point.answers.calls for point in points] == [4, 6, 0, 0]
 
 
 def test_a_judge_is_bounded(sums):
-    """Answers that are not there yet are in the judge's prompt with their longest length."""
+    """A missing answer counts in the judge's prompt with its greatest length."""
     (point,) = told(sums, LIMIT, *sums.judge, "judge.hyperparameter.max_tokens=3")
     work = point.judgments
     assert work is not None
@@ -97,7 +97,7 @@ def test_a_judge_is_bounded(sums):
 
 
 def test_a_judge_of_stored_answers(sums):
-    """Where answers are there the judge's prompts are known, and so is which judgments are there."""
+    """For stored answers the judge's prompts are exact, and stored judgments are found."""
     judged = [*sums.judge, "judge.hyperparameter.max_tokens=3"]
     sums(LIMIT, *judged, "++dataset.limit=5")
     sums.server.calls.clear()
@@ -115,7 +115,7 @@ def test_a_changed_judge_pays_no_answers(sums):
 
 
 def test_time_by_pace(sums):
-    """With a pace set the estimate says how long the calls take at least."""
+    """With a configured pace the estimate says how long the calls take at least."""
     outcome = sums.estimate(LIMIT, "provider.requests_per_minute=2")
     assert "at least 5.0 min" in outcome.out
 
@@ -128,14 +128,14 @@ def test_time_by_pace(sums):
     ],
 )
 def test_what_is_not_known_is_said(sums, overrides, words):
-    """A price or a bound that is not known is a question mark with its reason, not a number."""
+    """An unknown price or bound is shown as a question mark with its reason."""
     outcome = sums.estimate(*overrides)
     assert words in outcome.out
     assert outcome.out.splitlines()[1].endswith("?")
 
 
 def test_the_table_of_a_sweep(sums):
-    """One line per point with what sets it apart, and the total."""
+    """The table has a line per point, named by its own overrides, and the total."""
     lines = sums.estimate("-m", "hyperparameter.max_tokens=4,5").out.splitlines()
     assert [line.split()[0] for line in lines[:4]] == [
         "point",
@@ -149,7 +149,7 @@ def test_the_table_of_a_sweep(sums):
 
 
 def test_training_is_counted_once(runner, tmp_path, monkeypatch):
-    """A sweep over checkpoints trains once: the first point that needs it is told tokens and dollars."""
+    """A sweep over checkpoints trains once, and the first point that needs the training has its cost."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     with serving(answer) as server:
         sums = Sums(runner, server, rows=40)
@@ -164,6 +164,6 @@ def test_training_is_counted_once(runner, tmp_path, monkeypatch):
 
 
 def test_marks_are_measured():
-    """A place where an answer will stand counts as many tokens as that answer may have."""
+    """A placeholder counts as many tokens as the answer may have."""
     chat: list[Message] = [{"role": "user", "content": f"a {forecast.PLACEHOLDER} b {forecast.PLACEHOLDER}"}]
     assert forecast.estimate_tokens(chat, 50) - forecast.estimate_tokens(chat, 0) == 100

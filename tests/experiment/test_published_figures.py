@@ -1,4 +1,4 @@
-"""Published numbers, reproduced from recordings by the very commands that the experiment files show."""
+"""Published numbers are reproduced from recordings by the commands in the experiment files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ ROW = re.compile(r"\| (?P<figures>\d+) \| (?P<met>\d+) \| `(?P<command>runner [^
 
 
 def commands(experiment: str) -> list[str]:
-    """The commands on top of an experiment file that need no model."""
+    """Return the commands at the top of an experiment file that need no model."""
     lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
     shown = [line.removeprefix("#   ") for line in lines if line.startswith("#   runner ")]
     return [command for command in shown if " provider=" not in command]
 
 
 def documented() -> dict[str, tuple[int, int]]:
-    """Command to figures compared and figures met, as the docs say."""
+    """Return, by command, the numbers of compared and agreeing figures that the docs state."""
     return {row["command"]: (int(row["figures"]), int(row["met"])) for row in ROW.finditer(DOCS.read_text())}
 
 
 def replay(runner: CommandLine, experiment: str) -> list[Record]:
-    """Run these commands, compare the figures that the docs count, and give the records."""
+    """Run these commands, check the counts of figures in the docs, and return the records."""
     for command in commands(experiment):
         assert runner(*command.split()[1:], "tracking=none").code == 0
     records = runner.records()
@@ -50,7 +50,7 @@ def value(record: Record, metric: str) -> float:
 
 
 def missed(records: list[Record]) -> list[str]:
-    """The metrics that differ from their published figure."""
+    """Return the metrics that differ from their published figure."""
     return [row["metric"] for record in records for row in record.reference if row["agrees"] is not True]
 
 
@@ -68,7 +68,7 @@ STATISTICS = {
 
 
 def statistics(shared: Path, record: Record) -> dict[str, float]:
-    """What LLMBar published beside the recording that this run replayed."""
+    """Return the statistics that LLMBar published with the recording of this run."""
     recording = record.config["dataset"]["url"].split("/Dataset/")[1]
     file = shared / "llmbar" / "Dataset" / recording.replace("result.json", "statistics.json")
     printed = {name: str(text).split("= ")[-1] for name, text in json.loads(file.read_text()).items()}
@@ -77,7 +77,7 @@ def statistics(shared: Path, record: Record) -> dict[str, float]:
 
 @pytest.mark.parametrize(("experiment", "runs"), [("llmbar", 15), ("llmbar_rating", 3)])
 def test_llmbar(runner: CommandLine, shared_data: Path, experiment: str, runs: int) -> None:
-    """All nine figures of each recorded run, to the last digit of the statistics files themselves."""
+    """All nine figures of each recorded run agree with LLMBar's statistics files to the last digit."""
     records = replay(runner, experiment)
     assert len(records) == runs
     assert missed(records) == []
@@ -87,7 +87,7 @@ def test_llmbar(runner: CommandLine, shared_data: Path, experiment: str, runs: i
 
 
 def test_unieval(runner: CommandLine, shared_data: Path) -> None:
-    """Three correlations of six aspects and two more benchmarks; SciPy on the raw file says the same."""
+    """The correlations of six aspects and two more benchmarks agree, also with SciPy on the raw file."""
     records = replay(runner, "unieval")
     assert missed(records) == []
     params = records[0].config["dataset"]["params"]
@@ -98,7 +98,7 @@ def test_unieval(runner: CommandLine, shared_data: Path) -> None:
 
 
 def test_pandalm(runner: CommandLine, shared_data: Path) -> None:
-    """Accuracy, macro scores, the people's kappas and label counts; judged as two of three people did."""
+    """Accuracy, macro scores, kappas and label counts agree, against the majority of three people."""
     records = replay(runner, "pandalm")
     assert missed(records) == []
     folder = shared_data / "pandalm/data"
@@ -110,7 +110,7 @@ def test_pandalm(runner: CommandLine, shared_data: Path) -> None:
 
 
 def test_pandalm_models(runner: CommandLine, shared_data: Path) -> None:
-    """Wins, losses and ties of each two models; only the cell that is printed the wrong way round differs."""
+    """Wins, losses and ties of each pair of models agree, except in the cell that is printed in reverse."""
     records = replay(runner, "pandalm_models")
     assert missed(records) == ["people_1", "people_2"] * 2
     people = json.loads((shared_data / "pandalm/data/testset-v1.json").read_text())
@@ -119,14 +119,14 @@ def test_pandalm_models(runner: CommandLine, shared_data: Path) -> None:
 
 
 def published_alphas(shared: Path) -> dict[str, float]:
-    """The last column of JUDGE-BENCH's table, by data set."""
+    """Return the last column of JUDGE-BENCH's table, by data set."""
     table = (shared / "judge_bench/results/models_per_dataset_score.tex").read_text()
     cells = re.findall(r"\{blue!25\}|\{red!25\}([\w-]+) \(\d+\).*& ([\d.]+) \\\\$", table, re.MULTILINE)
     return {name: float(alpha) for name, alpha in cells if alpha}
 
 
 def test_judge_bench(runner: CommandLine, shared_data: Path) -> None:
-    """Alphas as in the paper's table and upper bounds; none where one person alone has answered."""
+    """Alphas and upper bounds agree with the paper's table; data with a single annotator has none."""
     records = {record.tags["dataset"].partition("/")[2]: record for record in replay(runner, "judge_bench")}
     assert missed(list(records.values())) == []
     table = published_alphas(shared_data)
@@ -137,7 +137,7 @@ def test_judge_bench(runner: CommandLine, shared_data: Path) -> None:
 
 
 def test_judge_bench_recipes(runner: CommandLine, shared_data: Path) -> None:
-    """Alphas in full as in the results file, their mean as in the paper's table, and upper bounds."""
+    """Alphas agree with the results file; their mean and the upper bounds agree with the paper's table."""
     records = replay(runner, "judge_bench_recipes")
     assert missed(records) == []
     file = shared_data / "judge_bench/results/regular/recipe-crowd-sourcing-data.json"
@@ -149,7 +149,7 @@ def test_judge_bench_recipes(runner: CommandLine, shared_data: Path) -> None:
 
 
 def test_fib_split(runner: CommandLine, shared_data: Path) -> None:
-    """Made from the source files, both splits are the published files row for row, in their order."""
+    """Both splits, made from the source files, equal the published files row by row."""
     records = replay(runner, "fib_split")
     assert missed(records) == []
     numbers = [value(record, "fingerprint") for record in records]
@@ -162,7 +162,7 @@ def test_fib_split(runner: CommandLine, shared_data: Path) -> None:
 
 
 def test_the_docs_show_the_commands_of_the_experiments() -> None:
-    """A command that is changed in its experiment file is changed in the docs."""
+    """The docs show the same commands as the experiment files."""
     names = {command.split()[1].removeprefix("experiment=") for command in documented()}
     assert len(names) == 8
     assert {command for name in names for command in commands(name)} == set(documented())

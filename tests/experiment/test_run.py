@@ -1,4 +1,4 @@
-"""A run from the command line to its record: a user's own config folder, a real server."""
+"""A run from the command line to its record, with the user's own config folder and a real server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EXPERIMENT = ["--config-dir", "mine", "dataset=even", "prompt=even", "metric=acc
 
 
 def even(call: Call) -> Reply:
-    """A model that knows what is even, but stammers at 5; and judges what it said."""
+    """A model that knows even numbers, gives no clear answer for 5, and judges completions."""
     words = call.json["messages"][-1]["content"].split()
     if words[0] == "nothing":
         return Reply({"error": {"message": "unreadable"}}, status=400)
@@ -49,7 +49,7 @@ def server():
 
 @pytest.fixture
 def command(runner, server):
-    """The command line with a small experiment in the user's own folder."""
+    """Return the command line, with a small experiment in the user's own config folder."""
     for name, text in CONFIG.items():
         file = runner.folder / "mine" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def frame_of(runner) -> pl.DataFrame:
 
 
 def test_record(command, runner, server):
-    """A run leaves scores and counts, and of every row the messages, the completion and the prediction."""
+    """A run records scores and counts, and for every row the messages, the completion and the prediction."""
     assert command().code == 0
     record = runner.records()[0]
     assert (record.status, record.figures["n"], record.figures["calls"]) == (
@@ -80,7 +80,7 @@ def test_record(command, runner, server):
 
 
 def test_second_run_is_free(command, runner, server):
-    """The same run again asks nothing and scores the same."""
+    """The same run again makes no call and has the same scores."""
     command()
     asked = len(server.calls)
     command()
@@ -91,7 +91,7 @@ def test_second_run_is_free(command, runner, server):
 
 
 def test_shots_come_from_train(command, runner, server):
-    """Shots are rows of the train split, logged per row, and stand before the question."""
+    """Shots are rows of the train split, are logged per row and come before the question."""
     assert command(HALVES, "hyperparameter.n_shot=2").code == 0
     frame = frame_of(runner)
     assert frame["shots"].list.len().unique().to_list() == [2]
@@ -138,7 +138,7 @@ UNMEASURABLE = {
 
 @pytest.mark.parametrize(("overrides", "message", "gold"), UNMEASURABLE.values(), ids=UNMEASURABLE)
 def test_refused_before_the_first_call(command, runner, server, overrides, message, gold):
-    """What could not be measured afterwards is told while nothing is paid, by ``estimate`` too."""
+    """What could not be measured is refused before anything is paid, by ``estimate`` too."""
     if gold is not None:
         rows = [*ROWS, {"question": "Is 21 even or odd?", "target": gold or None}]
         (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
@@ -153,14 +153,14 @@ def test_refused_before_the_first_call(command, runner, server, overrides, messa
     "asked", ["hyperparameter.logprobs=0", "+provider.options={logprobs: true, top_logprobs: 2}"]
 )
 def test_probabilities_that_are_asked_for(command, server, asked):
-    """They are not there before the answers, and so missed only where a server leaves them out."""
+    """Probabilities come with the answers, so they are missed only if the server leaves them out."""
     outcome = command("metric=brier", "+dataset.params={positive: odd}", asked)
     assert "no column 'probability'" in outcome.err
     assert server.calls
 
 
 def test_objective(command, server):
-    """A user's metric is not called without answers, so its names are known, and checked, after them."""
+    """The objective of a user's metric is checked after the answers, since its names are unknown before."""
     own = ["+metric.own={_target_: builtins.len, _partial_: true}", "~metric.accuracy"]
     assert command(*own, "objective=own").code == 0
     outcome = command(*own, "objective=owl")

@@ -1,4 +1,4 @@
-"""Who pays for a training, and what happens where the budget does not cover it."""
+"""Who pays for a training, and what happens if the budget does not cover it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ledger(tmp_path):
 
 
 def train(ledger: Ledger, api: OpenAIApi, limit: float | None = None, price: Price = PRICE) -> Spending:
-    """One run's training at a server."""
+    """Train at a server, as one run does."""
     budget = None if limit is None else Budget(ledger, "run", limit)
     with serving(api) as server, Spending(ledger, budget, None, None) as spending:
         rest: Any = lambda seconds: None  # noqa: E731 - a named function would only repeat it
@@ -58,7 +58,7 @@ def _key(monkeypatch):
 
 
 def test_one_run_pays_and_all_tell(ledger):
-    """The run that starts a training pays what the provider bills; the next one tells it and pays nothing."""
+    """The run that starts a training pays the provider's bill; the next one only reports it."""
     api = OpenAIApi()
     first, second = (train(ledger, api).sum_up(ROWS) for _ in range(2))
     assert (first["cost_usd"], first["training_usd"]) == (pytest.approx(BILLED), pytest.approx(BILLED))
@@ -66,18 +66,18 @@ def test_one_run_pays_and_all_tell(ledger):
 
 
 def test_an_unknown_training_price_hides_the_cost(ledger):
-    """Without a price for training there is no cost of the run, rather than one that is too low."""
+    """Without a price for training the cost of the run is unknown, not too low."""
     assert train(ledger, OpenAIApi(), price=Price(1.0, 1.0)).sum_up(ROWS) == {}
 
 
 def test_a_budget_is_settled_by_the_bill(ledger):
-    """What was set aside by the estimate is replaced by what the provider says."""
+    """The estimate that was set aside is replaced by the provider's bill."""
     train(ledger, OpenAIApi(), limit=5.0)
     assert Budget(ledger, "run", 5.0).spent == pytest.approx(BILLED)
 
 
 def test_too_dear_a_training_is_not_started(ledger):
-    """Where the budget does not cover it nothing is uploaded, and the job can still be made later."""
+    """If the budget does not cover the training nothing is uploaded, and the job can be created later."""
     api = OpenAIApi()
     with pytest.raises(BudgetError, match="the training would cost about"):
         train(ledger, api, limit=0.01)
@@ -87,14 +87,14 @@ def test_too_dear_a_training_is_not_started(ledger):
 
 
 def test_a_failed_training_is_not_billed(ledger):
-    """A job that fails costs nothing, and its money is there for something else."""
+    """A job that fails costs nothing, and its money is put back."""
     with pytest.raises(RunnerError, match="failed"):
         train(ledger, OpenAIApi(states=("queued", "failed")), limit=5.0)
     assert Budget(ledger, "run", 5.0).spent == pytest.approx(0.0)
 
 
 def test_hosting_is_billed_by_the_hour(ledger, monkeypatch):
-    """A deployment costs by the hour while it stands; where the price is not known, neither is the cost."""
+    """A deployment costs by the hour until it is deleted; without a price the cost is unknown."""
     now = [0.0]
     monkeypatch.setattr("runner.experiment.spending.time.monotonic", lambda: now[0])
     for price, usd in [(1.7, 0.85), (None, None), (0.0, 0.0)]:

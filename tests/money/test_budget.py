@@ -32,7 +32,7 @@ def sums(runner):
 
 
 def buy(url: str, limit: float, calls: int) -> int:
-    """A worker process: as many answers as the budget allows, at most ``calls``."""
+    """Buy answers in a worker process: as many as the budget allows, at most ``calls``."""
     ledger = Ledger(url)
     allowance = StageAllowance(Budget(ledger, "sweep", limit), PRICE)
     bought = 0
@@ -58,14 +58,14 @@ def test_many_processes_stay_below(url):
 
 
 def test_in_flight_calls_are_counted(url):
-    """Calls that are under way hold what they may cost at most, so that together they cannot overshoot."""
+    """Calls in flight hold the most that they can cost, so that together they stay below the limit."""
     allowance = StageAllowance(Budget(Ledger(url), "run", 3.5 * bound_usd(PRICE, REQUEST)), PRICE)
     requests = [Request(REQUEST.messages, REQUEST.sampling) for _ in range(5)]
     assert [allowance.reserve(request) for request in requests] == [True, True, True, False, False]
 
 
 def test_what_is_not_spent_is_put_back(url):
-    """A failed call costs nothing, an answer what it cost; the rest is there for others."""
+    """A failed call costs nothing and an answer its price; the rest is put back."""
     budget = Budget(Ledger(url), "run", 10.0)
     allowance = StageAllowance(budget, PRICE)
     for completion in (None, ANSWER):
@@ -76,14 +76,14 @@ def test_what_is_not_spent_is_put_back(url):
 
 
 def test_a_killed_call_stays_counted(url):
-    """What was under way when a process died may have been billed: it is not given away again."""
+    """What a killed process had set aside stays counted, since it may have been billed."""
     allowance = StageAllowance(Budget(Ledger(url), "sweep", 10.0), PRICE)
     allowance.reserve(REQUEST)
     assert Budget(Ledger(url), "sweep", 10.0).spent >= bound_usd(PRICE, REQUEST)
 
 
 def test_uncounted_tokens_cost_the_most(url):
-    """Where a server counts no tokens, an answer is taken to have cost what was set aside."""
+    """An answer without token counts costs all that was set aside."""
     budget = Budget(Ledger(url), "run", 10.0)
     allowance = StageAllowance(budget, PRICE)
     allowance.reserve(REQUEST)
@@ -93,9 +93,9 @@ def test_uncounted_tokens_cost_the_most(url):
 
 
 def test_a_run_stops(sums):
-    """With money for half of the rows a run ends as stopped: what is done is scored and shown; exit 1.
+    """A run that has money for half of its rows is marked as stopped, shows its scores and exits with 1.
 
-    What calls beside it set aside does not end it: at most one call's bound is left.
+    Money that calls in flight hold does not end it early: less than one call's bound is left.
     """
     outcome = sums("budget_usd=0.6", "hyperparameter.max_tokens=2", "provider.max_concurrency=16")
     record = sums.records()[0]
@@ -110,7 +110,7 @@ def test_a_run_stops(sums):
 
 
 def test_the_same_command_goes_on(sums):
-    """The message holds the command; typed again it pays for the rest and repeats nothing."""
+    """The message shows the command that continues; it pays for the rest and repeats nothing."""
     outcome = sums("budget_usd=0.9", "hyperparameter.max_tokens=2")
     assert outcome.err.splitlines()[-1].startswith("To go on: runner --config-dir mine")
     assert sums("budget_usd=0.9", "hyperparameter.max_tokens=2").code == 0
@@ -126,7 +126,7 @@ def test_enough_is_no_news(sums):
 
 
 def test_a_sweep_shares_one_budget(sums):
-    """All points draw from one amount; those that it no longer covers are stopped and keep what they have."""
+    """All points share one budget; points that it does not cover are stopped and keep their answers."""
     outcome = sums("budget_usd=0.9", "-m", "hyperparameter.max_tokens=2,3,4")
     records = sums.records()
     assert sum(record.figures["cost_usd"] for record in records) <= 0.9
@@ -137,7 +137,7 @@ def test_a_sweep_shares_one_budget(sums):
 
 
 def test_money_for_the_judge_is_kept(sums):
-    """With an answer goes what judging it may cost, so that each done row is judged."""
+    """The cost of judging is set aside with each answer, so that every answered row is judged."""
     outcome = sums(
         *sums.judge, "budget_usd=1.5", "hyperparameter.max_tokens=2", "judge.hyperparameter.max_tokens=2"
     )
@@ -150,7 +150,7 @@ def test_money_for_the_judge_is_kept(sums):
 
 
 def test_nothing_at_all(sums):
-    """A budget below the first call ends without a call, a score or a traceback."""
+    """A budget below the cost of one call ends without a call, a score or a traceback."""
     outcome = sums("budget_usd=0", "hyperparameter.max_tokens=2")
     assert (outcome.code, sums.server.calls, sums.records()[0].status) == (1, [], "stopped")
     assert "0 of 40 rows done" in outcome.err
@@ -164,13 +164,13 @@ def test_nothing_at_all(sums):
     ],
 )
 def test_what_cannot_be_bounded_is_refused(sums, overrides, words):
-    """Without a price, or without a longest answer, a budget would be a promise that cannot be kept."""
+    """A budget is refused without a price or without ``max_tokens``."""
     outcome = sums("budget_usd=1", *overrides)
     assert (outcome.code, sums.server.calls) == (2, [])
     assert words in outcome.err
 
 
 def test_the_judge_needs_a_price_too(sums):
-    """An unknown judge is refused by its own key."""
+    """A judge without a price is refused, and the message names its own key."""
     outcome = sums(*sums.judge, "judge.provider.model=nobody", "budget_usd=1")
     assert "no price is known for judge.provider.model=nobody" in outcome.err

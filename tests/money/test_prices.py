@@ -1,4 +1,4 @@
-"""Prices: the right one by name, the user's before the shipped ones, and never 0 for what is not known."""
+"""Prices are found by model name, the user's before the shipped ones; an unknown price is never 0."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_by_name(provider, model, price):
     [("openai", "gpt-5.4-maxi"), ("openai", "gpt-5.9"), ("azure", "our-deployment"), ("vllm", "gpt-5.4")],
 )
 def test_unknown(provider, model):
-    """A longer name is another model, and another provider's price is not this one's."""
+    """A longer name is another model, and another provider's price does not apply."""
     assert prices.load_prices().find_price(provider, model) is None
 
 
@@ -52,7 +52,7 @@ def test_every_table_says_when_and_where():
 
 
 def test_own_prices_come_first(tmp_path):
-    """A user's table wins over the shipped one, also with a shorter name, and inline over the file."""
+    """A user's price wins over a shipped one, even with a shorter name; inline prices win over the file."""
     file = tmp_path / "prices.yaml"
     file.write_text("- {provider: openai, batch: 0.4, models: {'gpt-5*': {input: 1, output: 2}}}")
     book = prices.load_prices(PricesConfig(str(file), {"gpt-5.4-nano": {"input": 3, "output": 4}}))
@@ -75,7 +75,7 @@ def test_own_prices_come_first(tmp_path):
     ],
 )
 def test_a_wrong_table_is_named(tmp_path, content, words):
-    """A mistake in a price file is one sentence with the file, the model and the key."""
+    """A mistake in a price file is an error that names the file, the model and the key."""
     file = tmp_path / "mine.yaml"
     file.write_text(content)
     with pytest.raises(ConfigError, match=f"mine.yaml.*{words}"):
@@ -132,5 +132,5 @@ def test_tokens(text, least, most):
 
 
 def test_chat_tokens():
-    """A chat has more tokens than its texts: each turn is framed."""
+    """A chat has more tokens than its texts, since the format adds some to each turn."""
     assert tokens.count_chat(["The quick brown fox"] * 2) > 2 * tokens.count("The quick brown fox")

@@ -1,4 +1,4 @@
-"""Fine-tuning from the command line, against servers that play the hosted APIs."""
+"""Fine-tuning from the command line, against fake servers of the hosted APIs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ poll_s: 0.01
 
 
 class Answering(OpenAIApi):
-    """Also answers: a fine-tuned model is right, the base model always says 0."""
+    """A fake API whose fine-tuned models answer correctly and whose base model always says 0."""
 
     def route(self, call: Call) -> Reply:
         if call.path.endswith("/chat/completions"):
@@ -40,7 +40,7 @@ class Answering(OpenAIApi):
 
 @pytest.fixture
 def command(runner, monkeypatch):
-    """The command line with a small training in the user's own folder."""
+    """Return the command line, with a small training in the user's own config folder."""
     for name in ("OPENAI_API_KEY", "TOKEN"):
         monkeypatch.setenv(name, KEY)
     for module in ("openai.tuning", "azure.tuning"):
@@ -57,7 +57,7 @@ def command(runner, monkeypatch):
 
 
 def test_one_training_for_all_checkpoints(command, runner):
-    """A sweep over checkpoints uploads once, trains once, and evaluates each of them and the base model."""
+    """A sweep over checkpoints uploads and trains once, and evaluates the base model and each checkpoint."""
     api = Answering()
     with serving(api) as server:
         provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
@@ -73,7 +73,7 @@ def test_one_training_for_all_checkpoints(command, runner):
 
 
 def test_trained_on_the_prompt_that_is_asked(command, runner):
-    """Every training line is the chat of inference with the gold turn appended."""
+    """Every training line is the chat that inference sends, with the gold turn appended."""
     api = Answering()
     with serving(api) as server:
         provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
@@ -90,7 +90,7 @@ def test_trained_on_the_prompt_that_is_asked(command, runner):
 
 
 def test_evaluated_rows_are_not_trained_on(command):
-    """Training rows that are also evaluated stop the run before anything is uploaded, unless it says so."""
+    """Training rows that are also evaluated stop the run before any upload, unless ``memorize`` is set."""
     api = Answering()
     with serving(api) as server:
         provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
@@ -111,7 +111,7 @@ def test_shots_and_training_exclude_each_other(command):
 
 
 class Hosting(AzureApi):
-    """Azure, whose deployments answer."""
+    """A fake Azure whose deployments answer."""
 
     def chat(self, body):
         if body["model"] in self.deployments and body["messages"]:
@@ -120,7 +120,7 @@ class Hosting(AzureApi):
 
 
 def test_deployed_evaluated_deleted(command, runner):
-    """On Azure a fine-tuned model is deployed to be asked, then deleted; a second run deploys nothing."""
+    """On Azure a fine-tuned model is deployed only for its calls; a second run deploys nothing."""
     api = Hosting()
     with serving(api) as server:
         provider = ["provider=azure", f"provider.base_url={server.url}", "provider.model=m"]
@@ -137,7 +137,7 @@ def test_deployed_evaluated_deleted(command, runner):
 
 
 def test_reproduced_by_its_identity(command, runner, monkeypatch):
-    """A checkpoint's run is made again without its job, its server and its key; its training is compared."""
+    """A checkpoint's run is reproduced without its job, server or API key, and its training is compared."""
     with serving(Answering()) as server:
         provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
         assert command(*provider, "checkpoint=1").code == 0

@@ -1,4 +1,4 @@
-"""Label probabilities from token log-probabilities."""
+"""Label probabilities are computed from token log-probabilities."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def token(text, **top):
 
 @pytest.mark.parametrize(("said", "positive"), [("cons", "consistent"), ("in", "consistent")])
 def test_scaled_to_the_labels(said, positive):
-    """The mass on tokens that begin no label is left out; the label that was said does not matter."""
+    """Alternatives that begin no label are left out, whichever label the model chose."""
     rest = {"cons": "istent", "in": "consistent"}[said]
     tokens = [token('{"label": "'), token(said, cons=0.3, **{"in": 0.1, "the": 0.6}), token(rest)]
     assert compute_label_probability(tokens, LABELS, positive) == pytest.approx(0.75)
@@ -31,5 +31,5 @@ def test_label_inside_a_token():
 
 
 def test_no_label():
-    """Without a label in the text there is no probability."""
+    """A text without a label has no probability."""
     assert compute_label_probability([token("maybe", maybe=1.0)], LABELS, "consistent") is None

@@ -1,4 +1,4 @@
-"""Prompts: templates to chat turns."""
+"""Prompts turn templates into chats."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ def test_turns():
 
 
 def test_shots_in_the_user_turn():
-    """Shots placed in the user turn are the template's to show, each with its gold turn as ``gold``."""
+    """Shots placed in the user turn are shown by the template, each with its gold turn as ``gold``."""
     text = "{% for shot in shots %}{{ shot.question }} {{ shot.gold }}; {% endfor %}{{ row.question }}"
     config = PromptConfig(name="sum", user=text, shots=ShotsConfig(placement=ShotPlacement.user))
     assert compile_prompt(config).render_chat(ROW, [SHOT]) == [{"role": "user", "content": "1+1? 2; 2+2?"}]
 
 
 def test_training_is_inference_plus_gold():
-    """A training chat is the inference chat with the gold turn appended, nothing else."""
+    """A training chat is the inference chat with the gold turn appended."""
     compiled = prompt(assistant='{"sum": {{ target }}}')
     assert compiled.render_training_chat(ROW, [SHOT])[:-1] == compiled.render_chat(ROW, [SHOT])
     assert compiled.render_training_chat(ROW)[-1] == {"role": "assistant", "content": '{"sum": 4}'}
 
 
 def test_interpolation_is_only_text():
-    """What looks like a config interpolation or a template inside a value stays text."""
+    """A value that looks like a config interpolation or a template stays text."""
     chat = prompt().render_chat({**ROW, "question": "${oc.env:HOME} {{ 7 * 7 }}"})
     assert chat[0]["content"] == "Q: ${oc.env:HOME} {{ 7 * 7 }}"
 
 
 def test_undefined_name():
-    """A template that names no column is refused before anything is asked, with the nearest column."""
+    """A template that uses an unknown name is refused with the nearest column."""
     with pytest.raises(PromptError, match=r"prompt\.user: .* 'question', which is not a column.*'questions'"):
         prompt().check(["id", "questions"])
 
 
 def test_sandbox():
-    """A template cannot reach into Python."""
+    """A template cannot reach Python's internals."""
     compiled = compile_prompt(PromptConfig(name="x", user="{{ ''.__class__.__mro__ }}"))
     with pytest.raises(PromptError, match="row r1"):
         compiled.render_chat(ROW)
 
 
 def test_syntax_error_names_the_line():
-    """A broken template says where."""
+    """The error of a broken template names the key and the line."""
     with pytest.raises(PromptError, match=r"prompt\.user: .*line 2"):
         compile_prompt(PromptConfig(name="x", user="a\n{% if %}"))
 

@@ -1,4 +1,4 @@
-"""Choosing shots, and refusing those that are evaluated."""
+"""Shots are chosen from the train split and refused if they are evaluated."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_shots_are_nested(choice: str) -> None:
 
 
 def test_first_takes_the_first_rows() -> None:
-    """The train split's own order."""
+    """``first`` takes rows in the order of the train split."""
     assert shots.choose_shots(TRAIN, TEST, 3, prompt()) == [[0, 1, 2], [0, 1, 2]]
 
 
 def test_random_depends_on_the_seed_alone() -> None:
-    """The same seed draws the same rows for every evaluated row; another seed draws others."""
+    """One seed draws the same rows for every evaluated row; another seed draws others."""
     first, second = (shots.choose_shots(TRAIN, TEST, 9, prompt("random", seed=seed)) for seed in (1, 2))
     assert first == shots.choose_shots(TRAIN, TEST, 9, prompt("random", seed=1))
     assert first[0] == first[1]
@@ -54,7 +54,7 @@ def test_random_depends_on_the_seed_alone() -> None:
 
 
 def test_every_prefix_of_balanced_is_as_balanced_as_can_be() -> None:
-    """Labels take turns, so no two counts differ by more than one; a label used up leaves its turns."""
+    """Labels take turns, so their counts differ by at most one; a label that is used up is skipped."""
     (order, _) = shots.choose_shots(TRAIN, TEST, 13, prompt("balanced"))
     for k in range(1, 10):
         counts = Counter(TRAIN["target"][order[:k]])
@@ -63,7 +63,7 @@ def test_every_prefix_of_balanced_is_as_balanced_as_can_be() -> None:
 
 
 def test_balanced_by_another_column() -> None:
-    """``column`` says what is balanced."""
+    """``column`` names the labels that are balanced."""
     train = TRAIN.with_columns(side=pl.Series(["l"] * 22 + ["r"] * 2))
     (order, _) = shots.choose_shots(train, TEST, 4, prompt("balanced", "side"))
     assert sorted(train["side"][order]) == ["l", "l", "r", "r"]
@@ -78,14 +78,14 @@ def test_similar_shows_what_is_alike(column: str | None) -> None:
 
 
 def test_similar_over_many_rows_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows are compared in blocks to bound memory, which changes nothing."""
+    """Comparing rows in blocks, which bounds memory, gives the same shots."""
     whole = shots.choose_shots(TRAIN, TEST, 5, prompt("similar"))
     monkeypatch.setattr(shots, "_BLOCK_PAIRS", 1)
     assert shots.choose_shots(TRAIN, TEST, 5, prompt("similar")) == whole
 
 
 def test_ids_and_rows_of_shots() -> None:
-    """What is logged per row, and what is shown."""
+    """The ids of shots are listed for the log, and their rows for the prompt."""
     chosen = [[1, 0], [2]]
     assert shots.list_shot_ids(TRAIN, chosen).to_list() == [["t1", "t0"], ["t2"]]
     assert [[row["id"] for row in one] for one in shots.list_shot_rows(TRAIN, chosen)] == [
@@ -104,19 +104,19 @@ def test_ids_and_rows_of_shots() -> None:
     ],
 )
 def test_impossible_shots_are_a_config_error(k: int, column: str | None, said: str) -> None:
-    """Too many, too few, or balanced by nothing."""
+    """Too many shots, a negative number and an unknown column are refused."""
     with pytest.raises(ConfigError, match=said):
         shots.choose_shots(TRAIN, TEST, k, prompt("balanced", column))
 
 
 def test_similar_without_words_is_a_data_error() -> None:
-    """Texts of punctuation alone cannot be compared."""
+    """Texts that consist of punctuation only cannot be compared."""
     with pytest.raises(DataError, match="no words"):
         shots.choose_shots(TRAIN.with_columns(text=pl.lit("?!")), TEST, 1, prompt("similar"))
 
 
 def test_shot_with_the_id_of_an_evaluated_row_is_refused() -> None:
-    """The same row is the same row, even if its text was changed."""
+    """A shot with the id of an evaluated row is refused even if its text differs."""
     same = TEST.with_columns(id=pl.Series(["t1", "e1"]))
     with pytest.raises(LeakageError, match=r"1 of 2 evaluated rows are also among the shots, by id: t1\."):
         shots.choose_shots(TRAIN, same, 2, prompt())
@@ -124,14 +124,14 @@ def test_shot_with_the_id_of_an_evaluated_row_is_refused() -> None:
 
 
 def test_shot_with_the_text_of_an_evaluated_row_is_refused() -> None:
-    """Case, white space and sentence punctuation do not hide a copy."""
+    """A copy is found despite other case, white space and sentence punctuation."""
     copy = TEST.with_columns(text=pl.Series(["other", " The CAT sat,\non the mat: number 0!"]))
     with pytest.raises(LeakageError, match="by text: e1"):
         shots.choose_shots(TRAIN, copy, 1, prompt())
 
 
 def test_training_rows_of_another_data_set_are_compared_by_text_alone() -> None:
-    """Equal ids of two data sets mean nothing; equal questions do."""
+    """Rows of two data sets are the same only if their questions are equal."""
     other = TRAIN.head(1).with_columns(id=pl.lit("e0"))
     shots.refuse_leakage(TEST, other, prompt(), what="training rows", by_id=False)
     with pytest.raises(
@@ -141,7 +141,7 @@ def test_training_rows_of_another_data_set_are_compared_by_text_alone() -> None:
 
 
 def test_signs_of_arithmetic_are_not_punctuation() -> None:
-    """3-2 and 3+2 are different questions; a decimal point is not nothing."""
+    """3-2 and 3+2 are different questions, and so are numbers with a decimal point."""
     texts = shots.normalise_texts(pl.Series(["What is 3-2?", "what is 3+2", "What  is 3.2", "what is 32"]))
     assert texts.n_unique() == 4
     assert shots.normalise_texts(pl.Series(['"Yes," he said.']))[0] == "yes he said"
