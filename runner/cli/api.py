@@ -1,4 +1,4 @@
-"""Runs and sweeps as functions, for notebooks and scripts: nothing is printed and nothing exits."""
+"""Runs and sweeps as functions, for notebooks and scripts: the command line without tables and exit codes."""
 
 from __future__ import annotations
 

@@ -14,7 +14,10 @@ COMMANDS = {
     "reproduce": "runner.cli.reproduce:reproduce_command",
     "sync": "runner.cli.commands:sync",
 }
-"""By command: a function of the composed config, or a class of such functions that have a ``finish()``."""
+"""By command, a function of the composed config, or a class.
+
+An object of the class is such a function, and its ``finish()`` is called after the last config.
+"""
 # The commands that take folders of runs, and the config key that holds these folders.
 FOLDERS = {"export": "export.folders", "report": "report.folders", "reproduce": "reproduce.folders"}
 # Overrides for commands other than a run, so that they leave no run folder and no log.

@@ -154,9 +154,9 @@ def _was_free(answer: Answer) -> bool | None:
 
 def _compute_costs(answers: Sequence[Answer], responder: Responder) -> list[float | None]:
     provider, book = responder.provider, responder.book
-    known = book.find_provider_price(provider)
+    configured = book.find_provider_price(provider)
     models = {answer.completion.model for answer in answers if answer.completion}
-    by_model = {model: known or book.find_price(provider.name, model) for model in models}
+    by_model = {model: configured or book.find_price(provider.name, model) for model in models}
     costs: list[float | None] = []
     for answer in answers:
         completion = None if answer.repeated else answer.completion

@@ -63,7 +63,10 @@ def test_priced_as(sums):
     sums("provider.model=our-own", "provider.priced_as=adder")
     assert sums.records()[0].figures["cost_usd"] == pytest.approx(10 * ADDER)
     outcome = sums("provider.priced_as=addder")
-    assert (outcome.code, "provider.priced_as=addder: openai_compatible has no price" in outcome.err) == (2, True)
+    assert (outcome.code, "provider.priced_as=addder: openai_compatible has no price" in outcome.err) == (
+        2,
+        True,
+    )
 
 
 def test_a_server_may_tell_the_model(sums, runner):
