@@ -49,7 +49,8 @@ class TrainingBill:
         self._usd_per_token = None if price is None or price.training is None else price.training / MILLION
         self._estimate = self._price(tokens)
         self._billed: float | None = None
-        self.usd = self._ledger.get(TRAINING, self._key) or self._estimate
+        paid = self._ledger.get(TRAINING, self._key)
+        self.usd = self._estimate if paid is None else paid
         self.ours = False
 
     def pay(self) -> None:
@@ -121,8 +122,9 @@ class Spending:
         if self._budget is None or self._judge is None:
             return None
         kept = sum(allowance.kept for allowance in self._allowances)
-        price = find_bounding_price(self._judge.provider, self._judge.sampling, self._judge.book)
-        return self._register(StageAllowance(self._budget, price, _find_price_share(self._judge), cash=kept))
+        judge = self._judge
+        price = find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
+        return self._register(StageAllowance(self._budget, price, _find_price_share(judge), cash=kept))
 
     def check(self, done: int, rows: int) -> None:
         """Raise :class:`BudgetError` if the budget was used up before all rows were done."""

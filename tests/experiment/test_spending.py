@@ -65,6 +65,13 @@ def test_one_run_pays_and_all_tell(ledger):
     assert (second["cost_usd"], second["cost_usd_total"]) == (0, pytest.approx(BILLED))
 
 
+def test_a_free_training_stays_free(ledger):
+    """A training that cost nothing is reported as such by a run that only uses the model."""
+    api = OpenAIApi()
+    train(ledger, api, price=Price(1.0, 1.0, training=0.0))
+    assert train(ledger, api).sum_up(ROWS)["training_usd"] == 0
+
+
 def test_an_unknown_training_price_hides_the_cost(ledger):
     """Without a price for training the cost of the run is unknown, not too low."""
     assert train(ledger, OpenAIApi(), price=Price(1.0, 1.0)).sum_up(ROWS) == {}
