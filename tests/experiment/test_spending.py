@@ -69,7 +69,7 @@ def test_a_free_training_stays_free(ledger):
     """A training that cost nothing is reported as such by a run that only uses the model."""
     api = OpenAIApi()
     train(ledger, api, price=Price(1.0, 1.0, training=0.0))
-    assert train(ledger, api).sum_up(ROWS)["training_usd"] == 0
+    assert train(ledger, api).sum_up(ROWS)["cost_usd_total"] == 0
 
 
 def test_an_unknown_training_price_hides_the_cost(ledger):
