@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 
 from runner.core import tokens
 from runner.core.errors import ConfigError, ProviderError, suggest
+from runner.core.identity import identify, list_declared
 from runner.core.services import BatchStatus, Checkpoint, TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Completion, Request, Sampling
 
@@ -59,7 +58,7 @@ class Provider(ABC):
     stored: ClassVar[bool] = True
 
     def __init__(self, **settings: Any) -> None:
-        known = _declared(type(self))
+        known = list_declared(type(self))
         for name, value in settings.items():
             if name not in known:
                 raise ConfigError(f"{name}: no such key{suggest(name, known)}")
@@ -77,7 +76,8 @@ class Provider(ABC):
     def identity(self) -> Mapping[str, Any]:
         """What besides the request determines an answer. Part of the ledger's key; never holds a secret.
 
-        By default name, model and every setting that is not about pace or price: :func:`identify`.
+        By default :func:`runner.core.identity.identify`: name, class, model and every setting that is not
+        about pace or price.
         """
         return identify(self)
 
@@ -127,26 +127,6 @@ class Provider(ABC):
         """Release connections. A provider may be asked again afterwards."""
 
 
-NOT_SHAPING = {
-    "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "stands_for",
-    "batch", "batch_poll_s", "stored",
-}  # fmt: skip
-"""Settings that do not change what is answered."""
-
-
-def identify(provider: Any, name: str | None = None) -> dict[str, Any]:
-    """Name, model and every setting of a provider that may shape its answers.
-
-    Settings are found as in scikit-learn: each parameter of the constructor has an attribute of its name.
-    Raises :class:`ConfigError` where one has none, or holds what is not plain data: two settings with one
-    identity would share their answers.
-    """
-    shaping = [setting for setting in _settings(type(provider)) if setting not in NOT_SHAPING]
-    model = getattr(provider, "stands_for", None) or provider.model
-    found = {"provider": name or provider.name, "model": model}
-    return found | {setting: _plain_value(provider, setting) for setting in shaping}
-
-
 def check_number(key: str, value: Any, *, least: int | None = None, optional: bool = False) -> None:
     """Raise :class:`ConfigError` unless a setting is a whole number from ``least``, or any number above 0.
 
@@ -159,37 +139,6 @@ def check_number(key: str, value: Any, *, least: int | None = None, optional: bo
     if not right or (value <= 0 if least is None else value < least):
         what = "a number above 0" if least is None else f"a whole number of at least {least}"
         raise ConfigError(f"provider.{key}={value!r}: must be {what}{' or null' if optional else ''}")
-
-
-def _settings(kind: type) -> list[str]:
-    """The parameters of a class's constructor; where it takes any, also the attributes that it declares."""
-    parameters = inspect.signature(kind).parameters.values()
-    named = [item.name for item in parameters if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]
-    return named + (_declared(kind) if any(item.kind is item.VAR_KEYWORD for item in parameters) else [])
-
-
-def _declared(kind: type) -> list[str]:
-    """Public attributes that a class and its bases declare and that are not methods."""
-    names = {name for base in kind.__mro__ for name in (*vars(base), *vars(base).get("__annotations__", ()))}
-    return sorted(name for name in names if not name.startswith("_") and _is_data(kind, name))
-
-
-def _is_data(kind: type, name: str) -> bool:
-    value = inspect.getattr_static(kind, name, None)
-    return not callable(value) and not isinstance(value, property | classmethod | staticmethod)
-
-
-def _plain_value(provider: Any, setting: str) -> Any:
-    try:
-        value = getattr(provider, setting)
-        json.dumps(value)
-    except (AttributeError, TypeError, ValueError) as error:
-        fault = "not an attribute" if isinstance(error, AttributeError) else "not plain data"
-        raise ConfigError(
-            f"provider.{setting}: is {fault} of {type(provider).__name__}, so it cannot identify answers; "
-            "give the class a method identity()"
-        ) from error
-    return value
 
 
 @runtime_checkable

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.digest import digest
+from runner.core.identity import digest
 from runner.data.dataset import list_files
 
 

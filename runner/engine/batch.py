@@ -21,7 +21,7 @@ from typing import Any
 from runner.core.provider import Batcher, Provider
 from runner.core.types import Completion, Request
 from runner.engine.batch_jobs import ROW, BatchJobs
-from runner.engine.call import KIND, UNASKED, Allowance, Answer, Call, Caller
+from runner.engine.call import KIND, UNASKED, Allowance, Answer, Call, Caller, read_completion
 from runner.engine.ledger import Ledger
 
 ROUNDS = 3  # batches that may end without an answer to a row before the row is left to the next run
@@ -192,7 +192,8 @@ class Rounds:
 
     def _take_answers(self, answers: Mapping[str, Any], stored: bool) -> None:
         for key, value in answers.items():
-            self._close(key, Answer(Completion(**value), stored=stored, key=key))
+            if completion := read_completion(value):
+                self._close(key, Answer(completion, stored=stored, key=key))
 
     def _close(self, key: str, answer: Answer) -> None:
         self._settle(key, None if answer.stored else answer.completion)

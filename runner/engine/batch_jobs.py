@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import uuid4
 
-from runner.core.digest import digest
+from runner.core.adapt import check_completion
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.core.identity import digest, read_identity
 from runner.core.provider import Batcher, Provider
 from runner.core.retry import Retry
 from runner.core.services import BatchStatus
-from runner.core.types import Completion
 from runner.engine.call import KIND, drop_nulls
 from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
@@ -103,10 +103,10 @@ class BatchJobs:
         answers: dict[str, Any] = {}
         fatal: ProviderError | None = None
         for key, outcome in self._batcher.results(str(entry["id"])):
-            if isinstance(outcome, Completion):
-                answers[key] = drop_nulls(outcome)
-            elif isinstance(outcome, FatalProviderError):
+            if isinstance(outcome, FatalProviderError):
                 fatal = fatal or outcome
+            elif not isinstance(outcome, ProviderError):
+                self._take(key, outcome, answers, errors)
             elif not isinstance(outcome, RetryableError):
                 errors[key] = str(outcome)
             if len(answers) == WRITE_ROWS:
@@ -120,9 +120,15 @@ class BatchJobs:
             fatal = FatalProviderError(f"{self._provider.name}: batch {entry['id']}: {status.detail}")
         return closed, fatal
 
+    def _take(self, key: str, outcome: Any, answers: dict[str, Any], errors: dict[str, str]) -> None:
+        try:
+            answers[key] = drop_nulls(check_completion(outcome, self._provider.name))
+        except ProviderError as error:
+            errors[key] = str(error)
+
     def _make_key(self, lines: Iterable[str]) -> str:
         """Digest the account and the rows, with a number: an ended batch may have left the same rows over."""
-        identity, number = dict(self._provider.identity()), 0
+        identity, number = read_identity(self._provider), 0
         while True:
             key = digest([identity, sorted(lines), number])
             if not (self._ledger.get(BATCH, key) or {}).get("closed"):

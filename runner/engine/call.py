@@ -19,8 +19,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
-from runner.core.digest import digest
+from runner.core.adapt import check_completion
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.core.identity import digest, read_identity
 from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
@@ -138,7 +139,8 @@ class Caller(ABC):
             found = self._looked_up[key]
         else:
             found = await asyncio.to_thread(self._ledger.get, KIND, key)
-        return Answer(Completion(**found), stored=True, key=key) if found else None
+        completion = read_completion(found)
+        return Answer(completion, stored=True, key=key) if completion else None
 
 
 class LiveCaller(Caller):
@@ -199,8 +201,7 @@ async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> 
             log.debug("attempt %d failed: %s", attempt, error)
             await asyncio.sleep(wait_s)
             continue
-        if not isinstance(completion, Completion):
-            raise ProviderError(f"{provider.name}: expected a Completion, got {type(completion).__name__}")
+        completion = check_completion(completion, provider.name)
         lane.note_answer(request, completion, provider.rate_limits())
         return replace(completion, latency_s=round(time.perf_counter() - started, 4))
 
@@ -251,13 +252,21 @@ def make_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:
 
 
 def _make_key_function(provider: Provider) -> Callable[[Request], str]:
-    identity, by_row = dict(provider.identity()), not provider.stored
+    identity, by_row = read_identity(provider), not provider.stored
 
     def make_key(request: Request) -> str:
         content = {"provider": identity, "messages": request.messages, **drop_nulls(request.sampling)}
         return digest(content | {"row": request.row} if by_row else content)
 
     return make_key
+
+
+def read_completion(stored: Any) -> Completion | None:
+    """Return a completion from the ledger; None if it cannot be read, so that it is asked for again."""
+    try:
+        return check_completion(Completion(**stored), "ledger") if stored else None
+    except (TypeError, ProviderError):
+        return None
 
 
 def drop_nulls(value: Any) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runner.core.digest import digest
 from runner.core.errors import RetryableError
+from runner.core.identity import digest
 from runner.core.provider import Provider, RateLimits
 from runner.core.tokens import Calibration, count_chat
 from runner.core.types import Completion, Request

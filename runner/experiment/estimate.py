@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.digest import digest
+from runner.core.identity import digest
 from runner.core.types import Message, Request
 from runner.engine.ask import collect_calls
 from runner.engine.ledger import Ledger

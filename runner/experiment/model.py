@@ -11,6 +11,7 @@ import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig
 from runner.core.errors import ConfigError, DataError
+from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider
 from runner.core.services import TrainingFile
 from runner.data import dataset
@@ -139,7 +140,7 @@ def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
             raise DataError(f"finetune.{name}: the split {data.split.train!r} has no row to train on")
         files.append(replace(file, weight=config.finetune.weights.get(name, 1.0)))
     validation = _make_file(plan, main_dataset, main_dataset.split.validation, evaluated, "finetune.dataset")
-    base = dict(plan.responder.provider.identity())
+    base = read_identity(plan.responder.provider)
     return TrainingOrder(base, tuple(files), validation, config.hyperparameter, config.finetune)
 
 

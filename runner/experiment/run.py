@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from runner import metrics
+from runner.core.identity import read_identity
 from runner.core.services import TuningStatus
 from runner.engine.ledger import Ledger
 from runner.experiment import stages
@@ -92,9 +93,9 @@ def note_model(record: Record, model: Model) -> None:
 
 def note_identities(record: Record, responder: Responder, judge: Responder | None) -> None:
     """Record the identities of the model and of the judge, as in the keys of the ledger."""
-    record.identities["model"] = dict(responder.provider.identity())
+    record.identities["model"] = read_identity(responder.provider)
     if judge:
-        record.identities["judge"] = dict(judge.provider.identity())
+        record.identities["judge"] = read_identity(judge.provider)
     record.tags["model"] = str(record.identities["model"].get("model") or responder.provider.model)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from runner.core.digest import digest
 from runner.core.errors import ProviderError
+from runner.core.identity import digest
 from runner.core.provider import Provider
 from runner.core.tokens import Calibration
 from runner.core.types import Completion, Message, Request

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.digest import digest
+from runner.core.identity import digest
 from runner.core.types import Score
 from runner.metrics.base import get_column
 

@@ -21,8 +21,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
-from runner.core.digest import digest
 from runner.core.errors import ConfigError, DataError, RunnerError
+from runner.core.identity import digest
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Message

@@ -12,8 +12,8 @@ from jinja2 import meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from runner.config.schema import PromptConfig, ShotPlacement
-from runner.core.digest import digest
 from runner.core.errors import ConfigError, PromptError, suggest
+from runner.core.identity import digest
 from runner.core.paths import PROMPTS
 from runner.core.types import Message
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.core.errors import ConfigError
+from runner.core.identity import identify_more
 from runner.core.provider import Provider, RateLimits, check_number
 from runner.core.types import Completion, Request, Sampling
 from runner.providers.completion import parse_completion
@@ -72,10 +73,11 @@ class Chat(Provider):
         self.read_key()
 
     def identity(self) -> Mapping[str, Any]:
-        """Service, endpoint and model, and the options that are sent along."""
+        """Service, endpoint and model, the options that are sent along, and settings that a subclass adds."""
         options = {"options": dict(self.options)} if self.options else {}
         model = self.stands_for or self.model
-        return {"provider": self.name, "base_url": self.endpoint(), "model": model, **options}
+        found = {"provider": self.name, "base_url": self.endpoint(), "model": model}
+        return found | options | identify_more(self)
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request."""

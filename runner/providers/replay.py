@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
+from runner.core.identity import identify_more
 from runner.core.provider import Provider
 from runner.core.types import Completion, Request, Sampling
 
@@ -31,7 +32,7 @@ class Replay(Provider):
 
     def identity(self) -> Mapping[str, Any]:
         """The column and the name; the answers themselves are part of the rows."""
-        return {"provider": self.name, "column": self.column, "model": self.model}
+        return {"provider": self.name, "column": self.column, "model": self.model} | identify_more(self)
 
     async def complete(self, request: Request) -> Completion:
         """The recorded answer. Text as it is, anything else as JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from runner.core.digest import digest
+from runner.core.identity import digest
 from runner.records.sweep import summarize
 from runner.report import comparisons, disagreements, facts, page, plots, results
 from runner.report.comparisons import Build, Table

@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.config.explain import explain
 from runner.config.schema import PromptConfig, RunnerConfig
 from runner.core.errors import ConfigError, RunnerError
+from runner.core.identity import read_identity
 from runner.core.provider import Provider
 from runner.experiment import model
 from runner.experiment import plan as build
@@ -104,7 +105,7 @@ def check_identity(who: str, then: Mapping[str, Any], provider: Provider | None)
     """Check whether the same model would answer today. Needs no key and no network."""
     try:
         with weights.stay_offline():
-            now = _read_back(dict(provider.identity())) if provider else None
+            now = _read_back(read_identity(provider)) if provider else None
     except RunnerError as error:
         return Check(who, "missing", _shorten(error), decides=False)
     if now is None:

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from runner.core import tokens
-from runner.core.adapt import adapt
-from runner.core.errors import ConfigError
+from runner.core.adapt import adapt, check_completion
+from runner.core.errors import ConfigError, ProviderError
+from runner.core.identity import read_identity
 from runner.core.provider import Provider
 from runner.core.types import Completion, Request, Sampling
+from runner.providers.openai import OpenAICompatible
 
 
 class Mine(Provider):
@@ -129,8 +131,9 @@ class Given(Plain):
 )
 def test_identity_is_the_settings_that_shape_answers(made: Any, shaping: dict[str, Any]) -> None:
     """Given or by default, but neither pace, nor price, nor what an object notes for itself."""
-    name = type(made).__name__.lower()
-    assert adapt(made).identity() == {"provider": name, "model": "m", **shaping}
+    name = type(made).__name__
+    found = {"provider": name.lower(), "class": f"{__name__}.{name}", "model": "m", **shaping}
+    assert adapt(made).identity() == found
 
 
 def test_a_deployment_is_identified_by_the_model_behind_it() -> None:
@@ -159,6 +162,59 @@ def test_what_cannot_identify_is_refused(made: Any, reason: str) -> None:
     """Two settings under one identity would share their answers."""
     with pytest.raises(ConfigError, match=rf"{reason} .*method identity\(\)"):
         adapt(made).identity()
+
+
+class Open(Mine):
+    def __init__(self, model: str = "m", **more: Any) -> None:
+        self.model, self.more = model, more
+
+
+class Passing(Given):
+    def __init__(self, *args: Any, **more: Any) -> None:
+        super().__init__(*args, **more)
+
+
+@dataclass(kw_only=True, eq=False)
+class Vendor(OpenAICompatible):
+    model: str = "m"
+    base_url: str | None = "http://localhost/v1"
+    tone: str = "plain"
+
+
+def make_hidden(depth: int) -> Plain:
+    made = Plain()
+    made.depth = depth  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.mark.parametrize(("make", "key"), [(Open, "tone"), (make_hidden, "depth")])
+def test_a_setting_that_no_identity_holds_is_refused(make: Any, key: str) -> None:
+    """However the class took it, its values would share their answers."""
+    with pytest.raises(ConfigError, match=rf"provider\.{key}: .*method identity\(\)"):
+        adapt(make(**{key: 1}), given=[key])
+
+
+@pytest.mark.parametrize(
+    ("make", "setting"), [(Passing, {"model": "m", "depth": 2}), (Vendor, {"tone": "dry"})]
+)
+def test_settings_of_subclasses_identify(make: Any, setting: dict[str, Any]) -> None:
+    """Those that a constructor only hands on to its base, and those added to a provider of this package."""
+    provider = adapt(make(**setting), given=setting)
+    assert setting.items() <= provider.identity().items()
+
+
+def test_classes_of_one_name_are_two() -> None:
+    """The module is part of the identity."""
+    other = type("Mine", (Mine,), {"__module__": "elsewhere"})
+    assert other().identity() != Mine().identity()
+
+
+@pytest.mark.parametrize("identity", [None, {"client": object()}])
+def test_an_identity_is_plain_data(identity: Any) -> None:
+    """Another process has to find the same answers by it."""
+    made = type("Odd", (Mine,), {"identity": lambda self: identity})()
+    with pytest.raises(ConfigError, match=r"identity\(\) of odd must return plain data by name"):
+        read_identity(made)
 
 
 def test_a_subclass_has_a_name_of_its_own() -> None:
@@ -213,3 +269,32 @@ def test_limits_out_of_range_are_refused(key: str, value: Any, wanted: str) -> N
     """With the key, the value and what it may be; no key is needed."""
     with pytest.raises(ConfigError, match=rf"provider\.{key}={value!r}: must be {wanted}"):
         Mine(**{key: value}).check_limits()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("text", None), ("text", 5), ("input_tokens", 3.5), ("output_tokens", -1), ("cached_tokens", True)],
+)
+def test_a_field_of_a_wrong_type_is_the_rows_error(field: str, value: Any) -> None:
+    """It is named, and never gets into the ledger."""
+    answer = Completion(**{"text": "yes", field: value})
+    with pytest.raises(ProviderError, match=rf"odd: Completion\.{field}={value} has a wrong type"):
+        check_completion(answer, "odd")
+
+
+def test_logprobs_that_are_not_plain_data_are_the_rows_error() -> None:
+    """They could not be stored."""
+    with pytest.raises(ProviderError, match=r"Completion\.logprobs: Object of type set"):
+        check_completion(Completion("yes", logprobs=[{"token": {1}}]), "odd")
+
+
+@pytest.mark.parametrize("text", ["", "plain", "naïve 中 🙂", "\x00\n"])
+@pytest.mark.parametrize("half", ["\ud83d", "\udcff\ud83d"])
+def test_half_characters_are_replaced(text: str, half: str) -> None:
+    """What remains can be encoded; whole characters and log-probabilities stay as they are."""
+    answer = Completion(text + half, logprobs=[{"token": half, "logprob": -1.5}])
+    found = check_completion(answer, "odd")
+    assert found.text.startswith(text)
+    assert found.logprobs
+    assert (found.text + found.logprobs[0]["token"]).encode()
+    assert found.logprobs[0]["logprob"] == -1.5

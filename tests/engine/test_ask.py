@@ -221,3 +221,19 @@ def test_equal_requests_are_paid_once(ledger):
     money = Money(1)
     answers = ask_all(make_requests("aaa"), Scripted(), ledger, allowance=money)
     assert [answer.repeated for answer in answers] == [False, True, True]
+
+
+def test_an_unreadable_entry_is_asked_for_again(ledger):
+    """What another version wrote wrongly is replaced."""
+    [key] = call.make_keys(Scripted(), make_requests("a"))
+    ledger.put(call.KIND, key, {"model": "m"})
+    provider = Scripted()
+    [answer] = ask_all(make_requests("a"), provider, ledger)
+    assert (answer.completion.text, provider.asked) == ("A", ["a"])
+
+
+def test_half_a_character_costs_no_other_answer(ledger):
+    """An answer with a lone surrogate is stored without it, beside those of other rows."""
+    answers = ask_all(make_requests("abc"), Scripted(lambda text: "\ud83d" if text == "b" else text), ledger)
+    assert [answer.completion.text for answer in answers] == ["a", "\ufffd", "c"]
+    assert ask_all(make_requests("abc"), Scripted(), ledger)[1].stored

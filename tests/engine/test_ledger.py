@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from runner.core.digest import digest
 from runner.core.errors import ConfigError, RunnerError
+from runner.core.identity import digest
 from runner.engine.ledger import Ledger
 
 

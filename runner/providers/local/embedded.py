@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.errors import ConfigError, ProviderError, suggest
+from runner.core.identity import identify_more
 from runner.core.provider import Provider, check_number
 from runner.core.types import Completion, Request, Sampling
 from runner.providers.chat import build_response_format
@@ -59,7 +60,7 @@ class Embedded(Provider):
             "weights": settings.weights_sha256,
             **adapter,
             "context_length": self.context_length,
-        }
+        } | identify_more(self)
 
     async def complete(self, request: Request) -> Completion:
         """Answer one request. Cancelling stops the generation at its next token."""
