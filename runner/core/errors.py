@@ -14,18 +14,16 @@ RunnerError                 a problem that the user can solve: shown as one mess
 
 from __future__ import annotations
 
+import os
 import sysconfig
 import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-_NOT_OWN = (
-    *(sysconfig.get_path(name) for name in ("stdlib", "purelib")),
-    str(Path(__file__).parents[1]),
-    "<",
-)
-"""How the file names begin that are no code of the user's own."""
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+_FOREIGN = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), _PACKAGE, "<")
+"""How the names of files begin that are not the user's own."""
 
 
 class RunnerError(Exception):
@@ -97,8 +95,6 @@ def describe_error(error: Exception) -> str:
 
     The result is like ``KeyError: 'a' (/home/me/mine.py, line 3)``.
     """
-    lines = traceback.extract_tb(error.__traceback__)
-    own = [
-        f" ({line.filename}, line {line.lineno})" for line in lines if not line.filename.startswith(_NOT_OWN)
-    ]
-    return f"{type(error).__name__}: {error}".partition("\n")[0] + (own[-1] if own else "")
+    lines = [(line.filename, line.lineno) for line in traceback.extract_tb(error.__traceback__)]
+    places = [f" ({file}, line {number})" for file, number in lines if not file.startswith(_FOREIGN)]
+    return f"{type(error).__name__}: {error}".partition("\n")[0] + (places[-1] if places else "")

@@ -67,12 +67,13 @@ __all__ = [
     "reliability",
     "row_score_kinds",
     "score_rows",
+    "try_all",
 ]
 
 log = logging.getLogger(__name__)
 
 MISTAKES = (AttributeError, ImportError, KeyError, NameError, pl.exceptions.ColumnNotFoundError)
-"""Exceptions of a metric that no answer can heal."""
+"""Exceptions of a metric that do not depend on the answers."""
 
 
 def evaluate(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> dict[str, Score]:
@@ -81,31 +82,47 @@ def evaluate(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.Dat
     A user's metric may also give a plain number, or None where it is undefined. NaN and infinity become None.
 
     Raises:
-        RunnerError: a metric raised something, or gave neither a number nor scores; the message names its key.
+        ConfigError: a metric raised an exception, or gave neither a number nor scores; the message names it.
     """
-    scores: dict[str, Score] = {}
-    for key, metric in metrics.items():
-        for name, score in _measure(key, metric, frame).items():
-            if name in scores:
-                raise ConfigError(f"two metrics give a score {name!r}; rename metric.{key}")
-            scores[name] = score
+    scores, failures = try_all(metrics, frame)
+    for failure in failures:
+        raise failure
     return scores
+
+
+def try_all(
+    metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame
+) -> tuple[dict[str, Score], list[RunnerError]]:
+    """The scores of the metrics that do not fail, and why the others fail; as :func:`evaluate`."""
+    scores: dict[str, Score] = {}
+    failures: list[RunnerError] = []
+    for key, metric in metrics.items():
+        try:
+            found = _measure(key, metric, frame)
+            if twice := found.keys() & scores.keys():
+                raise ConfigError(f"two metrics give a score {min(twice)!r}; rename metric.{key}")
+            scores |= found
+        except RunnerError as failure:
+            failures.append(failure)
+    return scores, failures
 
 
 def rehearse(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> set[str] | None:
     """The names of all scores, from rows that nobody has answered; what these lack is an error now.
 
     None where some names are not known: those of a user's metric may depend on the answers. Such a metric is
-    called with a few rows in which the gold values stand for the answers. What it then gives, and an exception
-    of :data:`MISTAKES`, are errors now; other exceptions, which the missing columns may explain, are warnings.
+    called with a few rows in which the gold values stand for the answers. A wrong result and one of
+    :data:`MISTAKES` are errors now. Any other exception may be due to values that are still missing; it is
+    a warning.
     """
     _check_names(metrics, frame)
     own = {key: copy(metric) for key, metric in metrics.items() if hasattr(metric, "resamples")}
     for metric in own.values():
         metric.resamples = 2
     names = set(evaluate(own, frame))
-    for key in metrics.keys() - own.keys():
-        _rehearse_callable(key, metrics[key], _answer_with_gold(frame.head(20)))
+    answered = _answer_with_gold(frame.head(20))
+    for key in (key for key in metrics if key not in own):
+        _rehearse_callable(key, metrics[key], answered)
     return names if len(own) == len(metrics) else None
 
 
@@ -143,8 +160,8 @@ def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFram
         result = {key: Score(result, n=frame.height)}
     if not isinstance(result, Mapping) or not all(map(_is_score, result.items())):
         raise ConfigError(
-            f"metric.{key}: it gave {reprlib.repr(result)}; it must give a number, None, or a dict of names and "
-            "runner.types.Score(value, low, high, n), with numbers (no truth values) or None in it"
+            f"metric.{key}: it gave {reprlib.repr(result)}; it must give a number (no truth value), None, or "
+            "a dict from names to runner.types.Score"
         )
     own = getattr(metric, "name", key)
     own = own if isinstance(own, str) else key
@@ -180,7 +197,7 @@ def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dic
     """The metrics that score single rows, by key: ``right`` (1 is right, 0 wrong) or ``value``.
 
     A metric does so by a method ``score_rows(frame)``, which gives a number or null for each row, and an
-    attribute ``row_kind`` (without it: ``value``; None: no scores). Raises :class:`ConfigError` for other kinds.
+    attribute ``row_kind`` (without it: ``value``; None: no scores). Another kind is a :class:`ConfigError`.
     """
     kinds = {
         key: getattr(metric, "row_kind", "value")

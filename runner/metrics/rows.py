@@ -1,4 +1,4 @@
-"""From single rows to numbers: the mean of a score per row; without interval, how many rows there are, which."""
+"""Metrics of single rows: the mean of a score per row; the number of rows; whether two sets are equal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from runner.metrics.bootstrap import Floats
 
 @dataclass(kw_only=True)
 class RowMetric(Metric):
-    """A metric that is the mean of a score per row. A subclass needs ``scores``, and ``worst`` or ``unparsed``.
+    """A metric that is the mean of a score per row, which ``scores(pairs)`` gives.
 
-    ``row_kind`` is ``right`` if ``proportion`` is true, and otherwise ``value``. A row without a prediction
-    has the score ``worst`` in the strict reading, or what ``unparsed`` says. ``right`` needs neither: it is 0.
+    ``row_kind`` is ``right`` if ``proportion`` is true, and otherwise ``value``. In the strict reading a row
+    without a prediction has the score ``worst``, or what ``unparsed(pairs)`` gives. The kind ``right`` has 0;
+    any other metric must define one of the two.
     """
 
     worst: ClassVar[float | None] = None
@@ -34,8 +35,8 @@ class RowMetric(Metric):
         declared = self.worst is not None or type(self).unparsed is not RowMetric.unparsed
         if self.row_kind != "right" and not declared:
             raise ConfigError(
-                f"metric {self.name}: {type(self).__name__} must say `worst`, the score that a row without a "
-                "prediction gets in the strict reading (nan: there is no strict value), or define unparsed(pairs)"
+                f"metric {self.name}: {type(self).__name__} must say `worst`, the score of a row without a "
+                "prediction in the strict reading (nan: no strict value), or define unparsed(pairs)"
             )
 
     @property
@@ -72,8 +73,8 @@ class RowMetric(Metric):
         scores = rule(pairs)
         if not isinstance(scores, pl.Series) or len(scores) != pairs.height:
             raise ConfigError(
-                f"metric {self.name}: {rule.__name__}(pairs) must give a polars Series with a number for each of "
-                f"the {pairs.height} rows, not {reprlib.repr(scores)}"
+                f"metric {self.name}: {rule.__name__}(pairs) must give a polars Series with a number for "
+                f"each of {pairs.height} rows, not {reprlib.repr(scores)}"
             )
         return scores.cast(pl.Float64).to_numpy()
 
