@@ -19,7 +19,7 @@ GIVEN_LATER = ("frame", "text")
 def instantiate(node: Any, key: str) -> Any:
     """Make the object of a node; ``key`` is the place of the node in the config, for messages.
 
-    A plain function whose first parameter is one of :data:`GIVEN_LATER` is not called, as with ``_partial_``.
+    A plain function that needs one of :data:`GIVEN_LATER` first is not called, as with ``_partial_``.
 
     Raises :class:`ConfigError` if the class does not exist, if an argument is unknown or missing, or if the
     class itself raises.
@@ -48,15 +48,18 @@ def _check_arguments(node: dict[str, Any], key: str) -> str | None:
         parameters = inspect.signature(found).parameters
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ConfigError(f"{key}._target_: no class {target!r} ({error})") from error
-    first = next(iter(parameters), None)
-    later = first if inspect.isfunction(found) and first in GIVEN_LATER and first not in node else None
+    is_function = inspect.isfunction(found)
+    needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
+    later = next(
+        (name for name in needed[:1] if is_function and name in GIVEN_LATER and name not in node), None
+    )
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return later
     for name in node:
         if not name.startswith("_") and name not in parameters:
             raise ConfigError(f"{key}.{name}: no such key{suggest(name, parameters)}")
-    for name, parameter in parameters.items() if not node.get("_partial_") else ():
-        if parameter.default is parameter.empty and name not in node and name != later:
-            hint = "; _partial_: true if the run gives it" if inspect.isfunction(found) else ""
+    for name in needed if not node.get("_partial_") else ():
+        if name not in node and name != later:
+            hint = "; _partial_: true if the run gives it" if is_function else ""
             raise ConfigError(f"{key}.{name}: a value is required{hint}")
     return later
