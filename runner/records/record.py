@@ -105,7 +105,7 @@ def read_record(folder: Path) -> Record:
         _check_types(record)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
-        raise DataError(f"{file} cannot be read as the record of a run ({reason})") from error
+        raise DataError(f"{file} cannot be read as a record ({reason})") from error
     return record
 
 
