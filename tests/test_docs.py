@@ -122,6 +122,24 @@ def test_tutorial(runner, shared_data):
     assert len(list(runner.folder.glob("outputs/reports/*/index.html"))) == 1
 
 
+def test_a_metric_of_ones_own(runner, monkeypatch):
+    """The example class, on the command line and as an option file."""
+    page = ROOT / "docs" / "providers.md"
+    for file, text, _ in steps(page):
+        if file:
+            (runner.folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (runner.folder / file).write_text(text)
+    monkeypatch.syspath_prepend(runner.folder)
+    few = ["dataset.limit=3", "tracking=none"]
+    (overrides,) = (overrides for overrides in commands(page) if "my.metrics" in overrides[0])
+    for given in (overrides, ["--config-dir", "mine", "metric=[rating,squared_error]"]):
+        outcome = runner(*given, *few)
+        assert outcome.code == 0, outcome.err
+    assert {tuple(record.scores)[-2:] for record in runner.records()} == {
+        ("squared_error", "squared_error_parsed")
+    }
+
+
 def test_mistake_in_the_readme(runner):
     """The README's example of a mistake is what the command says; its … stands for more names."""
     command, message = re.search(r"\$ runner ([^\n]*)\n(error: [^\n]*)", PAGES[0].read_text()).groups()

@@ -16,15 +16,15 @@ from runner.engine.ledger import Ledger
 from runner.experiment.plan import make_provider
 from runner.pipeline.finetune import delete_leftovers
 from runner.records.folder import RECORD
-from runner.records.record import read_record
+from runner.records.record import read_records
 
 OUTPUTS = Path("outputs")
 
 
 def list_runs(_: DictConfig) -> None:
-    """Show the runs and sweeps that are recorded under outputs/, newest last."""
+    """Show the runs and sweeps that are recorded under outputs/, newest last; warn of unreadable records."""
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
-    screen.show_runs([(file.parent, read_record(file.parent)) for file in found])
+    screen.show_runs(list(read_records(file.parent for file in found).items()))
 
 
 def write_report(config: DictConfig) -> None:

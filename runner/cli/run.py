@@ -27,7 +27,7 @@ from runner.experiment.run import Screen, run
 from runner.experiment.stages import check_objective
 from runner.records.environment import find_git_sha, find_versions
 from runner.records.folder import find_runs, list_points, read_notes
-from runner.records.record import Record, flatten, keep_record, read_record
+from runner.records.record import Record, flatten, keep_record, read_records
 from runner.records.sweep import summarize
 from runner.reproduce.past_run import write_prompts
 
@@ -152,7 +152,7 @@ def find_objective(record: Record, name: str | None) -> float | None:
 def close_sweep(sweep: Sweep, code: int) -> int:
     """Print a sweep's table and log it to the parent run; return 1 if a point failed, else ``code``."""
     folders, recorded = list_points(sweep.folder), find_runs(sweep.folder)
-    records = [read_record(point) for point in recorded]
+    records = list(read_records(recorded).values())
     if not records:
         return code
     line, comparison = _compare_points(recorded)

@@ -5,6 +5,7 @@ RunnerError                 a problem that the user can solve: shown as one mess
 ├── DataError               a file, a column or a row is wrong
 │   └── LeakageError        evaluated rows would be seen in shots or in training
 ├── PromptError             a template does not render
+├── MetricError             a metric failed on the answers; all else is recorded
 ├── BudgetError             the run would cost more than it may
 └── ProviderError           a call to a model's server failed
     ├── FatalProviderError  every further call would fail the same way: wrong key, no such model
@@ -13,8 +14,16 @@ RunnerError                 a problem that the user can solve: shown as one mess
 
 from __future__ import annotations
 
+import os
+import sysconfig
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+_FOREIGN = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), _PACKAGE, "<")
+"""How the names of files begin that are not the user's own."""
 
 
 class RunnerError(Exception):
@@ -35,6 +44,10 @@ class LeakageError(DataError):
 
 class PromptError(RunnerError):
     """A prompt template cannot be rendered."""
+
+
+class MetricError(RunnerError):
+    """Metrics failed on the answers. The rows, the usage and the scores of the others are recorded."""
 
 
 class BudgetError(RunnerError):
@@ -75,3 +88,13 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     close = get_close_matches(word, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else "; known:"
     return f"{hint} ({', '.join(known)})" if len(known) <= 40 else hint.removesuffix("; known:")
+
+
+def describe_error(error: Exception) -> str:
+    """The type and the first line of an exception, and the last line of the user's code that it came through.
+
+    The result is like ``KeyError: 'a' (/home/me/mine.py, line 3)``.
+    """
+    lines = [(line.filename, line.lineno) for line in traceback.extract_tb(error.__traceback__)]
+    places = [f" ({file}, line {number})" for file, number in lines if not file.startswith(_FOREIGN)]
+    return f"{type(error).__name__}: {error}".partition("\n")[0] + (places[-1] if places else "")

@@ -68,9 +68,11 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> 
             frame = metrics.score_rows(plan.metrics, frame)
         finally:
             frame.write_parquet(folder / PREDICTIONS)
-        note_measurements(record, stages.measure(plan, frame))
+        measurements = stages.measure(plan, frame)
+        note_measurements(record, measurements)
         record.row_scores = metrics.row_score_kinds(plan.metrics)
         record.figures |= spending.sum_up(pl.concat([frame, unasked], how="diagonal"))
+    measurements.check()
     spending.check(frame.height, frame.height + unasked.height)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from runner import metrics, parse
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.errors import ConfigError, DataError, ProviderError, suggest
+from runner.core.errors import ConfigError, DataError, MetricError, ProviderError, RunnerError, suggest
 from runner.core.types import Score
 from runner.data import dataset
 from runner.data.fingerprint import describe_rows
@@ -50,6 +50,16 @@ class Measurements:
     reference: list[dict[str, Any]] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     first_error: str | None = None
+    failures: list[RunnerError] = field(default_factory=list)
+    """Why metrics failed; the scores of the others are there."""
+
+    def check(self) -> None:
+        """Raise :class:`MetricError` if a metric failed."""
+        if self.failures:
+            reasons = "\n".join(map(str, self.failures))
+            raise MetricError(
+                f"{reasons}; the answers are kept, so the same command measures again for nothing"
+            )
 
 
 def load_rows(config: DatasetConfig) -> Rows:
@@ -164,11 +174,12 @@ def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
     """Return scores with intervals, plain figures, and the comparison with published ones."""
     if frame.is_empty():
         return Measurements()
-    scores = metrics.evaluate(plan.metrics, frame)
+    scores, failures = metrics.try_all(plan.metrics, frame)
     return Measurements(
         scores=scores,
         figures=count_usage(frame),
         reference=compare_figures(plan.config.reference, scores),
         labels=parse.classes(plan.responder.parser),
         first_error=next(iter(frame["error"].drop_nulls()), None),
+        failures=failures,
     )

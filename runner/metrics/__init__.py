@@ -6,17 +6,21 @@ Any callable ``metric(frame) -> dict[str, Score]`` can be named in the ``metric`
 
 from __future__ import annotations
 
+import inspect
 import logging
+import reprlib
 from collections.abc import Callable, Mapping
 from copy import copy
+from math import isfinite
+from numbers import Integral, Real
 from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, RunnerError, describe_error
 from runner.core.types import Score
 from runner.metrics.agreement import CohenKappa, KrippendorffAlpha
-from runner.metrics.base import Metric, RowMetric
+from runner.metrics.base import Metric, check_row_kind
 from runner.metrics.classification import F1, Accuracy, BalancedAccuracy, Precision, Recall, Share
 from runner.metrics.confusion import Confusion, confusion
 from runner.metrics.correlation import KendallTau, Pearson, Spearman
@@ -24,7 +28,7 @@ from runner.metrics.pairwise import Pairwise, PairwiseRating
 from runner.metrics.people import Baseline, HumanCeiling, UpperBound
 from runner.metrics.probability import Brier, CalibrationError, RocAuc, reliability
 from runner.metrics.rating import Bias, ExactAgreement, MeanAbsoluteError
-from runner.metrics.rows import Count, Fingerprint
+from runner.metrics.rows import Count, Fingerprint, RowMetric
 from runner.metrics.text import ExactMatch, RougeL, TokenF1
 
 __all__ = [
@@ -63,57 +67,145 @@ __all__ = [
     "reliability",
     "row_score_kinds",
     "score_rows",
+    "try_all",
 ]
 
 log = logging.getLogger(__name__)
+
+MISTAKES = (AttributeError, ImportError, KeyError, NameError, pl.exceptions.ColumnNotFoundError)
+"""Exceptions of a metric that do not depend on the answers."""
 
 
 def evaluate(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> dict[str, Score]:
     """All scores of a frame. The key in the config replaces the metric's own name at the front of its scores.
 
-    A user's metric may also give a plain number.
+    A user's metric may also give a plain number, or None where it is undefined. NaN and infinity become None.
+
+    Raises:
+        ConfigError: a metric raised an exception, or gave neither a number nor scores; the message names it.
     """
-    scores: dict[str, Score] = {}
-    for key, metric in metrics.items():
-        for name, score in _named(key, metric, frame).items():
-            if name in scores:
-                raise ConfigError(f"two metrics give a score {name!r}; rename metric.{key}")
-            scores[name] = score
+    scores, failures = try_all(metrics, frame)
+    for failure in failures:
+        raise failure
     return scores
+
+
+def try_all(
+    metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame
+) -> tuple[dict[str, Score], list[RunnerError]]:
+    """The scores of the metrics that do not fail, and why the others fail; as :func:`evaluate`."""
+    scores: dict[str, Score] = {}
+    failures: list[RunnerError] = []
+    for key, metric in metrics.items():
+        try:
+            found = _measure(key, metric, frame)
+            if twice := found.keys() & scores.keys():
+                raise ConfigError(f"two metrics give a score {min(twice)!r}; rename metric.{key}")
+            scores |= found
+        except RunnerError as failure:
+            failures.append(failure)
+    return scores, failures
 
 
 def rehearse(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> set[str] | None:
     """The names of all scores, from rows that nobody has answered; what these lack is an error now.
 
-    None where some names are not known: a user's metric is called only with answers.
+    None where some names are not known: those of a user's metric may depend on the answers. Such a metric is
+    called with a few rows in which the gold values stand for the answers. A wrong result and one of
+    :data:`MISTAKES` are errors now. Any other exception may be due to values that are still missing; it is
+    a warning.
     """
     _check_names(metrics, frame)
     own = {key: copy(metric) for key, metric in metrics.items() if hasattr(metric, "resamples")}
     for metric in own.values():
         metric.resamples = 2
     names = set(evaluate(own, frame))
+    answered = _answer_with_gold(frame.head(20))
+    for key in (key for key in metrics if key not in own):
+        _rehearse_callable(key, metrics[key], answered)
     return names if len(own) == len(metrics) else None
 
 
-def _named(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> dict[str, Score]:
-    result = metric(frame)
-    if result is None or isinstance(result, int | float):
-        return {key: Score(None if result is None else float(result), n=frame.height)}
+def _rehearse_callable(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> None:
+    try:
+        inspect.signature(metric).bind(frame)
+    except TypeError as error:
+        raise ConfigError(f"metric.{key}: it cannot be called with the rows: {error}") from error
+    except ValueError:
+        pass  # a built-in function may have no signature
+    try:
+        _measure(key, metric, frame)
+    except ConfigError as error:
+        if error.__cause__ is None or isinstance(error.__cause__, MISTAKES):
+            raise
+        log.warning("%s; this was a rehearsal without answers, so it may be different with them", error)
+
+
+def _answer_with_gold(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows as if the model had given the gold value."""
+    if "target" not in frame.columns:
+        return frame
+    texts = [None if gold is None else str(gold) for gold in frame["target"].to_list()]
+    return frame.with_columns(prediction=pl.col("target"), completion=pl.Series(texts, dtype=pl.String))
+
+
+def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> dict[str, Score]:
+    try:
+        result = metric(frame)
+    except RunnerError:
+        raise
+    except Exception as error:
+        raise ConfigError(f"metric.{key}: {describe_error(error)}") from error
+    if result is None or _is_number(result):
+        result = {key: Score(result, n=frame.height)}
+    if not isinstance(result, Mapping) or not all(map(_is_score, result.items())):
+        raise ConfigError(
+            f"metric.{key}: it gave {reprlib.repr(result)}; it must give a number (no truth value), None, or "
+            "a dict from names to runner.types.Score"
+        )
     own = getattr(metric, "name", key)
-    return {key + name.removeprefix(own) if name.startswith(own) else name: s for name, s in result.items()}
+    own = own if isinstance(own, str) else key
+    return {
+        key + name.removeprefix(own) if name.startswith(own) else name: _clean(score)
+        for name, score in result.items()
+    }
+
+
+def _is_number(value: object) -> bool:
+    """Whether it is a plain or a NumPy number. A truth value is none: it is a comparison without its mean."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _is_score(item: tuple[object, object]) -> bool:
+    name, score = item
+    if not isinstance(name, str) or not isinstance(score, Score):
+        return False
+    numbers = (score.value, score.low, score.high)
+    return isinstance(score.n, Integral) and all(each is None or _is_number(each) for each in numbers)
+
+
+def _clean(score: Score) -> Score:
+    """The score in plain numbers, which JSON can hold; None in place of NaN and infinity."""
+    value, low, high = (
+        float(each) if each is not None and isfinite(each) else None
+        for each in (score.value, score.low, score.high)
+    )
+    return Score(value, low, high, int(score.n))
 
 
 def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dict[str, str]:
     """The metrics that score single rows, by key: ``right`` (1 is right, 0 wrong) or ``value``.
 
     A metric does so by a method ``score_rows(frame)``, which gives a number or null for each row, and an
-    attribute ``row_kind`` (without it: ``value``; None: no scores).
+    attribute ``row_kind`` (without it: ``value``; None: no scores). Another kind is a :class:`ConfigError`.
     """
     kinds = {
         key: getattr(metric, "row_kind", "value")
         for key, metric in metrics.items()
         if callable(getattr(metric, "score_rows", None))
     }
+    for key, kind in kinds.items():
+        check_row_kind(key, kind)
     return {key: kind for key, kind in kinds.items() if kind is not None}
 
 
@@ -141,8 +233,7 @@ def _score_rows(key: str, metric: Any, frame: pl.DataFrame) -> pl.Series | None:
     try:
         scores = pl.Series(key, metric.score_rows(frame), strict=False).cast(pl.Float64).fill_nan(None)
     except Exception as error:
-        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
-        log.warning("metric.%s: single rows have no score (%s)", key, reason)
+        log.warning("metric.%s: single rows have no score; %s", key, describe_error(error))
         return None
     if len(scores) != frame.height:
         log.warning("metric.%s: %d row scores for %d rows are left out", key, len(scores), frame.height)

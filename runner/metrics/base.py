@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import polars as pl
@@ -68,7 +69,8 @@ class Metric(ABC):
     seed: int = 0
     name: str = ""
 
-    default_name: ClassVar[str]
+    default_name: ClassVar[str] = ""
+    """The ``name`` where none is given; empty: after the class, as ``answer_length`` for ``AnswerLength``."""
     proportion: ClassVar[bool] = False
     best: ClassVar[float | None] = None
     """The best score that a row can have; None if there is none or it is not known."""
@@ -79,7 +81,8 @@ class Metric(ABC):
         return None
 
     def __post_init__(self) -> None:
-        self.name = self.name or self.default_name
+        self.name = self.name or self.default_name or name_after(type(self))
+        check_row_kind(self.name, self.row_kind)
         if not 0 < self.confidence < 1:
             raise ConfigError(f"metric {self.name}: confidence {self.confidence} is not between 0 and 1")
         if self.per and self.group:
@@ -210,42 +213,16 @@ def _measure_group(measure: Measure, group: Tally) -> tuple[float | None, float 
     return strict, measure.value(group.cells.filter(keep), group.counts[keep]) if keep.any() else None
 
 
-@dataclass(kw_only=True)
-class RowMetric(Metric):
-    """A metric that is the mean of a score per row."""
+def name_after(kind: type) -> str:
+    """The name of a class in lower case with underscores: ``answer_length`` for ``AnswerLength``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
 
-    worst: ClassVar[float] = 0.0
 
-    @property
-    def row_kind(self) -> RowKind | None:
-        return "right" if self.proportion else "value"
-
-    @abstractmethod
-    def scores(self, pairs: pl.DataFrame) -> pl.Series:
-        """One number per row; only rows with a prediction are given."""
-
-    def unparsed(self, pairs: pl.DataFrame) -> pl.Series:
-        """The score of rows without a prediction; nulls if there is no strict value."""
-        return pl.repeat(self.worst, pairs.height, dtype=pl.Float64, eager=True)
-
-    def score_rows(self, frame: pl.DataFrame) -> pl.Series:
-        """The score of each row (Float64), null where the prediction or the gold value is missing."""
-        pairs = self.read_pairs(frame)
-        known = pairs["prediction"].is_not_null() & pairs["target"].is_not_null()
-        score = np.full(pairs.height, np.nan)
-        score[known.to_numpy()] = self.scores(pairs.filter(known)).cast(pl.Float64).to_numpy()
-        return pl.Series(score).fill_nan(None)
-
-    def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        parsed = pairs["prediction"].is_not_null()
-        score = np.full(pairs.height, np.nan)
-        score[parsed.to_numpy()] = self.scores(pairs.filter(parsed)).cast(pl.Float64).to_numpy()
-        score[~parsed.to_numpy()] = self.unparsed(pairs.filter(~parsed)).cast(pl.Float64).to_numpy()
-        return pl.DataFrame({"score": score, "parsed": parsed})
-
-    def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
-        with np.errstate(invalid="ignore"):
-            return counts @ cells["score"].to_numpy() / counts.sum(axis=1)  # type: ignore[no-any-return]
+def check_row_kind(name: str, kind: object) -> None:
+    """Raise :class:`ConfigError` unless it is a :data:`RowKind` or None."""
+    known = get_args(RowKind)
+    if kind not in (None, *known):
+        raise ConfigError(f"metric {name}: row_kind {kind!r}{suggest(str(kind), known)}")
 
 
 def nan_to_none(value: float) -> float | None:

@@ -15,9 +15,10 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, suggest
-from runner.metrics.base import Metric, RowMetric, nan_to_none
+from runner.metrics.base import Metric, nan_to_none
 from runner.metrics.bootstrap import Floats
 from runner.metrics.confusion import ClassCounts, collect_labels, count_classes, divide, encode_labels
+from runner.metrics.rows import RowMetric
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError
-from runner.metrics.base import RowMetric
+from runner.metrics.rows import RowMetric
 
 
 @dataclass(kw_only=True)

@@ -1,16 +1,86 @@
-"""Facts about the rows, without intervals: how many there are, and whether two sets are the same."""
+"""Metrics of single rows: the mean of a score per row; the number of rows; whether two sets are equal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import reprlib
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from runner.core.errors import ConfigError
 from runner.core.identity import digest
 from runner.core.types import Score
-from runner.metrics.base import get_column
+from runner.metrics.base import Metric, RowKind, get_column
+from runner.metrics.bootstrap import Floats
+
+
+@dataclass(kw_only=True)
+class RowMetric(Metric):
+    """A metric that is the mean of a score per row, which ``scores(pairs)`` gives.
+
+    ``row_kind`` is ``right`` if ``proportion`` is true, and otherwise ``value``. In the strict reading a row
+    without a prediction has the score ``worst``, or what ``unparsed(pairs)`` gives. The kind ``right`` has 0;
+    any other metric must define one of the two.
+    """
+
+    worst: ClassVar[float | None] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        declared = self.worst is not None or type(self).unparsed is not RowMetric.unparsed
+        if self.row_kind != "right" and not declared:
+            raise ConfigError(
+                f"metric {self.name}: {type(self).__name__} must say `worst`, the score of a row without a "
+                "prediction in the strict reading (nan: no strict value), or define unparsed(pairs)"
+            )
+
+    @property
+    def row_kind(self) -> RowKind | None:
+        return "right" if self.proportion else "value"
+
+    @abstractmethod
+    def scores(self, pairs: pl.DataFrame) -> pl.Series:
+        """One number or truth value per row of ``pairs``, which are the rows with a prediction.
+
+        The columns are ``prediction`` and ``target``, of one type, and ``group`` if the metric has one.
+        """
+
+    def unparsed(self, pairs: pl.DataFrame) -> pl.Series:
+        """The score of rows without a prediction; nulls if there is no strict value."""
+        return pl.repeat(self.worst or 0.0, pairs.height, dtype=pl.Float64, eager=True)
+
+    def score_rows(self, frame: pl.DataFrame) -> pl.Series:
+        """The score of each row (Float64), null where the prediction or the gold value is missing."""
+        pairs = self.read_pairs(frame)
+        known = pairs["prediction"].is_not_null() & pairs["target"].is_not_null()
+        score = np.full(pairs.height, np.nan)
+        score[known.to_numpy()] = self._rate(self.scores, pairs.filter(known))
+        return pl.Series(score).fill_nan(None)
+
+    def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
+        parsed = pairs["prediction"].is_not_null()
+        score = np.full(pairs.height, np.nan)
+        score[parsed.to_numpy()] = self._rate(self.scores, pairs.filter(parsed))
+        score[~parsed.to_numpy()] = self._rate(self.unparsed, pairs.filter(~parsed))
+        return pl.DataFrame({"score": score, "parsed": parsed})
+
+    def _rate(self, rule: Callable[[pl.DataFrame], pl.Series], pairs: pl.DataFrame) -> NDArray[np.float64]:
+        scores = rule(pairs)
+        if not isinstance(scores, pl.Series) or len(scores) != pairs.height:
+            raise ConfigError(
+                f"metric {self.name}: {rule.__name__}(pairs) must give a polars Series with a number for "
+                f"each of {pairs.height} rows, not {reprlib.repr(scores)}"
+            )
+        return scores.cast(pl.Float64).to_numpy()
+
+    def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
+        with np.errstate(invalid="ignore"):
+            return counts @ cells["score"].to_numpy() / counts.sum(axis=1)  # type: ignore[no-any-return]
 
 
 @dataclass(kw_only=True)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import polars as pl
 
 from runner.core.errors import DataError
-from runner.metrics.base import RowMetric
+from runner.metrics.rows import RowMetric
 
 
 def normalise(text: str) -> str:
@@ -33,6 +33,7 @@ class _TextMetric(RowMetric):
     """Mean over rows of the similarity of two texts, from 0 to 1."""
 
     best: ClassVar[float | None] = 1.0
+    worst: ClassVar[float | None] = 0.0
     _last: tuple[pl.DataFrame, pl.Series] | None = field(default=None, init=False, repr=False, compare=False)
     """The last texts and their scores. Texts are compared one by one, and a run asks for them twice."""
 

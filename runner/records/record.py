@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from runner.core.errors import BudgetError
+from runner.core.errors import BudgetError, DataError
 from runner.core.files import write_atomically
 from runner.core.types import Score
 from runner.records.folder import PREDICTIONS, RECORD
 
 PAIRS = "(pairs)"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -92,11 +95,41 @@ def keep_record(record: Record, folder: Path) -> Iterator[None]:
 
 
 def read_record(folder: Path) -> Record:
-    """Read a record back from its folder."""
-    data = loads((folder / RECORD).read_text())
-    data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
-    data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
-    return Record(**data)
+    """Read a record back from its folder. Raises :class:`DataError` if the file cannot be read."""
+    file = folder / RECORD
+    try:
+        data = loads(file.read_text())
+        data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
+        data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
+        record = Record(**data)
+        _check_types(record)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"{file} cannot be read as a record ({reason})") from error
+    return record
+
+
+def _check_types(record: Record) -> None:
+    """Raise :class:`TypeError` for a value that cannot be one of a record, such as a text as a number."""
+    for name, default in vars(Record("", "")).items():
+        value = getattr(record, name)
+        kind = (int, float) if isinstance(default, float) else type(default)
+        if default is not None and not isinstance(value, kind):
+            raise TypeError(f"{name} is {value!r:.40}")
+    numbers = (number for score in record.scores.values() for number in astuple(score))
+    if not all(number is None or isinstance(number, int | float) for number in numbers):
+        raise TypeError("a score is no number")
+
+
+def read_records(folders: Iterable[Path]) -> dict[Path, Record]:
+    """The records of these folders; those that cannot be read are left out with a warning."""
+    found: dict[Path, Record] = {}
+    for folder in folders:
+        try:
+            found[folder] = read_record(folder)
+        except DataError as error:
+            log.warning("%s; it is left out", error)
+    return found
 
 
 def dumps(data: Any, indent: int | None = None) -> str:

@@ -12,7 +12,7 @@ import polars as pl
 from runner.core.errors import ConfigError
 from runner.core.types import Score
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
-from runner.records.record import Record, read_predictions, read_record
+from runner.records.record import Record, read_predictions, read_record, read_records
 from runner.records.sweep import summarize
 
 
@@ -46,18 +46,21 @@ class SweepResult(NamedTuple):
 
 
 def load_run(folder: Path) -> RunResult:
-    """Load the run that is recorded in a folder."""
+    """Load the run that is recorded in a folder. Raises :class:`DataError` if its record cannot be read."""
     return RunResult(folder, read_record(folder))
 
 
 def load_sweep(folder: Path) -> SweepResult:
-    """Load the sweep that is recorded in a folder; points without a record are left out."""
-    results = [load_run(point) for point in find_runs(folder)]
+    """Load the sweep that is recorded in a folder; points without a readable record are left out."""
+    results = [RunResult(point, record) for point, record in read_records(find_runs(folder)).items()]
     return SweepResult(results, summarize([result.record for result in results]))
 
 
 def load_result(folder: Path) -> RunResult | SweepResult:
-    """Load the run or the sweep in a folder. Raises :class:`ConfigError` if it is neither."""
+    """Load the run or the sweep in a folder.
+
+    Raises :class:`ConfigError` if it is neither, and :class:`DataError` if a run's record cannot be read.
+    """
     if (folder / RECORD).exists():
         return load_run(folder)
     if (folder / SWEEP).exists() or (folder.is_dir() and find_runs(folder)):

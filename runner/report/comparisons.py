@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError
-from runner.metrics.base import Metric, RowMetric
+from runner.metrics.base import Metric
+from runner.metrics.rows import RowMetric
 from runner.metrics.statistics import Comparison, adjust_p_values, align_rows, compare_runs, detectable_rate
 from runner.report.points import Point
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, suggest
+from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.redact import remove_credentials
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
-from runner.records.record import Record, read_predictions, read_record
+from runner.records.record import Record, read_predictions, read_records
 from runner.records.sweep import last_part
 
 IRRELEVANT_KEYS = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
@@ -65,13 +65,20 @@ def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
     recorded = _find_recorded(outputs)
     if not recorded:
         raise ConfigError(f"report.folders: no run is recorded under {outputs}")
-    return [max(recorded, key=_read_end)]
+    newest_first = sorted(recorded, key=_read_end, reverse=True)
+    readable = (folder for folder in newest_first if read_records(find_runs(folder)))
+    return [next(readable, newest_first[0])]
 
 
 def load_points(folders: Sequence[Path]) -> list[Point]:
-    """Every run in these folders once, in order; ``job`` is its number, ``swept`` what distinguishes it."""
-    found = list(dict.fromkeys(run.resolve() for folder in folders for run in find_runs(folder)))
-    records = distinguish_records([read_record(run) for run in found])
+    """Every run in these folders once, in order; ``job`` is its number, ``swept`` what distinguishes it.
+
+    Records that cannot be read are left out with a warning. Raises :class:`DataError` if none can be read.
+    """
+    found = read_records(dict.fromkeys(run.resolve() for folder in folders for run in find_runs(folder)))
+    if not found:
+        raise DataError(f"no record in {', '.join(map(str, folders))} can be read")
+    records = distinguish_records(list(found.values()))
     return [Point(record, _read_rows(run)) for record, run in zip(records, found, strict=True)]
 
 

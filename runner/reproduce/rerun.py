@@ -44,7 +44,9 @@ def rerun(plan: Plan, past: PastRun, ledger: Ledger, open_bar: OpenBar) -> Rerun
     frame = stages.answer(plan.responder, frame, ledger, open_bar).with_columns(target)
     stages.require_answers(frame)
     frame = stages.judge(plan, stages.add_probability(plan, frame), ledger, open_bar)
-    return Rerun(frame, stages.measure(plan, frame).scores, data)
+    measurements = stages.measure(plan, frame)
+    measurements.check()
+    return Rerun(frame, measurements.scores, data)
 
 
 def _render(plan: Plan, past: PastRun) -> tuple[pl.DataFrame, list[pl.Series], list[Check]]:

@@ -13,7 +13,7 @@ from mlflow.entities import Metric, Param
 
 from runner.core.files import hold_lock
 from runner.records.folder import RECORD
-from runner.records.record import Record, read_record
+from runner.records.record import Record, read_records
 from runner.records.sweep import column_names, main_score_names, score_names, shared_params, summarize
 from runner.report import figures
 from runner.tracking import artifacts, names, note, runs
@@ -51,7 +51,8 @@ def close_sweep(
     parent: str, folders: Sequence[Path], store: Store, files: Mapping[str, str] | None = None
 ) -> None:
     """Log table, plots, shared params, further files and the outcome on the parent run; may be repeated."""
-    records = [read_record(folder) for folder in folders if (folder / RECORD).exists()]
+    recorded = (folder for folder in folders if (folder / RECORD).exists())
+    records = list(read_records(recorded).values())
     frame = summarize(records)
     with TemporaryDirectory() as staging:
         _collect_files(frame, records, Path(staging))

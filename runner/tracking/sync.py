@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 from runner.records.folder import RECORD
-from runner.records.record import Record, read_record
+from runner.records.record import Record, read_record, read_records
 from runner.tracking import runs, sweeps
 from runner.tracking.store import Store
-
-log = logging.getLogger(__name__)
 
 
 def log_record(folder: Path, store: Store, traces: object, parent: str | None = None) -> str:
@@ -24,7 +20,7 @@ def log_record(folder: Path, store: Store, traces: object, parent: str | None = 
 
 def sync_records(outputs: Path, store: Store, traces: object) -> dict[Path, str]:
     """Log every finished record that is missing, then the summaries of the sweeps that they belong to."""
-    found = dict(_find_records(outputs))
+    found = _find_records(outputs)
     missing = {folder: record for folder, record in found.items() if runs.find_logged(folder, store) is None}
     logged = {folder: log_record(folder, store, traces) for folder in missing}
     for sweep, name in {record.sweep: record.name for record in missing.values() if record.sweep}.items():
@@ -33,13 +29,7 @@ def sync_records(outputs: Path, store: Store, traces: object) -> dict[Path, str]
     return logged
 
 
-def _find_records(outputs: Path) -> Iterator[tuple[Path, Record]]:
+def _find_records(outputs: Path) -> dict[Path, Record]:
     """Readable records that are no longer running, oldest first."""
-    for file in sorted(outputs.rglob(RECORD)):
-        try:
-            record = read_record(file.parent)
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("%s cannot be read as a record (%s)", file, error)
-            continue
-        if record.status != "running":
-            yield file.parent, record
+    found = read_records(file.parent for file in sorted(outputs.rglob(RECORD)))
+    return {folder: record for folder, record in found.items() if record.status != "running"}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from textwrap import dedent
 
 import polars as pl
 import pytest
@@ -167,6 +169,67 @@ def test_objective(command, server):
     assert outcome.code == 2
     assert "objective: 'owl' is not a metric; did you mean 'own'?" in outcome.err
     assert server.calls
+
+
+OWN = """
+    def typo(frame):
+        return frame["predicton"].mean()
+
+
+    def words(frame):
+        return {"near": 1}
+
+
+    def picky(frame):
+        return 1 / int(frame["prediction"].null_count() == 0)
+    """
+
+
+@pytest.fixture
+def own(runner, monkeypatch):
+    """A module of the user's own beside the config."""
+    (runner.folder / "own_metrics.py").write_text(dedent(OWN))
+    monkeypatch.syspath_prepend(runner.folder)
+
+
+def metric(name: str) -> str:
+    return f"+metric.mine={{_target_: own_metrics.{name}}}"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("typo", r"ColumnNotFoundError: .*own_metrics\.py, line 3\)"),
+        ("words", "it gave {'near': 1}; it must give"),
+    ],
+)
+@pytest.mark.usefixtures("own")
+def test_a_mistake_in_a_metric_costs_nothing(command, server, name, message):
+    """It is found before the first call, and named by the key in the config."""
+    outcome = command(metric(name))
+    assert outcome.code == 2
+    assert re.search(rf"error: metric\.mine: {message}", outcome.err)
+    assert not server.calls
+
+
+@pytest.mark.usefixtures("own")
+def test_a_metric_that_fails_at_the_end_loses_nothing(command, runner, server):
+    """The run has failed, with the reason; its rows, its usage and its other scores are recorded."""
+    outcome = command(metric("picky"))
+    assert outcome.code == 1
+    assert re.search(r"error: metric\.mine: ZeroDivisionError: .*own_metrics\.py, line 11\)", outcome.err)
+    (record,) = runner.records()
+    assert (record.status, record.figures["calls"], record.row_scores) == (
+        "failed",
+        20,
+        {"accuracy": "right"},
+    )
+    assert list(record.scores) == ["accuracy", "accuracy_parsed"]
+    assert record.error in outcome.err
+    assert frame_of(runner)["accuracy"].null_count() == 1
+    asked = len(server.calls)
+    command(metric("picky"))
+    assert len(server.calls) == asked
 
 
 def test_no_row_answered(command, runner, server):

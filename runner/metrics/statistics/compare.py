@@ -12,8 +12,9 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.metrics.base import Measure, Metric, RowMetric
+from runner.metrics.base import Measure, Metric
 from runner.metrics.bootstrap import Tally, draw_resamples, percentile_interval, tally
+from runner.metrics.rows import RowMetric
 from runner.metrics.statistics.significance import (
     benjamini_hochberg,
     detectable_difference,

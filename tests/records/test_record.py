@@ -1,0 +1,70 @@
+"""Records that are not there, not whole, or not ours."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import runner as api
+from runner.core.errors import DataError, RunnerError
+from runner.records.record import Record, read_record, read_records
+from runner.records.result import load_sweep
+
+GOOD = asdict(Record("a", "good", started=1.0))
+FOREIGN = {
+    "half a file": '{"id": "a", ',
+    "no JSON": "\x80",
+    "a list": "[1, 2]",
+    "another program's": '{"id": "a", "artist": "b"}',
+    "a score of text": json.dumps(GOOD | {"scores": {"a": {"value": "high"}}}),
+    "a score that is a number": json.dumps(GOOD | {"scores": {"a": 1}}),
+    "a time in words": json.dumps(GOOD | {"started": "noon"}),
+    "scores in a list": json.dumps(GOOD | {"scores": []}),
+}
+
+
+def put(folder: Path, text: str) -> None:
+    """Make a folder with this as its record."""
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(text)
+
+
+@pytest.mark.parametrize("text", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_record_is_named(tmp_path, caplog, text):
+    """Reading it is an error that names the file; among others it is left out with a warning."""
+    put(tmp_path / "0", json.dumps(GOOD))
+    put(tmp_path / "1", text)
+    for read in (read_record, api.load):
+        with pytest.raises(DataError, match=r"1/record\.json cannot be read"):
+            read(tmp_path / "1")
+    assert list(read_records([tmp_path / "0", tmp_path / "1"])) == [tmp_path / "0"]
+    assert [result.folder.name for result in load_sweep(tmp_path).results] == ["0"]
+    assert f"{tmp_path}/1/record.json cannot be read" in caplog.text
+
+
+def test_a_record_that_is_not_there_is_an_error(tmp_path):
+    """With the name of the file."""
+    with pytest.raises(RunnerError, match=r"record\.json cannot be read"):
+        read_record(tmp_path)
+
+
+def test_commands_go_on_without_it(runner):
+    """``list`` and ``sync`` leave it out and name its folder; ``report`` takes the newest readable one."""
+    put(runner.folder / "outputs/runs/a", json.dumps(GOOD | {"status": "failed"}))
+    put(runner.folder / "outputs/runs/z", "{}")
+    store = f"tracking.uri=sqlite:///{runner.folder}/mlflow.db"
+    for command, shown in ({"list": "good", "sync": "1 runs logged", "report": "index.html"}).items():
+        outcome = runner(command, *([store] if command == "sync" else []))
+        assert (outcome.code, shown in outcome.out) == (0, True), outcome.err
+        assert "outputs/runs/z/record.json cannot be read" in outcome.out + outcome.err
+
+
+def test_a_report_of_it_alone_is_refused(runner):
+    """With the name of its folder."""
+    put(runner.folder / "outputs/runs/z", "{}")
+    outcome = runner("report", "outputs/runs/z")
+    assert outcome.code == 1
+    assert "no record in outputs/runs/z can be read" in outcome.err
