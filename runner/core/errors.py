@@ -13,8 +13,15 @@ RunnerError                 a problem that the user can solve: shown as one mess
 
 from __future__ import annotations
 
+import os
+import sysconfig
+import traceback
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
+
+_LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+_NOT_OWN = (os.path.join(Path(__file__).parents[1], ""), *_LIBRARIES, "<")
 
 
 class RunnerError(Exception):
@@ -75,3 +82,19 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     close = get_close_matches(word, known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else "; known:"
     return f"{hint} ({', '.join(known)})" if len(known) <= 40 else hint.removesuffix("; known:")
+
+
+def find_place(error: BaseException) -> str:
+    """The file and line of a user's own code where an error arose, such as `` (mine.py, line 12)``.
+
+    Nothing where no code but the runner's and that of installed packages took part.
+    """
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append((error.filename, error.lineno or 1))
+    own = [(Path(name), line) for name, line in lines if not name.startswith(_NOT_OWN)]
+    if not own:
+        return ""
+    file, line = own[-1]
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file.name
+    return f" ({shown}, line {line})"
