@@ -3,47 +3,122 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import Any
 
 from hydra import utils
 from hydra.errors import InstantiationException
 
-from runner.core.errors import ConfigError, suggest
+from runner.core.errors import ConfigError, find_place, suggest
+from runner.core.provider import Provider, list_settings
 
 
-def instantiate(node: Any, key: str) -> Any:
+def instantiate(node: Any, key: str, method: str = "") -> Any:
     """Make the object of a node; ``key`` is the place of the node in the config, for messages.
 
     Raises :class:`ConfigError` if the class does not exist, if an argument is unknown or missing, or if the
-    class itself raises.
+    class itself raises. ``method`` is what the object must have.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}")
-    _check_arguments(dict(node), key)
+    target = find_target(node["_target_"], key)
+    try:
+        _check_arguments(dict(node), target, key)
+    except ConfigError as error:
+        if method and not hasattr(target, method):
+            raise ConfigError(f"{key}: {node['_target_']} has no {method!r} ({error})") from error
+        raise
     try:
         return utils.instantiate(dict(node), _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):
             raise ConfigError(f"{key}: {cause}") from error
-        reason = str(cause or error).splitlines()[0]
-        raise ConfigError(f"{key}: cannot make {node['_target_']}: {reason}") from error
+        place = find_place(cause) if cause else ""
+        reason = f"{type(cause).__name__}: {cause}" if place else str(cause or error)
+        raise ConfigError(f"{key}: cannot make {node['_target_']}: {reason.splitlines()[0]}{place}") from error
 
 
-def _check_arguments(node: dict[str, Any], key: str) -> None:
-    """Check the keys of an open node like those of a closed group, so that a typo gets the same help."""
-    target = str(node["_target_"])
+def find_target(target: Any, key: str) -> Any:
+    """Return the class or function of this name. Raises :class:`ConfigError` with the cause if it cannot."""
     try:
-        parameters = inspect.signature(resolve_name(target)).parameters
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(f"{key}._target_: no class {target!r} ({error})") from error
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return resolve_name(str(target))
+    except Exception as error:  # whatever the user's own module raises
+        raise ConfigError(f"{key}._target_: {_explain_missing(str(target), error)}") from error
+
+
+def check_names(target: Any, key: str, names: Iterable[str]) -> None:
+    """Raise :class:`ConfigError` for the first of these keys that the class of a node does not take."""
+    found = find_target(target, key)
+    known = _list_parameters(found, key)
+    if known is None:
         return
-    for name in node:
-        if not name.startswith("_") and name not in parameters:
-            raise ConfigError(f"{key}.{name}: no such key{suggest(name, parameters)}")
-    for name, parameter in parameters.items() if not node.get("_partial_") else ():
-        if parameter.default is parameter.empty and name not in node:
+    for name in names:
+        if not name.startswith("_") and name not in known:
+            raise ConfigError(f"{key}.{name}: {_explain_unknown(found, name, known)}")
+
+
+def _check_arguments(node: dict[str, Any], target: Any, key: str) -> None:
+    """Check the keys of an open node like those of a closed group, so that a typo gets the same help."""
+    check_names(node["_target_"], key, node)
+    if node.get("_partial_") or "_args_" in node:
+        return
+    for name, parameter in _read_signature(target, key).items():
+        variable = parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        if parameter.default is parameter.empty and name not in node and not variable:
             raise ConfigError(f"{key}.{name}: a value is required")
+
+
+def _read_signature(target: Any, key: str) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(target).parameters
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{key}._target_: no class {_name(target)!r} ({error})") from error
+
+
+def _list_parameters(target: Any, key: str) -> list[str] | None:
+    """The keys that a class takes; None for any."""
+    parameters = _read_signature(target, key)
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return list(parameters)
+    if isinstance(target, type) and target.__init__ is Provider.__init__:  # type: ignore[misc]
+        return list_settings(target)
+    return None
+
+
+def _explain_unknown(target: Any, name: str, known: list[str]) -> str:
+    declared = name in getattr(target, "__annotations__", ()) or hasattr(target, name)
+    if declared and not callable(getattr(target, name, None)):
+        return (
+            f"the constructor of {_name(target)} does not take it; declare it there with a type, "
+            "and make the class a dataclass: @dataclass(kw_only=True, eq=False)"
+        )
+    return f"no such key{suggest(name, known)}" if known else f"no such key; {_name(target)} takes none"
+
+
+def _name(target: Any) -> str:
+    return str(getattr(target, "__name__", target))
+
+
+def _explain_missing(target: str, error: Exception) -> str:
+    """Say why a class cannot be found: its module cannot be imported, or has no such name."""
+    *modules, wanted = target.split(".")
+    hint = "; is its folder on PYTHONPATH?"
+    for end in range(1, len(modules) + 1):
+        name = ".".join(modules[:end])
+        try:
+            hint = suggest(wanted, _list_public(import_module(name)))
+        except Exception as fault:
+            if isinstance(fault, ModuleNotFoundError) and fault.name == name:
+                hint = hint if end == 1 else ""
+                break
+            reason = fault.msg if isinstance(fault, SyntaxError) else fault
+            return f"{name} cannot be imported: {type(fault).__name__}: {reason}{find_place(fault)}"
+    return f"no class {target!r} ({error}){hint}"
+
+
+def _list_public(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]

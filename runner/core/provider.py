@@ -141,7 +141,7 @@ def identify(provider: Any, name: str | None = None) -> dict[str, Any]:
     Raises :class:`ConfigError` where one has none, or holds what is not plain data: two settings with one
     identity would share their answers.
     """
-    shaping = [setting for setting in _settings(type(provider)) if setting not in NOT_SHAPING]
+    shaping = [setting for setting in list_settings(type(provider)) if setting not in NOT_SHAPING]
     model = getattr(provider, "stands_for", None) or provider.model
     found = {"provider": name or provider.name, "model": model}
     return found | {setting: _plain_value(provider, setting) for setting in shaping}
@@ -161,7 +161,7 @@ def check_number(key: str, value: Any, *, least: int | None = None, optional: bo
         raise ConfigError(f"provider.{key}={value!r}: must be {what}{' or null' if optional else ''}")
 
 
-def _settings(kind: type) -> list[str]:
+def list_settings(kind: type) -> list[str]:
     """The parameters of a class's constructor; where it takes any, also the attributes that it declares."""
     parameters = inspect.signature(kind).parameters.values()
     named = [item.name for item in parameters if item.kind not in (item.VAR_POSITIONAL, item.VAR_KEYWORD)]

@@ -69,7 +69,7 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
 
 def make_provider(node: Any, key: str = "provider") -> Provider:
     """Return the provider that a config node names; ``key`` is its place in the config, for messages."""
-    return adapt(instantiate(node, key), key)
+    return adapt(instantiate(node, key, "complete"), key)
 
 
 def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder | None) -> None:
