@@ -18,7 +18,7 @@ SWEPT = {
     "hyperparameter.n_shot": ["0", "3"],
     "prompt": ["human_evaluator", "fib_judge"],
     "name": ["plain", "'${dataset.name}-x'"],
-    "+provider.extra_body": ["{a: 1}", "{b: 2}"],
+    "+provider.options": ["{a: 1}", "{b: 2}"],
 }
 FIXED = ["provider=openai_compatible", "dataset.limit=3", "hydra.job.chdir=false"]
 
