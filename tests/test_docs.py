@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from runner.cli.arguments import COMMANDS, FOLDERS, join_folders
 from runner.config import schema
+from runner.config.instantiate import instantiate
 from runner.core.paths import CONF
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +121,23 @@ def test_tutorial(runner, shared_data):
             assert [line for line in spaced(printed) if line not in said] == []
     assert len([record for record in runner.records() if record.status == "finished"]) == 6
     assert len(list(runner.folder.glob("outputs/reports/*/index.html"))) == 1
+
+
+def test_own_provider(runner, monkeypatch):
+    """The page's classes and option file, used by its commands; their settings identify their answers."""
+    monkeypatch.syspath_prepend(runner.folder)
+    for file, text, _ in steps(ROOT / "docs" / "providers.md"):
+        if file:
+            (runner.folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (runner.folder / file).write_text(text)
+        for line in () if file else text.splitlines():
+            path, program, *arguments = shlex.split(line)
+            assert (path, program) == ("PYTHONPATH=.", "runner")
+            assert runner(*arguments, "tracking=none", "dataset.limit=2").code == 0
+    styles = [record.config["provider"]["style"] for record in runner.records()]
+    assert styles == ["long", "brief", "long", "long"]
+    greeting = {"_target_": "greeting.Greeting", "model": "m", "base_url": "http://host", "greeting": "Hi"}
+    assert instantiate(greeting, "provider").identity()["greeting"] == "Hi"
 
 
 def test_mistake_in_the_readme(runner):
