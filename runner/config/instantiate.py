@@ -39,7 +39,9 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
             raise ConfigError(f"{key}: {cause}") from error
         place = find_place(cause) if cause else ""
         reason = f"{type(cause).__name__}: {cause}" if place else str(cause or error)
-        raise ConfigError(f"{key}: cannot make {node['_target_']}: {reason.splitlines()[0]}{place}") from error
+        raise ConfigError(
+            f"{key}: cannot make {node['_target_']}: {reason.splitlines()[0]}{place}"
+        ) from error
 
 
 def find_target(target: Any, key: str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.instantiate import check_names
@@ -46,9 +46,12 @@ def refuse_secrets(node: Any, key: str) -> None:
     Such a value is mostly the secret itself, which Hydra and every record would save. A column of a data set
     may have any name.
     """
-    if isinstance(node, DictConfig):
+    if OmegaConf.is_config(node):
         node = OmegaConf.to_container(node)
-    if isinstance(node, Mapping):
+    if isinstance(node, list):
+        for index, item in enumerate(node):
+            refuse_secrets(item, f"{key}[{index}]")
+    elif isinstance(node, Mapping):
         for name, value in node.items() if not key.endswith("dataset") else ():
             refuse_secrets(value, f"{key}.{name}")
     elif key.endswith("_env") and node is not None and not _may_name(str(node)):
@@ -67,7 +70,7 @@ def _list_values(argument: str) -> Iterator[tuple[str, Any]]:
     """The key of an override with each of its values."""
     try:
         override = OverridesParser.create().parse_override(argument)
-    except OverrideParseException:
+    except HydraException:
         yield argument.partition("=")[0].lstrip("+"), argument.partition("=")[2]
         return
     values = override.sweep_iterator() if override.is_discrete_sweep() else [override.value()]

@@ -64,5 +64,7 @@ def test_what_has_not_the_method_is_refused():
 
 def test_a_constructor_that_fails_says_where():
     """With the kind of the error."""
-    with pytest.raises(ConfigError, match=r"cannot make own\.Faulty: KeyError: 'grade' \(.*own\.py, line \d+\)"):
+    with pytest.raises(
+        ConfigError, match=r"cannot make own\.Faulty: KeyError: 'grade' \(.*own\.py, line \d+\)"
+    ):
         instantiate({"_target_": "own.Faulty"}, "provider")

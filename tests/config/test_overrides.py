@@ -1,4 +1,4 @@
-"""An override that names a class replaces the object of the option, and its class says which keys it takes."""
+"""An override that names a class replaces the object of the option; the class says which keys it takes."""
 
 from __future__ import annotations
 
@@ -60,10 +60,16 @@ def test_a_mapping_without_a_class_changes_the_option():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["provider=openai", "provider.modle=m"], r"provider\.modle: no such key; did you mean 'model'\? \(api_"),
+        (
+            ["provider=openai", "provider.modle=m"],
+            r"provider\.modle: no such key; did you mean 'model'\? \(api_",
+        ),
         (["provider={_target_: own.Mine}", "provider.bach=1"], r"provider\.bach: .* 'batch'\? .*style"),
         (["provider={_target_: own.Plain}", "provider.temper=1"], r"provider\.temper: .* Plain takes none"),
-        (["provider={_target_: own.Plain}", "provider.model=y"], r"provider\.model: the constructor of Plain"),
+        (
+            ["provider={_target_: own.Plain}", "provider.model=y"],
+            r"provider\.model: the constructor of Plain",
+        ),
         (["provider={_target_: own.Greeting}", "provider.greeting=y"], "make the class a dataclass"),
         (["provider._target_=own.Mien", "provider.style=x"], "no class 'own.Mien' .*did you mean 'Mine'"),
     ],
@@ -85,6 +91,7 @@ def test_a_dataclass_takes_its_own_fields():
     [
         ("provider.api_key_env=sk-12345", "provider.api_key_env"),
         ("provider={_target_: own.Mine, deep: {token_env: sk-12345}}", "provider.deep.token_env"),
+        ("finetune.integrations=[{api_key_env: sk-12345}]", r"finetune.integrations\[0\].api_key_env"),
         ("++provider.api_key_env=12345678901234567890123456789012", "provider.api_key_env"),
         ("provider.api_key_env=gsk_12345678901234567890123456789012", "provider.api_key_env"),
     ],

@@ -148,7 +148,7 @@ def test_another_model_is_another_question(ledger):
 
 
 def test_any_exception_belongs_to_its_row(ledger, monkeypatch, caplog):
-    """An exception of a user's own provider becomes its row's error, with its place; one traceback is logged."""
+    """An exception of a user's own provider is its row's error, with its place; one traceback is logged."""
     caplog.set_level("INFO")
     monkeypatch.chdir(Path(__file__).parent)
 
