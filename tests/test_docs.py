@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from runner.cli.arguments import COMMANDS, FOLDERS, join_folders
 from runner.config import schema
+from runner.config.instantiate import instantiate
 from runner.core.paths import CONF
 
 ROOT = Path(__file__).parents[1]
@@ -122,22 +123,24 @@ def test_tutorial(runner, shared_data):
     assert len(list(runner.folder.glob("outputs/reports/*/index.html"))) == 1
 
 
-def test_a_metric_of_ones_own(runner, monkeypatch):
-    """The example class, on the command line and as an option file."""
-    page = ROOT / "docs" / "providers.md"
-    for file, text, _ in steps(page):
+def test_own_classes(runner, monkeypatch):
+    """The page's classes and option files, used by its commands; a setting identifies answers."""
+    monkeypatch.syspath_prepend(runner.folder)
+    for file, text, _ in steps(ROOT / "docs" / "providers.md"):
         if file:
             (runner.folder / file).parent.mkdir(parents=True, exist_ok=True)
             (runner.folder / file).write_text(text)
-    monkeypatch.syspath_prepend(runner.folder)
-    few = ["dataset.limit=3", "tracking=none"]
-    (overrides,) = (overrides for overrides in commands(page) if "my.metrics" in overrides[0])
-    for given in (overrides, ["--config-dir", "mine", "metric=[rating,squared_error]"]):
-        outcome = runner(*given, *few)
-        assert outcome.code == 0, outcome.err
-    assert {tuple(record.scores)[-2:] for record in runner.records()} == {
-        ("squared_error", "squared_error_parsed")
-    }
+        for line in () if file else text.splitlines():
+            path, program, *arguments = shlex.split(line)
+            assert (path, program) == ("PYTHONPATH=.", "runner")
+            assert runner(*arguments, "tracking=none", "dataset.limit=2").code == 0
+    *provided, own_metric = runner.records()
+    styles = [record.config["provider"]["style"] for record in provided]
+    assert styles == ["long", "brief", "long", "long"]
+    assert list(own_metric.scores)[-2:] == ["squared_error", "squared_error_parsed"]
+    assert runner("--config-dir", "mine", "metric=[rating,squared_error]", "dataset.limit=2").code == 0
+    greeting = {"_target_": "greeting.Greeting", "model": "m", "base_url": "http://host", "greeting": "Hi"}
+    assert instantiate(greeting, "provider").identity()["greeting"] == "Hi"
 
 
 def test_mistake_in_the_readme(runner):

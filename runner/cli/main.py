@@ -22,7 +22,7 @@ from omegaconf import DictConfig
 
 from runner.cli.arguments import COMMANDS, read_arguments
 from runner.cli.sweep import collect_sweeps
-from runner.config import hydra_job, schema, validate
+from runner.config import hydra_job, overrides, schema, validate
 from runner.core.errors import BudgetError
 from runner.core.paths import CONF
 
@@ -98,6 +98,7 @@ def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     for argument in arguments:  # checked before Hydra saves them
         key, _, value = argument.partition("=")
         validate.refuse_password(key, value)
+    overrides.refuse_typed_secrets(arguments)
     schema.register()
 
     def task(config: DictConfig) -> Any:  # Hydra needs a plain function, not an object

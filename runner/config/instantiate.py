@@ -3,63 +3,147 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pkgutil import resolve_name
+from types import ModuleType
 from typing import Any
 
 from hydra import utils
 from hydra.errors import InstantiationException
 
-from runner.core.errors import ConfigError, suggest
+from runner.core.errors import ConfigError, find_place, suggest
+from runner.core.identity import list_settings
+from runner.core.provider import Provider
 
 GIVEN_LATER = ("frame", "text")
 """What a run gives to a metric and to a parser; a config cannot give it."""
 
 
-def instantiate(node: Any, key: str) -> Any:
+def instantiate(node: Any, key: str, method: str = "") -> Any:
     """Make the object of a node; ``key`` is the place of the node in the config, for messages.
 
     A plain function that needs one of :data:`GIVEN_LATER` first is not called, as with ``_partial_``.
 
     Raises :class:`ConfigError` if the class does not exist, if an argument is unknown or missing, or if the
-    class itself raises.
+    class itself raises. ``method`` is what the object must have.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}")
-    partial = {"_partial_": True} if _check_arguments(dict(node), key) else {}
+    target = find_target(node["_target_"], key)
+    try:
+        _check_arguments(dict(node), target, key)
+    except ConfigError as error:
+        if method and not hasattr(target, method):
+            raise ConfigError(f"{key}: {node['_target_']} has no {method!r} ({error})") from error
+        raise
+    partial = {"_partial_": True} if _find_given_later(dict(node), target) else {}
     try:
         return utils.instantiate(dict(node) | partial, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):
             raise ConfigError(f"{key}: {cause}") from error
-        reason = str(cause or error).splitlines()[0]
-        raise ConfigError(f"{key}: cannot make {node['_target_']}: {reason}") from error
+        place = find_place(cause) if cause else ""
+        reason = f"{type(cause).__name__}: {cause}" if place else str(cause or error)
+        raise ConfigError(
+            f"{key}: cannot make {node['_target_']}: {reason.splitlines()[0]}{place}"
+        ) from error
 
 
-def _check_arguments(node: dict[str, Any], key: str) -> str | None:
-    """Check the keys of an open node like those of a closed group, so that a typo gets the same help.
-
-    Returns the parameter that a run gives to a plain function, or None.
-    """
-    target = str(node["_target_"])
+def find_target(target: Any, key: str) -> Any:
+    """Return the class or function of this name. Raises :class:`ConfigError` with the cause if it cannot."""
     try:
-        found = resolve_name(target)
-        parameters = inspect.signature(found).parameters
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
-        raise ConfigError(f"{key}._target_: no class {target!r} ({error})") from error
-    is_function = inspect.isfunction(found)
-    needed = [name for name, parameter in parameters.items() if parameter.default is parameter.empty]
-    later = next(
-        (name for name in needed[:1] if is_function and name in GIVEN_LATER and name not in node), None
-    )
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return later
-    for name in node:
-        if not name.startswith("_") and name not in parameters:
-            raise ConfigError(f"{key}.{name}: no such key{suggest(name, parameters)}")
-    for name in needed if not node.get("_partial_") else ():
+        return resolve_name(str(target))
+    except Exception as error:  # whatever the user's own module raises
+        raise ConfigError(f"{key}._target_: {_explain_missing(str(target), error)}") from error
+
+
+def check_names(target: Any, key: str, names: Iterable[str]) -> None:
+    """Raise :class:`ConfigError` for the first of these keys that the class of a node does not take."""
+    found = find_target(target, key)
+    known = _list_parameters(found, key)
+    if known is None:
+        return
+    for name in names:
+        if not name.startswith("_") and name not in known:
+            raise ConfigError(f"{key}.{name}: {_explain_unknown(found, name, known)}")
+
+
+def _check_arguments(node: dict[str, Any], target: Any, key: str) -> None:
+    """Check the keys of an open node like those of a closed group, so that a typo gets the same help."""
+    check_names(node["_target_"], key, node)
+    if node.get("_partial_") or "_args_" in node:
+        return
+    later = _find_given_later(node, target)
+    for name in _list_required(target, key):
         if name not in node and name != later:
-            hint = "; _partial_: true if the run gives it" if is_function else ""
+            hint = "; _partial_: true if the run gives it" if inspect.isfunction(target) else ""
             raise ConfigError(f"{key}.{name}: a value is required{hint}")
-    return later
+
+
+def _find_given_later(node: dict[str, Any], target: Any) -> str | None:
+    """The parameter that a run gives to a plain function, or None."""
+    first = _list_required(target, "")[:1] if inspect.isfunction(target) else []
+    return next((name for name in first if name in GIVEN_LATER and name not in node), None)
+
+
+def _list_required(target: Any, key: str) -> list[str]:
+    variable = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return [
+        name
+        for name, parameter in _read_signature(target, key).items()
+        if parameter.default is parameter.empty and parameter.kind not in variable
+    ]
+
+
+def _read_signature(target: Any, key: str) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(target).parameters
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{key}._target_: no class {_name(target)!r} ({error})") from error
+
+
+def _list_parameters(target: Any, key: str) -> list[str] | None:
+    """The keys that a class takes; None for any."""
+    parameters = _read_signature(target, key)
+    if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return list(parameters)
+    if isinstance(target, type) and target.__init__ is Provider.__init__:  # type: ignore[misc]
+        return list_settings(target)
+    return None
+
+
+def _explain_unknown(target: Any, name: str, known: list[str]) -> str:
+    declared = name in getattr(target, "__annotations__", ()) or hasattr(target, name)
+    if declared and not callable(getattr(target, name, None)):
+        return (
+            f"the constructor of {_name(target)} does not take it; declare it there with a type, "
+            "and make the class a dataclass: @dataclass(kw_only=True, eq=False)"
+        )
+    return f"no such key{suggest(name, known)}" if known else f"no such key; {_name(target)} takes none"
+
+
+def _name(target: Any) -> str:
+    return str(getattr(target, "__name__", target))
+
+
+def _explain_missing(target: str, error: Exception) -> str:
+    """Say why a class cannot be found: its module cannot be imported, or has no such name."""
+    *modules, wanted = target.split(".")
+    hint = "; is its folder on PYTHONPATH?"
+    for end in range(1, len(modules) + 1):
+        name = ".".join(modules[:end])
+        try:
+            hint = suggest(wanted, _list_public(import_module(name)))
+        except Exception as fault:
+            if isinstance(fault, ModuleNotFoundError) and fault.name == name:
+                hint = hint if end == 1 else ""
+                break
+            reason = fault.msg if isinstance(fault, SyntaxError) else fault
+            return f"{name} cannot be imported: {type(fault).__name__}: {reason}{find_place(fault)}"
+    return f"no class {target!r} ({error}){hint}"
+
+
+def _list_public(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+from runner.config.overrides import refuse_secrets
 from runner.config.schema import HyperparameterConfig, RunnerConfig
 from runner.core.errors import ConfigError
 from runner.core.redact import has_password
@@ -38,6 +40,8 @@ def validate(config: RunnerConfig) -> None:
     for key, url in (("ledger.url", config.ledger.url), ("tracking.uri", config.tracking.uri)):
         refuse_password(key, url or "")
     _check_traces(config.tracking.traces)
+    for name, node in dataclasses.asdict(config).items():  # with interpolations resolved
+        refuse_secrets(node, name)
 
 
 def refuse_password(key: str, url: str) -> None:

@@ -21,9 +21,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 
-_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
-_FOREIGN = (sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), _PACKAGE, "<")
-"""How the names of files begin that are not the user's own."""
+_LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+_NOT_OWN = (os.path.join(Path(__file__).parents[1], ""), *_LIBRARIES, "<")
 
 
 class RunnerError(Exception):
@@ -90,11 +89,25 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     return f"{hint} ({', '.join(known)})" if len(known) <= 40 else hint.removesuffix("; known:")
 
 
-def describe_error(error: Exception) -> str:
-    """The type and the first line of an exception, and the last line of the user's code that it came through.
+def find_place(error: BaseException) -> str:
+    """The file and line of a user's own code where an error arose, such as `` (mine.py, line 12)``.
 
-    The result is like ``KeyError: 'a' (/home/me/mine.py, line 3)``.
+    Nothing where no code but the runner's and that of installed packages took part.
     """
-    lines = [(line.filename, line.lineno) for line in traceback.extract_tb(error.__traceback__)]
-    places = [f" ({file}, line {number})" for file, number in lines if not file.startswith(_FOREIGN)]
-    return f"{type(error).__name__}: {error}".partition("\n")[0] + (places[-1] if places else "")
+    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        lines.append((error.filename, error.lineno or 1))
+    own = [(Path(name), line) for name, line in lines if not name.startswith(_NOT_OWN)]
+    if not own:
+        return ""
+    file, line = own[-1]
+    shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file.name
+    return f" ({shown}, line {line})"
+
+
+def describe_error(error: BaseException) -> str:
+    """The type and the first line of an exception, and where in the user's code it arose.
+
+    The result is like ``KeyError: 'a' (mine.py, line 3)``.
+    """
+    return f"{type(error).__name__}: {error}".partition("\n")[0] + find_place(error)

@@ -20,7 +20,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 from runner.core.adapt import check_completion
-from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.core.errors import FatalProviderError, ProviderError, RetryableError, find_place
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Provider
 from runner.core.retry import Retry
@@ -151,6 +151,7 @@ class LiveCaller(Caller):
         self.width = provider.max_concurrency
         self._budget = _BudgetQueue(allowance)
         self._writer = LedgerWriter(ledger, KIND)
+        self._logged: set[tuple[type, str]] = set()
 
     def __enter__(self) -> Caller:
         self._writer.start()
@@ -177,12 +178,19 @@ class LiveCaller(Caller):
         except ProviderError as failed:
             error = str(failed) or type(failed).__name__
         except Exception as failed:  # a fault in a user's provider, or an answer of an unexpected shape
-            log.debug("a call failed", exc_info=True)
-            error = f"{type(failed).__name__}: {failed}"
+            error = self._describe(failed)
         if completion and self._provider.stored:
             self._writer.put(key, drop_nulls(completion))
         self._budget.settle(request, completion)
         return Answer(completion, error, key=key if self._provider.stored else None)
+
+    def _describe(self, failed: Exception) -> str:
+        """Return a fault as the error of its row; log the traceback of the first of each kind and place."""
+        place = find_place(failed)
+        if (kind := (type(failed), place)) not in self._logged:
+            self._logged.add(kind)
+            log.info("a call failed", exc_info=failed)
+        return f"{type(failed).__name__}: {failed}{place}"
 
 
 async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> Completion:

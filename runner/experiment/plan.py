@@ -70,7 +70,7 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
 def make_provider(node: Any, key: str = "provider") -> Provider:
     """Return the provider that a config node names; ``key`` is its place in the config, for messages."""
     given = [str(name) for name in node if not str(name).startswith("_")]
-    return adapt(instantiate(node, key), key, given)
+    return adapt(instantiate(node, key, "complete"), key, given)
 
 
 def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder | None) -> None:

@@ -28,7 +28,7 @@ class Replay(Provider):
         """Raise :class:`ConfigError` if the column is not among ``columns``, where they are known."""
         super().check(sampling, columns)
         if columns is not None and self.column not in (known := list(columns)):
-            raise ConfigError(f"provider.column={self.column}: no such column{suggest(self.column, known)}")
+            raise ConfigError(self._explain_missing(known))
 
     def identity(self) -> Mapping[str, Any]:
         """The column and the name; the answers themselves are part of the rows."""
@@ -37,10 +37,15 @@ class Replay(Provider):
     async def complete(self, request: Request) -> Completion:
         """The recorded answer. Text as it is, anything else as JSON."""
         if self.column not in request.row:
-            choices = suggest(self.column, request.row)
-            raise FatalProviderError(f"provider.column={self.column}: no such column{choices}")
+            raise FatalProviderError(self._explain_missing(request.row))
         value = request.row[self.column]
         if value is None:
             raise ProviderError(f"no answer is recorded in column {self.column!r}")
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
         return Completion(text=text, model=self.model, finish_reason="stop")
+
+    def _explain_missing(self, known: Iterable[str]) -> str:
+        hint = suggest(self.column, known)
+        if "did you mean" not in hint:
+            hint = f"; this data set has no recorded answers, or has them under another name{hint}"
+        return f"provider.column={self.column}: no such column{hint}"

@@ -88,3 +88,17 @@ def test_no_password_is_saved(runner):
         outcome = runner(*typed)
         assert (outcome.code, "hunter2" in outcome.err, "PGPASSWORD" in outcome.err) == (2, False, True)
     assert not list(runner.folder.iterdir())
+
+
+def test_no_key_is_saved(runner):
+    """A key where the name of its variable belongs is refused before anything is written, also in a sweep."""
+    for typed in (
+        ["provider=openai", "provider.api_key_env=sk-12345"],
+        ["-m", "provider=openai", "provider.api_key_env=sk-12345,OPENAI_API_KEY"],
+        ["-m", "provider={_target_: own.Plain, api_key_env: sk-12345},{_target_: own.Plain}"],
+        ["provider=openai", "provider.api_key_env=sk-(12345"],
+    ):
+        outcome = runner("tracking=none", *typed)
+        assert (outcome.code, "sk-" in outcome.err) == (2, False)
+        assert "provider.api_key_env: must be the name of an environment variable" in outcome.err
+    assert not list(runner.folder.iterdir())

@@ -18,7 +18,7 @@ SWEPT = {
     "hyperparameter.n_shot": ["0", "3"],
     "prompt": ["human_evaluator", "fib_judge"],
     "name": ["plain", "'${dataset.name}-x'"],
-    "+provider.extra_body": ["{a: 1}", "{b: 2}"],
+    "+provider.options": ["{a: 1}", "{b: 2}"],
 }
 FIXED = ["provider=openai_compatible", "dataset.limit=3", "hydra.job.chdir=false"]
 
@@ -43,6 +43,19 @@ def test_as_composed_by_hydra(loader):
         got = composer.take(master, overrides)
         assert OmegaConf.to_container(got) == OmegaConf.to_container(wanted)
         assert OmegaConf.get_type(got) == OmegaConf.get_type(wanted)
+
+
+def test_a_class_instead_of_an_option(loader):
+    """A class that replaces the option, and keys that only this class takes."""
+    master = loader.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    composer = Composer(loader)
+    for target, style in product(["{_target_: own.Mine, style: x}", "{_target_: own.Mine}"], "abc"):
+        overrides = [f"provider.style={style}", "provider.batch=true", f"provider={target}"]
+        wanted = loader.load_sweep_config(master, overrides)
+        composer.load_sweep_config(master, overrides)
+        got = composer.take(master, overrides)
+        assert OmegaConf.to_container(got) == OmegaConf.to_container(wanted)
+        assert got.provider == {"_target_": "own.Mine", "style": style, "batch": True}
 
 
 def test_saved_as_by_hydra(loader, tmp_path):

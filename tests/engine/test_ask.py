@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from pathlib import Path
 
 import pytest
 
@@ -145,16 +147,21 @@ def test_another_model_is_another_question(ledger):
     assert other.asked == ["a"]
 
 
-def test_any_exception_belongs_to_its_row(ledger):
-    """An exception of a user's own provider becomes the error of its row, with its type and message."""
+def test_any_exception_belongs_to_its_row(ledger, monkeypatch, caplog):
+    """An exception of a user's own provider is its row's error, with its place; one traceback is logged."""
+    caplog.set_level("INFO")
+    monkeypatch.chdir(Path(__file__).parent)
 
     def answer(text):
-        if text == "b":
-            raise KeyError("choices")
+        if text in "bd":
+            return json.loads(text)
         return text
 
-    answers = ask_all(make_requests("abc"), Scripted(answer), ledger)
-    assert [a.error for a in answers] == [None, "KeyError: 'choices'", None]
+    answers = ask_all(make_requests("abcd"), Scripted(answer), ledger)
+    line = answer.__code__.co_firstlineno + 2
+    error = f"JSONDecodeError: Expecting value: line 1 column 1 (char 0) (test_ask.py, line {line})"
+    assert [a.error for a in answers] == [None, error, None, error]
+    assert [bool(record.exc_info) for record in caplog.records] == [True]
 
 
 def test_what_is_no_completion_is_an_error_of_its_row(ledger):

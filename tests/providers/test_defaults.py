@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, fields
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -37,4 +37,5 @@ def defaults(kind: type) -> dict[str, Any]:
 def test_option_files_show_the_defaults(file: Path) -> None:
     """No key is missing, none is too many, and no value differs."""
     kind, settings = shown(file)
+    assert is_dataclass(kind), f"{kind.__name__}: a shipped provider is a dataclass (kw_only=True, eq=False)"
     assert settings == defaults(kind)

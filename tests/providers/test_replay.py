@@ -45,6 +45,12 @@ def test_a_missing_column_names_the_nearest() -> None:
         replay({"id": 1, "recorded": "x"}, "recordd")
 
 
+def test_a_data_set_without_recorded_answers_is_told() -> None:
+    """Where no column has a name like it."""
+    with pytest.raises(ConfigError, match=r"column=recorded: .*has no recorded answers.*\(id, text\)"):
+        Replay().check(columns=["id", "text"])
+
+
 def test_a_present_column_passes() -> None:
     """And so does an unknown set of columns."""
     Replay().check(columns=["recorded"])

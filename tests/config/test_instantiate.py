@@ -1,0 +1,70 @@
+"""An object that cannot be made says why: the cause in the user's own module, with its file and line."""
+
+from __future__ import annotations
+
+import pytest
+
+from runner.config.instantiate import instantiate
+from runner.core.errors import ConfigError
+
+MODULES = {
+    "broken": "import nosuchthing",
+    "syntax": "x = 1\ndef (",
+    "faulty": "x = {}\n\ny = x['grade']",
+    "indirect": "import mymodules.broken",
+}
+
+
+@pytest.fixture
+def modules(tmp_path, monkeypatch):
+    """A package of the user's own, in the working folder."""
+    for name, text in MODULES.items():
+        file = tmp_path / "mymodules" / f"{name}.py"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("broken", "ModuleNotFoundError: No module named 'nosuchthing' (mymodules/broken.py, line 1)"),
+        ("syntax", "SyntaxError: invalid syntax (mymodules/syntax.py, line 2)"),
+        ("faulty", "KeyError: 'grade' (mymodules/faulty.py, line 3)"),
+        ("indirect", "ModuleNotFoundError: No module named 'nosuchthing' (mymodules/broken.py, line 1)"),
+    ],
+)
+def test_a_module_that_cannot_be_imported(modules, name, cause):
+    """The message has the cause and its place."""
+    with pytest.raises(ConfigError) as caught:
+        instantiate({"_target_": f"mymodules.{name}.Mine"}, "provider")
+    assert str(caught.value) == f"provider._target_: mymodules.{name} cannot be imported: {cause}"
+
+
+@pytest.mark.parametrize(
+    ("target", "hint"),
+    [
+        ("runner.parse.Labl", "did you mean 'Label'"),
+        ("nowhere.Mine", "No module named 'nowhere'.*PYTHONPATH"),
+        ("runner.prase.Label", "has no attribute 'prase'"),
+    ],
+)
+def test_a_class_that_is_not_there(target, hint):
+    """The message has the nearest name of its module, or says where modules are looked for."""
+    with pytest.raises(ConfigError, match=rf"parser\._target_: no class '{target}'.*{hint}"):
+        instantiate({"_target_": target}, "parser")
+
+
+def test_what_has_not_the_method_is_refused():
+    """Rather than asked for its arguments."""
+    with pytest.raises(ConfigError, match=r"provider: os\.path\.join has no 'complete'"):
+        instantiate({"_target_": "os.path.join"}, "provider", "complete")
+
+
+def test_a_constructor_that_fails_says_where():
+    """With the kind of the error."""
+    with pytest.raises(
+        ConfigError, match=r"cannot make own\.Faulty: KeyError: 'grade' \(.*own\.py, line \d+\)"
+    ):
+        instantiate({"_target_": "own.Faulty"}, "provider")

@@ -1,0 +1,114 @@
+"""An override that names a class replaces the object of the option; the class says which keys it takes."""
+
+from __future__ import annotations
+
+import pytest
+from omegaconf import OmegaConf
+
+import runner
+from runner.core.errors import ConfigError
+
+MINE = {"_target_": "own.Mine", "style": "long"}
+PLAIN = {"_target_": "own.Plain"}
+
+
+def composed(*overrides, at="provider"):
+    """The node of a composed config, with its interpolations as they are."""
+    return OmegaConf.to_container(OmegaConf.select(runner.compose(overrides), at))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "node"),
+    [
+        (["provider={_target_: own.Mine, style: long}"], MINE),
+        (["provider=replay", "provider={_target_: own.Mine, style: long}"], MINE),
+        (["provider={_target_: own.Mine}", "provider.style=long"], MINE),
+        (["provider.style=long", "provider={_target_: own.Mine, style: brief}"], MINE),
+        (["provider={_target_: own.Mine}", "+provider.style=long"], MINE),
+        (["provider={_target_: own.Mine}", "provider.batch=true"], {"_target_": "own.Mine", "batch": True}),
+        (["provider={_target_: own.Mine}", "provider={_target_: own.Plain}"], PLAIN),
+    ],
+)
+def test_a_class_replaces_the_option(overrides, node):
+    """No key of the option stays; other keys come after it, in any order, and need no ``+``."""
+    assert composed(*overrides) == node
+
+
+@pytest.mark.parametrize(
+    "typed", ["judge.provider", "provider@judge.provider", "+judge.provider", "++judge.provider"]
+)
+@pytest.mark.parametrize("before", [[], ["provider@judge.provider=openai"]])
+def test_the_same_inside_a_judge(typed, before):
+    """Whether the judge had a provider of its own or not."""
+    overrides = ["judge=correctness", *before, f"{typed}={{_target_: own.Plain}}"]
+    assert composed(*overrides, at="judge.provider") == PLAIN
+    assert composed(*overrides) == composed()
+
+
+def test_other_objects_too():
+    """A parser, a metric."""
+    assert composed("prompt.parser={_target_: own.Plain}", at="prompt.parser") == PLAIN
+    metrics = ["metric=accuracy", "metric.accuracy={_target_: own.Plain}"]
+    assert composed(*metrics, at="metric.accuracy") == PLAIN
+
+
+def test_a_mapping_without_a_class_changes_the_option():
+    """As Hydra does it."""
+    assert composed("provider={model: m}") == {**composed(), "model": "m"}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["provider=openai", "provider.modle=m"],
+            r"provider\.modle: no such key; did you mean 'model'\? \(api_",
+        ),
+        (["provider={_target_: own.Mine}", "provider.bach=1"], r"provider\.bach: .* 'batch'\? .*style"),
+        (["provider={_target_: own.Plain}", "provider.temper=1"], r"provider\.temper: .* Plain takes none"),
+        (
+            ["provider={_target_: own.Plain}", "provider.model=y"],
+            r"provider\.model: the constructor of Plain",
+        ),
+        (["provider={_target_: own.Greeting}", "provider.greeting=y"], "make the class a dataclass"),
+        (["provider._target_=own.Mien", "provider.style=x"], "no class 'own.Mien' .*did you mean 'Mine'"),
+    ],
+)
+def test_what_the_class_does_not_take_is_told(overrides, message):
+    """By the keys of the class and not by those of the option file, before anything runs."""
+    with pytest.raises(ConfigError, match=message):
+        runner.compose(overrides)
+
+
+def test_a_dataclass_takes_its_own_fields():
+    """And those of the class of the runner that it extends."""
+    polite = ["provider={_target_: own.Polite}", "provider.greeting=y", "provider.model=m"]
+    assert composed(*polite)["greeting"] == "y"
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("provider.api_key_env=sk-12345", "provider.api_key_env"),
+        ("provider={_target_: own.Mine, deep: {token_env: sk-12345}}", "provider.deep.token_env"),
+        ("finetune.integrations=[{api_key_env: sk-12345}]", r"finetune.integrations\[0\].api_key_env"),
+        ("++provider.api_key_env=12345678901234567890123456789012", "provider.api_key_env"),
+        ("provider.api_key_env=gsk_12345678901234567890123456789012", "provider.api_key_env"),
+    ],
+)
+def test_a_key_in_the_place_of_a_name_is_refused(override, key):
+    """The message does not repeat it."""
+    with pytest.raises(ConfigError, match=f"{key}: must be the name of an environment var") as caught:
+        runner.compose(["provider=openai", override])
+    assert "12345" not in str(caught.value)
+
+
+@pytest.mark.parametrize("override", ["provider.api_key_env=null", "provider.api_key_env=MY_KEY_2"])
+def test_names_of_variables_pass(override):
+    """Null is no key at all."""
+    assert composed("provider=openai", override)["model"]
+
+
+def test_columns_of_a_data_set_may_have_any_name():
+    """Also one that looks like a variable's."""
+    assert composed("+dataset.columns.test_env=the column", at="dataset.columns")["test_env"] == "the column"

@@ -1,0 +1,24 @@
+"""A class of the user's own is used by its name alone: in a run, in a sweep, and when it is repeated."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+LONG = {"_target_": "own.Mine", "style": "4"}
+
+
+@pytest.mark.parametrize("launcher", ["basic", "concurrent"])
+def test_it_is_swept_like_an_option(runner, launcher):
+    """Each point has the class and its keys and nothing of the option before it; it can be repeated."""
+    outcome = runner(
+        *("-m", "tracking=none", "dataset.limit=2", f"hydra/launcher={launcher}"),
+        *("provider={_target_: own.Mine, style: '4'},{_target_: own.Plain}",),
+    )
+    assert outcome.code == 0, outcome.err
+    mine, plain = sorted(runner.records(), key=lambda record: record.job)
+    assert (mine.config["provider"], plain.config["provider"]) == (LONG, {"_target_": "own.Plain"})
+    folder = next(runner.folder.glob("outputs/sweeps/*")) / "0"
+    assert yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())["provider"] == LONG
+    again = runner("reproduce", str(folder))
+    assert again.code == 0, again.err

@@ -1,0 +1,48 @@
+"""Providers of a user's own, as the docs say that they may be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runner.core.provider import Provider
+from runner.core.types import Completion, Request
+from runner.providers.openai import OpenAICompatible
+
+
+class Mine(Provider):
+    """Answers with its style."""
+
+    model: str = "m"
+    style: str = "brief"
+
+    async def complete(self, request: Request) -> Completion:
+        return Completion(text=self.style)
+
+
+class Plain:
+    """The least that a class needs: no base, no constructor."""
+
+    model = "x"
+
+    async def complete(self, request: Request) -> Completion:
+        return Completion(text="3")
+
+
+class Greeting(OpenAICompatible):
+    """Declares a field, but is no dataclass."""
+
+    greeting: str = "hello"
+
+
+@dataclass(kw_only=True, eq=False)
+class Polite(Greeting):
+    """Declares the field so that its constructor takes it."""
+
+    greeting: str = "hello"
+
+
+class Faulty(Plain):
+    """Fails when it is made."""
+
+    def __init__(self) -> None:
+        raise KeyError("grade")
