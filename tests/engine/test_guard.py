@@ -192,3 +192,20 @@ def test_connections_that_do_not_close(ledger, caplog, monkeypatch, fault):
     with caplog.at_level(logging.WARNING):
         assert ask_all(make_requests("a"), Open(), ledger)[0].completion
     assert "its connections were not closed" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "fault", [StopIteration("x"), SystemExit(3), asyncio.CancelledError(), ValueError("x")]
+)
+def test_a_batcher_that_fails(ledger, fault):
+    """Whatever a batcher raises stops the run; nobody waits for ever."""
+
+    class Batching(Faulty):
+        batch = True
+
+        def batcher(self):
+            raise fault
+
+    with pytest.raises((ProviderError, ValueError)) as caught:
+        ask_all(make_requests(*"ab"), Batching(), ledger)
+    assert fault in (caught.value, caught.value.__cause__)
