@@ -68,7 +68,7 @@ class Provider(ABC):
     async def complete(self, request: Request) -> Completion:
         """Answer one request.
 
-        An exception belongs to this row, with two exceptions: after a
+        An exception, even ``SystemExit``, belongs to this row, with two exceptions: after a
         :class:`~runner.core.errors.RetryableError` the request is tried again, and a
         :class:`~runner.core.errors.FatalProviderError` stops the run.
         """

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
+from runner.core.errors import RunnerError
 from runner.core.provider import Provider
 from runner.core.types import Request
+from runner.engine.allowance import Allowance
 from runner.engine.batch import BatchCaller
-from runner.engine.call import Allowance, Answer, Call, Caller, LiveCaller
+from runner.engine.call import Answer, Call, Caller, LiveCaller
 from runner.engine.event_loop import run_in_loop
 from runner.engine.ledger import Ledger
 
@@ -110,9 +112,12 @@ async def _run_rows(
             for _ in range(min(caller.width, len(rows))):
                 group.create_task(work_on(call))
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+        first = errors.exceptions[0]
+        raise first from first.__cause__
     finally:
         progress.report()
+    if missing := len(rows) - len(results):
+        raise RunnerError(f"{missing} of {len(rows)} rows were lost: a call cancelled the task that made it")
     return [results[index] for index in range(len(rows))]
 
 

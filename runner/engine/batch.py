@@ -18,10 +18,13 @@ from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Any
 
+from runner.core.errors import ProviderError
 from runner.core.provider import Batcher, Provider
 from runner.core.types import Completion, Request
+from runner.engine.allowance import Allowance
 from runner.engine.batch_jobs import ROW, BatchJobs
-from runner.engine.call import KIND, UNASKED, Allowance, Answer, Call, Caller, read_completion
+from runner.engine.call import KIND, UNASKED, Answer, Call, Caller, read_completion
+from runner.engine.guard import describe_failure
 from runner.engine.ledger import Ledger
 
 ROUNDS = 3  # batches that may end without an answer to a row before the row is left to the next run
@@ -75,8 +78,16 @@ class BatchCaller(Caller):
             rounds = Rounds(self._provider, self._ledger, self._allowance, self._report, self._pause)
             answers, failure = rounds.answer(requests), None
         except BaseException as error:
-            answers, failure = {}, error
+            answers, failure = {}, self._make_raisable(error)
         self._loop.call_soon_threadsafe(self._hand_out, waiting, answers, failure)
+
+    def _make_raisable(self, error: BaseException) -> BaseException:
+        """Return an error that can be raised in a task: some would end it, or the program, without a word."""
+        if isinstance(error, KeyboardInterrupt | Exception) and not isinstance(error, StopIteration):
+            return error
+        wrapped = ProviderError(f"{self._provider.name}: the batch failed: {describe_failure(error)}")
+        wrapped.__cause__ = error
+        return wrapped
 
     def _hand_out(
         self,

@@ -21,6 +21,7 @@ from runner.core.retry import Retry
 from runner.core.services import BatchStatus
 from runner.engine.call import KIND, drop_nulls
 from runner.engine.claims import is_alive, make_claim
+from runner.engine.guard import describe_failure
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class BatchJobs:
             elif not isinstance(outcome, ProviderError):
                 self._take(key, outcome, answers, errors)
             elif not isinstance(outcome, RetryableError):
-                errors[key] = str(outcome)
+                errors[key] = describe_failure(outcome)
             if len(answers) == WRITE_ROWS:
                 self._ledger.put_many(KIND, answers)
                 answers = {}

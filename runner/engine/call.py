@@ -3,8 +3,8 @@
     request ─ ledger? ─ budget ─ pace (requests, tokens a minute) ─ gate (how many at once) ─ provider
             ─ ledger
 
-Equal requests are asked once. A call that fails becomes the error of its row. Only an error that would make
-every further call fail, such as a wrong key, stops the run.
+Equal requests are asked once. A call that fails becomes the error of its row, whatever it raised. Only an
+error that would make every further call fail, such as a wrong key, stops the run, and so does Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any
 
 from runner.core.adapt import check_completion
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError, find_place
@@ -25,6 +24,8 @@ from runner.core.identity import digest, read_identity
 from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
+from runner.engine.allowance import Allowance, BudgetQueue
+from runner.engine.guard import close_provider, describe_failure, is_interrupt, read_limits
 from runner.engine.lanes import Lane, use_lane
 from runner.engine.ledger import Ledger
 from runner.engine.ledger_writer import LedgerWriter
@@ -55,16 +56,6 @@ UNASKED = Answer()
 Call = Callable[[Request], Awaitable[Answer]]
 
 
-class Allowance(Protocol):
-    """The money that the calls of one stage may spend."""
-
-    def reserve(self, request: Request) -> bool:
-        """Set aside the most that a request can cost; return False if there is not enough."""
-
-    def settle(self, request: Request, completion: Completion | None) -> None:
-        """Take back what a reserved request did not cost: everything if there is no completion."""
-
-
 class Caller(ABC):
     """Answers the requests of one stage.
 
@@ -81,6 +72,7 @@ class Caller(ABC):
         self._keys: dict[int, tuple[Request, str]] = {}
         self._looked_up: dict[str, Any] = {}
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
+        self._callers: set[asyncio.Task[Any] | None] = set()
 
     def __enter__(self) -> Caller:
         return self
@@ -91,14 +83,15 @@ class Caller(ABC):
 
     @asynccontextmanager
     async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
-        """Yield :meth:`call`; at the end close the provider's connections.
+        """Yield :meth:`call`; at the end stop the calls left behind and close the provider's connections.
 
         ``progress`` is called with the share of unfinished work, from 0 to 1, that a service says is done.
         """
         try:
             yield self.call
         finally:
-            await self._provider.aclose()
+            await self._stop_calls()
+            await close_provider(self._provider)
 
     def look_up(self, requests: Iterable[Request]) -> None:
         """Look up requests that will be made in the ledger, with one query. Blocks."""
@@ -120,17 +113,29 @@ class Caller(ABC):
             answer = earlier if isinstance(earlier, Answer) else await asyncio.shield(earlier)
             return answer if answer is UNASKED else replace(answer, repeated=True)
         future = self._answers[key] = asyncio.get_running_loop().create_future()
+        task = asyncio.current_task()
+        self._callers.add(task)
         try:
             answer = self._answers[key] = await self._read_stored(key) or await self._obtain(key, request)
         except BaseException:
             future.cancel()
             raise
+        finally:
+            self._callers.discard(task)
         future.set_result(answer)
         return answer
 
     @abstractmethod
     async def _obtain(self, key: str, request: Request) -> Answer:
         """Return the answer to a request that is not in the ledger."""
+
+    async def _stop_calls(self) -> None:
+        """Cancel the calls that a row made at once with one that stopped the stage, as those of others."""
+        left = [task for task in self._callers if task]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
 
     async def _read_stored(self, key: str) -> Answer | None:
         if not self._provider.stored:
@@ -149,7 +154,7 @@ class LiveCaller(Caller):
     def __init__(self, provider: Provider, ledger: Ledger, allowance: Allowance | None = None) -> None:
         super().__init__(provider, ledger)
         self.width = provider.max_concurrency
-        self._budget = _BudgetQueue(allowance)
+        self._budget = BudgetQueue(allowance)
         self._writer = LedgerWriter(ledger, KIND)
         self._logged: set[tuple[type, str]] = set()
 
@@ -170,27 +175,35 @@ class LiveCaller(Caller):
     async def _obtain(self, key: str, request: Request) -> Answer:
         if not await self._budget.reserve(request):
             return UNASKED
-        completion, error = None, None
         try:
-            completion = await ask_with_retries(request, self._provider, self._lane)
-        except FatalProviderError:
-            raise
-        except ProviderError as failed:
-            error = str(failed) or type(failed).__name__
-        except Exception as failed:  # a fault in a user's provider, or an answer of an unexpected shape
-            error = self._describe(failed)
-        if completion and self._provider.stored:
-            self._writer.put(key, drop_nulls(completion))
-        self._budget.settle(request, completion)
+            completion, error = await self._ask(request)
+            if completion and self._provider.stored:
+                self._writer.put(key, drop_nulls(completion))
+            self._budget.settle(request, completion)
+        finally:
+            self._budget.leave()
         return Answer(completion, error, key=key if self._provider.stored else None)
 
-    def _describe(self, failed: Exception) -> str:
+    async def _ask(self, request: Request) -> tuple[Completion | None, str | None]:
+        """Return the completion, or the error of the row; raise only what stops the stage."""
+        try:
+            return await ask_with_retries(request, self._provider, self._lane), None
+        except FatalProviderError:
+            raise
+        except BaseException as error:  # such as a fault in a user's provider, or its call of sys.exit
+            if is_interrupt(error):
+                raise
+            return None, self._describe(error)
+
+    def _describe(self, error: BaseException) -> str:
         """Return a fault as the error of its row; log the traceback of the first of each kind and place."""
-        place = find_place(failed)
-        if (kind := (type(failed), place)) not in self._logged:
+        if isinstance(error, ProviderError):
+            return describe_failure(error)
+        place = find_place(error)
+        if (kind := (type(error), place)) not in self._logged:
             self._logged.add(kind)
-            log.info("a call failed", exc_info=failed)
-        return f"{type(failed).__name__}: {failed}{place}"
+            log.info("a call failed", exc_info=error)
+        return f"{describe_failure(error)}{place}"
 
 
 async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> Completion:
@@ -210,48 +223,8 @@ async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> 
             await asyncio.sleep(wait_s)
             continue
         completion = check_completion(completion, provider.name)
-        lane.note_answer(request, completion, provider.rate_limits())
+        lane.note_answer(request, completion, read_limits(provider))
         return replace(completion, latency_s=round(time.perf_counter() - started, 4))
-
-
-class _BudgetQueue:
-    """An allowance with a queue: a request that is not covered waits for what calls in flight give back."""
-
-    def __init__(self, allowance: Allowance | None) -> None:
-        self._allowance = allowance
-        self._in_flight = 0
-        self._used_up = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def reserve(self, request: Request) -> bool:
-        """Set aside what the request can cost; return False if there will not be enough."""
-        if self._allowance is None:
-            return True
-        while not self._used_up and not self._allowance.reserve(request):
-            if not self._in_flight:
-                self._used_up = True
-                break
-            turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            await turn
-        self._in_flight += not self._used_up
-        self._wake()
-        return not self._used_up
-
-    def settle(self, request: Request, completion: Completion | None) -> None:
-        """Take back what was not spent, and let a waiting request try again."""
-        if self._allowance is not None:
-            self._allowance.settle(request, completion)
-            self._in_flight -= 1
-            self._wake()
-
-    def _wake(self) -> None:
-        """Let the next waiting request try; if it succeeds, it lets the one after it try."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
 
 
 def make_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import CancelledError, Future, wait
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -53,9 +54,16 @@ def _get_loop() -> asyncio.AbstractEventLoop:
     with _lock:
         if not _loops:
             loop = _make_loop()
-            threading.Thread(target=loop.run_forever, name="event-loop", daemon=True).start()
+            threading.Thread(target=_run_for_ever, args=(loop,), name="event-loop", daemon=True).start()
             _loops.append(loop)
         return _loops[0]
+
+
+def _run_for_ever(loop: asyncio.AbstractEventLoop) -> None:
+    """Run the loop; ``SystemExit`` and ``KeyboardInterrupt`` in a task concern only those who await it."""
+    while True:
+        with suppress(SystemExit, KeyboardInterrupt):
+            loop.run_forever()
 
 
 def _make_loop() -> asyncio.AbstractEventLoop:

@@ -14,7 +14,7 @@ from runner.core.errors import ConfigError, DataError, MetricError, ProviderErro
 from runner.core.types import Score
 from runner.data import dataset
 from runner.data.fingerprint import describe_rows
-from runner.engine.call import Allowance
+from runner.engine.allowance import Allowance
 from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan
 from runner.experiment.reference import compare_figures

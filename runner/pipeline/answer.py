@@ -17,8 +17,9 @@ from runner.config.schema import HyperparameterConfig, PromptConfig
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider
 from runner.core.types import Completion, Parser, Request, Sampling
+from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_all
-from runner.engine.call import KIND, UNASKED, Allowance, Answer, make_keys
+from runner.engine.call import KIND, UNASKED, Answer, make_keys
 from runner.engine.ledger import Ledger
 from runner.money import prices
 from runner.money.prices import PriceBook

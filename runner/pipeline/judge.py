@@ -9,8 +9,9 @@ import polars as pl
 
 from runner.core.types import Request
 from runner.data.steps import put_in_both_orders
+from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_rows
-from runner.engine.call import UNASKED, Allowance, Answer, Call
+from runner.engine.call import UNASKED, Answer, Call
 from runner.engine.ledger import Ledger
 from runner.pipeline.answer import (
     TOKENS,
