@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import subprocess
 import sys
+import traceback
 
 import pytest
 from adding import Sums, answer
@@ -67,6 +69,35 @@ def test_mistakes_are_exceptions(sums):
         api.compose(["datset=fib"])
     with pytest.raises(ConfigError, match="neither a run nor a sweep"):
         api.load("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["-m", "seed=1"], "use runner.sweep"),
+        (["hydra.mode=MULTIRUN"], "use runner.sweep"),
+        (["hyperparameter.n_shot=1,2"], "n_shot=1,2: use runner.sweep"),
+        (["--cfg", "job"], "--cfg is an option of the command line"),
+        ("dataset.limit=5", r"a list is wanted, such as \['dataset.limit=5'\]"),
+    ],
+)
+def test_only_overrides_of_one_run(runner, monkeypatch, overrides, message):
+    """What is not a list of overrides for one run is refused, and nothing is recorded."""
+    monkeypatch.chdir(runner.folder)
+    with pytest.raises(ConfigError, match=message):
+        api.run(overrides)
+    assert not list(runner.folder.iterdir())
+
+
+@pytest.mark.parametrize("mistake", ["hyperparameter.n_sot=3", "prompt.user=no.jinja"])
+def test_a_mistake_has_a_short_traceback(sums, monkeypatch, capsys, mistake):
+    """It shows no frame of Hydra, nothing else is printed, and the environment is as before."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        api.run([*sums.experiment, mistake])
+    assert len("".join(traceback.format_exception(caught.value)).splitlines()) < 20
+    assert capsys.readouterr().err == ""
+    assert "HYDRA_FULL_ERROR" not in os.environ
 
 
 def test_a_failed_run_raises_its_reason(sums):

@@ -30,7 +30,8 @@ WITHOUT_RECORD = [
 ]
 # Hydra's options that take a value. --info may have none, so its value must be joined: --info=searchpath
 WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
-WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
+CONFIG_DIR = ("--config-dir", "-cd")
+WITH_VALUE |= {*CONFIG_DIR, "--experimental-rerun"}
 
 
 def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:

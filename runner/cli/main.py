@@ -118,7 +118,8 @@ def _replace_arguments(arguments: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv[1:] = previous
-        os.environ["HYDRA_FULL_ERROR"] = full_error or "0"
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        os.environ |= {"HYDRA_FULL_ERROR": full_error} if full_error is not None else {}
 
 
 def _print_how_to_continue(argv: list[str], why: str = "", code: int = 1) -> int:

@@ -18,6 +18,7 @@ from runner.core.types import Score
 from runner.records.record import Record
 from runner.report.formats import format_number
 
+REASON_LETTERS = 60
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for full tables
 console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 
@@ -142,9 +143,9 @@ def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
 
 
 def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
-    """Print a line per recorded run: when, what, how it ended, its first score; and one above each sweep."""
+    """Print a line per recorded run: when, what, how it ended, its score or error; and one above a sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("started", "experiment", "point", "model", "status", "score"):
+    for title in ("started", "experiment", "point", "model", "status", "score or error"):
         table.add_column(title)
     table.add_column("folder", min_width=max((len(str(folder)) for folder, _ in found), default=0))
     sweeps: dict[Path, list[Record]] = {}
@@ -156,8 +157,8 @@ def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
             table.add_row(*map(Text, _make_sweep_cells(folder.parent, points)), style="bold")
         started = _format_minute(record.started)
         point = ", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.swept.items())
-        score = next((_format_score(name, score) for name, score in record.scores.items()), "")
-        cells = [started, record.name, point, record.tags.get("model", ""), record.status, score, str(folder)]
+        model, result = record.tags.get("model", ""), _describe_result(record)
+        cells = [started, record.name, point, model, record.status, result, str(folder)]
         table.add_row(*map(Text, cells))
     console.print(table if found else "no run is recorded under outputs/")
 
@@ -167,6 +168,13 @@ def _make_sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
     finished = sum(record.status == "finished" for record in points)
     started = _format_minute(min(record.started for record in points))
     return [started, points[0].name, f"sweep of {len(points)}", "", f"{finished} finished", "", str(folder)]
+
+
+def _describe_result(record: Record) -> str:
+    """Return the first score of a run, or else the start of the error that ended it."""
+    reason = (record.error or "").partition("\n")[0]
+    shortened = f"{reason[: REASON_LETTERS - 1]}…" if len(reason) > REASON_LETTERS else reason
+    return next((_format_score(name, score) for name, score in record.scores.items()), shortened)
 
 
 def _format_score(name: str, score: Score) -> str:

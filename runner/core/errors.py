@@ -13,16 +13,20 @@ RunnerError                 a problem that the user can solve: shown as one mess
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
 class RunnerError(Exception):
     """Base class of all errors with a message for the user."""
 
+    after_calls: bool = False
+    """Whether it was raised when calls could already have been made."""
+
 
 class ConfigError(RunnerError):
-    """A config key, value, option or environment variable is wrong; nothing has been paid yet."""
+    """A config key, value, option or environment variable is wrong."""
 
 
 class DataError(RunnerError):
@@ -65,6 +69,21 @@ class RetryableError(ProviderError):
         self.limited = limited
 
 
+def is_mistake(error: BaseException) -> bool:
+    """Whether the input of the user is at fault, and this was found before anything was paid."""
+    return isinstance(error, ConfigError | DataError | PromptError) and not error.after_calls
+
+
+@contextmanager
+def note_calls() -> Iterator[None]:
+    """Note on an error of the block that calls could already have been made."""
+    try:
+        yield
+    except RunnerError as error:
+        error.after_calls = True
+        raise
+
+
 def suggest(word: str, choices: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest choice and, if there are few, all of them.
 
@@ -72,6 +91,11 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     "; did you mean 'accuracy'? (accuracy, f1)"
     """
     known = sorted(choices)
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    close = get_close_matches(word, known, n=1, cutoff=0.7) or _complete(word, known)
     hint = f"; did you mean {close[0]!r}?" if close else "; known:"
     return f"{hint} ({', '.join(known)})" if len(known) <= 40 else hint.removesuffix("; known:")
+
+
+def _complete(word: str, known: list[str]) -> list[str]:
+    """The choices that start with a word of three letters or more."""
+    return [choice for choice in known if choice.startswith(word)] if len(word) >= 3 else []

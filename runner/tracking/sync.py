@@ -34,12 +34,18 @@ def sync_records(outputs: Path, store: Store, traces: object) -> dict[Path, str]
 
 
 def _find_records(outputs: Path) -> Iterator[tuple[Path, Record]]:
-    """Readable records that are no longer running, oldest first."""
+    """Readable records that are no longer running and belong in MLflow, oldest first."""
     for file in sorted(outputs.rglob(RECORD)):
         try:
             record = read_record(file.parent)
         except (OSError, ValueError, TypeError, KeyError) as error:
             log.warning("%s cannot be read as a record (%s)", file, error)
             continue
-        if record.status != "running":
+        if record.status != "running" and _is_wanted(record):
             yield file.parent, record
+
+
+def _is_wanted(record: Record) -> bool:
+    """Whether the run itself should have logged it: not with ``tracking=none``, and no single mistake."""
+    enabled = record.config.get("tracking", {}).get("enabled", True)
+    return enabled and not (record.mistake and record.sweep is None)

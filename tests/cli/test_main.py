@@ -29,6 +29,12 @@ MISTAKES = {
         ["prompt.user='{{ questn }}'"],
         "'questn', which is not a column; did you mean 'question'?",
     ),
+    "another prompt's column": (["prompt=fib_judge"], "prompt.user: fib_judge/user.jinja uses 'document'"),
+    "a judge's column": (
+        ["judge=correctness"],
+        "uses 'answer_before', which is not a column; known: (answer,",
+    ),
+    "a file's column": (["dataset.columns.target=Eval"], "did you mean 'Evaluation'?"),
     "an override": (["dataset.limit=(3"], "is not an override"),
     "traces": (["tracking.traces=some"], "tracking.traces: 'some' must be all, failures, none"),
     "a tracking address": (
@@ -44,7 +50,7 @@ def test_mistake(runner, monkeypatch, arguments, message):
     """The message names the key, the value and the nearest valid choice."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     outcome = runner("tracking=none", *arguments)
-    assert outcome.code in (1, 2)
+    assert outcome.code == 2
     assert message in outcome.err
     assert "Traceback" not in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
