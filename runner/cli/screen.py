@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.cli import sweep_table
+from runner.core.errors import count_of
 from runner.core.types import Score
 from runner.records.record import Record
 from runner.report.formats import format_number
@@ -102,17 +103,17 @@ def _describe_published(record: Record) -> str:
     config = record.config.get("reference", {})
     place = ", ".join(str(config[key]) for key in ("source", "table") if config.get(key))
     agreeing = sum(row["agrees"] is True for row in record.reference)
-    return f"published in {place or 'the experiment'}: {agreeing} of {len(record.reference)} figures agree"
+    return f"published in {place or 'the experiment'}: {agreeing} of {count_of(len(record.reference), 'figure')} agree"
 
 
 def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> str:
     parts = [
-        f"{figures.get('answered', 0):.0f} of {figures.get('n', 0):.0f} rows answered",
+        f"{figures.get('answered', 0):.0f} of {count_of(figures.get('n', 0), 'row')} answered",
         f"{figures.get('parsed', 0):.0f} parsed",
-        f"{figures.get('calls', 0) + figures.get('judge_calls', 0):.0f} calls made",
+        f"{count_of(figures.get('calls', 0) + figures.get('judge_calls', 0), 'call')} made",
     ]
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
-    parts += [f"{tokens:,.0f} tokens"] if tokens else []
+    parts += [count_of(tokens, "token")] if tokens else []
     parts += [_describe_cost(figures)] if tokens else []
     return f"[dim]{' · '.join(parts)} · {finished - started:.1f} s[/]"
 
@@ -127,7 +128,11 @@ def _describe_cost(figures: Mapping[str, float]) -> str:
 
 def _describe_failures(record: Record) -> list[str]:
     failed = record.figures.get("failed", 0)
-    return [f"[yellow]{failed:.0f} rows failed; first: {record.tags.get('first_error')}[/]"] if failed else []
+    return (
+        [f"[yellow]{count_of(failed, 'row')} failed; first: {record.tags.get('first_error')}[/]"]
+        if failed
+        else []
+    )
 
 
 def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
@@ -145,8 +150,9 @@ def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
 def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
     """Print a line per recorded run: when, what, how it ended, its score or error; and one above a sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("started", "experiment", "point", "model", "status", "score or error"):
+    for title in ("started", "experiment", "point", "model", "status"):
         table.add_column(title)
+    table.add_column("score or error", no_wrap=True)
     table.add_column("folder", min_width=max((len(str(folder)) for folder, _ in found), default=0))
     sweeps: dict[Path, list[Record]] = {}
     for folder, record in found:

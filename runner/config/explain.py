@@ -38,7 +38,8 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_missing_option(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not an override ({str(error).splitlines()[1]})"
+        reason = str(error).splitlines()[1].partition(" expecting {")[0]
+        return f"{error.override!r} is not an override ({reason})"
     if inner is None:
         return _explain_ambiguous(str(error)) or " ".join(str(error).split())
     if isinstance(inner, MissingMandatoryValue):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Mapping
 from pkgutil import resolve_name
 from typing import Any
@@ -27,7 +28,7 @@ def instantiate(node: Any, key: str) -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):
-            raise ConfigError(f"{key}: {cause}") from error
+            raise ConfigError(put_key_first(key, str(cause))) from error
         reason = str(cause or error).splitlines()[0]
         raise ConfigError(f"{key}: cannot make {node['_target_']}: {reason}") from error
 
@@ -47,3 +48,17 @@ def _check_arguments(node: dict[str, Any], key: str) -> None:
     for name, parameter in parameters.items() if not node.get("_partial_") else ():
         if parameter.default is parameter.empty and name not in node:
             raise ConfigError(f"{key}.{name}: a value is required")
+
+
+def put_key_first(key: str, message: str) -> str:
+    """Put a key before a message that may name the same place in its own words.
+
+    >>> put_key_first("judge.provider", "provider.model=x: no such file")
+    'judge.provider.model=x: no such file'
+    >>> put_key_first("metric.f1", "metric f1: labels is empty")
+    'metric.f1: labels is empty'
+    """
+    front, _, last = key.rpartition(".")
+    if message.startswith(f"{last}."):
+        return f"{front}.{message}" if front else message
+    return f"{key}: {re.sub(r'^(metric [^ ]+: |parser )', '', message)}"

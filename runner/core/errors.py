@@ -84,6 +84,15 @@ def note_calls() -> Iterator[None]:
         raise
 
 
+def count_of(number: float, noun: str) -> str:
+    """A number with its noun.
+
+    >>> count_of(1, "row"), count_of(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
+
+
 def suggest(word: str, choices: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest choice and, if there are few, all of them.
 

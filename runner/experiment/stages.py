@@ -10,7 +10,7 @@ import polars as pl
 
 from runner import metrics, parse
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.errors import ConfigError, DataError, ProviderError, suggest
+from runner.core.errors import ConfigError, DataError, ProviderError, count_of, suggest
 from runner.core.types import Score
 from runner.data import dataset
 from runner.data.fingerprint import describe_rows
@@ -132,7 +132,9 @@ def require_answers(frame: pl.DataFrame) -> None:
     """Raise :class:`ProviderError` if every row failed: such a run has no scores, not scores of 0."""
     errors = frame["error"].drop_nulls()
     if errors.len() == frame.height:
-        raise ProviderError(f"none of the {frame.height} rows was answered; the first: {errors[0]}")
+        raise ProviderError(
+            f"none of the {count_of(frame.height, 'row')} was answered; the first: {errors[0]}"
+        )
 
 
 def judge(

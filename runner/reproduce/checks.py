@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.explain import explain
 from runner.config.schema import PromptConfig, RunnerConfig
-from runner.core.errors import ConfigError, RunnerError
+from runner.core.errors import ConfigError, RunnerError, count_of
 from runner.core.provider import Provider
 from runner.experiment import model
 from runner.experiment import plan as build
@@ -125,7 +125,7 @@ def check_training(past: PastRun, plan: Plan, frame: pl.DataFrame) -> list[Check
     except RunnerError as error:
         return [Check("training", "missing", _shorten(error), decides=False)]
     same = order.key == past.record.params.get("finetune_key")
-    rows = ", ".join(f"{file.name}: {file.rows} rows" for file in order.training)
+    rows = ", ".join(f"{file.name}: {count_of(file.rows, 'row')}" for file in order.training)
     return [Check("training", "same" if same else "different", rows)]
 
 
