@@ -32,6 +32,8 @@ def test_a_run(sums):
     assert (result.record.status, result.scores["accuracy"].n) == ("finished", 10)
     assert result.frame["completion"].to_list() == [str(2 * n) for n in range(10)]
     assert api.load(result.folder).record == result.record
+    assert repr(result).splitlines()[0] == f"finished: {result.folder}"
+    assert repr(result).splitlines()[1].startswith("  accuracy 0.100 (")
 
 
 def test_twice_and_in_a_running_loop(sums):
@@ -49,6 +51,7 @@ def test_a_sweep(sums):
     results, summary = api.sweep([*sums.experiment, *sweep])
     assert [result.frame.height for result in results] == [2, 3]
     assert summary["limit"].to_list() == [2, 3]
+    assert repr(api.load(results[0].folder.parent)) == f"2 points\n{summary}"
     assert api.load(results[0].folder.parent).summary.equals(summary)
     _, summary = api.sweep([*sums.experiment, "dataset.path=rows.jsonl,gone.jsonl"])
     assert summary["status"].to_list() == ["finished", "failed"]
@@ -107,6 +110,16 @@ def test_a_failed_run_raises_its_reason(sums):
         with pytest.raises(ProviderError, match="no such key"):
             api.run(experiment)
     assert [record.status for record in sums.records()] == ["failed"]
+
+
+def test_a_run_without_rows_has_their_columns(sums, capsys):
+    """The frame of a run that failed before its first call is empty, and the run shows its reason."""
+    with pytest.raises(ConfigError):
+        api.run([*sums.experiment, "prompt.user=no.jinja"])
+    (folder,) = sums.folder.glob("outputs/runs/*")
+    failed = api.load(folder)
+    assert failed.frame.select("id", "target", "completion", "prediction", "error").is_empty()
+    assert "no prompt file 'no.jinja'" in repr(failed)
 
 
 def test_logging_stays_the_notebooks_own(sums):

@@ -25,7 +25,7 @@ from runner.core.errors import BudgetError, RunnerError, note_calls
 from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.run import Screen, run
 from runner.experiment.stages import check_objective
-from runner.records.environment import find_git_sha, find_versions
+from runner.records.environment import find_code, find_git_sha, find_versions
 from runner.records.folder import find_runs, list_points, read_notes
 from runner.records.record import Record, flatten, keep_record, read_record
 from runner.records.sweep import summarize
@@ -122,6 +122,7 @@ def describe_run(record: Record, plan: Plan) -> None:
         "model": plan.responder.provider.model,
         "dataset": config.dataset.name,
         "git_sha": find_git_sha(),
+        "code": find_code(),
     }
 
 

@@ -103,7 +103,8 @@ def _describe_published(record: Record) -> str:
     config = record.config.get("reference", {})
     place = ", ".join(str(config[key]) for key in ("source", "table") if config.get(key))
     agreeing = sum(row["agrees"] is True for row in record.reference)
-    return f"published in {place or 'the experiment'}: {agreeing} of {count_of(len(record.reference), 'figure')} agree"
+    figures = count_of(len(record.reference), "figure")
+    return f"published in {place or 'the experiment'}: {agreeing} of {figures} agree"
 
 
 def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> str:

@@ -38,8 +38,7 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_missing_option(error)
     if isinstance(error, OverrideParseException):
-        reason = str(error).splitlines()[1].partition(" expecting {")[0]
-        return f"{error.override!r} is not an override ({reason})"
+        return f"{error.override!r} is not an override ({_find_reason(str(error))})"
     if inner is None:
         return _explain_ambiguous(str(error)) or " ".join(str(error).split())
     if isinstance(inner, MissingMandatoryValue):
@@ -54,6 +53,14 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
     return f"{key}: {first}"
+
+
+def _find_reason(message: str) -> str:
+    """Return what the parser of overrides says, in one line without the list of what it expects."""
+    if message.startswith("LexerNoViableAlt"):
+        return "quote a value with special characters"
+    lines = [line for line in message.splitlines() if not line.startswith("Error parsing override")]
+    return lines[0].partition(" expecting {")[0]
 
 
 def _explain_ambiguous(message: str) -> str:

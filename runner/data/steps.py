@@ -111,7 +111,7 @@ def _map_labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], w
                 rows = values.eq_missing(pl.Series([value], dtype=pl.String)).sum()
                 hint = suggest(str(value), known)
                 raise DataError(
-                    f"{where}.{name}: {count_of(rows, 'row')} with {value!r}, which has no label{hint}"
+                    f"{where}.{name}: {count_of(int(rows), 'row')} with {value!r}, which has no label{hint}"
                 )
         frame = frame.with_columns(values.replace_strict(known).alias(name))
     return frame
@@ -144,9 +144,8 @@ def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFr
             raise ConfigError(f"{where}.columns.{name}: the rows already have a column of this name")
     missing = frame.join(other, on=by, how="anti")
     if not missing.is_empty():
-        raise DataError(
-            f"{where}: {count_of(missing.height, 'row')} without a match, the first with {by}={missing[by][0]!r}"
-        )
+        rows = count_of(missing.height, "row")
+        raise DataError(f"{where}: {rows} without a match, the first with {by}={missing[by][0]!r}")
     return frame.join(other, on=by, how="left", maintain_order="left")
 
 

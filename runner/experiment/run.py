@@ -75,6 +75,7 @@ def evaluate(
     try:
         frame = stages.add_probability(plan, frame)
         stages.require_answers(frame)
+        stages.warn_if_unparsed(frame)
         frame = stages.judge(plan, frame, ledger, screen.open_bar, spending.allow_judgments())
         frame, unasked = split_unasked(frame)
         frame = metrics.score_rows(plan.metrics, frame)

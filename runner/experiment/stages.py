@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,10 @@ from runner.pipeline.answer import (
     render_chats,
 )
 from runner.pipeline.judge import judge_rows, leave_unjudged
+
+log = logging.getLogger(__name__)
+
+SAMPLE_LETTERS = 80
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,16 @@ def require_answers(frame: pl.DataFrame) -> None:
     if errors.len() == frame.height:
         raise ProviderError(
             f"none of the {count_of(frame.height, 'row')} was answered; the first: {errors[0]}"
+        )
+
+
+def warn_if_unparsed(frame: pl.DataFrame) -> None:
+    """Warn with the first answer if there are answers, but none could be parsed."""
+    answers = frame["completion"].drop_nulls()
+    if answers.len() and not frame["prediction"].count():
+        sample = " ".join(answers[0].split())[:SAMPLE_LETTERS]
+        log.warning(
+            "%s, none of which could be parsed; the first: %r", count_of(answers.len(), "answer"), sample
         )
 
 

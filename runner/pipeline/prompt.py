@@ -75,7 +75,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Template:
-    """A compiled text and the names of the variables that it uses. ``file`` is empty for one of the config."""
+    """A compiled text and the names of its variables. ``file`` is empty if the text is in the config."""
 
     key: str
     file: str

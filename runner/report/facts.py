@@ -189,7 +189,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "prompt digest": _read_param("prompt_digest"),
     "published in": _read_reference("source"),
     "table": _read_reference("table"),
-    "code": _read_tag("git_sha"),
+    "code": lambda record: record.tags.get("code") or record.tags.get("git_sha", ""),
     "software": _describe_software,
     "answered": _read_count("answered"),
     "parsed": _read_count("parsed"),

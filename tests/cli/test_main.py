@@ -48,6 +48,10 @@ MISTAKES = {
     "a word": (["hyperparameter.n_shot", "3"], "write hyperparameter.n_shot=value"),
     "no key": (["=3"], "'=3' has no key"),
     "a late command": (["list"], "'list' is a command, which stands before everything else"),
+    "a special character": (
+        ["dataset.name=a'b"],
+        "is not an override (quote a value with special characters)",
+    ),
     "several values": (["hyperparameter.n_shot=1,2"], "n_shot=1,2: to sweep over it, add -m"),
     "an override": (["dataset.limit=(3"], "is not an override"),
     "traces": (["tracking.traces=some"], "tracking.traces: 'some' must be all, failures, none"),

@@ -221,3 +221,23 @@ def test_equal_requests_are_paid_once(ledger):
     money = Money(1)
     answers = ask_all(make_requests("aaa"), Scripted(), ledger, allowance=money)
     assert [answer.repeated for answer in answers] == [False, True, True]
+
+
+def test_no_text_is_the_rows_error(ledger):
+    """A completion without a text is no answer, and is not kept."""
+    provider = Scripted({"a": "A", "b": None}.get)
+    told, silent = ask_all(make_requests("ab"), provider, ledger)
+    assert (told.completion.text, silent.completion) == ("A", None)
+    assert silent.error == "the provider returned no text"
+
+
+def test_the_first_retry_is_told(ledger, monkeypatch, caplog):
+    """One line says why nothing happens, not one for each call."""
+    monkeypatch.setattr(call, "RETRY", Retry(tries=2))
+    monkeypatch.setattr(call, "_told_at", [-call.TELL_EVERY_S])
+
+    def answer(question):
+        raise RetryableError("busy", retry_after=0.01)
+
+    ask_all(make_requests("abcdef"), Scripted(answer), ledger)
+    assert caplog.messages == ["waiting 0.0 s after: busy; retry 1 of 1"]

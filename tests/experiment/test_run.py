@@ -179,3 +179,12 @@ def test_no_row_answered(command, runner, server):
     assert runner.records()[0].status == "failed"
     (predictions,) = runner.folder.glob("outputs/runs/*/predictions.parquet")
     assert pl.read_parquet(predictions)["error"].null_count() == 0
+
+
+def test_no_answer_parsed(command, runner):
+    """A run in which no answer can be parsed says so with the first one."""
+    (runner.folder / "rows.jsonl").write_text(json.dumps(ROWS[5]))
+    outcome = command()
+    assert outcome.code == 0, outcome.err
+    assert "1 answer, none of which could be parsed; the first: 'hm'" in outcome.err
+    assert "1 of 1 row answered · 0 parsed · 1 call made" in outcome.out
