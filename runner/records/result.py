@@ -13,7 +13,7 @@ from runner.core.errors import ConfigError, count_of
 from runner.core.types import Score
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import Record, read_predictions, read_record
-from runner.records.sweep import summarize
+from runner.records.sweep import main_score_names, summarize
 
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("id", "target", "completion", "prediction", "error"), pl.String))
 """The rows of a run that ended before any was answered."""
@@ -41,8 +41,8 @@ class RunResult:
         return read_predictions(self.folder) if exists else NO_ROWS
 
     def __repr__(self) -> str:
-        """Return the status and the folder, and below them the scores, or else why there are none."""
-        scores = [_format_score(name, score) for name, score in self.scores.items()]
+        """Return the status and the folder, and below them the error and the scores over all rows."""
+        scores = [_format_score(name, self.scores[name]) for name in main_score_names([self.record])]
         reasons = [self.record.error.partition("\n")[0]] if self.record.error else []
         return "\n  ".join([f"{self.record.status}: {self.folder}", *reasons, *scores])
 

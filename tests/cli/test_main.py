@@ -98,6 +98,13 @@ def test_no_reader(tmp_path):
         assert (process.stderr.read(), process.wait(60)) == (b"", 0)
 
 
+def test_a_sweep_of_mistakes(runner):
+    """It ends with 2 like a single mistake, and each point keeps whether it is to be tracked."""
+    outcome = runner("-m", "tracking=none", "prompt.user=no.jinja,none.jinja")
+    assert outcome.code == 2
+    assert [record.config["tracking"]["enabled"] for record in runner.records()] == [False, False]
+
+
 def test_full_error(runner, monkeypatch):
     """HYDRA_FULL_ERROR=1 raises the original exception."""
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
