@@ -13,7 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from runner.cli.arguments import COMMANDS, FOLDERS, join_folders
+from runner.cli.arguments import COMMANDS, FOLDERS, READ, join_folders
 from runner.config import schema
 from runner.config.instantiate import instantiate
 from runner.core.paths import CONF
@@ -113,9 +113,8 @@ def test_tutorial(runner, shared_data):
             (runner.folder / file).write_text(text)
         for line in () if file else text.splitlines():
             _, *arguments = shlex.split(line, comments=True)
-            outcome = runner(
-                *arguments, *(["--cfg", "job"] if asks_a_model(arguments) else ["tracking=none"])
-            )
+            untracked = [] if arguments[0] in READ else ["tracking=none"]
+            outcome = runner(*arguments, *(["--cfg", "job"] if asks_a_model(arguments) else untracked))
             assert (outcome.code != 0) == printed.startswith("error:"), outcome.err
             said = spaced(outcome.out + outcome.err)
             assert [line for line in spaced(printed) if line not in said] == []

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import re
 import subprocess
 import sys
+import traceback
 
 import pytest
 from adding import Sums, answer
@@ -30,6 +32,8 @@ def test_a_run(sums):
     assert (result.record.status, result.scores["accuracy"].n) == ("finished", 10)
     assert result.frame["completion"].to_list() == [str(2 * n) for n in range(10)]
     assert api.load(result.folder).record == result.record
+    assert repr(result).splitlines()[0] == f"finished: {result.folder}"
+    assert repr(result).splitlines()[1].startswith("  accuracy 0.100 (")
 
 
 def test_twice_and_in_a_running_loop(sums):
@@ -47,6 +51,7 @@ def test_a_sweep(sums):
     results, summary = api.sweep([*sums.experiment, *sweep])
     assert [result.frame.height for result in results] == [2, 3]
     assert summary["limit"].to_list() == [2, 3]
+    assert repr(api.load(results[0].folder.parent)) == f"2 points\n{summary}"
     assert api.load(results[0].folder.parent).summary.equals(summary)
     _, summary = api.sweep([*sums.experiment, "dataset.path=rows.jsonl,gone.jsonl"])
     assert summary["status"].to_list() == ["finished", "failed"]
@@ -69,6 +74,35 @@ def test_mistakes_are_exceptions(sums):
         api.load("nowhere")
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["-m", "seed=1"], "use runner.sweep"),
+        (["hydra.mode=MULTIRUN"], "use runner.sweep"),
+        (["hyperparameter.n_shot=1,2"], "n_shot=1,2: use runner.sweep"),
+        (["--cfg", "job"], "--cfg is an option of the command line"),
+        ("dataset.limit=5", r"a list is wanted, such as \['dataset.limit=5'\]"),
+    ],
+)
+def test_only_overrides_of_one_run(runner, monkeypatch, overrides, message):
+    """What is not a list of overrides for one run is refused, and nothing is recorded."""
+    monkeypatch.chdir(runner.folder)
+    with pytest.raises(ConfigError, match=message):
+        api.run(overrides)
+    assert not list(runner.folder.iterdir())
+
+
+@pytest.mark.parametrize("mistake", ["hyperparameter.n_sot=3", "prompt.user=no.jinja"])
+def test_a_mistake_has_a_short_traceback(sums, monkeypatch, capsys, mistake):
+    """It shows no frame of Hydra, nothing else is printed, and the environment is as before."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
+    with pytest.raises(ConfigError) as caught:
+        api.run([*sums.experiment, mistake])
+    assert len("".join(traceback.format_exception(caught.value)).splitlines()) < 20
+    assert capsys.readouterr().err == ""
+    assert "HYDRA_FULL_ERROR" not in os.environ
+
+
 def test_a_failed_run_raises_its_reason(sums):
     """The error that stopped a run, with the record on disk."""
     with serving(lambda call: Reply({"error": {"message": "no such key"}}, status=401)) as refusing:
@@ -76,6 +110,16 @@ def test_a_failed_run_raises_its_reason(sums):
         with pytest.raises(ProviderError, match="no such key"):
             api.run(experiment)
     assert [record.status for record in sums.records()] == ["failed"]
+
+
+def test_a_run_without_rows_has_their_columns(sums, capsys):
+    """The frame of a run that failed before its first call is empty, and the run shows its reason."""
+    with pytest.raises(ConfigError):
+        api.run([*sums.experiment, "prompt.user=no.jinja"])
+    (folder,) = sums.folder.glob("outputs/runs/*")
+    failed = api.load(folder)
+    assert failed.frame.select("id", "target", "completion", "prediction", "error").is_empty()
+    assert "no prompt file 'no.jinja'" in repr(failed)
 
 
 def test_logging_stays_the_notebooks_own(sums):

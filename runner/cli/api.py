@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,12 +13,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.cli.arguments import put_options_first
+from runner.cli.arguments import CONFIG_DIR, put_options_first
 from runner.cli.main import start
 from runner.cli.run import Outcome, Unfinished, carry_out, find_objective, log_sweep
 from runner.cli.sweep import collect_sweeps
 from runner.config import schema
-from runner.config.explain import explain
+from runner.config.explain import ADD_M, explain
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.paths import CONF
 from runner.records.folder import list_points
@@ -25,23 +26,33 @@ from runner.records.result import RunResult, SweepResult, load_sweep
 
 log = logging.getLogger(__name__)
 
+SWEEPING = ("-m", "--multirun", "hydra.mode=MULTIRUN")
+SWEEP_INSTEAD = "use runner.sweep, which runs every point"
+
 
 def run_once(overrides: Sequence[str], config_dir: str | Path | None) -> RunResult:
     """Run one experiment. Raises :class:`RunnerError` if it fails."""
-    outcomes: list[Outcome] = []
+    _check_overrides(overrides)
+    if sweeping := [override for override in overrides if override in SWEEPING]:
+        raise ConfigError(f"{sweeping[0]}: {SWEEP_INSTEAD}")
+    ended: list[Outcome | Unfinished] = []
 
     def command(config: DictConfig) -> None:
-        outcomes.append(carry_out(config))
+        try:
+            ended.append(carry_out(config))
+        except Unfinished as stopped:  # raised below, since Hydra would print the overrides
+            ended.append(stopped)
 
-    try:
-        _start(command, overrides, config_dir)
-    except Unfinished as stopped:
-        raise stopped.reason from None
-    return RunResult(outcomes[0].folder, outcomes[0].record)
+    _start(command, overrides, config_dir)
+    (end,) = ended
+    if isinstance(end, Unfinished):
+        raise _shorten_traceback(end.reason) from None
+    return RunResult(end.folder, end.record)
 
 
 def run_sweep(overrides: Sequence[str], config_dir: str | Path | None) -> SweepResult:
     """Run a sweep; failed points are in the result too. Raises :class:`RunnerError` if none has a record."""
+    _check_overrides(overrides)
     with collect_sweeps() as sweeps:
         failure = None
         try:
@@ -68,10 +79,20 @@ def run_point(config: DictConfig) -> float | None:
 
 def compose_config(overrides: Sequence[str], config_dir: str | Path | None) -> DictConfig:
     """Compose the config of the overrides. Raises :class:`ConfigError` with one plain message."""
+    _check_overrides(overrides)
     schema.register()
     search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
     with _translate_errors(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose("config", [*overrides, *search])
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    """Raise :class:`ConfigError` for a single text, and for an option of the command line."""
+    if isinstance(overrides, str):
+        raise ConfigError(f"overrides: a list is wanted, such as [{overrides!r}], not a text")
+    for override in overrides:
+        if override.startswith("-") and override not in (*SWEEPING, *CONFIG_DIR):
+            raise ConfigError(f"{override} is an option of the command line, not an override")
 
 
 def _start(command: object, overrides: Sequence[str], config_dir: str | Path | None) -> None:
@@ -82,11 +103,26 @@ def _start(command: object, overrides: Sequence[str], config_dir: str | Path | N
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise errors of Hydra as :class:`ConfigError`, with the message of the command line."""
+    """Raise errors of Hydra as :class:`ConfigError`, with the message of the command line.
+
+    They are its cause only with HYDRA_FULL_ERROR=1, since their tracebacks fill the screen.
+    """
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(explain(error)[0].removeprefix("error: ")) from error
+        message = explain(error)[0].removeprefix("error: ").replace(ADD_M, SWEEP_INSTEAD)
+        raise ConfigError(message) from (error if _wants_traceback() else None)
+
+
+def _shorten_traceback(error: Exception) -> Exception:
+    """Remove the many frames of Hydra from an error with a message for the user."""
+    if isinstance(error, RunnerError) and not _wants_traceback():
+        return error.with_traceback(None)
+    return error
+
+
+def _wants_traceback() -> bool:
+    return os.environ.get("HYDRA_FULL_ERROR") == "1"
 
 
 @contextmanager

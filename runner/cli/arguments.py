@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+
+from runner.core.errors import ConfigError, suggest
 
 COMMANDS = {
     "run": "runner.cli.run:run_command",
@@ -20,6 +23,14 @@ An object of the class is such a function, and its ``finish()`` is called after 
 """
 # The commands that take folders of runs, and the config key that holds these folders.
 FOLDERS = {"export": "export.folders", "report": "report.folders", "reproduce": "reproduce.folders"}
+# What the smaller commands read of the config; other overrides would have no effect.
+READ = {
+    "cleanup": ["provider", "ledger", "experiment"],
+    "export": ["export", "ledger"],
+    "list": [],
+    "report": ["report"],
+    "sync": ["tracking", "experiment"],
+}
 # Overrides for commands other than a run, so that they leave no run folder and no log.
 WITHOUT_RECORD = [
     "hydra.run.dir=.",
@@ -30,7 +41,8 @@ WITHOUT_RECORD = [
 ]
 # Hydra's options that take a value. --info may have none, so its value must be joined: --info=searchpath
 WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
-WITH_VALUE |= {"--config-dir", "-cd", "--experimental-rerun"}
+CONFIG_DIR = ("--config-dir", "-cd")
+WITH_VALUE |= {*CONFIG_DIR, "--experimental-rerun"}
 
 
 def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
@@ -43,6 +55,34 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     if command != "run":
         arguments = leave_no_record(arguments, scratch if command == "estimate" else ".")
     return command, put_options_first(arguments)
+
+
+def refuse_words(arguments: Iterable[str]) -> None:
+    """Raise :class:`ConfigError` for a word that is neither an option nor an override."""
+    before = ""
+    for word in arguments:
+        if not word.startswith(("-", "~")) and before not in WITH_VALUE and not word.partition("=")[1]:
+            raise ConfigError(f"{word!r} is {_describe_word(word)}")
+        if word.startswith("="):
+            raise ConfigError(f"{word!r} has no key: an override is key=value")
+        before = word
+
+
+def _describe_word(word: str) -> str:
+    if word in COMMANDS:
+        return "a command, which stands before everything else"
+    if "." in word:
+        return f"not an override: write {word}=value"
+    return f"neither a command nor an override, which is key=value{suggest(word, COMMANDS)}"
+
+
+def refuse_unused(command: str, overrides: Iterable[str]) -> None:
+    """Raise :class:`ConfigError` for an override that has no effect on a command."""
+    for override in overrides if command in READ else ():
+        key = override.lstrip("+~").partition("=")[0]
+        if key.replace("@", ".").split(".")[0].split("/")[0] not in READ[command]:
+            used = f"it reads {', '.join(READ[command])}" if READ[command] else "it takes no overrides"
+            raise ConfigError(f"{override}: has no effect on runner {command}; {used}")
 
 
 def join_folders(key: str | None, arguments: list[str]) -> list[str]:

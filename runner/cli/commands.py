@@ -10,7 +10,9 @@ from omegaconf import DictConfig, OmegaConf
 from runner import tracking
 from runner.cli import screen
 from runner.cli.run import read_tracking
+from runner.config import validate
 from runner.config.instantiate import instantiate
+from runner.core.errors import count_of
 from runner.core.provider import Deployer
 from runner.engine.ledger import Ledger
 from runner.experiment.plan import make_provider
@@ -33,6 +35,7 @@ def write_report(config: DictConfig) -> None:
     from runner.report import write
     from runner.report.points import find_folders
 
+    validate.check("report.rows", config.report.rows, validate.COUNT)
     folders = find_folders(list(config.report.folders), OUTPUTS)
     target = OUTPUTS / "reports" / (config.report.name or write.name_report(folders))
     for file in write.write_report(folders, target, instantiate, config.report.rows):
@@ -42,7 +45,7 @@ def write_report(config: DictConfig) -> None:
 def sync(config: DictConfig) -> None:
     """Log recorded runs that MLflow lacks, for example because its server was down."""
     logged = tracking.sync_records(OUTPUTS, read_tracking(config))
-    screen.console.print(f"{len(logged)} runs logged")
+    screen.console.print(f"{count_of(len(logged), 'run')} logged")
 
 
 def cleanup(config: DictConfig) -> None:

@@ -20,7 +20,7 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner.cli.arguments import COMMANDS, read_arguments
+from runner.cli.arguments import COMMANDS, read_arguments, refuse_unused, refuse_words
 from runner.cli.sweep import collect_sweeps
 from runner.config import hydra_job, overrides, schema, validate
 from runner.core.errors import BudgetError
@@ -36,7 +36,7 @@ def main() -> None:
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, collect_sweeps() as sweeps:
         name, arguments = read_arguments(argv, scratch)
-        command = Command(COMMANDS[name])
+        command = Command(name)
         try:
             start(command, arguments)
             code = 0
@@ -58,13 +58,10 @@ def main() -> None:
 
 
 class Command:
-    """A command that Hydra calls with each config. Its module is imported at the first call.
+    """A command that Hydra calls with each config. Its module is imported at the first call."""
 
-    ``target`` is a value of :data:`runner.cli.arguments.COMMANDS`.
-    """
-
-    def __init__(self, target: str) -> None:
-        self._target = target
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._function: Any = None
         self.failure: Exception | None = None
 
@@ -75,6 +72,7 @@ class Command:
         a sweep's point is raised, so that the sweeper sees it.
         """
         try:
+            refuse_unused(self._name, hydra_job.get_overrides())
             return self._load()(config)
         except Exception as error:
             if hydra_job.get_settings().mode == RunMode.MULTIRUN:
@@ -88,13 +86,14 @@ class Command:
 
     def _load(self) -> Any:
         if self._function is None:
-            found = resolve_name(self._target)
+            found = resolve_name(COMMANDS[self._name])
             self._function = found() if isinstance(found, type) else found
         return self._function
 
 
 def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     """Let Hydra compose the configs and call the command with each. Raises the errors of both."""
+    refuse_words(arguments)
     for argument in arguments:  # checked before Hydra saves them
         key, _, value = argument.partition("=")
         validate.refuse_password(key, value)
@@ -119,7 +118,8 @@ def _replace_arguments(arguments: list[str]) -> Iterator[None]:
         yield
     finally:
         sys.argv[1:] = previous
-        os.environ["HYDRA_FULL_ERROR"] = full_error or "0"
+        os.environ.pop("HYDRA_FULL_ERROR", None)
+        os.environ |= {"HYDRA_FULL_ERROR": full_error} if full_error is not None else {}
 
 
 def _print_how_to_continue(argv: list[str], why: str = "", code: int = 1) -> int:
@@ -139,7 +139,7 @@ def _is_unread(error: Exception) -> bool:
     if not isinstance(error, BrokenPipeError):
         return False
     try:
-        sys.stdout.flush()
+        print(flush=True)  # what could not be written before is not tried again
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return True

@@ -21,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from runner.core.errors import count_of
 from runner.core.services import TuningStatus
 from runner.engine.ask import Advance
 
@@ -52,11 +53,11 @@ class Bars:
         """Add a bar for ``total`` rows and return the function that moves it."""
         task, done = self._add(title, total), 0
 
-        def advance(count: int) -> None:
+        def advance(rows: int) -> None:
             nonlocal done
-            done += count
-            self._shared.advance(task, count)
-            self._print_line(f"{self._point} {title} {done:,} of {total:,} rows".strip())
+            done += rows
+            self._shared.advance(task, rows)
+            self._print_line(f"{self._point} {title} {done:,} of {count_of(total, 'row')}".strip())
 
         return advance
 

@@ -20,12 +20,12 @@ from runner.cli.progress import show_progress
 from runner.cli.sweep import Sweep, find_swept, open_parent
 from runner.config import hydra_job
 from runner.config.instantiate import instantiate
-from runner.config.schema import RunnerConfig, TrackingConfig
-from runner.core.errors import BudgetError, ConfigError, RunnerError
+from runner.config.schema import TrackingConfig
+from runner.core.errors import BudgetError, RunnerError, note_calls
 from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.run import Screen, run
 from runner.experiment.stages import check_objective
-from runner.records.environment import find_git_sha, find_versions
+from runner.records.environment import find_code, find_git_sha, find_versions
 from runner.records.folder import find_runs, list_points, read_notes
 from runner.records.record import Record, flatten, keep_record, read_records
 from runner.records.sweep import summarize
@@ -79,12 +79,10 @@ def carry_out(config: DictConfig) -> Outcome:
             write_prompts(plan, folder)
             during_calls = tracking.warm_up_in_background(plan.config.tracking)
             run(plan, record, folder, Screen(bars.open_bar, bars.show_status, during_calls))
-    except ConfigError as error:
-        # a failed point belongs in the sweep's table; a single typo need not be tracked
-        tracked = _track(record, folder, config) if record.sweep else None
-        raise Unfinished(Outcome(record, folder, tracked), error) from error
     except Exception as error:
-        raise Unfinished(Outcome(record, folder, _track(record, folder, config)), error) from error
+        # a failed point belongs in the sweep's table; a single mistake need not be tracked
+        tracked = None if record.mistake and not record.sweep else _track(record, folder, config)
+        raise Unfinished(Outcome(record, folder, tracked), error) from error
     return Outcome(record, folder, _track(record, folder, config))
 
 
@@ -101,6 +99,8 @@ def new_record(config: DictConfig) -> Record:
         overrides=overrides,
         job=hydra.job.num if sweep else None,
         swept=find_swept(overrides, Path(hydra.sweep.dir)) if sweep else {},
+        # for `runner sync`; the rest follows when the plan is made
+        config={"tracking": OmegaConf.to_container(config.tracking)},
     )
 
 
@@ -122,6 +122,7 @@ def describe_run(record: Record, plan: Plan) -> None:
         "model": plan.responder.provider.model,
         "dataset": config.dataset.name,
         "git_sha": find_git_sha(),
+        "code": find_code(),
     }
 
 
@@ -145,12 +146,16 @@ def find_objective(record: Record, name: str | None) -> float | None:
     """Return the score that a sweeper optimises: the one named ``name``, or else the first."""
     if name is None:
         return next((score.value for score in record.scores.values()), None)
-    check_objective(name, record.scores)
+    with note_calls():
+        check_objective(name, record.scores)
     return record.scores[name].value
 
 
 def close_sweep(sweep: Sweep, code: int) -> int:
-    """Print a sweep's table and log it to the parent run; return 1 if a point failed, else ``code``."""
+    """Print a sweep's table, log it to the parent run, and return the exit code.
+
+    It is 2 if all points were mistakes, so that nothing was paid; 1 if a point failed; else ``code``.
+    """
     folders, recorded = list_points(sweep.folder), find_runs(sweep.folder)
     records = list(read_records(recorded).values())
     if not records:
@@ -158,6 +163,8 @@ def close_sweep(sweep: Sweep, code: int) -> int:
     line, comparison = _compare_points(recorded)
     screen.show_sweep(summarize(records), sweep.folder, line)
     log_sweep(sweep, folders, comparison)
+    if all(record.mistake for record in records):
+        return 2
     return int(any(record.status != "finished" for record in records)) or code
 
 
@@ -177,6 +184,3 @@ def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:
     except Exception:
         log.debug("the points cannot be compared", exc_info=True)
         return "", ""
-
-
-__all__ = ["Outcome", "RunnerConfig", "Unfinished", "carry_out", "close_sweep", "run_command"]

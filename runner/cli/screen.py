@@ -14,10 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.cli import sweep_table
+from runner.core.errors import count_of
 from runner.core.types import Score
 from runner.records.record import Record
 from runner.report.formats import format_number
 
+REASON_LETTERS = 60
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for full tables
 console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
 
@@ -101,17 +103,18 @@ def _describe_published(record: Record) -> str:
     config = record.config.get("reference", {})
     place = ", ".join(str(config[key]) for key in ("source", "table") if config.get(key))
     agreeing = sum(row["agrees"] is True for row in record.reference)
-    return f"published in {place or 'the experiment'}: {agreeing} of {len(record.reference)} figures agree"
+    figures = count_of(len(record.reference), "figure")
+    return f"published in {place or 'the experiment'}: {agreeing} of {figures} agree"
 
 
 def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> str:
     parts = [
-        f"{figures.get('answered', 0):.0f} of {figures.get('n', 0):.0f} rows answered",
+        f"{figures.get('answered', 0):.0f} of {count_of(figures.get('n', 0), 'row')} answered",
         f"{figures.get('parsed', 0):.0f} parsed",
-        f"{figures.get('calls', 0) + figures.get('judge_calls', 0):.0f} calls made",
+        f"{count_of(figures.get('calls', 0) + figures.get('judge_calls', 0), 'call')} made",
     ]
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
-    parts += [f"{tokens:,.0f} tokens"] if tokens else []
+    parts += [count_of(tokens, "token")] if tokens else []
     parts += [_describe_cost(figures)] if tokens else []
     return f"[dim]{' · '.join(parts)} · {finished - started:.1f} s[/]"
 
@@ -126,7 +129,11 @@ def _describe_cost(figures: Mapping[str, float]) -> str:
 
 def _describe_failures(record: Record) -> list[str]:
     failed = record.figures.get("failed", 0)
-    return [f"[yellow]{failed:.0f} rows failed; first: {record.tags.get('first_error')}[/]"] if failed else []
+    return (
+        [f"[yellow]{count_of(failed, 'row')} failed; first: {record.tags.get('first_error')}[/]"]
+        if failed
+        else []
+    )
 
 
 def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
@@ -142,10 +149,11 @@ def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
 
 
 def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
-    """Print a line per recorded run: when, what, how it ended, its first score; and one above each sweep."""
+    """Print a line per recorded run: when, what, how it ended, its score or error; and one above a sweep."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("started", "experiment", "point", "model", "status", "score"):
+    for title in ("started", "experiment", "point", "model", "status"):
         table.add_column(title)
+    table.add_column("score or error", no_wrap=True)
     table.add_column("folder", min_width=max((len(str(folder)) for folder, _ in found), default=0))
     sweeps: dict[Path, list[Record]] = {}
     for folder, record in found:
@@ -156,8 +164,8 @@ def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
             table.add_row(*map(Text, _make_sweep_cells(folder.parent, points)), style="bold")
         started = _format_minute(record.started)
         point = ", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.swept.items())
-        score = next((_format_score(name, score) for name, score in record.scores.items()), "")
-        cells = [started, record.name, point, record.tags.get("model", ""), record.status, score, str(folder)]
+        model, result = record.tags.get("model", ""), _describe_result(record)
+        cells = [started, record.name, point, model, record.status, result, str(folder)]
         table.add_row(*map(Text, cells))
     console.print(table if found else "no run is recorded under outputs/")
 
@@ -167,6 +175,13 @@ def _make_sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
     finished = sum(record.status == "finished" for record in points)
     started = _format_minute(min(record.started for record in points))
     return [started, points[0].name, f"sweep of {len(points)}", "", f"{finished} finished", "", str(folder)]
+
+
+def _describe_result(record: Record) -> str:
+    """Return the first score of a run, or else the start of the error that ended it."""
+    reason = (record.error or "").partition("\n")[0]
+    shortened = f"{reason[: REASON_LETTERS - 1]}…" if len(reason) > REASON_LETTERS else reason
+    return next((_format_score(name, score) for name, score in record.scores.items()), shortened)
 
 
 def _format_score(name: str, score: Score) -> str:

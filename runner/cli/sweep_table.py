@@ -10,6 +10,7 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from runner.core.errors import count_of
 from runner.report.formats import format_number
 
 COMPANIONS = ("_low", "_high", "_parsed", "_published", "_agrees")
@@ -56,7 +57,7 @@ def describe_agreement(frame: pl.DataFrame) -> str:
     known = [
         value for name in frame.columns if name.endswith("_agrees") for value in frame[name].drop_nulls()
     ]
-    return f"{sum(known)} of {len(known)} published figures agree" if known else ""
+    return f"{sum(known)} of {count_of(len(known), 'published figure')} agree" if known else ""
 
 
 def describe_spending(frame: pl.DataFrame) -> str:
@@ -67,7 +68,7 @@ def describe_spending(frame: pl.DataFrame) -> str:
     """
     costs = frame["cost_usd"] if "cost_usd" in frame.columns else pl.Series([0.0])
     total, unknown = float(costs.sum() or 0.0), costs.null_count()
-    rest = f", the cost of {unknown} of {frame.height} points not known" if unknown else ""
+    rest = f", the cost of {unknown} of {count_of(frame.height, 'point')} not known" if unknown else ""
     return f"${total:.4f} spent{rest}" if total else ""
 
 

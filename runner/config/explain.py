@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from runner.core.errors import ConfigError, RunnerError, suggest
+from runner.core.errors import RunnerError, is_mistake, suggest
 from runner.core.paths import CONF
 
 TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback."
+ADD_M = "to sweep over it, add -m"
 
 
 def explain(error: Exception) -> tuple[str, int]:
-    """The message and the exit code: 2 for a mistake in the config, found before anything ran, else 1."""
+    """The message and the exit code: 2 for a mistake that was found before anything was paid, else 1."""
     if isinstance(error, RunnerError):
-        return f"error: {error}", 2 if isinstance(error, ConfigError) else 1
+        return f"error: {error}", 2 if is_mistake(error) else 1
     config_error = _find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
         return f"error: {_explain_composition(error, config_error)}", 2
@@ -36,9 +38,9 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_missing_option(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not an override ({str(error).splitlines()[1]})"
+        return f"{error.override!r} is not an override ({_find_reason(str(error))})"
     if inner is None:
-        return " ".join(str(error).split())
+        return _explain_ambiguous(str(error)) or " ".join(str(error).split())
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key}: a value is required"
     key, first = str(inner.full_key), str(inner).splitlines()[0]
@@ -51,6 +53,24 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
     return f"{key}: {first}"
+
+
+def _find_reason(message: str) -> str:
+    """Return what the parser of overrides says, in one line without the list of what it expects."""
+    if message.startswith("LexerNoViableAlt"):
+        return "quote a value with special characters"
+    lines = [line for line in message.splitlines() if not line.startswith("Error parsing override")]
+    return lines[0].partition(" expecting {")[0]
+
+
+def _explain_ambiguous(message: str) -> str:
+    """Say what to do about several values without a sweep; empty if the message is about something else.
+
+    >>> _explain_ambiguous("Ambiguous value for argument 'seed=1,2'\\n1. To use it as a list, …")
+    'seed=1,2: to sweep over it, add -m'
+    """
+    found = re.match(r"Ambiguous value for argument '(.*)'", message)
+    return f"{found[1]}: {ADD_M}" if found else ""
 
 
 def _explain_missing_option(error: MissingConfigException) -> str:

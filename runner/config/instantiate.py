@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pkgutil import resolve_name
@@ -43,7 +44,7 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
     except InstantiationException as error:
         cause = error.__cause__
         if isinstance(cause, ConfigError):
-            raise ConfigError(f"{key}: {cause}") from error
+            raise ConfigError(put_key_first(key, str(cause))) from error
         place = find_place(cause) if cause else ""
         reason = f"{type(cause).__name__}: {cause}" if place else str(cause or error)
         raise ConfigError(
@@ -147,3 +148,17 @@ def _explain_missing(target: str, error: Exception) -> str:
 
 def _list_public(module: ModuleType) -> list[str]:
     return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+
+
+def put_key_first(key: str, message: str) -> str:
+    """Put a key before a message that may name the same place in its own words.
+
+    >>> put_key_first("judge.provider", "provider.model=x: no such file")
+    'judge.provider.model=x: no such file'
+    >>> put_key_first("metric.f1", "metric f1: labels is empty")
+    'metric.f1: labels is empty'
+    """
+    front, _, last = key.rpartition(".")
+    if message.startswith(f"{last}."):
+        return f"{front}.{message}" if front else message
+    return f"{key}: {re.sub(r'^(metric [^ ]+: |parser )', '', message)}"

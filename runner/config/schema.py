@@ -197,9 +197,10 @@ class ExportConfig:
 
 @dataclass
 class ReportConfig:
-    """``runner report [FOLDER…]`` of runs and sweeps, by default the newest, in outputs/reports/``name``.
+    """``runner report [FOLDER…]`` of runs and sweeps, in outputs/reports/``name``.
 
-    ``rows`` is the number of rows shown of each data set.
+    Without ``folders`` it is about the newest one with a score. ``rows`` is the number of rows shown of each
+    data set.
     """
 
     folders: list[str] = field(default_factory=list)

@@ -35,8 +35,8 @@ def validate(config: RunnerConfig) -> None:
     _check_hyperparameters(config.hyperparameter, "hyperparameter")
     if config.judge:
         _check_hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
-    _check("dataset.limit", config.dataset.limit, POSITIVE)
-    _check("budget_usd", config.budget_usd, COUNT)
+    check("dataset.limit", config.dataset.limit, POSITIVE)
+    check("budget_usd", config.budget_usd, COUNT)
     for key, url in (("ledger.url", config.ledger.url), ("tracking.uri", config.tracking.uri)):
         refuse_password(key, url or "")
     _check_traces(config.tracking.traces)
@@ -55,10 +55,11 @@ def refuse_password(key: str, url: str) -> None:
 
 def _check_hyperparameters(values: HyperparameterConfig, key: str) -> None:
     for name, rule in HYPERPARAMETERS.items():
-        _check(f"{key}.{name}", getattr(values, name), rule)
+        check(f"{key}.{name}", getattr(values, name), rule)
 
 
-def _check(key: str, value: Any, rule: Rule) -> None:
+def check(key: str, value: Any, rule: Rule) -> None:
+    """Raise :class:`ConfigError` naming ``key`` if its value breaks the rule; null breaks none."""
     is_allowed, requirement = rule
     if value is not None and not is_allowed(value):
         raise ConfigError(f"{key}: {value!r} {requirement}")

@@ -17,7 +17,8 @@ from __future__ import annotations
 import os
 import sysconfig
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -28,9 +29,12 @@ _NOT_OWN = (os.path.join(Path(__file__).parents[1], ""), *_LIBRARIES, "<")
 class RunnerError(Exception):
     """Base class of all errors with a message for the user."""
 
+    after_calls: bool = False
+    """Whether it was raised when calls could already have been made."""
+
 
 class ConfigError(RunnerError):
-    """A config key, value, option or environment variable is wrong; nothing has been paid yet."""
+    """A config key, value, option or environment variable is wrong."""
 
 
 class DataError(RunnerError):
@@ -77,6 +81,30 @@ class RetryableError(ProviderError):
         self.limited = limited
 
 
+def is_mistake(error: BaseException) -> bool:
+    """Whether the input of the user is at fault, and this was found before anything was paid."""
+    return isinstance(error, ConfigError | DataError | PromptError) and not error.after_calls
+
+
+@contextmanager
+def note_calls() -> Iterator[None]:
+    """Note on an error of the block that calls could already have been made."""
+    try:
+        yield
+    except RunnerError as error:
+        error.after_calls = True
+        raise
+
+
+def count_of(number: float, noun: str) -> str:
+    """A number with its noun.
+
+    >>> count_of(1, "row"), count_of(1200, "row")
+    ('1 row', '1,200 rows')
+    """
+    return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
+
+
 def suggest(word: str, choices: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest choice and, if there are few, all of them.
 
@@ -84,7 +112,8 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     "; did you mean 'accuracy'? (accuracy, f1)"
     """
     known = sorted(choices)
-    close = get_close_matches(word, known, n=1, cutoff=0.5)
+    cutoff = 0.66 if len(word) <= 4 else 0.7  # one wrong letter of three is close
+    close = get_close_matches(word, known, n=1, cutoff=cutoff) or _complete(word, known)
     hint = f"; did you mean {close[0]!r}?" if close else "; known:"
     return f"{hint} ({', '.join(known)})" if len(known) <= 40 else hint.removesuffix("; known:")
 
@@ -111,3 +140,8 @@ def describe_error(error: BaseException) -> str:
     The result is like ``KeyError: 'a' (mine.py, line 3)``.
     """
     return f"{type(error).__name__}: {error}".partition("\n")[0] + find_place(error)
+
+
+def _complete(word: str, known: list[str]) -> list[str]:
+    """The choices that start with a word of three letters or more."""
+    return [choice for choice in known if choice.startswith(word)] if len(word) >= 3 else []

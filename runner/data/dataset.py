@@ -7,7 +7,7 @@ import random
 import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig, FileConfig
-from runner.core.errors import ConfigError, DataError
+from runner.core.errors import ConfigError, DataError, count_of
 from runner.data import fetch, reader, split, steps
 
 
@@ -66,7 +66,7 @@ def _add_ids(frame: pl.DataFrame, config: DatasetConfig, key: str) -> pl.DataFra
         return frame.with_columns(id=pl.format(f"{config.name}:{{}}", pl.int_range(pl.len())))
     ids = frame["id"].cast(pl.String)
     if ids.null_count():
-        raise DataError(f"{key}: the column 'id' is empty in {ids.null_count()} rows")
+        raise DataError(f"{key}: the column 'id' is empty in {count_of(ids.null_count(), 'row')}")
     if repeated := ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list():
         raise DataError(f"{key}: {_describe_repeats(repeated, config, key)}")
     return frame.with_columns(ids)

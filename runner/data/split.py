@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import SplitConfig
-from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.errors import ConfigError, DataError, count_of, suggest
 
 UNUSED = "unused"
 """The split of the rows that are left over where ``fractions`` sum to less than 1."""
@@ -71,7 +71,7 @@ def _get_column(frame: pl.DataFrame, name: str, key: str) -> pl.Series:
     if name not in frame.columns:
         raise DataError(f"{key}={name!r}: there is no such column{suggest(name, frame.columns)}")
     if empty := frame[name].null_count():
-        raise DataError(f"{key}={name!r}: the column is empty in {empty} of {frame.height} rows")
+        raise DataError(f"{key}={name!r}: the column is empty in {empty} of {count_of(frame.height, 'row')}")
     return frame[name]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import FileConfig, StepConfig
-from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.data import fetch, reader
 
 
@@ -110,7 +110,9 @@ def _map_labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], w
             if value not in known:
                 rows = values.eq_missing(pl.Series([value], dtype=pl.String)).sum()
                 hint = suggest(str(value), known)
-                raise DataError(f"{where}.{name}: {rows} rows have {value!r}, which has no label{hint}")
+                raise DataError(
+                    f"{where}.{name}: {count_of(int(rows), 'row')} with {value!r}, which has no label{hint}"
+                )
         frame = frame.with_columns(values.replace_strict(known).alias(name))
     return frame
 
@@ -142,9 +144,8 @@ def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFr
             raise ConfigError(f"{where}.columns.{name}: the rows already have a column of this name")
     missing = frame.join(other, on=by, how="anti")
     if not missing.is_empty():
-        raise DataError(
-            f"{where}: {missing.height} rows have no match, the first with {by}={missing[by][0]!r}"
-        )
+        rows = count_of(missing.height, "row")
+        raise DataError(f"{where}: {rows} without a match, the first with {by}={missing[by][0]!r}")
     return frame.join(other, on=by, how="left", maintain_order="left")
 
 

@@ -34,6 +34,8 @@ log = logging.getLogger(__name__)
 
 KIND = "completion"
 RETRY = Retry(tries=6, limited_tries=30, longest_s=60.0)
+TELL_EVERY_S = 10.0
+_told_at = [-TELL_EVERY_S]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,11 +222,22 @@ async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> 
             lane.note_failure(error)
             wait_s = RETRY.wait_s(error, attempt)
             log.debug("attempt %d failed: %s", attempt, error)
+            if attempt == 1:
+                _tell_of_retry(error, wait_s)
             await asyncio.sleep(wait_s)
             continue
         completion = check_completion(completion, provider.name)
         lane.note_answer(request, completion, read_limits(provider))
         return replace(completion, latency_s=round(time.perf_counter() - started, 4))
+
+
+def _tell_of_retry(error: RetryableError, wait_s: float) -> None:
+    """Log that a call will be repeated, but not for every call: a fault mostly hits many at once."""
+    now = time.monotonic()
+    if now - _told_at[0] >= TELL_EVERY_S:
+        _told_at[0] = now
+        retries = (RETRY.limited_tries if error.limited else RETRY.tries) - 1
+        log.warning("waiting %.1f s after: %s; retry 1 of %d", wait_s, error, retries)
 
 
 def make_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.errors import ConfigError, DataError
+from runner.core.errors import ConfigError, DataError, note_calls
 from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider
 from runner.core.services import TrainingFile
@@ -54,7 +54,8 @@ def prepare_model(
     order = make_order(plan, evaluated)
     with spending.open_bill(order, find_tuned_price(plan), count_training_tokens(plan, order)) as bill:
         tuned = finetune.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay)
-    model = finetune.pick_model(checkpoint, tuned.checkpoints)
+    with note_calls():
+        model = finetune.pick_model(checkpoint, tuned.checkpoints)
     return Model(
         tuned=model,
         stage="fine-tuned" if model == tuned.checkpoints[-1].model else "checkpoint",

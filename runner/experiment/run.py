@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 
 from runner import metrics
+from runner.core.errors import note_calls
 from runner.core.identity import read_identity
 from runner.core.services import TuningStatus
 from runner.engine.ledger import Ledger
@@ -55,25 +56,36 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> 
         stages.rehearse(plan, frame)
         model = prepare_model(plan, frame, ledger, screen.on_status, spending)
         note_model(record, model)
-        with serve_model(plan, model, frame, ledger, spending) as responder, screen.during_calls:
-            note_identities(record, responder, plan.judge)
-            allowance = spending.allow_answers(responder, frame)
-            frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance)
-        unasked = frame.clear()
-        try:
-            frame = stages.add_probability(plan, frame)
-            stages.require_answers(frame)
-            frame = stages.judge(plan, frame, ledger, screen.open_bar, spending.allow_judgments())
-            frame, unasked = split_unasked(frame)
-            frame = metrics.score_rows(plan.metrics, frame)
-        finally:
-            frame.write_parquet(folder / PREDICTIONS)
-        measurements = stages.measure(plan, frame)
-        note_measurements(record, measurements)
-        record.row_scores = metrics.row_score_kinds(plan.metrics)
-        record.figures |= spending.sum_up(pl.concat([frame, unasked], how="diagonal"))
+        with note_calls():
+            with serve_model(plan, model, frame, ledger, spending) as responder, screen.during_calls:
+                note_identities(record, responder, plan.judge)
+                allowance = spending.allow_answers(responder, frame)
+                frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance)
+            frame, unasked = evaluate(plan, frame, folder, ledger, screen, spending)
+            every_row = pl.concat([frame, unasked], how="diagonal")
+            stages.require_answers(every_row)
+            measurements = stages.measure(plan, frame)
+            note_measurements(record, measurements)
+            record.row_scores = metrics.row_score_kinds(plan.metrics)
+            record.figures |= spending.sum_up(every_row)
     measurements.check()
     spending.check(frame.height, frame.height + unasked.height)
+
+
+def evaluate(
+    plan: Plan, frame: pl.DataFrame, folder: Path, ledger: Ledger, screen: Screen, spending: Spending
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Judge and score the answered rows and write them; return them, and those that were not asked."""
+    unasked = frame.clear()
+    try:
+        frame = stages.add_probability(plan, frame)
+        stages.warn_if_unparsed(frame)
+        frame = stages.judge(plan, frame, ledger, screen.open_bar, spending.allow_judgments())
+        frame, unasked = split_unasked(frame)
+        frame = metrics.score_rows(plan.metrics, frame)
+    finally:
+        frame.write_parquet(folder / PREDICTIONS)
+    return frame, unasked
 
 
 def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,15 @@ import polars as pl
 
 from runner import metrics, parse
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.errors import ConfigError, DataError, MetricError, ProviderError, RunnerError, suggest
+from runner.core.errors import (
+    ConfigError,
+    DataError,
+    MetricError,
+    ProviderError,
+    RunnerError,
+    count_of,
+    suggest,
+)
 from runner.core.types import Score
 from runner.data import dataset
 from runner.data.fingerprint import describe_rows
@@ -29,6 +38,10 @@ from runner.pipeline.answer import (
     render_chats,
 )
 from runner.pipeline.judge import judge_rows, leave_unjudged
+
+log = logging.getLogger(__name__)
+
+SAMPLE_LETTERS = 80
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,19 @@ def require_answers(frame: pl.DataFrame) -> None:
     """Raise :class:`ProviderError` if every row failed: such a run has no scores, not scores of 0."""
     errors = frame["error"].drop_nulls()
     if errors.len() == frame.height:
-        raise ProviderError(f"none of the {frame.height} rows was answered; the first: {errors[0]}")
+        raise ProviderError(
+            f"none of the {count_of(frame.height, 'row')} was answered; the first: {errors[0]}"
+        )
+
+
+def warn_if_unparsed(frame: pl.DataFrame) -> None:
+    """Warn with the first answer if there are answers, but none could be parsed."""
+    answers = frame["completion"].drop_nulls()
+    if answers.len() and not frame["prediction"].count():
+        sample = " ".join(answers[0].split())[:SAMPLE_LETTERS]
+        log.warning(
+            "%s, none of which could be parsed; the first: %r", count_of(answers.len(), "answer"), sample
+        )
 
 
 def judge(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from runner.core.errors import BudgetError, ConfigError
+from runner.core.errors import BudgetError, ConfigError, count_of
 from runner.core.provider import Provider
 from runner.core.types import Completion, Request, Sampling
 from runner.engine.ledger import Ledger
@@ -146,6 +146,6 @@ def find_bounding_price(provider: Provider, sampling: Sampling, book: PriceBook,
 def make_budget_error(budget: Budget, done: int, rows: int) -> BudgetError:
     """Return the error that says how much was spent and how many rows are done."""
     return BudgetError(
-        f"budget_usd={budget.limit:g}: ${budget.spent:.4f} spent, {done} of {rows} rows done;"
+        f"budget_usd={budget.limit:g}: ${budget.spent:.4f} spent, {done} of {count_of(rows, 'row')} done;"
         " finished rows are kept and cost nothing again"
     )

@@ -69,17 +69,16 @@ class Prompt:
             template = getattr(self, name)
             missing = sorted(template.variables - names) if template else []
             if missing:
-                hint = suggest(missing[0], columns)
-                raise PromptError(
-                    f"{key}.{name}: {template.name} uses {missing[0]!r}, which is not a column{hint}"
-                )
+                hint, file = suggest(missing[0], columns), f"{template.file} " if template.file else ""
+                raise PromptError(f"{key}.{name}: {file}uses {missing[0]!r}, which is not a column{hint}")
 
 
 @dataclass(frozen=True)
 class Template:
-    """A compiled text and the names of the variables that it uses."""
+    """A compiled text and the names of its variables. ``file`` is empty if the text is in the config."""
 
-    name: str
+    key: str
+    file: str
     source: str
     variables: frozenset[str]
     render_text: Callable[[Mapping[str, Any]], str]
@@ -90,7 +89,7 @@ class Template:
             return self.render_text(values).strip()
         except (jinja2.TemplateError, TypeError, ValueError, KeyError) as error:
             where = f" (row {values['id']})" if "id" in values else ""
-            raise PromptError(f"prompt {self.name}{where}: {error}") from error
+            raise PromptError(f"{self.file or self.key}{where}: {error}") from error
 
 
 def _make_variables(row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -110,13 +109,14 @@ def compile_prompt(config: PromptConfig, key: str = "prompt") -> Prompt:
 def _compile_template(value: str, key: str) -> Template:
     is_file = value.endswith(SUFFIX) and "\n" not in value
     source = _read_template(value, key) if is_file else value
-    name = value if is_file else key
+    file = value if is_file else ""
     try:
         tree = _ENVIRONMENT.parse(source)
         compiled = _ENVIRONMENT.from_string(source)
     except jinja2.TemplateSyntaxError as error:
-        raise PromptError(f"{key}: {name}, line {error.lineno}: {error.message}") from error
-    return Template(name, source, frozenset(meta.find_undeclared_variables(tree)), compiled.render)
+        where = f"{file}, line" if file else "line"
+        raise PromptError(f"{key}: {where} {error.lineno}: {error.message}") from error
+    return Template(key, file, source, frozenset(meta.find_undeclared_variables(tree)), compiled.render)
 
 
 def _read_template(name: str, key: str) -> str:

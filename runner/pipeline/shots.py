@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.schema import ShotChoice, ShotsConfig
-from runner.core.errors import ConfigError, DataError, LeakageError, suggest
+from runner.core.errors import ConfigError, DataError, LeakageError, count_of, suggest
 from runner.pipeline.prompt import Prompt
 
 _BLOCK_PAIRS = 4_000_000
@@ -38,7 +38,9 @@ def choose_shots(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: P
     if k == 0 or evaluated.is_empty():
         return [[] for _ in range(evaluated.height)]
     if k > train.height:
-        raise ConfigError(f"hyperparameter.n_shot={k}, but the train split has {train.height} rows")
+        raise ConfigError(
+            f"hyperparameter.n_shot={k}, but the train split has {count_of(train.height, 'row')}"
+        )
     if prompt.config.shots.choice == ShotChoice.similar:
         chosen = _find_similar(train, evaluated, k, prompt)
     else:

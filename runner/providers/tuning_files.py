@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from runner.core.errors import DataError
+from runner.core.errors import DataError, count_of
 from runner.core.services import TrainingFile
 
 BYTES_PER_TOKEN = 4  # of English text; other scripts take more bytes, and about as many tokens
@@ -33,7 +33,9 @@ def check_files(files: Iterable[TrainingFile], rules: Rules) -> None:
             raise DataError(f"{file.name}: {len(file.content):,} bytes, allowed are {rules.most_bytes:,}")
         lines = file.content.rstrip(b"\n").split(b"\n")
         if len(lines) < rules.least_rows:
-            raise DataError(f"{file.name}: {len(lines)} rows, at least {rules.least_rows} are needed")
+            raise DataError(
+                f"{file.name}: {count_of(len(lines), 'row')}, at least {rules.least_rows} are needed"
+            )
         for number, line in enumerate(lines, start=1):
             if fault := _find_fault(line, rules):
                 raise DataError(f"{file.name}, line {number}: {fault} ({rules.source})")

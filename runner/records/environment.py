@@ -16,10 +16,22 @@ PACKAGE = "llm-experiment-runner"
 @once
 def find_git_sha() -> str:
     """The commit of the current folder, with ``-dirty`` for uncommitted changes; ``""`` without checkout."""
+    return _describe_checkout(Path.cwd())
+
+
+@once
+def find_code() -> str:
+    """The commit of this package's own checkout, or else its version."""
+    home = Path(__file__).parents[2]
+    commit = _describe_checkout(home) if (home / ".git").exists() else ""
+    return commit or find_versions().get(PACKAGE, "")
+
+
+def _describe_checkout(folder: Path) -> str:
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=Path.cwd(),
+            cwd=folder,
             capture_output=True,
             text=True,
             timeout=5,

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import BudgetError, DataError
+from runner.core.errors import BudgetError, DataError, is_mistake
 from runner.core.files import write_atomically
 from runner.core.types import Score
 from runner.records.folder import PREDICTIONS, RECORD
@@ -64,6 +64,8 @@ class Record:
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     error: str | None = None
+    mistake: bool = False
+    """Whether the input was at fault, and this was found before the first call."""
 
     @property
     def checkpoint_steps(self) -> list[int]:
@@ -88,6 +90,7 @@ def keep_record(record: Record, folder: Path) -> Iterator[None]:
         stopped = isinstance(error, BudgetError | KeyboardInterrupt)
         record.status = "stopped" if stopped else "failed"
         record.error = str(error) or type(error).__name__
+        record.mistake = is_mistake(error)
         raise
     finally:
         record.finished = time.time()

@@ -9,11 +9,14 @@ from typing import NamedTuple
 
 import polars as pl
 
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, count_of
 from runner.core.types import Score
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import Record, read_predictions, read_record, read_records
-from runner.records.sweep import summarize
+from runner.records.sweep import main_score_names, summarize
+
+NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("id", "target", "completion", "prediction", "error"), pl.String))
+"""The rows of a run that ended before any was answered."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,16 @@ class RunResult:
     def frame(self) -> pl.DataFrame:
         """A line per evaluated row: inputs, chat, completion, prediction, verdict, and each metric's value.
 
-        Empty if the run ended before any row was answered.
+        Empty if the run ended before any row was answered; the columns of the data set are then missing.
         """
         exists = (self.folder / PREDICTIONS).exists()
-        return read_predictions(self.folder) if exists else pl.DataFrame()
+        return read_predictions(self.folder) if exists else NO_ROWS
+
+    def __repr__(self) -> str:
+        """Return the status and the folder, and below them the error and the scores over all rows."""
+        scores = [_format_score(name, self.scores[name]) for name in main_score_names([self.record])]
+        reasons = [self.record.error.partition("\n")[0]] if self.record.error else []
+        return "\n  ".join([f"{self.record.status}: {self.folder}", *reasons, *scores])
 
 
 class SweepResult(NamedTuple):
@@ -43,6 +52,19 @@ class SweepResult(NamedTuple):
 
     results: list[RunResult]
     summary: pl.DataFrame
+
+    def __repr__(self) -> str:
+        """Return the table, with the number of points before it."""
+        return f"{count_of(len(self.results), 'point')}\n{self.summary}"
+
+    def _repr_html_(self) -> str:
+        return self.summary._repr_html_()
+
+
+def _format_score(name: str, score: Score) -> str:
+    if score.value is None or score.low is None or score.high is None:
+        return f"{name} {score.value}"
+    return f"{name} {score.value:.3f} ({score.low:.3f} – {score.high:.3f})"
 
 
 def load_run(folder: Path) -> RunResult:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import compress
 from typing import Any
 
+from runner.core.errors import count_of
 from runner.core.redact import remove_credentials
 from runner.records.record import Record
 from runner.records.sweep import column_names, shared_params
@@ -102,7 +103,7 @@ def _describe_data(record: Record) -> str:
 
 
 def _describe_split(entry: dict[str, Any]) -> str:
-    return f"{entry['name']}, split {entry['split']}, {entry['rows']:,} rows"
+    return f"{entry['name']}, split {entry['split']}, {count_of(entry['rows'], 'row')}"
 
 
 def _describe_other_splits(record: Record) -> str:
@@ -188,7 +189,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "prompt digest": _read_param("prompt_digest"),
     "published in": _read_reference("source"),
     "table": _read_reference("table"),
-    "code": _read_tag("git_sha"),
+    "code": lambda record: record.tags.get("code") or record.tags.get("git_sha", ""),
     "software": _describe_software,
     "answered": _read_count("answered"),
     "parsed": _read_count("parsed"),
@@ -227,4 +228,4 @@ def _format_total_cost(records: Sequence[Record]) -> str:
         f"{_format_dollars(now) or '$0'} spent",
         *([f"answers worth {_format_dollars(worth)}"] if worth > now else []),
     ]
-    return ", ".join([*parts, *([f"not known for {unknown} points"] if unknown else [])])
+    return ", ".join([*parts, *([f"not known for {count_of(unknown, 'point')}"] if unknown else [])])

@@ -49,7 +49,7 @@ class Point:
 
 
 def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
-    """The given folders of runs and sweeps, or the newest one below ``outputs``.
+    """The given folders of runs and sweeps, or the newest one below ``outputs`` that has a score.
 
     Raises:
         ConfigError: a folder holds neither, or nothing is recorded yet.
@@ -62,12 +62,10 @@ def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
             )
     if given:
         return [Path(folder) for folder in given]
-    recorded = _find_recorded(outputs)
-    if not recorded:
-        raise ConfigError(f"report.folders: no run is recorded under {outputs}")
-    newest_first = sorted(recorded, key=_read_end, reverse=True)
-    readable = (folder for folder in newest_first if read_records(find_runs(folder)))
-    return [next(readable, newest_first[0])]
+    for folder in sorted(_find_recorded(outputs), key=_read_end, reverse=True):
+        if any(record.scores for record in read_records(find_runs(folder)).values()):
+            return [folder]
+    raise ConfigError(f"report.folders: no run with a score is recorded under {outputs}")
 
 
 def load_points(folders: Sequence[Path]) -> list[Point]:

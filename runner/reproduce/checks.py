@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.explain import explain
 from runner.config.schema import PromptConfig, RunnerConfig
-from runner.core.errors import ConfigError, RunnerError
+from runner.core.errors import ConfigError, RunnerError, count_of
 from runner.core.identity import read_identity
 from runner.core.provider import Provider
 from runner.experiment import model
@@ -26,7 +26,7 @@ from runner.providers.local import weights
 from runner.records import environment
 from runner.records.record import Record, dumps, loads
 from runner.reproduce import past_run
-from runner.reproduce.differences import Check, compare_settings
+from runner.reproduce.differences import Check, State, compare_settings
 from runner.reproduce.past_run import PastRun
 from runner.reproduce.recorded import Recorded
 
@@ -126,17 +126,21 @@ def check_training(past: PastRun, plan: Plan, frame: pl.DataFrame) -> list[Check
     except RunnerError as error:
         return [Check("training", "missing", _shorten(error), decides=False)]
     same = order.key == past.record.params.get("finetune_key")
-    rows = ", ".join(f"{file.name}: {file.rows} rows" for file in order.training)
+    rows = ", ".join(f"{file.name}: {count_of(file.rows, 'row')}" for file in order.training)
     return [Check("training", "same" if same else "different", rows)]
 
 
 def check_versions(record: Record) -> list[Check]:
-    """Compare code and packages. They decide nothing, since what they change is compared itself."""
-    then, now = record.tags.get("git_sha", ""), environment.find_git_sha()
-    code = f"{then or '–'} → {now or '–'}" if then != now else then or "no git checkout"
+    """Compare code and packages. They decide nothing, since what they change is compared itself.
+
+    The code is this package's. An old record does not have it, but only the commit of its folder.
+    """
+    then, now = record.tags.get("code", ""), environment.find_code()
+    code = f"{then or 'not recorded'} → {now}" if then != now else then
+    state: State = "missing" if not then else "same" if then == now else "different"
     changed = compare_settings(record.environment, environment.find_versions())
     return [
-        Check("code", "same" if then == now else "different", code, decides=False),
+        Check("code", state, code, decides=False),
         Check("packages", "different" if changed else "same", "; ".join(changed), decides=False),
     ]
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import polars as pl
 
+from runner.core.errors import count_of
 from runner.core.types import Score
 from runner.records.record import Record, flatten
 
@@ -79,9 +80,9 @@ def compare_inputs(then: Record, now: Sequence[Mapping[str, Any]]) -> list[Check
         today = found.pop(entry["split"], None)
         name = f"data {entry['split']}"
         if today and today["digest"] == entry["digest"]:
-            checks.append(Check(name, "same", f"{entry['rows']} rows"))
+            checks.append(Check(name, "same", count_of(entry["rows"], "row")))
         else:
-            rows = "gone" if today is None else f"{entry['rows']} rows then, {today['rows']} now"
+            rows = "gone" if today is None else f"{count_of(entry['rows'], 'row')} then, {today['rows']} now"
             checks.append(Check(name, "different", f"{rows}: {entry['source']}"))
     return checks + [Check(f"data {name}", "different", "a new split") for name in found]
 
@@ -124,7 +125,7 @@ def check_columns(
     for name in columns:
         ids = {change.id for change in changes if change.column == name}
         if name in now.columns or ids:
-            detail = f"{len(ids)} of {now.height} rows" if ids else f"{now.height} rows"
+            detail = f"{len(ids)} of {count_of(now.height, 'row')}" if ids else count_of(now.height, "row")
             what = "chats" if name == "messages" else f"{name}s".replace("_", " ")
             checks.append(Check(what, "different" if ids else "same", detail))
     return checks
@@ -133,7 +134,9 @@ def check_columns(
 def check_scores(scores: Mapping[str, tuple[Score | None, Score | None]]) -> Check:
     """Check whether all scores are the same."""
     changed = [name for name, pair in scores.items() if not is_same_score(*pair)]
-    return Check("scores", "different" if changed else "same", ", ".join(changed) or f"{len(scores)} scores")
+    return Check(
+        "scores", "different" if changed else "same", ", ".join(changed) or count_of(len(scores), "score")
+    )
 
 
 def pair_scores(

@@ -16,7 +16,7 @@ from typing import Any
 
 from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.config.schema import RunnerConfig
-from runner.core.errors import DataError
+from runner.core.errors import DataError, count_of
 from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
 from runner.engine.call import KIND
@@ -50,7 +50,7 @@ def export(source: Path, target: Path, ledger_url: str | None = None, with_data:
     _write_manifest(target, data)
     how = "with content" if with_data else "by name and sha256 (export.data=true takes the content)"
     summary = [_count(pasts, "run"), _count(answers, "answer"), f"{_count(data, 'data file')} {how}"]
-    summary += [f"{lost} answers are not in the ledger any more"] if lost else []
+    summary += [f"{count_of(lost, 'answer')} not in the ledger any more"] if lost else []
     return "\n".join([", ".join(summary), *([f"data: {changed}"] if changed else [])])
 
 

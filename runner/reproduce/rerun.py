@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import DataError, RunnerError
+from runner.core.errors import DataError, RunnerError, count_of
 from runner.core.types import Completion, Score
 from runner.engine.call import KIND
 from runner.engine.ledger import Ledger
@@ -86,10 +86,12 @@ def _check_answers(frame: pl.DataFrame, prefix: str, ledger: Ledger) -> Iterator
     lacking = [row for row, several in keys.items() if not known.keys() >= set(several)]
     what = f"ledger, {'judge' if prefix else 'model'}"
     if not lacking:
-        yield Check(what, "same", f"{len(rows)} answers")
+        yield Check(what, "same", count_of(len(rows), "answer"))
         return
     named = ", ".join(lacking[:NAMED]) + (", …" if len(lacking) > NAMED else "")
-    yield Check(what, "missing", f"{len(lacking)} of {len(rows)} answers, now from the record: {named}")
+    yield Check(
+        what, "missing", f"{len(lacking)} of {count_of(len(rows), 'answer')}, now from the record: {named}"
+    )
 
 
 def _find_kept(frame: pl.DataFrame, prefix: str) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 from mlflow.entities import Metric, Param
 
+from runner.core.errors import count_of
 from runner.core.files import hold_lock
 from runner.records.folder import RECORD
 from runner.records.record import Record, read_records
@@ -108,7 +109,7 @@ def _describe_sweep(frame: pl.DataFrame, records: Sequence[Record], wanted: int)
     first = main_score_names(records)[:NOTE_SCORES]
     compact = frame.with_columns(_mark_scores(frame, name) for name in first)
     compact = compact.drop([name for name in scores if name not in first], *beside, strict=False)
-    head = f"{done} of {wanted} points finished; all scores are in {TABLE}"
+    head = f"{done} of {count_of(wanted, 'point')} finished; all scores are in {TABLE}"
     return f"{head}\n\n{format_summary(compact, note.GAP)}"
 
 

@@ -30,6 +30,13 @@ def sync_records(outputs: Path, store: Store, traces: object) -> dict[Path, str]
 
 
 def _find_records(outputs: Path) -> dict[Path, Record]:
-    """Readable records that are no longer running, oldest first."""
+    """Readable records that are no longer running and belong in MLflow, oldest first."""
     found = read_records(file.parent for file in sorted(outputs.rglob(RECORD)))
-    return {folder: record for folder, record in found.items() if record.status != "running"}
+    ended = {folder: record for folder, record in found.items() if record.status != "running"}
+    return {folder: record for folder, record in ended.items() if _is_wanted(record)}
+
+
+def _is_wanted(record: Record) -> bool:
+    """Whether the run itself should have logged it: not with ``tracking=none``, and no single mistake."""
+    enabled = record.config.get("tracking", {}).get("enabled", True)
+    return enabled and not (record.mistake and record.sweep is None)

@@ -29,6 +29,30 @@ MISTAKES = {
         ["prompt.user='{{ questn }}'"],
         "'questn', which is not a column; did you mean 'question'?",
     ),
+    "another prompt's column": (["prompt=fib_judge"], "prompt.user: fib_judge/user.jinja uses 'document'"),
+    "a judge's column": (
+        ["judge=correctness"],
+        "uses 'answer_before', which is not a column; known: (answer,",
+    ),
+    "a file's column": (["dataset.columns.target=Eval"], "did you mean 'Evaluation'?"),
+    "a metric's argument": (
+        ["metric=precision", "+metric.precision.confidence=2"],
+        "metric.precision: confidence 2",
+    ),
+    "a template in the config": (["prompt.user='{{ x }}'"], "error: prompt.user: uses 'x'"),
+    "a far prompt file": (["prompt.user=nofile.jinja"], "no prompt file 'nofile.jinja'; known: ("),
+    "a command": (
+        ["lst"],
+        "'lst' is neither a command nor an override, which is key=value; did you mean 'list'?",
+    ),
+    "a word": (["hyperparameter.n_shot", "3"], "write hyperparameter.n_shot=value"),
+    "no key": (["=3"], "'=3' has no key"),
+    "a late command": (["list"], "'list' is a command, which stands before everything else"),
+    "a special character": (
+        ["dataset.name=a'b"],
+        "is not an override (quote a value with special characters)",
+    ),
+    "several values": (["hyperparameter.n_shot=1,2"], "n_shot=1,2: to sweep over it, add -m"),
     "an override": (["dataset.limit=(3"], "is not an override"),
     "traces": (["tracking.traces=some"], "tracking.traces: 'some' must be all, failures, none"),
     "a tracking address": (
@@ -44,10 +68,41 @@ def test_mistake(runner, monkeypatch, arguments, message):
     """The message names the key, the value and the nearest valid choice."""
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     outcome = runner("tracking=none", *arguments)
-    assert outcome.code in (1, 2)
+    assert outcome.code == 2
     assert message in outcome.err
     assert "Traceback" not in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "dataset=fib"], "dataset=fib: has no effect on runner list; it takes no overrides"),
+        (["sync", "budget_usd=1"], "it reads tracking, experiment"),
+        (["report", "report.rows=-3"], "report.rows: -3 must not be negative"),
+    ],
+)
+def test_overrides_without_effect(runner, arguments, message):
+    """A smaller command refuses what it would not read, and values out of range."""
+    outcome = runner(*arguments)
+    assert (outcome.code, message in outcome.err) == (2, True)
+
+
+def test_no_reader(tmp_path):
+    """A command whose reader has ended, such as ``head``, ends silently."""
+    command = [sys.executable, "-m", "runner", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert (process.stderr.read(), process.wait(60)) == (b"", 0)
+
+
+def test_a_sweep_of_mistakes(runner):
+    """It ends with 2 like a single mistake, and each point keeps whether it is to be tracked."""
+    outcome = runner("-m", "tracking=none", "prompt.user=no.jinja,none.jinja")
+    assert outcome.code == 2
+    assert [record.config["tracking"]["enabled"] for record in runner.records()] == [False, False]
 
 
 def test_full_error(runner, monkeypatch):

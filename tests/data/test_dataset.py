@@ -53,7 +53,7 @@ def test_an_id_column_is_kept_as_text(tmp_path: Path) -> None:
             [],
             "1 values of 'id' are in more than one row .a.; rename that column",
         ),
-        (["a", "b", None], [], "'id' is empty in 1 rows"),
+        (["a", "b", None], [], "'id' is empty in 1 row"),
         (
             ["a", "b", "c"],
             [StepConfig(both_orders=["n", "id2"])],

@@ -52,7 +52,7 @@ def test_labels_replace_values_of_any_type() -> None:
     assert frame.select("label", "flag").rows() == [("yes", "on"), ("no", "off"), ("yes", "on")]
 
 
-@pytest.mark.parametrize(("value", "said"), [(7, "1 rows have '7'"), (None, "1 rows have None")])
+@pytest.mark.parametrize(("value", "said"), [(7, "1 row with '7'"), (None, "1 row with None")])
 def test_value_without_label_is_an_error(value: int | None, said: str) -> None:
     """No value passes through unlabelled, an empty one neither."""
     frame = pl.DataFrame({"label": [1, 0, value]})
@@ -78,7 +78,7 @@ def test_join_adds_columns_of_a_second_file_by_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "join", "said"),
     [
-        ("doc,r\nx,1\n", {}, "1 rows have no match, the first with doc='y'"),
+        ("doc,r\nx,1\n", {}, "1 row without a match, the first with doc='y'"),
         ("doc,r\nx,1\nx,2\ny,3\n", {}, "more than one row with doc='x'"),
         ("doc,label\nx,1\ny,2\n", {}, "already have a column"),
         ("doc,r\nx,1\ny,2\n", {"key": "dok"}, "no column 'dok'; did you mean 'doc'"),

@@ -244,3 +244,23 @@ def test_half_a_character_costs_no_other_answer(ledger):
     answers = ask_all(make_requests("abc"), Scripted(lambda text: "\ud83d" if text == "b" else text), ledger)
     assert [answer.completion.text for answer in answers] == ["a", "\ufffd", "c"]
     assert ask_all(make_requests("abc"), Scripted(), ledger)[1].stored
+
+
+def test_no_text_is_the_rows_error(ledger):
+    """A completion without a text is no answer, and is not kept."""
+    provider = Scripted({"a": "A", "b": None}.get)
+    told, silent = ask_all(make_requests("ab"), provider, ledger)
+    assert (told.completion.text, silent.completion) == ("A", None)
+    assert silent.error == "scripted: Completion.text=None has a wrong type or value"
+
+
+def test_the_first_retry_is_told(ledger, monkeypatch, caplog):
+    """One line says why nothing happens, not one for each call."""
+    monkeypatch.setattr(call, "RETRY", Retry(tries=2))
+    monkeypatch.setattr(call, "_told_at", [-call.TELL_EVERY_S])
+
+    def answer(question):
+        raise RetryableError("busy", retry_after=0.01)
+
+    ask_all(make_requests("abcdef"), Scripted(answer), ledger)
+    assert caplog.messages == ["waiting 0.0 s after: busy; retry 1 of 1"]

@@ -146,9 +146,11 @@ def test_refused_before_the_first_call(command, runner, server, overrides, messa
         (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for name in ((), ("estimate",)):
         outcome = command(*overrides, first=name)
-        assert outcome.code in (1, 2)
+        assert outcome.code == 2
         assert message in outcome.err
     assert not server.calls
+    assert runner.records()[0].mistake
+    assert message[:9] in runner("list").out
 
 
 @pytest.mark.parametrize(
@@ -165,9 +167,9 @@ def test_objective(command, server):
     """The objective of a user's metric is checked after the answers, since its names are unknown before."""
     own = ["+metric.own={_target_: builtins.len, _partial_: true}", "~metric.accuracy"]
     assert command(*own, "objective=own").code == 0
-    outcome = command(*own, "objective=owl")
-    assert outcome.code == 2
-    assert "objective: 'owl' is not a metric; did you mean 'own'?" in outcome.err
+    outcome = command(*own, "objective=oown")
+    assert outcome.code == 1  # the calls are paid
+    assert "objective: 'oown' is not a metric; did you mean 'own'?" in outcome.err
     assert server.calls
 
 
@@ -240,3 +242,12 @@ def test_no_row_answered(command, runner, server):
     assert runner.records()[0].status == "failed"
     (predictions,) = runner.folder.glob("outputs/runs/*/predictions.parquet")
     assert pl.read_parquet(predictions)["error"].null_count() == 0
+
+
+def test_no_answer_parsed(command, runner):
+    """A run in which no answer can be parsed says so with the first one."""
+    (runner.folder / "rows.jsonl").write_text(json.dumps(ROWS[5]))
+    outcome = command()
+    assert outcome.code == 0, outcome.err
+    assert "1 answer, none of which could be parsed; the first: 'hm'" in outcome.err
+    assert "1 of 1 row answered · 0 parsed · 1 call made" in outcome.out

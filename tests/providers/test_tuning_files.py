@@ -56,7 +56,7 @@ def test_a_bad_row_is_named(row: Any, reason: str) -> None:
 
 def test_too_few_rows_or_too_many_bytes() -> None:
     """Both are rules of a whole file."""
-    with pytest.raises(DataError, match="1 rows, at least 2"):
+    with pytest.raises(DataError, match="1 row, at least 2"):
         check_files([file(chat(USER, GOLD))], RULES)
     with pytest.raises(DataError, match="bytes, allowed are 2,000"):
         check_files([file(*[chat(USER, GOLD)] * 40)], RULES)

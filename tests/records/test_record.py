@@ -53,10 +53,13 @@ def test_a_record_that_is_not_there_is_an_error(tmp_path):
 
 def test_commands_go_on_without_it(runner):
     """``list`` and ``sync`` leave it out and name its folder; ``report`` takes the newest readable one."""
-    put(runner.folder / "outputs/runs/a", json.dumps(GOOD | {"status": "failed"}))
+    put(
+        runner.folder / "outputs/runs/a",
+        json.dumps(GOOD | {"status": "failed", "scores": {"f1": {"value": 0.5}}}),
+    )
     put(runner.folder / "outputs/runs/z", "{}")
     store = f"tracking.uri=sqlite:///{runner.folder}/mlflow.db"
-    for command, shown in ({"list": "good", "sync": "1 runs logged", "report": "index.html"}).items():
+    for command, shown in ({"list": "good", "sync": "1 run logged", "report": "index.html"}).items():
         outcome = runner(command, *([store] if command == "sync" else []))
         assert (outcome.code, shown in outcome.out) == (0, True), outcome.err
         assert "outputs/runs/z/record.json cannot be read" in outcome.out + outcome.err
@@ -66,5 +69,5 @@ def test_a_report_of_it_alone_is_refused(runner):
     """With the name of its folder."""
     put(runner.folder / "outputs/runs/z", "{}")
     outcome = runner("report", "outputs/runs/z")
-    assert outcome.code == 1
+    assert outcome.code == 2
     assert "no record in outputs/runs/z can be read" in outcome.err

@@ -352,8 +352,12 @@ def test_runs_of_different_commands_are_told_apart_by_their_overrides():
 
 
 def test_the_newest_is_reported_by_default(tmp_path):
-    """Without a folder it is the sweep or run that ended last; points keep the order of their jobs."""
+    """Without a folder it is the last sweep or run with a score; points keep the order of their jobs."""
     folder = written(tmp_path, [point(job=job) for job in (10, 9, 2)])
+    assert find_folders([], tmp_path / "outputs") == [folder]
+    typo = tracked.record("typo", status="failed", scores={})
+    (tmp_path / "outputs" / "runs" / "typo").mkdir(parents=True)
+    typo.write(tmp_path / "outputs" / "runs" / "typo")
     assert find_folders([], tmp_path / "outputs") == [folder]
     assert [one.record.job for one in load_points([folder])] == [2, 9, 10]
     with pytest.raises(ConfigError, match="holds no run and no sweep"):

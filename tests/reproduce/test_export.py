@@ -124,7 +124,7 @@ def test_changed_data_is_not_exported(runner, sums):
     sums.write(["1 + 1"])
     run = str(run_of(runner.folder))
     outcome = runner("export", run, "export.data=true")
-    assert (outcome.code, "changed since the run: data test" in outcome.err) == (1, True)
+    assert (outcome.code, "changed since the run: data test" in outcome.err) == (2, True)
     assert runner("export", run, "export.to=paper").code == 0
     assert json.loads((runner.folder / "paper" / "export.json").read_text())["data"][0]["sha256"] is None
 

@@ -106,6 +106,14 @@ def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
     assert len(all_runs(mlflow_config)) == 5
 
 
+def test_sync_leaves_out_what_a_run_would_not_log(mlflow_config, tmp_path):
+    """A run with ``tracking=none`` and a single mistake are left out; a sweep's mistaken point is not."""
+    tracked.write(tmp_path / "untracked", "untracked", config={"tracking": {"enabled": False}})
+    tracked.write(tmp_path / "mistake", "mistake", status="failed", mistake=True)
+    point = tracked.point(tmp_path / "sweeps", 0, status="failed", mistake=True)
+    assert set(tracking.sync_records(tmp_path, mlflow_config)) == {point}
+
+
 def test_sync_respects_a_deletion(mlflow_config, tmp_path):
     """A run that somebody deleted in MLflow does not come back."""
     run = logged(tracked.write(tmp_path / "run"), mlflow_config)
