@@ -30,7 +30,7 @@ __all__ = ["compose", "load", "run", "sweep"]
 
 # users' own classes import these two names, which were modules of this package once
 sys.modules[f"{__name__}.errors"] = errors
-sys.modules[f"{__name__}.types"] = authors
+sys.modules[f"{__name__}.types"] = types = authors
 
 
 def run(overrides: Sequence[str] = (), config_dir: str | Path | None = None) -> RunResult:

@@ -9,13 +9,18 @@ import re
 import subprocess
 import sys
 import traceback
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
+import hydra
 import pytest
 from adding import Sums, answer
+from hydra.core.global_hydra import GlobalHydra
 from places import ROOT
 from servers import Reply, serving
 
 import runner as api
+from runner.cli import api as cli_api
 from runner.core.errors import ConfigError, ProviderError
 
 
@@ -64,6 +69,57 @@ def test_config_dir(sums):
     assert api.run(overrides, config_dir="mine").record.name == "sums"
 
 
+@pytest.mark.parametrize("name", ["müller, (x)", "it's=~here"])
+def test_config_dir_of_any_name(sums, name):
+    """Letters that mean something to Hydra are part of the name."""
+    (sums.folder / "mine").rename(sums.folder / name)
+    overrides = [override for override in sums.experiment if override not in ("--config-dir", "mine")]
+    assert api.compose(overrides, config_dir=name).dataset.name == "sums"
+    assert api.run(overrides, config_dir=name).record.name == "sums"
+    for call in (api.compose, api.run):
+        with pytest.raises(ConfigError, match="config_dir='gone': no such folder"):
+            call(overrides, config_dir="gone")
+
+
+def test_beside_another_use_of_hydra(sums):
+    """A notebook's own Hydra is as before."""
+    with hydra.initialize_config_dir(str(sums.folder), version_base="1.3"):
+        own = GlobalHydra.instance().hydra
+        api.run(sums.experiment)
+        api.sweep([*sums.experiment, "dataset.limit=1,2", "hydra/launcher=concurrent"])
+        assert GlobalHydra.instance().hydra is own
+
+
+def test_from_several_threads(sums):
+    """Calls wait for one another, since a process has one Hydra."""
+    limits = [1, 2, 3, 1, 2, 3]
+    with ThreadPoolExecutor(3) as pool:
+        results = list(pool.map(lambda n: api.run([*sums.experiment, f"dataset.limit={n}"]), limits))
+    assert [result.frame.height for result in results] == limits
+
+
+def test_a_point_with_any_fault_keeps_the_others(sums, monkeypatch):
+    """An error that this package did not raise is its point's alone, too."""
+    carry_out = cli_api.carry_out
+
+    def fail_once(config):
+        if config.dataset.limit == 1:
+            raise ValueError("odd")
+        return carry_out(config)
+
+    monkeypatch.setattr(cli_api, "carry_out", fail_once)
+    results, _ = api.sweep([*sums.experiment, "dataset.limit=2,1"])
+    assert [result.frame.height for result in results] == [2]
+
+
+@pytest.mark.parametrize("subdir", ["p${hydra.job.num}", "${hydra.job.override_dirname}"])
+def test_points_in_folders_of_any_name(sums, subdir):
+    """Hydra lets the user name them."""
+    results, summary = api.sweep([*sums.experiment, "dataset.limit=2,10", f"hydra.sweep.subdir={subdir}"])
+    assert [result.frame.height for result in results] == [2, 10]
+    assert summary["limit"].to_list() == [2, 10]
+
+
 def test_mistakes_are_exceptions(sums):
     """In the words of the command line; nothing is printed and the process goes on."""
     with pytest.raises(ConfigError, match="did you mean 'n_shot'"):
@@ -81,7 +137,7 @@ def test_mistakes_are_exceptions(sums):
         (["hydra.mode=MULTIRUN"], "use runner.sweep"),
         (["hyperparameter.n_shot=1,2"], "n_shot=1,2: use runner.sweep"),
         (["--cfg", "job"], "--cfg is an option of the command line"),
-        ("dataset.limit=5", r"a list is wanted, such as \['dataset.limit=5'\]"),
+        ("dataset.limit=5", r"expected a list, such as \['dataset.limit=5'\]"),
     ],
 )
 def test_only_overrides_of_one_run(runner, monkeypatch, overrides, message):
@@ -124,9 +180,10 @@ def test_a_run_without_rows_has_their_columns(sums, capsys):
 
 def test_logging_stays_the_notebooks_own(sums):
     """What Hydra sets up for a run is gone after it."""
-    before = logging.root.handlers[:], logging.root.level
+    before = logging.root.handlers[:], logging.root.level, warnings.showwarning
     api.run(sums.experiment)
-    assert (logging.root.handlers[:], logging.root.level) == before
+    api.sweep([*sums.experiment, "hydra/launcher=concurrent"])
+    assert (logging.root.handlers[:], logging.root.level, warnings.showwarning) == before
 
 
 def test_import_is_quick():

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -25,6 +30,8 @@ from runner.records.folder import list_points
 from runner.records.result import RunResult, SweepResult, load_sweep
 
 log = logging.getLogger(__name__)
+
+_turn = threading.RLock()
 
 SWEEPING = ("-m", "--multirun", "hydra.mode=MULTIRUN")
 SWEEP_INSTEAD = "use runner.sweep, which runs every point"
@@ -54,10 +61,10 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None) -> SweepR
     """Run a sweep; failed points are in the result too. Raises :class:`RunnerError` if none has a record."""
     _check_overrides(overrides)
     with collect_sweeps() as sweeps:
-        failure = None
+        failure: Exception | None = None
         try:
             _start(run_point, ["-m", *overrides], config_dir)
-        except RunnerError as error:
+        except Exception as error:  # whatever one point raised, the others are kept
             failure = error
         results = [load_sweep(sweep.folder) for sweep in sweeps]
         if not results or not results[0].results:
@@ -81,23 +88,23 @@ def compose_config(overrides: Sequence[str], config_dir: str | Path | None) -> D
     """Compose the config of the overrides. Raises :class:`ConfigError` with one plain message."""
     _check_overrides(overrides)
     schema.register()
-    search = [f"hydra.searchpath=[file://{Path(config_dir).absolute()}]"] if config_dir else []
-    with _translate_errors(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    search = [f"hydra.searchpath=[{_quote(f'file://{_find_folder(config_dir)}')}]"] if config_dir else []
+    with _translate_errors(), _take_turn(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose("config", [*overrides, *search])
 
 
 def _check_overrides(overrides: Sequence[str]) -> None:
     """Raise :class:`ConfigError` for a single text, and for an option of the command line."""
     if isinstance(overrides, str):
-        raise ConfigError(f"overrides: a list is wanted, such as [{overrides!r}], not a text")
+        raise ConfigError(f"overrides: expected a list, such as [{overrides!r}], got a text")
     for override in overrides:
         if override.startswith("-") and override not in (*SWEEPING, *CONFIG_DIR):
             raise ConfigError(f"{override} is an option of the command line, not an override")
 
 
 def _start(command: object, overrides: Sequence[str], config_dir: str | Path | None) -> None:
-    options = ["--config-dir", str(Path(config_dir).absolute())] if config_dir else []
-    with _translate_errors(), _restore_logging():
+    options = ["--config-dir", str(_find_folder(config_dir))] if config_dir else []
+    with _translate_errors(), _take_turn(), _restore_logging():
         start(command, put_options_first([*options, *overrides]))  # type: ignore[arg-type]
 
 
@@ -114,6 +121,32 @@ def _translate_errors() -> Iterator[None]:
         raise ConfigError(message) from (error if _wants_traceback() else None)
 
 
+def _find_folder(config_dir: str | Path) -> Path:
+    if not Path(config_dir).is_dir():
+        raise ConfigError(f"config_dir={str(config_dir)!r}: no such folder")
+    return Path(config_dir).absolute()
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", r"\'") + "'"
+
+
+@contextmanager
+def _take_turn() -> Iterator[None]:
+    """Wait for Hydra, of which a process has one, and afterwards give it back as it was.
+
+    A notebook may have called ``hydra.initialize``, or this may be inside of ``hydra.main``.
+    """
+    with _turn:
+        hydra_before, config_before = GlobalHydra.instance().hydra, HydraConfig.instance().cfg
+        GlobalHydra.instance().clear()
+        try:
+            yield
+        finally:
+            GlobalHydra.instance().hydra, HydraConfig.instance().cfg = hydra_before, config_before
+            setup_globals()
+
+
 def _shorten_traceback(error: Exception) -> Exception:
     """Remove the many frames of Hydra from an error with a message for the user."""
     if isinstance(error, RunnerError) and not _wants_traceback():
@@ -128,7 +161,7 @@ def _wants_traceback() -> bool:
 @contextmanager
 def _restore_logging() -> Iterator[None]:
     """Restore the logging of the process, which Hydra replaces for each run."""
-    handlers, level = logging.root.handlers[:], logging.root.level
+    handlers, level, show = logging.root.handlers[:], logging.root.level, warnings.showwarning
     try:
         yield
     finally:
@@ -136,3 +169,5 @@ def _restore_logging() -> Iterator[None]:
             handler.close()
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
+        if warnings.showwarning is not show:
+            logging.captureWarnings(False)

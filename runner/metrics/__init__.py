@@ -225,6 +225,10 @@ def score_rows(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.D
 
 def _check_names(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> None:
     for key in row_score_kinds(metrics):
+        if key == "verdict" or key.startswith("judge_"):
+            raise ConfigError(
+                f"metric.{key}: columns of this name hold what a judge says; choose another name"
+            )
         if key in frame.columns:
             raise ConfigError(f"metric.{key}: the rows already have a column {key!r}; rename one of them")
 

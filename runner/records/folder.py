@@ -7,12 +7,13 @@
 <run>/runner.log            the log
 
 <sweep>/sweep.json          notes: name, overrides, start, parent run
-<sweep>/0/, 1/, …           its points, each the folder of a run
+<sweep>/0/, 1/, …           its points (hydra.sweep.subdir), each the folder of a run
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,7 @@ def find_runs(folder: Path) -> list[Path]:
     """The folder itself if it is a run's, else those of the points of the sweep in it, in their order."""
     if (folder / RECORD).exists():
         return [folder]
-    points = [file.parent for file in folder.glob(f"*/{RECORD}") if file.parent.name.isdigit()]
-    return sorted(points, key=lambda point: int(point.name))
+    return [point for point in list_points(folder) if (point / RECORD).exists()]
 
 
 def write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
@@ -45,6 +45,19 @@ def read_notes(folder: Path) -> dict[str, Any]:
 
 
 def list_points(folder: Path) -> list[Path]:
-    """The folders of a sweep's points, those without a record included, in the order of their job numbers."""
-    found = [child for child in folder.iterdir() if child.is_dir() and child.name.isdigit()]
-    return sorted(found, key=lambda child: int(child.name))
+    """The folders of a sweep's points, those without a record included, in the order of their numbers.
+
+    ``hydra.sweep.subdir`` may name them otherwise, and put folders into folders.
+    """
+    found = {child for child in folder.iterdir() if child.is_dir() and child.name.isdigit()}
+    if (folder / SWEEP).exists():
+        found |= {file.parent for name in (RECORD, ".hydra") for file in folder.rglob(name)}
+    return sorted(found, key=lambda point: _split_numbers(str(point.relative_to(folder))))
+
+
+def _split_numbers(name: str) -> list[str | int]:
+    """
+    >>> sorted(["p10", "p9"], key=_split_numbers)
+    ['p9', 'p10']
+    """
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

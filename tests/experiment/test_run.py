@@ -242,6 +242,7 @@ def test_no_row_answered(command, runner, server):
     assert runner.records()[0].status == "failed"
     (predictions,) = runner.folder.glob("outputs/runs/*/predictions.parquet")
     assert pl.read_parquet(predictions)["error"].null_count() == 0
+    assert pl.read_parquet(predictions)["accuracy"].null_count() == 20
 
 
 def test_no_answer_parsed(command, runner):
