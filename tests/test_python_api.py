@@ -82,12 +82,15 @@ def test_config_dir_of_any_name(sums, name):
 
 
 def test_beside_another_use_of_hydra(sums):
-    """A notebook's own Hydra is as before."""
+    """A notebook's own Hydra is as before, and composes as before."""
+    (sums.folder / "own.yaml").write_text("thing: {_target_: os.getcwd, a: 1}\nx_env: ''")
     with hydra.initialize_config_dir(str(sums.folder), version_base="1.3"):
         own = GlobalHydra.instance().hydra
         api.run(sums.experiment)
         api.sweep([*sums.experiment, "dataset.limit=1,2", "hydra/launcher=concurrent"])
         assert GlobalHydra.instance().hydra is own
+        config = hydra.compose("own", ["thing={_target_: os.getpid}", "x_env=no name"])
+    assert config == {"thing": {"_target_": "os.getpid", "a": 1}, "x_env": "no name"}
 
 
 def test_from_several_threads(sums):

@@ -19,9 +19,17 @@ from runner.core.redact import is_variable_name
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
 
 
-def install() -> None:
-    """Make Hydra call :func:`apply_overrides` wherever it composes a config."""
-    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply_overrides)  # type: ignore[assignment]
+def install(kind: type) -> None:
+    """Make Hydra call :func:`apply_overrides` wherever it composes a config of this kind, and for no other.
+
+    This replaces a private function of Hydra, for which it has no hook.
+    """
+
+    def apply(overrides: Sequence[Override], config: DictConfig) -> None:
+        ours = OmegaConf.get_type(config) is kind
+        (apply_overrides if ours else _apply_as_hydra)(list(overrides), config)
+
+    ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[assignment]
 
 
 def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:

@@ -245,4 +245,4 @@ def register() -> None:
     """
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     ConfigStore.instance().store(name="schema", node=RunnerConfig)
-    overrides.install()
+    overrides.install(RunnerConfig)
