@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock
-
 SLOTS = 16
 
 
@@ -33,6 +31,8 @@ def hold_lock(kind: str, what: str, patience_s: float = 120.0) -> Iterator[None]
     Raises ``filelock.Timeout`` if the lock is not free after ``patience_s`` seconds. All work of one ``kind``
     shares a few lock files, so that they do not accumulate. Therefore nobody may hold two locks of one kind.
     """
+    from filelock import FileLock  # a thirtieth of the time that `runner --help` takes, and used by few
+
     slot = int(hashlib.sha256(what.encode()).hexdigest(), 16) % SLOTS
     name = hashlib.sha256(f"{user_name()} {kind} {slot}".encode()).hexdigest()[:16]
     with FileLock(Path(tempfile.gettempdir()) / f"runner-{name}.lock", timeout=patience_s):

@@ -15,7 +15,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.core.adapt import check_completion
@@ -264,6 +264,5 @@ def read_completion(stored: Any) -> Completion | None:
 
 
 def drop_nulls(value: Any) -> dict[str, Any]:
-    """Return the fields of a flat dataclass that are not None, by name."""
-    pairs = ((field.name, getattr(value, field.name)) for field in fields(value))
-    return {name: item for name, item in pairs if item is not None}
+    """Return the fields of a flat dataclass with slots that are not None, by name."""
+    return {name: item for name in value.__slots__ if (item := getattr(value, name)) is not None}
