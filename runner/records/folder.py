@@ -49,7 +49,7 @@ def list_points(folder: Path) -> list[Path]:
 
     ``hydra.sweep.subdir`` may name them otherwise, and put folders into folders.
     """
-    found = {child for child in folder.iterdir() if child.is_dir() and child.name.isdigit()}
+    found = {child for child in folder.glob("*/") if child.name.isdigit()}
     if (folder / SWEEP).exists():
         found |= {file.parent for name in (RECORD, ".hydra") for file in folder.rglob(name)}
     return sorted(found, key=lambda point: _split_numbers(str(point.relative_to(folder))))
