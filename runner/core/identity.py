@@ -35,13 +35,14 @@ def identify(provider: Any, name: str | None = None) -> dict[str, Any]:
     """Name, class, model and every setting of a provider that may shape its answers.
 
     Settings are found as in scikit-learn: each parameter of the constructor has an attribute of its name.
+    Where the constructor takes any, the plain data that the object holds are settings, too.
     Raises :class:`ConfigError` where one has none, or holds what is not plain data: two settings with one
     identity would share their answers.
     """
     kind = type(provider)
     model = getattr(provider, "stands_for", None) or provider.model
     found = {"provider": name or provider.name, "class": f"{kind.__module__}.{kind.__qualname__}"}
-    return found | {"model": model} | _read_settings(provider, list_settings(kind))
+    return found | {"model": model} | _read_settings(provider, _list_shaping(provider))
 
 
 def identify_more(provider: Any) -> dict[str, Any]:
@@ -69,9 +70,9 @@ def check_identity(provider: Any, given: Iterable[str], key: str = "provider") -
     kind, identity = type(provider), getattr(provider, "identity", None)
     if _is_ours(kind) or (callable(identity) and not _is_ours(identity)):
         return
-    known = {*NOT_SHAPING, *list_settings(kind)}
+    known = {*NOT_SHAPING, *_list_shaping(provider)}
     if hidden := [name for name in given if name not in known]:
-        raise ConfigError(f"{key}.{hidden[0]}: {kind.__name__} does not name it as a parameter, {REMEDY}")
+        raise ConfigError(f"{key}.{hidden[0]}: is no parameter or attribute of {kind.__name__}, {REMEDY}")
 
 
 def list_settings(kind: type) -> list[str]:
@@ -85,6 +86,22 @@ def list_settings(kind: type) -> list[str]:
     bases = [vars(base)["__init__"] for base in kind.__mro__ if "__init__" in vars(base)]
     inherited = [name for base in bases for name in _read_signature(base)[0] if name != "self"]
     return list(dict.fromkeys([*names, *inherited, *list_declared(kind)]))
+
+
+def _list_shaping(provider: Any) -> list[str]:
+    """The settings of an object; where its constructor takes any, also the plain data that it holds."""
+    kind = type(provider)
+    held = vars(provider).items() if _read_signature(kind)[1] and hasattr(provider, "__dict__") else ()
+    plain = [name for name, value in held if not name.startswith("_") and _is_plain(value)]
+    return list(dict.fromkeys([*list_settings(kind), *plain]))
+
+
+def _is_plain(value: Any) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def list_declared(kind: type) -> list[str]:

@@ -164,9 +164,14 @@ def test_what_cannot_identify_is_refused(made: Any, reason: str) -> None:
         adapt(made).identity()
 
 
+class Closed(Mine):
+    def __init__(self, model: str = "m", **more: Any) -> None:
+        self.model, self._more = model, more
+
+
 class Open(Mine):
     def __init__(self, model: str = "m", **more: Any) -> None:
-        self.model, self.more = model, more
+        self.model, self.more, self.client = model, more, object()
 
 
 class Passing(Given):
@@ -187,7 +192,7 @@ def make_hidden(depth: int) -> Plain:
     return made
 
 
-@pytest.mark.parametrize(("make", "key"), [(Open, "tone"), (make_hidden, "depth")])
+@pytest.mark.parametrize(("make", "key"), [(Closed, "tone"), (Open, "tone"), (make_hidden, "depth")])
 def test_a_setting_that_no_identity_holds_is_refused(make: Any, key: str) -> None:
     """However the class took it, its values would share their answers."""
     with pytest.raises(ConfigError, match=rf"provider\.{key}: .*method identity\(\)"):
@@ -201,6 +206,11 @@ def test_settings_of_subclasses_identify(make: Any, setting: dict[str, Any]) -> 
     """Those that a constructor only hands on to its base, and those added to a provider of this package."""
     provider = adapt(make(**setting), given=setting)
     assert setting.items() <= provider.identity().items()
+
+
+def test_what_an_open_constructor_keeps_identifies() -> None:
+    """As far as it is plain data."""
+    assert Open(tone="dry").identity()["more"] == {"tone": "dry"}
 
 
 def test_classes_of_one_name_are_two() -> None:
