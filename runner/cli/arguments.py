@@ -76,13 +76,15 @@ def _describe_word(word: str) -> str:
     return f"neither a command nor an override, which is key=value{suggest(word, COMMANDS)}"
 
 
-def refuse_unused(command: str, overrides: Iterable[str]) -> None:
-    """Raise :class:`ConfigError` for an override that has no effect on a command."""
-    for override in overrides if command in READ else ():
-        key = override.lstrip("+~").partition("=")[0]
-        if key.replace("@", ".").split(".")[0].split("/")[0] not in READ[command]:
-            used = f"it reads {', '.join(READ[command])}" if READ[command] else "it takes no overrides"
-            raise ConfigError(f"{override}: has no effect on runner {command}; {used}")
+def find_unused(command: str, overrides: Iterable[str]) -> list[str]:
+    """Return the overrides that have no effect on a command.
+
+    >>> find_unused("list", ["dataset=fib"]), find_unused("report", ["report.name=mine"])
+    (['dataset=fib'], [])
+    """
+    keys = {override: override.lstrip("+~").replace("@", ".").partition("=")[0] for override in overrides}
+    groups = {override: key.split(".")[0].split("/")[0] for override, key in keys.items()}
+    return [override for override, group in groups.items() if group not in READ.get(command, [group])]
 
 
 def join_folders(key: str | None, arguments: list[str]) -> list[str]:

@@ -20,7 +20,7 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner.cli.arguments import COMMANDS, read_arguments, refuse_unused, refuse_words
+from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
 from runner.cli.sweep import collect_sweeps
 from runner.config import hydra_job, overrides, schema, validate
 from runner.core.errors import BudgetError
@@ -72,7 +72,8 @@ class Command:
         a sweep's point is raised, so that the sweeper sees it.
         """
         try:
-            refuse_unused(self._name, hydra_job.get_overrides())
+            for override in find_unused(self._name, hydra_job.get_overrides()):
+                print(f"{override}: has no effect on runner {self._name}", file=sys.stderr)
             return self._load()(config)
         except Exception as error:
             if hydra_job.get_settings().mode == RunMode.MULTIRUN:

@@ -74,18 +74,12 @@ def test_mistake(runner, monkeypatch, arguments, message):
     assert len(outcome.err.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["list", "dataset=fib"], "dataset=fib: has no effect on runner list; it takes no overrides"),
-        (["sync", "budget_usd=1"], "it reads tracking, experiment"),
-        (["report", "report.rows=-3"], "report.rows: -3 must not be negative"),
-    ],
-)
-def test_overrides_without_effect(runner, arguments, message):
-    """A smaller command refuses what it would not read, and values out of range."""
-    outcome = runner(*arguments)
-    assert (outcome.code, message in outcome.err) == (2, True)
+def test_overrides_without_effect(runner):
+    """A smaller command says what it does not read, and refuses values out of range."""
+    outcome = runner("list", "dataset=fib", "hydra.job.name=mine")
+    assert (outcome.code, outcome.err) == (0, "dataset=fib: has no effect on runner list\n")
+    outcome = runner("report", "report.rows=-3")
+    assert (outcome.code, outcome.err) == (2, "error: report.rows: -3 must not be negative\n")
 
 
 def test_no_reader(tmp_path):
