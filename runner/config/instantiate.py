@@ -32,13 +32,14 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}")
     target = find_target(node["_target_"], key)
+    later = _find_given_later(node, target)
     try:
-        _check_arguments(dict(node), target, key)
+        _check_arguments(node, target, key, later)
     except ConfigError as error:
         if method and not hasattr(target, method):
             raise ConfigError(f"{key}: {node['_target_']} has no {method!r} ({error})") from error
         raise
-    partial = {"_partial_": True} if _find_given_later(dict(node), target) else {}
+    partial = {"_partial_": True} if later else {}
     try:
         return utils.instantiate(dict(node) | partial, _convert_="all")
     except InstantiationException as error:
@@ -71,19 +72,18 @@ def check_names(target: Any, key: str, names: Iterable[str]) -> None:
             raise ConfigError(f"{key}.{name}: {_explain_unknown(found, name, known)}")
 
 
-def _check_arguments(node: dict[str, Any], target: Any, key: str) -> None:
+def _check_arguments(node: Mapping[str, Any], target: Any, key: str, later: str | None) -> None:
     """Check the keys of an open node like those of a closed group, so that a typo gets the same help."""
     check_names(node["_target_"], key, node)
     if node.get("_partial_") or "_args_" in node:
         return
-    later = _find_given_later(node, target)
     for name in _list_required(target, key):
         if name not in node and name != later:
             hint = "; _partial_: true if the run gives it" if inspect.isfunction(target) else ""
             raise ConfigError(f"{key}.{name}: a value is required{hint}")
 
 
-def _find_given_later(node: dict[str, Any], target: Any) -> str | None:
+def _find_given_later(node: Mapping[str, Any], target: Any) -> str | None:
     """The parameter that a run gives to a plain function, or None."""
     first = _list_required(target, "")[:1] if inspect.isfunction(target) else []
     return next((name for name in first if name in GIVEN_LATER and name not in node), None)

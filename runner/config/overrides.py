@@ -39,8 +39,8 @@ def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
     another. As after an option, the other overrides change what it gives, wherever they stand. A key that
     the class of an object takes needs no ``+``.
     """
-    for override in sorted(map(_set_place, overrides), key=_is_not_object):
-        if not _is_not_object(override) and _is_object(OmegaConf.select(config, override.key_or_group)):
+    for override in sorted(map(_set_place, overrides), key=_names_class, reverse=True):
+        if _names_class(override) and _is_object(OmegaConf.select(config, override.key_or_group)):
             OmegaConf.update(config, override.key_or_group, None, merge=False)
         _apply_as_hydra([_open_object(override, config)], config)
     for name in config:
@@ -94,15 +94,16 @@ def _is_object(value: Any) -> bool:
     return isinstance(value, Mapping | DictConfig) and "_target_" in value
 
 
-def _is_not_object(override: Override) -> bool:
-    """False for an override that says which class an object has; these come first."""
-    names_class = override.key_or_group.endswith("._target_") or _is_object(override.value())
-    return override.is_delete() or override.is_hydra_override() or not names_class
+def _names_class(override: Override) -> bool:
+    """Whether an override says which class an object has; these come first."""
+    if override.is_delete() or override.is_hydra_override():
+        return False
+    return override.key_or_group.endswith("._target_") or _is_object(override.value())
 
 
 def _set_place(override: Override) -> Override:
     """``provider@judge.provider={_target_: …}`` is ``judge.provider={_target_: …}``."""
-    if override.package is None or _is_not_object(override):
+    if override.package is None or not _names_class(override):
         return override
     return replace(override, key_or_group=override.package, package=None)
 

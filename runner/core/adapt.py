@@ -73,10 +73,7 @@ def check_completion(answer: Any, name: str) -> Completion:
     """
     if not isinstance(answer, Completion):
         raise ProviderError(f"{name}: expected a Completion, got {type(answer).__name__}")
-    for field, kinds in FIELDS.items():
-        value = getattr(answer, field)
-        if not isinstance(value, kinds) or (kinds is COUNT and _is_no_count(value)):
-            raise ProviderError(f"{name}: Completion.{field}={value!r:.40} has a wrong type or value")
+    check_fields(answer, name)
     try:
         tokens = json.dumps(answer.logprobs, ensure_ascii=False) if answer.logprobs else ""
     except (TypeError, ValueError) as error:
@@ -87,6 +84,14 @@ def check_completion(answer: Any, name: str) -> Completion:
         name: _replace_surrogates(getattr(answer, name)) for name in ("text", "model", "finish_reason")
     }
     return replace(answer, **texts, logprobs=json.loads(_replace_surrogates(tokens)) if tokens else None)
+
+
+def check_fields(answer: Completion, name: str) -> None:
+    """Raise :class:`ProviderError` for a field of a wrong type. What JSON held needs no other check."""
+    for field, kinds in FIELDS.items():
+        value = getattr(answer, field)
+        if not isinstance(value, kinds) or (kinds is COUNT and _is_no_count(value)):
+            raise ProviderError(f"{name}: Completion.{field}={value!r:.40} has a wrong type or value")
 
 
 def _is_member(name: str) -> bool:

@@ -134,12 +134,24 @@ def find_place(error: BaseException) -> str:
     return f" ({shown}, line {line})"
 
 
+def describe_failure(error: BaseException) -> str:
+    """Return the message of an error, with its type unless the provider raised it on purpose."""
+    name = type(error).__name__
+    try:
+        message = str(error).encode(errors="replace").decode()
+    except Exception:  # a fault in the error's own __str__
+        return name
+    if isinstance(error, ProviderError):
+        return message or name
+    return f"{name}: {message}" if message else name
+
+
 def describe_error(error: BaseException) -> str:
     """The type and the first line of an exception, and where in the user's code it arose.
 
     The result is like ``KeyError: 'a' (mine.py, line 3)``.
     """
-    return f"{type(error).__name__}: {error}".partition("\n")[0] + find_place(error)
+    return describe_failure(error).partition("\n")[0] + find_place(error)
 
 
 def _complete(word: str, known: list[str]) -> list[str]:

@@ -18,13 +18,12 @@ from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Any
 
-from runner.core.errors import ProviderError
+from runner.core.errors import ProviderError, describe_failure
 from runner.core.provider import Batcher, Provider
 from runner.core.types import Completion, Request
 from runner.engine.allowance import Allowance
 from runner.engine.batch_jobs import ROW, BatchJobs
 from runner.engine.call import KIND, UNASKED, Answer, Call, Caller, read_completion
-from runner.engine.guard import describe_failure
 from runner.engine.ledger import Ledger
 
 ROUNDS = 3  # batches that may end without an answer to a row before the row is left to the next run

@@ -14,14 +14,13 @@ from typing import Any
 from uuid import uuid4
 
 from runner.core.adapt import check_completion
-from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.core.errors import FatalProviderError, ProviderError, RetryableError, describe_failure
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Batcher, Provider
 from runner.core.retry import Retry
 from runner.core.services import BatchStatus
 from runner.engine.call import KIND, drop_nulls
 from runner.engine.claims import is_alive, make_claim
-from runner.engine.guard import describe_failure
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)

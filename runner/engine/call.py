@@ -18,14 +18,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.core.adapt import check_completion
-from runner.core.errors import FatalProviderError, ProviderError, RetryableError, find_place
+from runner.core.adapt import check_completion, check_fields
+from runner.core.errors import FatalProviderError, ProviderError, RetryableError, describe_failure, find_place
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
 from runner.engine.allowance import Allowance, BudgetQueue
-from runner.engine.guard import close_provider, describe_failure, is_interrupt, read_limits
+from runner.engine.guard import close_provider, is_interrupt, read_limits
 from runner.engine.lanes import Lane, use_lane
 from runner.engine.ledger import Ledger
 from runner.engine.ledger_writer import LedgerWriter
@@ -257,10 +257,13 @@ def _make_key_function(provider: Provider) -> Callable[[Request], str]:
 
 def read_completion(stored: Any) -> Completion | None:
     """Return a completion from the ledger; None if it cannot be read, so that it is asked for again."""
+    if not stored:
+        return None
     try:
-        return check_completion(Completion(**stored), "ledger") if stored else None
+        check_fields(completion := Completion(**stored), "ledger")
     except (TypeError, ProviderError):
         return None
+    return completion
 
 
 def drop_nulls(value: Any) -> dict[str, Any]:

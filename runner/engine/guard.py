@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from runner.core.errors import ProviderError
+from runner.core.errors import describe_failure
 from runner.core.provider import Provider, RateLimits
 
 log = logging.getLogger(__name__)
@@ -23,18 +23,6 @@ def is_interrupt(error: BaseException) -> bool:
         task = asyncio.current_task()
         return task is not None and task.cancelling() > 0
     return isinstance(error, KeyboardInterrupt)
-
-
-def describe_failure(error: BaseException) -> str:
-    """Return the message of an error, with its type unless the provider raised it on purpose."""
-    name = type(error).__name__
-    try:
-        message = str(error).encode(errors="replace").decode()
-    except Exception:  # a fault in the error's own __str__
-        return name
-    if isinstance(error, ProviderError):
-        return message or name
-    return f"{name}: {message}" if message else name
 
 
 def read_limits(provider: Provider) -> RateLimits | None:
