@@ -123,6 +123,15 @@ def test_points_in_folders_of_any_name(sums, subdir):
     assert summary["limit"].to_list() == [2, 10]
 
 
+def test_points_in_folders_of_folders(sums):
+    """The sweep has one parent run, which is noted in its own folder."""
+    tracked = [override for override in sums.experiment if override != "tracking=none"]
+    store = f"tracking.uri=sqlite:///{sums.folder}/mlflow.db"
+    api.sweep([*tracked, store, "dataset.limit=2,3", "hydra.sweep.subdir=of/${hydra.job.num}"])
+    (notes,) = sums.folder.glob("outputs/**/sweep.json")
+    assert notes.parent.parent.name == "sweeps"
+
+
 def test_mistakes_are_exceptions(sums):
     """In the words of the command line; nothing is printed and the process goes on."""
     with pytest.raises(ConfigError, match="did you mean 'n_shot'"):

@@ -133,7 +133,7 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
     parent = None
     if record.sweep:
         with suppress(RunnerError):  # logging the run fails with the same error and reports it
-            parent = open_parent(folder.parent, config)
+            parent = open_parent(Path(hydra_job.get_settings().sweep.dir), config)
     return tracking.log_run(folder, settings, parent)
 
 
