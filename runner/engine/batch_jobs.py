@@ -20,7 +20,7 @@ from runner.core.provider import Batcher, Provider
 from runner.core.retry import Retry
 from runner.core.services import BatchStatus
 from runner.engine.call import KIND, drop_nulls
-from runner.engine.claims import is_alive, make_claim
+from runner.engine.claims import LostClaimError, confirm_claim, is_alive, make_claim
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class BatchJobs:
             entry: dict[str, Any] | None = self._ledger.get(BATCH, batch)
             if entry is None or entry.get("closed"):
                 return entry
-            if not is_alive(entry):
+            if not is_alive(self._ledger, entry):
                 entry = self._take_over(batch, entry)
             if entry and "id" in entry:
                 return entry
@@ -136,7 +136,7 @@ class BatchJobs:
             number += 1
 
     def _make_own_claim(self) -> dict[str, Any]:
-        return {**make_claim(), "token": self._token}
+        return {**make_claim(self._ledger), "token": self._token}
 
     def _submit(self, batch: str, lines: list[bytes]) -> None:
         try:
@@ -146,10 +146,13 @@ class BatchJobs:
             if batch_id is None:
                 name, content = f"runner-{batch[:32]}.jsonl", b"\n".join(lines) + b"\n"
                 file = self._retry.call(lambda: self._batcher.upload(name, content), self._pause)
+                confirm_claim(self._ledger, BATCH, batch)
                 self._ledger.put(BATCH, batch, {**self._make_own_claim(), "file": file})
                 batch_id = self._create_once(batch, file)
             self._ledger.put(BATCH, batch, {**self._make_own_claim(), "id": batch_id})
             log.info("%s: batch %s of %d requests", self._provider.name, batch_id, len(lines))
+        except LostClaimError as error:
+            log.info("%s: %s", self._provider.name, error)  # its rows wait for the other one's batch
         except BaseException as error:
             if isinstance(error, ProviderError) and not isinstance(error, RetryableError):
                 self._release(batch)  # the batch was certainly not created
@@ -163,6 +166,8 @@ class BatchJobs:
         def create() -> str:
             nonlocal unanswered
             found = self._batcher.find(batch, file) if unanswered else None  # the call may have arrived
+            if found is None:
+                confirm_claim(self._ledger, BATCH, batch)
             try:
                 return found or self._batcher.create(batch, file)
             except RetryableError as error:

@@ -8,6 +8,7 @@ same purchase has the same key on every machine.
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 
 from runner.core.errors import ConfigError, RunnerError
+
+log = logging.getLogger(__name__)
 
 ENTRIES = sa.Table(
     "entries",
@@ -36,6 +39,7 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self._at_close: list[Callable[[], None]] = []
         try:
             self._engine = _connect(sa.make_url(url))
             _retry_while_locked(lambda: _create_table(self._engine))
@@ -122,8 +126,26 @@ class Ledger:
             for key, value in connection.execute(query.order_by(ENTRIES.c.created)).all():
                 yield key, json.loads(value)
 
+    def now(self) -> float:
+        """Return the time in seconds since 1970, by the clock that all processes on this ledger share."""
+        if self._engine.dialect.name == "sqlite":
+            return time.time()
+        with self._engine.connect() as connection:
+            return float(
+                connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
+            )
+
+    def call_at_close(self, function: Callable[[], None]) -> None:
+        """Call a function before the connections are closed."""
+        self._at_close.append(function)
+
     def close(self) -> None:
         """Close the connections."""
+        try:
+            while self._at_close:
+                self._at_close.pop()()
+        except sa.exc.SQLAlchemyError as error:  # nothing may hide the error for which a run ends
+            log.debug("the ledger was not tidied: %s", database_reason(error))
         self._engine.dispose()
 
 

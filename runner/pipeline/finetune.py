@@ -26,7 +26,7 @@ from runner.core.identity import digest
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Message
-from runner.engine.claims import is_alive, make_claim
+from runner.engine.claims import LostClaimError, confirm_claim, is_alive, make_claim
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -130,7 +130,7 @@ def serve_model(
     if not is_needed(provider):
         yield provider
         return
-    ledger.put(DEPLOYMENT, name, {"model": model, **make_claim()})
+    ledger.put(DEPLOYMENT, name, {"model": model, **make_claim(ledger)})
     try:
         tuner.deploy(model, name)
         yield provider
@@ -141,7 +141,7 @@ def serve_model(
 
 def list_leftovers(ledger: Ledger) -> list[str]:
     """Return the deployments whose process has ended; each costs money by the hour until it is deleted."""
-    return [name for name, claim in ledger.items(DEPLOYMENT) if not is_alive(claim, lease=False)]
+    return [name for name, claim in ledger.items(DEPLOYMENT) if not is_alive(ledger, claim)]
 
 
 def delete_leftovers(tuner: Deployer, ledger: Ledger) -> list[str]:
@@ -167,16 +167,18 @@ def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: fl
 
 def _create_once(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
     """Return the id of the one job for this order; create it, or wait for the process that does."""
-    claim = make_claim()
+    claim = make_claim(ledger)
     while not ledger.add(JOB, order.key, claim):
         entry = ledger.get(JOB, order.key) or {}
         if "id" in entry:
             return str(entry["id"])
-        if not is_alive(entry) and ledger.swap(JOB, order.key, entry, claim):
+        if entry and not is_alive(ledger, entry) and ledger.swap(JOB, order.key, entry, claim):
             break
         time.sleep(min(1.0, order.config.poll_s))
     try:
         job_id = tuner.find_job(order.key) or _create(order, tuner, ledger, pay)
+    except LostClaimError:
+        return _create_once(order, tuner, ledger, pay)  # waits for the owner that took the claim over
     except BaseException:
         ledger.remove(JOB, order.key)
         raise
@@ -191,6 +193,7 @@ def _create(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[]
     tuner.check_job(job)
     pay()
     ids = [_upload(file, order.base, tuner, ledger) for file in files]
+    confirm_claim(ledger, JOB, order.key)  # an upload can take longer than a lease
     weights = [weight for _, weight in job.training]
     training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
     return tuner.create(replace(job, training=training, validation=ids[-1] if order.validation else None))
