@@ -2,8 +2,7 @@
 
 Known limits (``requests_per_minute``, ``tokens_per_minute``, the token limit in the headers of answers) are
 kept in the ledger's database, so that all processes on one ledger share them. An unknown limit of requests is
-learned from the headers of answers, or else from the first refusal (429): the rate is then lowered, and
-slowly raised again.
+learned from the headers of answers, or else from refusals (429): see :class:`AdaptiveRate`.
 """
 
 from __future__ import annotations
@@ -20,8 +19,13 @@ from runner.engine.ledger import Ledger
 KIND = "pace"
 BURST_S = 0.5  # up to this many seconds of unused allowance may be used at once
 SHARE_S = 0.25  # a process books this many seconds of the shared allowance at a time
-LOWER, RAISE = 0.85, 1.03  # factors: on a refusal; for every second without one
-RAISE_NEAR, NEAR = 1.005, (0.95, 1.1)  # the smaller factor, at these multiples of the last refused rate
+ENOUGH = 10  # answers, before a rate is learned
+LOWER = 0.85  # the share of the admitted rate that is left after a refusal
+SLACK, FLOOR = 1.2, 0.9  # bounds of the admitted rate, as shares of the measured and of the best one
+LEAST = 0.1  # requests a second
+QUICK_S = 0.5  # how soon a lowered rate is back for the first time; later: so many requests, within bounds
+RECOVERY_REQUESTS, RECOVERY_S = 100, (3.0, 30.0)
+SLOT_S, MEMORY_S = 5.0, 60.0
 WINDOW_S = 1.0
 
 
@@ -83,11 +87,17 @@ class Pace:
 
     async def wait_turn(self, tokens: float) -> None:
         """Wait until a request of about this many tokens may start."""
-        start = self._requests.take(1.0) if self._requests else self._adaptive_rate.take()
+        start = self._requests.take(1.0) if self._requests else 0.0
         if self._tokens:
             start = max(start, self._tokens.take(tokens))
-        while (wait := max(start, self._blocked_until) - time.time()) > 0:
-            await asyncio.sleep(wait)
+        lowered_at = None
+        while lowered_at != self._adaptive_rate.lowered_at:  # a turn taken at a higher rate does not count
+            lowered_at = self._adaptive_rate.lowered_at
+            if not self._requests:
+                start = max(start, self._adaptive_rate.take())
+            while (wait := max(start, self._blocked_until) - time.time()) > 0:
+                await asyncio.sleep(wait)
+        self._adaptive_rate.note_start()
 
     def note_answer(self, limits: RateLimits | None) -> None:
         """Note an answer; ``limits`` holds the account's limits from its headers, if any."""
@@ -97,9 +107,8 @@ class Pace:
 
     def note_refusal(self, retry_after: float | None) -> None:
         """Note a 429: all requests wait for ``retry_after`` seconds, and the rate is lowered."""
-        self._adaptive_rate.note_refusal()
-        if retry_after:
-            self._blocked_until = max(self._blocked_until, time.time() + retry_after)
+        self._adaptive_rate.note_refusal(retry_after or 0.0)
+        self._blocked_until = max(self._blocked_until, time.time() + (retry_after or 0.0))
 
     def _make_booking(self, unit: str, per_minute: float | None, current: Booking | None) -> Booking | None:
         if not per_minute:
@@ -110,52 +119,93 @@ class Pace:
 
 
 class AdaptiveRate:
-    """A rate that is learned: unlimited until the first refusal, then held just below what the server admits.
+    """A rate that is learned: unlimited until the first refusal, then held about what the server admits.
 
-    It is slowly raised again, more slowly near the rate that was refused before. It never exceeds the limit
-    in the headers of answers.
+    Nothing is learned before :data:`ENOUGH` answers: an early refusal may be due to others' load, so requests
+    only wait. Later, a refusal lowers the rate to :data:`LOWER` of what was admitted. The rate is back after
+    some seconds, stays near it, and then grows faster and faster, as TCP's window does (RFC 9438, section
+    4.2). The first recovery is quick, since the first seconds of a run say little.
+
+    What was admitted is taken to be no less than :data:`FLOOR` of the best of the last minute, so that
+    refusals which have nothing to do with the rate do not lower it further and further.
     """
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._answers: deque[float] = deque()
-        self._next = self._raised_at = self._lowered_at = 0.0
-        self._refused_rate = self._announced = math.inf
-        self.rate = math.inf
-        """Requests a second."""
+        self._total = 0  # answers
+        self._answers = 0  # since the rate was lowered
+        self._slots: deque[list[int]] = deque()  # of the last minute: number of the slot, answers in it
+        self._starts: deque[float] = deque()  # of the last second, less what was refused
+        self._count = 0  # requests since then, less what was refused
+        self.lowered_at = -math.inf
+        self._next = self._recovery_s = 0.0
+        self._admitted = self._announced = math.inf
+
+    @property
+    def rate(self) -> float:
+        """Requests a second now."""
+        if math.isinf(self._admitted):
+            return self._announced
+        passed = (self._clock() - self.lowered_at) / self._recovery_s - 1
+        return min(self._admitted * (1 + (1 - LOWER) * passed**3), self._announced)
 
     def take(self) -> float:
         """Return the wall-clock time at which the next request may start."""
-        now = self._clock()
-        if math.isinf(self.rate):
-            return now
-        if now - self._raised_at > WINDOW_S:
-            near = NEAR[0] <= self.rate / self._refused_rate <= NEAR[1]
-            self.rate = min(self.rate * (RAISE_NEAR if near else RAISE), self._announced)
-            self._raised_at = now
-        start = max(self._next, now - BURST_S)
-        self._next = start + 1 / self.rate
+        now, rate = self._clock(), self.rate
+        start = now
+        if math.isfinite(rate):
+            start = max(self._next, now - BURST_S)
+            self._next = start + 1 / rate
         return start
+
+    def note_start(self) -> None:
+        """Count a request that starts now."""
+        now = self._clock()
+        self._count += 1
+        self._starts.append(now)
+        while self._starts[0] < now - WINDOW_S:
+            self._starts.popleft()
 
     def note_answer(self, per_minute: float | None = None) -> None:
         """Count an answer; ``per_minute`` is the limit in its headers, if any."""
-        now = self._clock()
-        self._answers.append(now)
-        while self._answers[0] < now - WINDOW_S:
-            self._answers.popleft()
+        self._answers += 1
+        self._total += 1
+        slot = int(self._clock() / SLOT_S)
+        if not self._slots or self._slots[-1][0] != slot:
+            self._slots.append([slot, 0])
+        self._slots[-1][1] += 1
         if per_minute:
             self._announced = per_minute / 60
-            self.rate = min(self.rate, self._announced)
 
-    def note_refusal(self) -> None:
-        """Lower the rate, but only once for all refusals within :data:`WINDOW_S`."""
+    def note_refusal(self, wait_s: float = 0.0) -> None:
+        """Note a refusal, after which all wait ``wait_s`` seconds.
+
+        The rate is lowered only once for all refusals within :data:`WINDOW_S`.
+        """
         now = self._clock()
-        if now - self._lowered_at < WINDOW_S:
+        self._count -= 1
+        if self._starts:
+            self._starts.pop()
+        passed = now - self.lowered_at
+        if passed < WINDOW_S:
             return
-        admitted = max(1.0, len(self._answers) / WINDOW_S)
-        self._refused_rate = min(self.rate, admitted)
-        self.rate = LOWER * self._refused_rate
-        self._lowered_at = self._raised_at = self._next = now
+        if math.isfinite(self._admitted):
+            measured = max(self._count, self._answers) / passed
+            admitted = max(min(self.rate, SLACK * measured), FLOOR * self._find_best(), LEAST)
+            self._recovery_s = min(max(RECOVERY_REQUESTS / admitted, RECOVERY_S[0]), RECOVERY_S[1])
+            self._admitted = admitted
+        elif self._total >= ENOUGH:
+            self._admitted, self._recovery_s = max(1.0, len(self._starts) / WINDOW_S), QUICK_S
+        else:
+            return
+        self.lowered_at, self._count, self._answers, self._next = now, 0, 0, now + wait_s
+
+    def _find_best(self) -> float:
+        """Return the most answers a second in a slot of the last minute."""
+        oldest = (self._clock() - MEMORY_S) / SLOT_S
+        while self._slots and self._slots[0][0] < oldest:
+            self._slots.popleft()
+        return max((count for _, count in self._slots), default=0) / SLOT_S
 
 
 class Gate:
