@@ -31,6 +31,7 @@ ENTRIES = sa.Table(
 )
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 60.0  # how long to wait for another process that writes to the same SQLite file
+OUTAGE_S = 60.0  # how long to wait for a database server that restarts
 CHUNK = 500  # keys per query: below every database's limit on bound parameters
 
 
@@ -55,14 +56,18 @@ class Ledger:
 
     def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of those keys that exist."""
-        found: dict[str, Any] = {}
-        with self._engine.connect() as connection:
-            for chunk in _split(list(dict.fromkeys(keys))):
+        wanted = list(dict.fromkeys(keys))
+
+        def read(connection: sa.Connection) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for chunk in _split(wanted):
                 query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(
                     ENTRIES.c.kind == kind, ENTRIES.c.key.in_(chunk)
                 )
                 found.update((key, json.loads(value)) for key, value in connection.execute(query))
-        return found
+            return found
+
+        return self._run(read)
 
     def put(self, kind: str, key: str, value: Any) -> None:
         """Store or replace one value; it is in the database when this returns."""
@@ -70,32 +75,48 @@ class Ledger:
 
     def put_many(self, kind: str, values: Mapping[str, Any]) -> None:
         """Store or replace several values in one transaction."""
-        with self._engine.begin() as connection:
-            for chunk in _split(_make_rows(kind, values)):
+        rows = _make_rows(kind, values)
+
+        def replace(connection: sa.Connection) -> None:
+            for chunk in _split(rows):
                 _upsert(connection, chunk)
+
+        self._run(replace)
 
     def add(self, kind: str, key: str, value: Any) -> bool:
         """Store a value only if the key is free; return False if it is taken."""
+        rows, attempts = _make_rows(kind, {key: value}), []
+
+        def insert(connection: sa.Connection) -> None:
+            attempts.append(connection)
+            connection.execute(sa.insert(ENTRIES), rows)
+
         try:
-            with self._engine.begin() as connection:
-                connection.execute(sa.insert(ENTRIES), _make_rows(kind, {key: value}))
+            self._run(insert)
         except sa.exc.IntegrityError:
-            return False
+            return self._was_done(attempts, kind, key, value)
         return True
 
     def add_many(self, kind: str, values: Mapping[str, Any]) -> None:
         """Store the values whose keys are free; leave the others as they are."""
-        with self._engine.begin() as connection:
-            for chunk in _split(_make_rows(kind, values)):
+        rows = _make_rows(kind, values)
+
+        def insert(connection: sa.Connection) -> None:
+            for chunk in _split(rows):
                 connection.execute(_make_insert(connection).on_conflict_do_nothing(), chunk)
+
+        self._run(insert)
 
     def swap(self, kind: str, key: str, old: Any, new: Any) -> bool:
         """Replace a value only if it is still ``old``; return False if it is not."""
         unchanged = (ENTRIES.c.kind == kind) & (ENTRIES.c.key == key) & (ENTRIES.c.value == _dump(old))
-        with self._engine.begin() as connection:
-            return (
-                connection.execute(sa.update(ENTRIES).where(unchanged).values(value=_dump(new))).rowcount == 1
-            )
+        statement, attempts = sa.update(ENTRIES).where(unchanged).values(value=_dump(new)), []
+
+        def update(connection: sa.Connection) -> bool:
+            attempts.append(connection)
+            return connection.execute(statement).rowcount == 1
+
+        return self._run(update) or self._was_done(attempts, kind, key, new)
 
     def change(self, kind: str, key: str, function: Callable[[Any], Any]) -> Any:
         """Replace a value by ``function(value)`` and return the new one. A missing value is None.
@@ -110,30 +131,49 @@ class Ledger:
 
     def remove(self, kind: str, key: str) -> None:
         """Delete one entry, if it exists."""
-        with self._engine.begin() as connection:
-            connection.execute(sa.delete(ENTRIES).where(ENTRIES.c.kind == kind, ENTRIES.c.key == key))
+        statement = sa.delete(ENTRIES).where(ENTRIES.c.kind == kind, ENTRIES.c.key == key)
+        self._run(lambda connection: connection.execute(statement))
 
     def remove_equal(self, kind: str, value: Any) -> None:
         """Delete all entries of a kind that have this value."""
-        with self._engine.begin() as connection:
-            same = (ENTRIES.c.kind == kind) & (ENTRIES.c.value == _dump(value))
-            connection.execute(sa.delete(ENTRIES).where(same))
+        statement = sa.delete(ENTRIES).where(ENTRIES.c.kind == kind, ENTRIES.c.value == _dump(value))
+        self._run(lambda connection: connection.execute(statement))
 
     def items(self, kind: str) -> Iterator[tuple[str, Any]]:
         """Yield the key and value of all entries of a kind, oldest first."""
         query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(ENTRIES.c.kind == kind)
-        with self._engine.connect() as connection:
-            for key, value in connection.execute(query.order_by(ENTRIES.c.created)).all():
-                yield key, json.loads(value)
+        query = query.order_by(ENTRIES.c.created)
+        for key, value in self._run(lambda connection: connection.execute(query).all()):
+            yield key, json.loads(value)
 
     def now(self) -> float:
         """Return the time in seconds since 1970, by the clock that all processes on this ledger share."""
         if self._engine.dialect.name == "sqlite":
             return time.time()
-        with self._engine.connect() as connection:
-            return float(
-                connection.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one()
-            )
+        clock = sa.text("SELECT extract(epoch FROM clock_timestamp())")
+        return float(self._run(lambda connection: connection.execute(clock).scalar_one()))
+
+    def _run(self, work: Callable[[sa.Connection], T]) -> T:
+        """Run a transaction. A server that is gone is waited for, for at most :data:`OUTAGE_S` seconds."""
+        end = pause = 0.0
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
+                if self._engine.dialect.name == "sqlite":
+                    raise
+                if not end:
+                    end = time.monotonic() + OUTAGE_S
+                    log.warning("the ledger's database is gone, waiting: %s", database_reason(error))
+                if time.monotonic() > end:
+                    raise
+            pause = min(pause + 0.1, 2.0)
+            time.sleep(pause)
+
+    def _was_done(self, attempts: Sequence[object], kind: str, key: str, value: Any) -> bool:
+        """Whether an earlier attempt was committed, although its connection broke before it was told so."""
+        return len(attempts) > 1 and bool(self.get(kind, key) == value)
 
     def call_at_close(self, function: Callable[[], None]) -> None:
         """Call a function before the connections are closed."""

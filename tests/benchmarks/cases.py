@@ -88,6 +88,18 @@ def limits(folder: Path) -> Iterator[Line]:
         yield Line("  answers 429", refused, "%", most=1 if overrides else None)
 
 
+def refusal(folder: Path) -> Iterator[Line]:
+    """The first request is refused without a limit, against a run in which none is."""
+    work = Workplace(folder, 600)
+    work.runner_once()
+    costs = []
+    for early in (0, 1):
+        with mock(**JITTERED, early=early) as ours:
+            costs.append(work.runner(ours.url, f"ledger.url=sqlite:///early{early}.db"))
+    none, one = costs
+    yield Line("one early 429", one.seconds, "s", none.seconds, most=1.5, note=_cpu(one))
+
+
 def growth(folder: Path) -> Iterator[Line]:
     """10,000 and 100,000 rows: time by row, and memory."""
     by_row: list[float] = []
@@ -137,7 +149,7 @@ def embedded(folder: Path) -> Iterator[Line]:
 
 
 CASES: dict[str, Callable[[Path], Iterator[Line]]] = {
-    case.__name__: case for case in (start, no_latency, latency, limits, growth, sweep, embedded)
+    case.__name__: case for case in (start, no_latency, latency, limits, refusal, growth, sweep, embedded)
 }
 
 

@@ -124,7 +124,8 @@ class Connection(asyncio.Protocol):
         question = digest(body)
         stats.total += 1
         stats.first = stats.first or time.monotonic()
-        fault = service.fault() if service.bucket.admit() else "limited"
+        admitted = stats.total > service.options.early and service.bucket.admit()
+        fault = service.fault() if admitted else "limited"
         service.log.append((question, fault or 200))
         if fault == "limited":
             stats.limited += 1
@@ -213,6 +214,7 @@ def main() -> None:
     parser.add_argument("--jitter", type=float, default=0.0, help="sigma of a lognormal factor")
     parser.add_argument("--rps", type=float, default=0.0, help="requests a second; more are told 429")
     parser.add_argument("--burst", type=float, default=0.0, help="requests at once; default: a second's")
+    parser.add_argument("--early", type=int, default=0, help="so many first requests are told 429")
     parser.add_argument("--fail", type=float, default=0.0, help="share of requests with a fault")
     parser.add_argument("--faults", nargs="+", choices=FAULTS, default=["error"])
     parser.add_argument("--unique", action="store_true", help="each question has an answer of its own")

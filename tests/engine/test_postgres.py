@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import subprocess
+import threading
 import time
 
 import postgres
@@ -71,6 +72,27 @@ def test_entries(url):
     assert not ledger.swap("completion", "1", {"text": None}, 3)
     ledger.remove("completion", "1")
     assert ledger.get("completion", "1") is None
+    ledger.close()
+
+
+def test_a_restart_is_sat_out(url, caplog):
+    """While the server restarts every call waits; nothing is lost or done twice."""
+    ledger = Ledger(url)
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        folder = connection.execute(sa.text("SHOW data_directory")).scalar_one()
+    engine.dispose()
+    restarting = threading.Thread(target=postgres.restart, args=(folder, 0.5))
+    restarting.start()
+    added = []
+    while restarting.is_alive():
+        number = len(added)
+        added.append(ledger.add("job", str(number), number) and ledger.swap("job", str(number), number, -1))
+        ledger.put("completion", str(number), {"text": "t"})
+    restarting.join()
+    assert all(added)
+    assert len(ledger.get_many("completion", map(str, range(len(added))))) == len(added)
+    assert "the ledger's database is gone, waiting" in caplog.text
     ledger.close()
 
 

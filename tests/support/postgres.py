@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +39,17 @@ def running() -> Iterator[str]:
             yield f"postgresql+psycopg://{USER}@127.0.0.1:{port}/{USER}"
         finally:
             _run(bin_folder / "pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+
+
+def restart(folder: str, pause_s: float) -> None:
+    """Stop the server of a data folder, which ends all connections, and start it again after a pause."""
+    program = programs()
+    assert program
+    options = Path(folder, "postmaster.opts").read_text().split(" ", 1)[1].replace('"', "")
+    _run(program / "pg_ctl", "-D", folder, "-w", "-m", "fast", "stop")
+    time.sleep(pause_s)
+    settings = options.split(f"-D {folder}")[-1].strip()
+    _run(program / "pg_ctl", "-D", folder, "-w", "-o", settings, "-l", f"{folder}/../log", "start")
 
 
 def _run(program: Path, *arguments: str) -> None:
