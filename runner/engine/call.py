@@ -29,6 +29,7 @@ from runner.engine.guard import close_provider, is_interrupt, read_limits
 from runner.engine.lanes import Lane, use_lane
 from runner.engine.ledger import Ledger
 from runner.engine.ledger_writer import LedgerWriter
+from runner.engine.under_way import find_under_way
 
 log = logging.getLogger(__name__)
 
@@ -170,11 +171,25 @@ class LiveCaller(Caller):
     @asynccontextmanager
     async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
         """Yield :meth:`call`, paced within the limits of the provider's account."""
-        with use_lane(self._provider, self._ledger) as self._lane:
+        self._under_way = find_under_way(self._ledger.url)
+        with use_lane(self._provider, self._ledger) as self._lane, self._under_way.join(self._learn):
             async with super().open_calls(progress) as call:
                 yield call
 
     async def _obtain(self, key: str, request: Request) -> Answer:
+        if not self._provider.stored:
+            return await self._buy(key, request)
+        answer, was_shared = await self._under_way.get(
+            key, lambda: self._buy(key, request), lambda answer: answer.completion is not None
+        )
+        return replace(answer, stored=True) if was_shared else answer
+
+    def _learn(self, key: str, answer: Answer) -> None:
+        """Note an answer that another stage got after this one had looked into the ledger."""
+        if key in self._looked_up:
+            self._looked_up[key] = drop_nulls(answer.completion)
+
+    async def _buy(self, key: str, request: Request) -> Answer:
         if not await self._budget.reserve(request):
             return UNASKED
         try:

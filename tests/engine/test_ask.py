@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,44 @@ def test_equal_rows_asked_once(ledger):
     assert sorted(provider.asked) == ["a", "b"]
     assert sum(done) == 5
     assert {answer.completion.text for answer in answers} == {"A", "B"}
+
+
+@pytest.mark.parametrize("failing", ["", "c"])
+def test_points_at_once_share_requests(ledger, failing):
+    """Equal requests of stages that run at the same time are asked once, before or after the look-up."""
+
+    def answer(text):
+        if text == failing:
+            raise ProviderError("no")
+        return text.upper()
+
+    providers = [Scripted(answer) for _ in range(4)]
+
+    def ask_some(number):
+        return ask_all(make_requests("abcdefghijklmnop"[: 10 + 2 * number]), providers[number], ledger)
+
+    with ThreadPoolExecutor() as pool:
+        results = list(pool.map(ask_some, range(4)))
+    asked = sorted(question for provider in providers for question in provider.asked)
+    assert asked == sorted("abdefghijklmnop" + (4 * failing or "c"))
+    assert [len(result) for result in results] == [10, 12, 14, 16]
+    paid = [answer for answers in results for answer in answers if answer.completion and not answer.stored]
+    assert len(paid) == 16 - len(failing)
+
+
+def test_a_stage_that_stops_leaves_the_others_their_requests(ledger):
+    """Who waits for a request of another stage makes it himself if that stage is stopped."""
+
+    def refuse(text):
+        raise FatalProviderError("wrong key")
+
+    stopped, other = Scripted(refuse), Scripted()
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(ask_all, make_requests("abcd"), stopped, ledger)
+        answers = pool.submit(ask_all, make_requests("abcd"), other, ledger).result()
+        with pytest.raises(FatalProviderError):
+            first.result()
+    assert "".join(answer.completion.text for answer in answers) == "ABCD"
 
 
 def test_one_bad_row(ledger):
