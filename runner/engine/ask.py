@@ -109,8 +109,9 @@ async def _run_rows(
 
     try:
         async with caller.open_calls(progress.set_share) as call, asyncio.TaskGroup() as group:
+            caller.start_more = lambda: group.create_task(work_on(call))
             for _ in range(min(caller.width, len(rows))):
-                group.create_task(work_on(call))
+                caller.start_more()
     except BaseExceptionGroup as errors:
         first = errors.exceptions[0]
         raise first from first.__cause__

@@ -50,8 +50,7 @@ class BatchJobs:
         batch = self._make_key(lines)
         if not self._ledger.add(BATCH, batch, self._make_own_claim()):
             return dict.fromkeys(lines, batch)  # another process makes a batch of the same rows
-        self._ledger.add_many(ROW, dict.fromkeys(lines, batch))
-        owners: dict[str, str] = self._ledger.get_many(ROW, lines)
+        owners: dict[str, str] = self._ledger.add_many(ROW, dict.fromkeys(lines, batch))
         mine = [key for key in lines if owners.get(key) == batch]
         for key in self._ledger.get_many(KIND, mine):
             self._ledger.remove(ROW, key)

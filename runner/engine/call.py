@@ -13,8 +13,8 @@ import asyncio
 import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from runner.engine.guard import close_provider, is_interrupt, read_limits
 from runner.engine.lanes import Lane, use_lane
 from runner.engine.ledger import Ledger
 from runner.engine.ledger_writer import LedgerWriter
-from runner.engine.under_way import find_under_way
+from runner.engine.under_way import Blocks, find_under_way, use_claims
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +75,8 @@ class Caller(ABC):
         self._keys: dict[int, tuple[Request, str]] = {}
         self._looked_up: dict[str, Any] = {}
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
+        self.start_more: Callable[[], None] = lambda: None
+        """Called when a row waits for another process, so that another row may be begun."""
         self._callers: set[asyncio.Task[Any] | None] = set()
 
     def __enter__(self) -> Caller:
@@ -159,28 +161,42 @@ class LiveCaller(Caller):
         self.width = provider.max_concurrency
         self._budget = BudgetQueue(allowance)
         self._writer = LedgerWriter(ledger, KIND)
+        self._held = ExitStack()
         self._logged: set[tuple[type, str]] = set()
 
     def __enter__(self) -> Caller:
+        self._claims = self._held.enter_context(use_claims(self._ledger.url))
         self._writer.start()
+        self._held.callback(self._writer.close)  # before the claims are given up
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._writer.close()
+        self._held.close()
 
     @asynccontextmanager
     async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
         """Yield :meth:`call`, paced within the limits of the provider's account."""
+        missing = [key for key, found in self._looked_up.items() if not found]
+        self._blocks = Blocks(self._claims, missing, max(16, 2 * self.width), self._find, self._begin_more)
         self._under_way = find_under_way(self._ledger.url)
         with use_lane(self._provider, self._ledger) as self._lane, self._under_way.join(self._learn):
             async with super().open_calls(progress) as call:
-                yield call
+                try:
+                    yield call
+                finally:
+                    await self._blocks.close()
+
+    def _find(self, keys: Sequence[str]) -> Mapping[str, Any]:
+        return self._ledger.get_many(KIND, keys)
+
+    def _begin_more(self) -> None:
+        self.start_more()
 
     async def _obtain(self, key: str, request: Request) -> Answer:
         if not self._provider.stored:
             return await self._buy(key, request)
         answer, was_shared = await self._under_way.get(
-            key, lambda: self._buy(key, request), lambda answer: answer.completion is not None
+            key, lambda: self._settle(key, request), lambda answer: answer.completion is not None
         )
         return replace(answer, stored=True) if was_shared else answer
 
@@ -188,6 +204,15 @@ class LiveCaller(Caller):
         """Note an answer that another stage got after this one had looked into the ledger."""
         if key in self._looked_up:
             self._looked_up[key] = drop_nulls(answer.completion)
+
+    async def _settle(self, key: str, request: Request) -> Answer:
+        """Return the answer that another process got, or else buy it."""
+        if completion := read_completion(await self._blocks.settle(key)):
+            return Answer(completion, stored=True, key=key)
+        answer = await self._buy(key, request)
+        if answer.error:
+            await asyncio.to_thread(self._claims.drop, key)
+        return answer
 
     async def _buy(self, key: str, request: Request) -> Answer:
         if not await self._budget.reserve(request):

@@ -57,17 +57,7 @@ class Ledger:
     def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
         """Return the values of those keys that exist."""
         wanted = list(dict.fromkeys(keys))
-
-        def read(connection: sa.Connection) -> dict[str, Any]:
-            found: dict[str, Any] = {}
-            for chunk in _split(wanted):
-                query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(
-                    ENTRIES.c.kind == kind, ENTRIES.c.key.in_(chunk)
-                )
-                found.update((key, json.loads(value)) for key, value in connection.execute(query))
-            return found
-
-        return self._run(read)
+        return self._run(lambda connection: _read(connection, kind, wanted))
 
     def put(self, kind: str, key: str, value: Any) -> None:
         """Store or replace one value; it is in the database when this returns."""
@@ -97,15 +87,17 @@ class Ledger:
             return self._was_done(attempts, kind, key, value)
         return True
 
-    def add_many(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Store the values whose keys are free; leave the others as they are."""
-        rows = _make_rows(kind, values)
+    def add_many(self, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Store the values whose keys are free, and return what is stored now under all the keys."""
+        # in one order for all, so that two processes never wait for each other
+        rows = _make_rows(kind, dict(sorted(values.items())))
 
-        def insert(connection: sa.Connection) -> None:
+        def insert(connection: sa.Connection) -> dict[str, Any]:
             for chunk in _split(rows):
                 connection.execute(_make_insert(connection).on_conflict_do_nothing(), chunk)
+            return _read(connection, kind, list(values))
 
-        self._run(insert)
+        return self._run(insert)
 
     def swap(self, kind: str, key: str, old: Any, new: Any) -> bool:
         """Replace a value only if it is still ``old``; return False if it is not."""
@@ -230,6 +222,17 @@ def _create_table(engine: sa.Engine) -> None:
     except (sa.exc.IntegrityError, sa.exc.ProgrammingError):  # PostgreSQL, while another process creates it
         with engine.begin() as connection:
             connection.execute(statement)
+
+
+def _read(connection: sa.Connection, kind: str, keys: list[str]) -> dict[str, Any]:
+    """Return the values of those keys that exist."""
+    found: dict[str, Any] = {}
+    for chunk in _split(keys):
+        query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(
+            ENTRIES.c.kind == kind, ENTRIES.c.key.in_(chunk)
+        )
+        found.update((key, json.loads(value)) for key, value in connection.execute(query))
+    return found
 
 
 def _upsert(connection: sa.Connection, rows: Sequence[dict[str, Any]]) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from children import process_of, shared_queue
 
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.core.provider import Provider
@@ -101,13 +105,17 @@ def test_points_at_once_share_requests(ledger, failing):
 def test_a_stage_that_stops_leaves_the_others_their_requests(ledger):
     """Who waits for a request of another stage makes it himself if that stage is stopped."""
 
-    def refuse(text):
-        raise FatalProviderError("wrong key")
+    class Stopping(Scripted):
+        async def complete(self, request):
+            started.set()
+            await asyncio.sleep(0.05)
+            raise FatalProviderError("wrong key")
 
-    stopped, other = Scripted(refuse), Scripted()
+    started = threading.Event()
     with ThreadPoolExecutor() as pool:
-        first = pool.submit(ask_all, make_requests("abcd"), stopped, ledger)
-        answers = pool.submit(ask_all, make_requests("abcd"), other, ledger).result()
+        first = pool.submit(ask_all, make_requests("abcd"), Stopping(), ledger)
+        started.wait()
+        answers = pool.submit(ask_all, make_requests("abcd"), Scripted(), ledger).result()
         with pytest.raises(FatalProviderError):
             first.result()
     assert "".join(answer.completion.text for answer in answers) == "ABCD"
@@ -303,3 +311,53 @@ def test_the_first_retry_is_told(ledger, monkeypatch, caplog):
 
     ask_all(make_requests("abcdef"), Scripted(answer), ledger)
     assert caplog.messages == ["waiting 0.0 s after: busy; retry 1 of 1"]
+
+
+def _ask_with(url, name, pause_s, questions, queue):
+    provider = Slow(pause_s)
+    with closing(Ledger(url)) as ledger:
+        answers = ask_all(make_requests(questions), provider, ledger)
+    queue.put((name, provider.asked, [answer.completion.text for answer in answers]))
+
+
+class Slow(Scripted):
+    """Takes its time, so that two processes are at it at once."""
+
+    def __init__(self, pause_s):
+        super().__init__()
+        self.pause_s = pause_s
+
+    async def complete(self, request):
+        await asyncio.sleep(self.pause_s)
+        return await super().complete(request)
+
+
+def test_processes_at_once_share_requests(tmp_path):
+    """Two processes on one ledger ask each question once, and each gets all answers."""
+    url, queue = f"sqlite:///{tmp_path}/ledger.db", shared_queue()
+    questions = [f"q{number}" for number in range(150)]
+    processes = [process_of(_ask_with, url, n, 0.02, questions[20 * n :], queue) for n in range(2)]
+    for process in processes:
+        process.start()
+    results = dict(
+        (name, (asked, texts)) for name, asked, texts in (queue.get(timeout=60) for _ in processes)
+    )
+    assert [results[n][1] for n in range(2)] == [[q.upper() for q in questions[20 * n :]] for n in range(2)]
+    assert len(results[0][0]) + len(results[1][0]) == 150
+    assert min(len(asked) for asked, _ in results.values()) > 20
+    with closing(Ledger(url)) as ledger:
+        assert list(ledger.items("asking")) == []
+
+
+def test_what_a_killed_process_had_claimed_is_asked(tmp_path):
+    """Claims of a dead owner are taken over at once."""
+    url, queue = f"sqlite:///{tmp_path}/ledger.db", shared_queue()
+    killed = process_of(_ask_with, url, 0, 60.0, ["a", "b"], queue)
+    killed.start()
+    with closing(Ledger(url)) as ledger:
+        while not list(ledger.items("asking")):
+            time.sleep(0.01)
+        killed.kill()
+        killed.join()
+        answers = ask_all(make_requests("abc"), Scripted(), ledger)
+    assert [answer.completion.text for answer in answers] == ["A", "B", "C"]
