@@ -75,7 +75,7 @@ class Caller(ABC):
         self._keys: dict[int, tuple[Request, str]] = {}
         self._looked_up: dict[str, Any] = {}
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
-        self.start_more: Callable[[], None] = lambda: None
+        self.start_more: Callable[[], object] = lambda: None
         """Called when a row waits for another process, so that another row may be begun."""
         self._callers: set[asyncio.Task[Any] | None] = set()
 

@@ -1,8 +1,8 @@
 """Requests under way: what several stages or processes want at the same time is asked once.
 
-Stages of one process, such as the points of a sweep, share the calls themselves. Processes on one ledger share
-by claims: a stage claims the next keys in blocks, one transaction each, and leaves out what another process has
-claimed. At its end it waits for the other's answers, or asks after all if there is none.
+Stages of one process, such as the points of a sweep, share the calls themselves. Processes on one ledger
+share by claims: a stage claims the next keys in blocks, one transaction each, and leaves out what another
+process has claimed. At its end it waits for the other's answers, or asks after all if there is none.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ ASKING = "asking"
 KEEP_S = 5.0
 """How long an answer can be had here after it came: longer than the ledger's writer needs."""
 POLL_S = 0.5
+QUICK_S = 1.0
+"""The next block is twice as large if the last one was used up within this time."""
 ALIVE_S = 5.0
 """How long another process is taken to live after it was seen to."""
 
@@ -141,7 +143,7 @@ class Blocks:
         self._claimed: dict[str, asyncio.Future[bool]] = {}
         self._waiting: dict[str, asyncio.Future[Any]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._polls = False
+        self._polls, self._claimed_at = False, -QUICK_S
         self._start_more = start_more
 
     async def settle(self, key: str) -> Any | None:
@@ -163,6 +165,10 @@ class Blocks:
             await asyncio.wait(self._tasks)
 
     def _take_block(self, key: str) -> list[str]:
+        now = time.monotonic()
+        if now - self._claimed_at < QUICK_S:
+            self._size *= 2
+        self._claimed_at = now
         rest = islice(self._keys, self._places[key], None)
         block = list(islice((key for key in rest if key not in self._claimed), self._size))
         self._claimed |= {key: asyncio.get_running_loop().create_future() for key in block}

@@ -339,9 +339,8 @@ def test_processes_at_once_share_requests(tmp_path):
     processes = [process_of(_ask_with, url, n, 0.02, questions[20 * n :], queue) for n in range(2)]
     for process in processes:
         process.start()
-    results = dict(
-        (name, (asked, texts)) for name, asked, texts in (queue.get(timeout=60) for _ in processes)
-    )
+    told = [queue.get(timeout=60) for _ in processes]
+    results = {name: (asked, texts) for name, asked, texts in told}
     assert [results[n][1] for n in range(2)] == [[q.upper() for q in questions[20 * n :]] for n in range(2)]
     assert len(results[0][0]) + len(results[1][0]) == 150
     assert min(len(asked) for asked, _ in results.values()) > 20
