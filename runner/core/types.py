@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypedDict
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Message(TypedDict):
@@ -80,3 +85,45 @@ class Score:
     low: float | None = None
     high: float | None = None
     n: int = 0
+
+_ANSWER = (
+    "messages", "completion", "reasoning", "error", "answered_by", "finish_reason", "input_tokens",
+    "output_tokens", "cached_tokens", "cache_write_tokens", "cost_usd", "latency_s", "stored", "ledger_key",
+    "logprobs",
+)  # fmt: skip
+RESERVED = frozenset(
+    {"row", "shots", "gold", "prediction", "reading", "probability", "verdict", "verdict_reading"}
+    | {f"{prefix}{name}" for prefix in ("", "judge_") for name in _ANSWER}
+)
+"""Names that no column of a data set may have: those that templates use, and those of what a run adds."""
+
+
+def write_value(value: Any) -> str:
+    """A value of a row as text, the same wherever one is written: prompts, gold values, ids, names of splits.
+
+    Nothing is empty text, truth values are ``true`` and ``false``, lists and objects are JSON.
+
+    >>> [write_value(value) for value in (None, True, 4, 4.0, "007", ["ü", None])]
+    ['', 'true', '4', '4.0', '007', '["ü", null]']
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # 0.0000001, and not 1E-7
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=write_value)
+    return str(value)
+
+
+def write_column(column: pl.Series) -> pl.Series:
+    """A column with each value as :func:`write_value` writes it; null stays null."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        return column
+    texts = [None if value is None else write_value(value) for value in column.to_list()]
+    return pl.Series(column.name, texts, dtype=pl.String)
