@@ -86,6 +86,7 @@ class Score:
     high: float | None = None
     n: int = 0
 
+
 _ANSWER = (
     "messages", "completion", "reasoning", "error", "answered_by", "finish_reason", "input_tokens",
     "output_tokens", "cached_tokens", "cache_write_tokens", "cost_usd", "latency_s", "stored", "ledger_key",

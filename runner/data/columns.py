@@ -156,10 +156,14 @@ def _find_column(frame: pl.DataFrame, source: Any, where: str) -> pl.Series:
     if isinstance(source, Sequence) and not isinstance(source, str):
         parts = [_find_column(frame, one, where) for one in source]
         if len({part.dtype for part in parts}) == 1:
-            return pl.select(pl.concat_list(*(part.alias(str(n)) for n, part in enumerate(parts)))).to_series()
+            return pl.select(
+                pl.concat_list(*(part.alias(str(n)) for n, part in enumerate(parts)))
+            ).to_series()
         return make_column("", [list(row) for row in zip(*(part.to_list() for part in parts), strict=True)])
     if source is None or isinstance(source, bool):
-        raise ConfigError(f"{where}={source}: expected the name of a column; quote yes, no, true, on and null")
+        raise ConfigError(
+            f"{where}={source}: expected the name of a column; quote yes, no, true, on and null"
+        )
     text = str(source)
     if text in frame.columns:
         return frame[text]

@@ -14,7 +14,7 @@ SEPARATORS = (",", ";", "\t")
 """Those that a header can show."""
 
 _Field = tuple[str, str]
-"""A field as it is written, with its quotes, and what ends it: a separator, a line break or the end (empty)."""
+"""A field as it is written, with its quotes, and what ends it: a separator, a line break or nothing."""
 
 
 def read_csv(text: str, separator: str | None = None, key: str = "dataset") -> pl.DataFrame:
@@ -70,7 +70,9 @@ def _make_patterns(separator: str, line_end: str) -> tuple[re.Pattern[str], re.P
     """The patterns of a field with its end, and of as many of them as follow each other."""
     mark = re.escape(separator)
     field = rf'"[^"]*+(?:""[^"]*+)*+"|[^"\r\n{mark}]*+'
-    return re.compile(rf"({field})({mark}|{line_end}|\Z)"), re.compile(rf"(?:(?:{field})(?:{mark}|{line_end}))*+")
+    return re.compile(rf"({field})({mark}|{line_end}|\Z)"), re.compile(
+        rf"(?:(?:{field})(?:{mark}|{line_end}))*+"
+    )
 
 
 def _split_fields(text: str, separator: str) -> list[_Field]:
@@ -94,7 +96,7 @@ def _describe_fault(text: str, begin: int, separator: str) -> str:
             return f"line {line}: the quote that begins a field here is never closed"
         after = re.split(r"[\r\n]", text[closed.end() : closed.end() + 20])[0]
         line += _count_lines(closed[0])
-        return f"line {line}: {after!r} follows a closing quote; inside a quoted field, write a quote as \"\""
+        return f'line {line}: {after!r} follows a closing quote; inside a quoted field, write a quote as ""'
     plain = re.compile(rf'[^"\r\n{re.escape(separator)}]*').match(text, begin)
     assert plain is not None
     if text[plain.end()] != '"':
@@ -125,7 +127,9 @@ def _read_names(fields: list[_Field], separator: str) -> list[str]:
 def _is_table(fields: list[_Field], width: int, separator: str) -> bool:
     """Whether each record has as many fields as the header."""
     last = [end != separator for _, end in fields[width - 1 :: width]]
-    return all(last) and len(last) * width == len(fields) == width * sum(end != separator for _, end in fields)
+    return all(last) and len(last) * width == len(fields) == width * sum(
+        end != separator for _, end in fields
+    )
 
 
 def _drop_empty_lines(fields: list[_Field], width: int, separator: str) -> list[_Field]:

@@ -70,8 +70,8 @@ def _refuse_reserved(frame: pl.DataFrame, key: str) -> None:
     """Refuse a column whose name means something else in templates or in the predictions."""
     if taken := [name for name in frame.columns if name in RESERVED]:
         raise DataError(
-            f"{key}: a column is named {taken[0]!r}, and the runner itself uses this name; list the columns to"
-            f" keep in {key}.columns with another name for it, such as my_{taken[0]}: {taken[0]}"
+            f"{key}: a column is named {taken[0]!r}, and the runner itself uses this name; list the columns"
+            f" to keep in {key}.columns with another name for it, such as my_{taken[0]}: {taken[0]}"
         )
 
 

@@ -31,7 +31,9 @@ def read_json(text: str) -> Any:
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except _ConstantError as error:
-        raise ValueError(f"line {_find_constant(text, str(error))}: {error} is not JSON; write null") from error
+        raise ValueError(
+            f"line {_find_constant(text, str(error))}: {error} is not JSON; write null"
+        ) from error
     return _mend(content) if _HALF.search(text) else content
 
 

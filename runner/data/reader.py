@@ -44,7 +44,9 @@ def read_file(
     if rows is not None and kind != "json":
         raise ConfigError(f"{key}.rows={rows!r} needs a JSON file, and {path.name} is read as {kind}")
     if separator is not None and kind != "csv":
-        raise ConfigError(f"{key}.separator={separator!r} needs a CSV file, and {path.name} is read as {kind}")
+        raise ConfigError(
+            f"{key}.separator={separator!r} needs a CSV file, and {path.name} is read as {kind}"
+        )
     try:
         if kind == "parquet":
             frame = columns.simplify(pl.read_parquet(path))

@@ -80,8 +80,8 @@ def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFram
             raise DataError(f"{where}: column {name!r} holds {frame.schema[name]}, not lists")
         if empty := int((frame[name].list.len().fill_null(0) == 0).sum()):
             raise DataError(
-                f"{where}: column {name!r} has no elements in {count_of(empty, 'row')}, which would become rows"
-                " without a value; leave them out by a filter before this step"
+                f"{where}: column {name!r} has no elements in {count_of(empty, 'row')}, which would become"
+                " rows without a value; leave them out by a filter before this step"
             )
     return frame.explode(columns)
 
