@@ -12,6 +12,8 @@ from runner.core.errors import ConfigError, DataError, suggest
 from runner.data.json_file import write_json
 
 _Kind = pl.DataType | pl.datatypes.DataTypeClass
+_DEEPEST = 50
+"""Objects and lists below this depth are kept as JSON text."""
 _PLAIN = {str: pl.String, bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
 
 
@@ -39,7 +41,7 @@ def make_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
     are text, as the file writes them. Objects get the keys of all objects in their place.
     """
     names = dict.fromkeys(name for row in rows for name in row)
-    return pl.DataFrame([make_column(name, [row.get(name) for row in rows]) for name in names])
+    return pl.DataFrame({name: make_column(name, [row.get(name) for row in rows]) for name in names})
 
 
 def make_column(name: str, values: Sequence[Any]) -> pl.Series:
@@ -48,44 +50,46 @@ def make_column(name: str, values: Sequence[Any]) -> pl.Series:
     return pl.Series(name, settled, dtype=kind)
 
 
-def _settle(values: Sequence[Any]) -> tuple[_Kind, Sequence[Any]]:
+def _settle(values: Sequence[Any], depth: int = 0) -> tuple[_Kind, Sequence[Any]]:
     """The type that all values have, or that of text, and the values in it."""
     kinds = set(map(type, values)) - {type(None)}
-    if len(kinds) == 1:
+    if len(kinds) == 1 and depth < _DEEPEST:
         kind = kinds.pop()
         if kind in _PLAIN:
             return _PLAIN[kind], values
         if kind is list:
-            return _settle_lists(values)
+            return _settle_lists(values, depth + 1)
         if kind is dict and any(values):
-            return _settle_objects(values)
+            return _settle_objects(values, depth + 1)
     return pl.String, [None if value is None else str(write_json(value)) for value in values]
 
 
-def _settle_lists(values: Sequence[Any]) -> tuple[_Kind, Sequence[Any]]:
-    kind, items = _settle([item for value in values if value is not None for item in value])
+def _settle_lists(values: Sequence[Any], depth: int) -> tuple[_Kind, Sequence[Any]]:
+    kind, items = _settle([item for value in values if value is not None for item in value], depth)
     rest = iter(items)
     return pl.List(kind), [None if value is None else list(islice(rest, len(value))) for value in values]
 
 
-def _settle_objects(values: Sequence[Any]) -> tuple[_Kind, Sequence[Any]]:
+def _settle_objects(values: Sequence[Any], depth: int) -> tuple[_Kind, Sequence[Any]]:
     names = dict.fromkeys(name for value in values if value is not None for name in value)
-    fields = {
-        name: _settle([None if value is None else value.get(name) for value in values]) for name in names
-    }
-    rows = zip(*(settled for _, settled in fields.values()), strict=True)
-    return pl.Struct({name: kind for name, (kind, _) in fields.items()}), [
+    fields = [
+        _settle([None if value is None else value.get(name) for value in values], depth) for name in names
+    ]
+    rows = zip(*(settled for _, settled in fields), strict=True)
+    objects = [
         None if value is None else dict(zip(names, row, strict=True))
         for value, row in zip(values, rows, strict=True)
     ]
+    return pl.Struct({name: kind for name, (kind, _) in zip(names, fields, strict=True)}), objects
 
 
 def join_frames(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
     """The rows of frames with the same columns; a column whose types differ is made anew, of all values."""
     if all(frame.schema == frames[0].schema for frame in frames):
         return pl.concat(frames)
-    columns = ([frame[name] for frame in frames] for name in frames[0].columns)
-    return pl.DataFrame([_join_columns(parts) for parts in columns])
+    return pl.DataFrame(
+        {name: _join_columns([frame[name] for frame in frames]) for name in frames[0].columns}
+    )
 
 
 def _join_columns(parts: Sequence[pl.Series]) -> pl.Series:
@@ -101,13 +105,7 @@ def simplify(frame: pl.DataFrame) -> pl.DataFrame:
 
     Categories are text, and short floats are the numbers that they are written as. Dates, times and decimal
     numbers stay.
-
-    Raises:
-        DataError: a column of bytes, which no prompt can show.
     """
-    for name, kind in frame.schema.items():
-        if _holds_bytes(kind):
-            raise DataError(f"column {name!r} holds {kind}, and no prompt can show bytes; leave it out")
     return frame.with_columns(
         pl.col(name).cast(_replace(kind, pl.String)).cast(_replace(kind, pl.Float64))
         for name, kind in frame.schema.items()
@@ -143,13 +141,18 @@ def select_columns(
 
     Raises:
         ConfigError: a source that is no text.
-        DataError: an unknown column or field; the message suggests the nearest one.
+        DataError: an unknown column or field (the message suggests the nearest one), or one of bytes.
     """
-    if not columns:
-        return frame
-    return pl.DataFrame(
-        [_find_column(frame, source, f"{key}.{name}").alias(name) for name, source in columns.items()]
-    )
+    if columns:
+        found = {name: _find_column(frame, source, f"{key}.{name}") for name, source in columns.items()}
+        frame = pl.DataFrame(found)
+    for name, kind in frame.schema.items():
+        if _holds_bytes(kind):
+            raise DataError(
+                f"{key}: column {name!r} holds {kind}, and no prompt can show bytes; name here only the"
+                " columns to keep"
+            )
+    return frame
 
 
 def _find_column(frame: pl.DataFrame, source: Any, where: str) -> pl.Series:

@@ -37,12 +37,8 @@ def read_csv(text: str, separator: str | None = None, key: str = "dataset") -> p
     width = len(names)
     if not _is_table(fields, width, mark):
         fields = _drop_empty_lines(fields, width, mark)
-    return pl.DataFrame(
-        [
-            pl.Series(name, [_unquote(field) for field, _ in fields[width + place :: width]], dtype=pl.String)
-            for place, name in enumerate(names)
-        ]
-    )
+    columns = ([_unquote(field) for field, _ in fields[width + place :: width]] for place in range(width))
+    return pl.DataFrame(dict(zip(names, columns, strict=True)), dict.fromkeys(names, pl.String))
 
 
 def _unquote(field: str) -> str | None:
@@ -116,6 +112,8 @@ def _read_names(fields: list[_Field], separator: str) -> list[str]:
     names = [_unquote(field) or "" for field, _ in fields[:width]]
     if not any(names):
         raise ValueError("line 1 is empty; it must name the columns")
+    if names[0] == "sep=":
+        raise ValueError("line 1 is a hint to Excel; delete it, since the header must be there")
     for place, name in enumerate(names):
         if name in names[:place]:
             raise ValueError(f"line 1: two columns are named {name!r}")

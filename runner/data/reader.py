@@ -55,8 +55,6 @@ def read_file(
             frame = _read_text(text, kind, rows, _choose_separator(path, separator, key), key)
     except (pl.exceptions.PolarsError, ValueError, OSError) as error:
         raise DataError(f"{path}: cannot be read as {kind}: {_describe_error(error)}") from error
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from error
     if frame.is_empty():
         raise DataError(f"{path}: has no rows")
     return frame

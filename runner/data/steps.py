@@ -31,10 +31,14 @@ def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "da
         except pl.exceptions.ColumnNotFoundError as error:
             raise DataError(f"{where}: {_describe_unknown(error, frame)}") from error
         except pl.exceptions.PolarsError as error:
-            raise DataError(f"{where}: {error}") from error
+            hint = _CAST if re.search(r"\bstr\b|\bstring\b", str(error), re.IGNORECASE) else ""
+            raise DataError(f"{where}: {error}{hint}") from error
         if frame.is_empty():
             raise DataError(f"{where}: leaves no rows")
     return frame
+
+
+_CAST = "\na column whose numbers are not all written alike is text; CAST(column AS DOUBLE) makes them numbers"
 
 
 def put_in_both_orders(frame: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
@@ -154,9 +158,12 @@ _JOIN_KEYS = ("path", "url", "sha256", "format", "separator", "rows", "key", "co
 
 
 def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFrame:
-    for name in join:
+    for name in map(write_value, join):
         if name not in _JOIN_KEYS:
             raise ConfigError(f"{where}.{name} is not known{suggest(name, _JOIN_KEYS)}")
+    for name in join.get("columns") or {}:
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}.columns: the key {name} is no text; quote it")
     by = write_value(join.get("key"))
     _require_columns(frame, [by], f"{where}.key")
     other = _read_second(join, by, where)

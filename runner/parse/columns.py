@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import DataError
-from runner.core.types import Parser
+from runner.core.types import Parser, write_column
 from runner.parse.extract import Json, Text
 
 log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None
     """
     if target.dtype != pl.String and getattr(parser, "dtype", None) is None:
         return target
-    texts = target if target.dtype == pl.String else pl.Series(target.name, _to_text(target), dtype=pl.String)
+    texts = write_column(target)
     values = apply(_Gold(parser), texts)
     wrong = (values.is_null() & texts.is_not_null()).arg_true().to_list()
     if wrong:
@@ -82,12 +82,6 @@ def classes(parser: Any) -> list[str]:
             return [str(value) for value in closed]
         parser = getattr(parser, "then", None)
     return []
-
-
-def _to_text(target: pl.Series) -> list[str | None]:
-    """Values as a reply would write them; truth values are in lower case."""
-    values = target.to_list()
-    return [None if v is None else str(v).lower() if isinstance(v, bool) else str(v) for v in values]
 
 
 class _Gold:

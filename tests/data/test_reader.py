@@ -136,3 +136,37 @@ def test_unknown_source_names_key_and_nearest(source: object, said: str) -> None
     with pytest.raises(DataError, match=said) as caught:
         columns.select_columns(NESTED, {"recorded": source})
     assert str(caught.value).startswith("dataset.columns.recorded=")
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.json"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> None:
+    """What Windows writes before the text is passed over in every format."""
+    path = write(tmp_path, name)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert reader.read_file(path).to_dicts() == ROWS
+
+
+def test_a_csv_column_keeps_the_zeros_of_its_cells(tmp_path: Path) -> None:
+    """A postal code is no number."""
+    path = tmp_path / "r.csv"
+    path.write_text('zip,n\n02139,1\n"007",2\n')
+    assert reader.read_file(path).rows() == [("02139", 1), ("007", 2)]
+
+
+def test_separator_is_found_or_named(tmp_path: Path) -> None:
+    """The header or the suffix tells it, or the config does, in a letter or as tab."""
+    content = {
+        "r.csv": "a;b\n1;2\n",
+        "r.tsv": "a\tb,c\n1\t2\n",
+        "s.csv": "a\tb,c\n1\t2\n",
+        "t.csv": "a|b\n1|2\n",
+    }
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    given = {"r.csv": None, "r.tsv": None, "s.csv": "tab", "t.csv": "|"}
+    for name, separator in given.items():
+        assert reader.read_file(tmp_path / name, separator=separator).rows() == [(1, 2)]
+    with pytest.raises(DataError, match=r"s\.csv: .*say in dataset\.separator"):
+        reader.read_file(tmp_path / "s.csv")
+    with pytest.raises(ConfigError, match=r"dataset\.separator=';;'"):
+        reader.read_file(tmp_path / "r.csv", separator=";;")
