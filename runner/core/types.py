@@ -92,11 +92,13 @@ _ANSWER = (
     "output_tokens", "cached_tokens", "cache_write_tokens", "cost_usd", "latency_s", "stored", "ledger_key",
     "logprobs",
 )  # fmt: skip
+_JINJA = ("self", "loop", "none", "true", "false", "None", "True", "False")
 RESERVED = frozenset(
-    {"row", "shots", "gold", "prediction", "reading", "probability", "verdict", "verdict_reading"}
+    {*_JINJA, "row", "shots", "gold", "prediction", "reading", "probability", "verdict", "verdict_reading"}
     | {f"{prefix}{name}" for prefix in ("", "judge_") for name in _ANSWER}
 )
-"""Names that no column of a data set may have: those that templates use, and those of what a run adds."""
+"""Names that no column of a data set may have: those that mean something else in templates, and those of the
+columns that a run adds."""
 
 
 def write_value(value: Any) -> str:

@@ -38,7 +38,7 @@ def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "da
     return frame
 
 
-_CAST = "\na column whose numbers are not all written alike is text; CAST(column AS DOUBLE) makes them numbers"
+_CAST = "\na column whose numbers are not all written alike is text; CAST(column AS DOUBLE) reads them"
 
 
 def put_in_both_orders(frame: pl.DataFrame, first: str, second: str) -> pl.DataFrame:

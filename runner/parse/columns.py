@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import DataError
-from runner.core.types import Parser, write_column
+from runner.core.types import Parser, write_column, write_value
 from runner.parse.extract import Json, Text
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,8 @@ def _make_series(name: str, values: list[Any], dtype: pl.DataType | None) -> pl.
     kinds = {type(value) for value in values if value is not None}
     if kinds <= {int, float} or len(kinds) <= 1:
         return pl.Series(name, values, dtype=pl.Float64 if kinds == {int, float} else None, strict=False)
-    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+    texts = [None if value is None else write_value(value) for value in values]
+    return pl.Series(name, texts, dtype=pl.String)
 
 
 def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None) -> pl.Series:

@@ -52,6 +52,10 @@ MISTAKES = {
         ["dataset.name=a'b"],
         "is not an override (quote a value with special characters)",
     ),
+    "a key that is no text": (
+        ["dataset.columns={true: Question}"],
+        "dataset.columns: the key True is no text; quote it",
+    ),
     "several values": (["hyperparameter.n_shot=1,2"], "n_shot=1,2: to sweep over it, add -m"),
     "an override": (["dataset.limit=(3"], "is not an override"),
     "traces": (["tracking.traces=some"], "tracking.traces: 'some' must be all, failures, none"),
@@ -151,3 +155,21 @@ def test_no_key_is_saved(runner):
         assert (outcome.code, "sk-" in outcome.err) == (2, False)
         assert "provider.api_key_env: must be the name of an environment variable" in outcome.err
     assert not list(runner.folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("columns: {yes: q}", "dataset/own.yaml: dataset.columns: the key True is no text; quote it"),
+        ("steps: [{derive: {no: q}}]", "dataset/own.yaml: derive: the key False is no text; quote it"),
+        ("steps: [{join: {path: r.csv, key: q, columns: {on: q}}}]", "steps[0].join.columns: the key True"),
+    ],
+)
+def test_a_key_that_yaml_does_not_read_as_text(runner, tmp_path, dataset, said):
+    """``yes`` and ``no`` are truth values in YAML: the message says what to quote, and where."""
+    (tmp_path / "mine" / "dataset").mkdir(parents=True)
+    (tmp_path / "mine" / "dataset" / "own.yaml").write_text(f"name: own\npath: r.csv\n{dataset}\n")
+    (tmp_path / "r.csv").write_text("q\n1\n")
+    outcome = runner("--config-dir", "mine", "dataset=own", "prompt.user=x", "tracking=none")
+    assert outcome.code == 2
+    assert said in outcome.err
