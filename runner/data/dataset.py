@@ -68,10 +68,11 @@ def _read_one(config: DatasetConfig, file: FileConfig, where: str, key: str) -> 
 
 def _refuse_reserved(frame: pl.DataFrame, key: str) -> None:
     """Refuse a column whose name means something else in templates or in the predictions."""
-    if taken := [name for name in frame.columns if name in RESERVED]:
+    if taken := next((name for name in frame.columns if name in RESERVED), None):
         raise DataError(
-            f"{key}: a column is named {taken[0]!r}, and the runner itself uses this name; list the columns"
-            f" to keep in {key}.columns with another name for it, such as my_{taken[0]}: {taken[0]}"
+            f"{key}: a column is named {taken!r}, a name that the runner itself uses; give it another one"
+            f" in {key}.columns, which lists all columns to keep (my_{taken}: {taken}), or in the step that"
+            " makes it"
         )
 
 

@@ -84,7 +84,7 @@ def _get_column(frame: pl.DataFrame, name: str, key: str) -> pl.Series:
         raise DataError(f"{key}={name!r}: there is no such column{suggest(name, frame.columns)}")
     if empty := frame[name].null_count():
         rows = frame["id"].filter(frame[name].is_null())[:5].to_list() if "id" in frame.columns else []
-        shown = f" ({', '.join(rows)}{', …' if empty > len(rows) else ''})" if rows else ""
+        shown = f" ({', '.join(map(write_value, rows))}{', …' if empty > len(rows) else ''})" if rows else ""
         raise DataError(
             f"{key}={name!r}: the column is empty in {empty} of {count_of(frame.height, 'row')}{shown}"
         )

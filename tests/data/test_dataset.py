@@ -292,7 +292,7 @@ def write_text(folder: Path, name: str, text: str) -> str:
 def test_names_that_the_runner_uses_are_refused(tmp_path: Path, name: str) -> None:
     """A column ``row`` would show the whole row, gold value included, and others would be overwritten."""
     path = write_text(tmp_path, "r.csv", f"q,{name}\n1,2\n")
-    with pytest.raises(DataError, match=f"dataset: a column is named '{name}'.* my_{name}: {name}$"):
+    with pytest.raises(DataError, match=f"dataset: a column is named '{name}'.*my_{name}: {name}"):
         dataset.load_rows(DatasetConfig(name="d", path=path))
     kept = dataset.load_rows(DatasetConfig(name="d", path=path, columns={"q": "q", f"my_{name}": name}))
     assert kept[f"my_{name}"].to_list() == [2]
