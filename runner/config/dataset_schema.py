@@ -70,7 +70,7 @@ class DatasetConfig:
 
     A column holds numbers only where each of them, written back, is the text of the file; ``02139`` and
     ``4, 4.5`` stay text. An empty cell is null. ``separator`` is the one letter between the columns of a CSV
-    file, or ``tab``; without it the header tells (a comma, a semicolon or a tab).
+    file, or ``comma``, ``semicolon`` or ``tab``; without it the header tells which of these it is.
     """
 
     name: str = "???"

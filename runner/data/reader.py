@@ -21,6 +21,8 @@ _SUFFIXES = {
     ".pq": "parquet",
 }
 
+_SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", r"\t": "\t"}
+
 
 def read_file(
     path: Path,
@@ -32,9 +34,10 @@ def read_file(
     """All rows of a CSV, JSONL, JSON or Parquet file; its suffix tells the format unless ``format`` does.
 
     ``rows`` is the JSON pointer (RFC 6901) to the list of rows inside a JSON file. ``separator`` is the one
-    letter between the columns of a CSV file (or ``tab``); without it the header tells. Text must be UTF-8,
-    with or without a byte-order mark. Each value, written back, is the text of the file: a CSV column holds
-    numbers only where that is so. ``key`` is the place of the data set in the config.
+    letter between the columns of a CSV file (or ``comma``, ``semicolon``, ``tab``); without it the header
+    tells. Text must be UTF-8, with or without a byte-order mark. Each value, written back, is the text of
+    the file: a CSV column holds numbers only where that is so. ``key`` is the place of the data set in the
+    config.
 
     Raises:
         ConfigError: an unknown format, or a key that does not fit the file.
@@ -72,9 +75,9 @@ def _read_text(text: str, kind: str, rows: str | None, separator: str | None, ke
 def _choose_separator(path: Path, separator: str | None, key: str) -> str | None:
     if separator is None:
         return "\t" if path.suffix.lower() in (".tsv", ".tab") else None
-    letter = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
+    letter = _SEPARATORS.get(separator, separator)
     if len(letter) != 1 or letter in '"\r\n':
-        raise ConfigError(f"{key}.separator={separator!r}: expected one letter, such as ';', or tab")
+        raise ConfigError(f"{key}.separator={separator!r}: expected one letter, or {', '.join(_SEPARATORS)}")
     return letter
 
 
