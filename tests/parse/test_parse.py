@@ -88,7 +88,7 @@ def test_number_refuses_an_impossible_scale() -> None:
         ("consistent", "consistent"),
         ("**INCONSISTENT.**", "inconsistent"),
         ("Answer: consistent. So consistent!", "consistent"),
-        ("I find it in part_consistent", "consistent"),
+        ("I find it in part_consistent", None),
         ("not consistent", None),
         ("It isn't entirely consistent", None),
         ("consistent or inconsistent?", None),

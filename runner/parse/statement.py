@@ -1,0 +1,220 @@
+"""The forms in which a sentence gives an answer. A sentence of any other form is in doubt, in any language.
+
+The forms are listed, and not what may go wrong with them, since hedges cannot be listed: "far from correct",
+"fast richtig". What stands before an answer must consist of known words ("So the final answer is"). What
+follows it must be nothing, a known predicate ("is better"), or a reason ("because …", ", the …").
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection
+
+_CLOSING = "\"'”’»」』*_`)\\]}$"
+_BREAK = re.compile(
+    rf"(?:[.!?;…؟]+(?=[{_CLOSING}]*(?:\s|$))|[。！？；])[{_CLOSING}]*|(?P<line>[^\S\n]*\n\s*)"
+)
+_HEADING = re.compile(r"[:：][\s*_`]*$")
+_TOKEN = re.compile(r"\\[A-Za-z]+|</?[A-Za-z_]+>|->|=>|[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")
+_COMMANDS = {"\\boxed", "\\fbox", "\\text", "\\textbf", "\\texttt", "\\mathbf", "\\mathrm"}
+_BEFORE = {*"*_`\"'“”„‘’«»「」『』()[]{}:：=→$#\\,，、-–—.\ufeff\u200b\u2060", "->", "=>"}
+_AFTER = {*"*_`\"'“”‘’«»「」『』()[]{}$\\.!。！,;；…\ufeff\u200b\u2060"}
+
+
+def list_words(words: str) -> frozenset[str]:
+    """The words of a text as a set."""
+    return frozenset(words.split())
+
+
+_NOUNS = list_words(
+    """answer article assessment assistant candidate category choice claim class classification
+    comment completion conclusion decision email emotion essay evaluation grade intent judgement
+    judgment label language message model option output polarity post prediction preference rating
+    reply response result review score selection sentence sentiment solution stance statement
+    summary system text tone topic translation tweet type verdict winner antwort ergebnis
+    respuesta réponse risposta resposta ответ 答案 回答 答案是 答案为 正确答案 正确答案是"""
+)
+_VERBS = list_words("is are was ist lautet es est è é")
+_CHOOSING = list_words("say choose pick select prefer vote go answer rate judge conclude label give")
+_WORDS = (
+    _NOUNS
+    | _VERBS
+    | _CHOOSING
+    | list_words(
+        """a an the this that it it's that's my our your i we i'd i'll think believe with for as in
+        short so therefore thus hence overall finally indeed clearly definitely certainly
+        obviously fully completely entirely perfectly absolutely ok okay sure consider find final
+        best better correct right preferred chosen selected superior stronger die der das la le el
+        il meine ma mi это"""
+    )
+)
+_SUBJECTS = _NOUNS | list_words("it this that best better correct right preferred one")
+_SOURCES = list_words("with the its this given provided source document context original reference")
+_BOOSTERS = list_words("is was the a my our clearly definitely indeed")
+_HEADS = _NOUNS | list_words("wins better best correct right preferred superior stronger one overall")
+_PREDICATE = _HEADS | _BOOSTERS
+
+_REASON = re.compile(
+    rf"[{_CLOSING}]*[,，]?\s*(?:because|since|due\s+to|weil|denn|parce\s+que|porque|perché|потому\s+что|因为)\b",
+    re.IGNORECASE,
+)
+_ASIDE = re.compile(
+    rf"[{_CLOSING}]*(?:,|\s+[-–]+|\s*—)\s*(?:it|the|this|that|these|there|they|both|all|each|every|so)\s+\w",
+    re.IGNORECASE,
+)
+_OPTION_TEXT = re.compile(r"[*_]*[)\].]+[*_]*\s+\S|[*_]*\s+\([^\d)]*\)")
+_FIRST_OPTION_TEXT = re.compile(r"[*_]*\)[*_]*\s+[A-Z0-9\"“]")
+_HEDGE = re.compile(
+    r"\b(?:maybe|perhaps|possibly|probably|presumably|(?:un)?likely|almost|nearly|partial(?:ly)?|partly|mostly|"
+    r"largely|somewhat|barely|hardly|scarcely|sort\s+of|kind\s+of|more\s+or\s+less|in\s+part|aside|apart|except|"
+    r"excluding|unless|only|but|however|although|though|yet|otherwise|if|when|provided|assuming|seems?|appears?|"
+    r"guess|unsure|not\s+sure|depends?|doubt\w*|not|wrong|vielleicht|fast|nur|aber|nicht|peut-être|presque|mais|"
+    r"pero|casi)\b",
+    re.IGNORECASE,
+)
+_NEGATION = re.compile(
+    r"(?:\b(?:not|no|never|neither|nor|none|without|cannot|nicht|kein\w*|pas|jamais|nunca|non|não|не|hardly|"
+    r"barely|almost|nearly|partially|partly|far\s+from)|n['’]t|不|没)\b[^,;:]{0,40}$",
+    re.IGNORECASE,
+)
+_RETRACTION = re.compile(
+    r"\W*(?:(?:no|nope|not|never|nein|non|nicht|não|нет|не|nej|nie)(?=\W*$|\s*[,.!…—–-]|(?:\s+\S+){1,2}\s*$)|不|"
+    r"wait|actually|correction|scratch|sorry|oops|hmm+|on\s+second\s+thought|i\s+me(?:an|ant)|(?:just\s+)?kidding|"
+    r"strike\s+that|let\s+me\s+(?:correct|reconsider|re-?check|think|re-?evaluate)|"
+    r"i\s+(?:take|was\s+wrong|changed?)|my\s+mistake|upon\s+(?:reflection|reconsideration|further)|or)\b",
+    re.IGNORECASE,
+)
+_CONTRAST = re.compile(
+    r"\W*(?:no|not|rather|instead|but|however|although|though|except|yet|still|well|almost|nearly|partial(?:ly)?|partly|mostly|"
+    r"maybe|perhaps|probably|possibly|unless|if|only|sort|kind|hardly|barely|wrong|false|incorrect|aber|mais|"
+    r"pero|fast|presque|casi)\b",
+    re.IGNORECASE,
+)
+
+
+class Sentences:
+    """A reply in sentences. A line ends a sentence, too, unless it ends with a colon.
+
+    ``words`` may stand before an answer and ``units`` after it, in addition to those of this module.
+    """
+
+    def __init__(self, text: str, words: Collection[str] = (), units: Collection[str] = ()) -> None:
+        self.text, self.words, self.units = text, words, units
+        self.ends: list[int] = []
+        start = 0
+        for mark in _BREAK.finditer(text):
+            if mark["line"] is not None and _HEADING.search(text, start, mark.start()):
+                continue
+            if text[start : mark.end()].strip():
+                self.ends.append(mark.end())
+                start = mark.end()
+        if text[start:].strip() or not self.ends:
+            self.ends.append(len(text))
+
+    def find(self, place: int) -> tuple[int, int]:
+        """The first and the last character (exclusive) of the sentence at a place."""
+        number = min(bisect_right(self.ends, place), len(self.ends) - 1)
+        return (self.ends[number - 1] if number else 0), self.ends[number]
+
+    def is_alone(self, start: int, end: int) -> bool:
+        """Whether the reply is nothing but this part and marks around it."""
+        before, after = self.text[:start], self.text[end:]
+        if (after.startswith("*") and "*" not in before) or re.search(r"\[\s*\]", before):
+            return False  # a grade such as "A*", an empty box
+        return _is_known(before, (), _BEFORE) and _is_known(after, (), _AFTER)
+
+    def is_question(self, place: int) -> bool:
+        """Whether the sentence at a place has a question mark."""
+        begin, finish = self.find(place)
+        return any(mark in self.text[begin:finish] for mark in "?？؟")
+
+    def is_negated(self, start: int) -> bool:
+        """Whether a known negation or hedge stands before a place in its sentence."""
+        return _NEGATION.search(self.text[self.find(start)[0] : start].rstrip(_CLOSING + "([{ ")) is not None
+
+    def is_answer(self, start: int, end: int, only_before_verb: bool = False) -> bool:
+        """Whether the part from ``start`` to ``end`` is the answer that its sentence gives.
+
+        ``only_before_verb``: the part may be an article ("A better answer"), so that a verb must follow it.
+        """
+        begin, finish = self.find(start)
+        lead, tail = self.text[begin:start], self.text[end:finish]
+        starred = tail.startswith("*") and "*" not in lead
+        if starred or self.is_question(start) or not self._is_lead(lead):
+            return False
+        if reason := _REASON.search(tail):
+            tail = tail[: reason.start()]
+            only_before_verb = only_before_verb and words_of(tail) != []
+        if only_before_verb:
+            return self._is_predicate(lead, tail)
+        return _is_known(tail, self.units, _AFTER) or self._is_tail(lead, tail, begin)
+
+    def _is_lead(self, lead: str) -> bool:
+        tokens = _split(lead)
+        verbs = [place for place, token in enumerate(tokens) if token in _VERBS]
+        if verbs and not set(tokens[: verbs[0]]) & _SUBJECTS:  # "Is it correct", "So is A"
+            return False
+        if re.search(r"\[\s*\]|\(\s*\)", lead):  # an empty box
+            return False
+        for token, after in zip(tokens, [*tokens[1:], ""], strict=False):
+            if token in ("would", "will") and after in _CHOOSING:
+                continue
+            named = self.words and token[0].isalpha() and token[-1].isdigit()  # "GPT4 earns a 2"
+            if not named and not _is_known_token(token, {*_WORDS, *self.words}, _BEFORE):
+                return False
+        return True
+
+    def _is_tail(self, lead: str, tail: str, begin: int) -> bool:
+        if self._is_predicate(lead, tail):
+            return True
+        stated = (words := words_of(lead)) and (words[-1] in _VERBS or _HEADING.search(_unwrap(lead)))
+        if not (
+            _ASIDE.match(tail)
+            or (stated and _OPTION_TEXT.match(tail))
+            or (not self.text[:begin].strip() and not words_of(lead) and _FIRST_OPTION_TEXT.match(tail))
+        ):
+            return False
+        return not _HEDGE.search(tail)
+
+    def _is_predicate(self, lead: str, tail: str) -> bool:
+        words = words_of(tail)
+        if words == ["it", "is"] or (words and words[0] in ("is", "was", "wins") and words[-1] in _HEADS):
+            return not set(words_of(lead)) & _VERBS and _is_known(tail, {*_PREDICATE, "it"}, _AFTER)
+        # "It is a consistent summary", "The summary is consistent with the document"
+        known = _NOUNS | _SOURCES if words[:1] == ["with"] and len(words) > 2 else _NOUNS
+        return bool(words) and set(words_of(lead)) & _VERBS != set() and _is_known(tail, known, _AFTER)
+
+    def is_taken_back(self, place: int) -> bool:
+        """Whether the sentences after the one at a place take it back ("No, wait", "Almost.")."""
+        start = self.find(place)[1]
+        following = True
+        for end in self.ends[bisect_right(self.ends, start - 1) + 1 :]:
+            sentence = self.text[start:end]
+            if _RETRACTION.match(sentence) or (following and _CONTRAST.match(sentence)):
+                return True
+            start, following = end, False
+        return False
+
+
+def _unwrap(lead: str) -> str:
+    return lead.rstrip("*_`\"'“„‘«「『([{$ \t\n")
+
+
+def _split(text: str) -> list[str]:
+    return [token.replace("’", "'") for token in _TOKEN.findall(text.casefold())]
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case."""
+    return [token for token in _split(text) if token[0].isalnum()]
+
+
+def _is_known(text: str, words: Collection[str], marks: Collection[str]) -> bool:
+    return all(_is_known_token(token, words, marks) for token in _split(text))
+
+
+def _is_known_token(token: str, words: Collection[str], marks: Collection[str]) -> bool:
+    if token[0] == "<" and token != "<":
+        return set(token.strip("</>").split("_")) <= _NOUNS | {"final"}
+    return token in words or token in marks or token in _COMMANDS
