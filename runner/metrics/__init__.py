@@ -145,8 +145,9 @@ def _answer_with_gold(frame: pl.DataFrame) -> pl.DataFrame:
     """Rows as if the model had given the gold value."""
     if "target" not in frame.columns:
         return frame
-    texts = [None if gold is None else str(gold) for gold in frame["target"].to_list()]
-    return frame.with_columns(prediction=pl.col("target"), completion=pl.Series(texts, dtype=pl.String))
+    gold = frame["target"].list.first() if isinstance(frame["target"].dtype, pl.List) else frame["target"]
+    texts = [None if each is None else str(each) for each in gold.to_list()]
+    return frame.with_columns(prediction=gold, completion=pl.Series(texts, dtype=pl.String))
 
 
 def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> dict[str, Score]:
