@@ -12,7 +12,7 @@ import polars as pl
 
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Reading
-from runner.parse.statement import Sentences
+from runner.parse.statement import Sentences, list_words
 
 _WORD = re.compile(r"(?<!\w)[-+]\d+|[^\W_]+")
 # between the words of a label: brackets, dashes, stars, but not the end of a sentence or a line
@@ -22,17 +22,22 @@ _INNER = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 _SEPARATORS = re.compile(r"(?<=\w)[\s_-]+(?=\w)|[\s_*`\"'“”‘’()\[\]{}.,:;!]+")
 # scripts that put no space between words: Thai to Myanmar, Khmer, Chinese, Japanese
 _NO_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_NEXT_WORD = re.compile(r"[^\S\n]+(\w+)|['’]\w")
+# what may follow a letter that stands for itself, but not the article "a" or the pronoun "I"
+_AFTER_LETTER = list_words(
+    """is was has does can could will would should may might must wins beats fails loses and or but because
+    since over than vs versus"""
+)
 
 
 @dataclass(frozen=True)
 class _Mention:
-    """A name in a reply. ``firm`` ones name their label, others may do so (the article "A")."""
+    """A name in a reply. ``firm`` ones name their label, others may do so ("non-consistent", "A's")."""
 
     label: str | int
     start: int
     end: int
     firm: bool
-    article: bool
 
 
 class Label:
@@ -49,8 +54,7 @@ class Label:
     statement ("The answer is B", "Answer: B"), or with a plain predicate ("B is better"). What follows may be
     a reason in a sentence of its own. Everything else is None: two labels ("I prefer A over B"), a hedge or a
     negation ("partially correct", "not A") unless it is a name itself, a question ("Correct? No."), a label
-    that is taken back. "A" and "I" are also words; where they may be meant as such, another label is in
-    doubt.
+    that is taken back. "A" and "I" are also words; as such ("A good answer", "I think") they name no label.
 
     ``pick`` is a lenient rule in place of this: the ``first`` or the ``last`` label that is named, whatever
     is said about it. For any other rule write a :class:`Regex` with this parser as ``then``.
@@ -116,19 +120,19 @@ class Label:
         given = [
             mention
             for mention in mentions
-            if mention.firm and sentences.is_answer(mention.start, mention.end, mention.article)
+            if mention.firm and sentences.is_answer(mention.start, mention.end)
         ]
         label = mentions[0].label
         if not given:
             return Reading(None, f"{label} is named, but not clearly as the answer")
-        if any(sentences.is_negated(mention.start) for mention in mentions if mention not in given):
+        if any(sentences.is_negated(mention.start) for mention in set(mentions).difference(given)):
             return Reading(None, f"{label} is named and also negated or hedged")
         if sentences.is_taken_back(given[-1].start):
             return Reading(None, f"{label} is named and then taken back or hedged")
         return Reading(label, "the only label named", given[0].start, given[0].end)
 
     def _pick(self, mentions: list[_Mention]) -> Reading:
-        firm = [mention for mention in mentions if mention.firm and not mention.article]
+        firm = [mention for mention in mentions if mention.firm]
         if not firm:
             return Reading(None, "no label is named")
         chosen = firm[0 if self.pick == "first" else -1]
@@ -158,19 +162,26 @@ def _judge_mention(text: str, start: int, end: int, name: str, label: str | int)
     firm = spaced or not (_continues(text, start - 1, name[0]) or _continues(text, end, name[-1]))
     # "non-consistent", "A-B"
     firm = firm and not re.search(r"\w[-‐‑]$", before) and not re.match(r"[-‐‑]\w", after)
-    article = False
     if len(name) == 1 and name.isalpha():
-        word = name in "AaIi"
-        if text[start:end] != name and (word or before[-1:] in ("'", "’")):
-            return None if not _is_bracketed(text, start, end) else _Mention(label, start, end, True, False)
         if before[-1:] in ("'", "’") and before[:1].isalpha():  # the t of "isn't"
             return None
-        if re.match(r"['’]\w", after):  # "I'm", "A's"
-            if name in "Ii":
-                return None
-            firm = False
-        article = word and re.match(r"[^\S\n]+\w", text[end:]) is not None
-    return _Mention(label, start, end, firm, article)
+        if name in "AaIi" and not _is_letter(text, start, end, name):
+            return None
+        firm = firm and re.match(r"['’]\w", after) is None  # "A's"
+    return _Mention(label, start, end, firm)
+
+
+def _is_letter(text: str, start: int, end: int, name: str) -> bool:
+    """Whether a or i stands for itself, and is neither an article nor a pronoun."""
+    following = _NEXT_WORD.match(text, end)
+    if following is None:
+        return True
+    if following[0][0] in "'’":
+        return name in "Aa"
+    if following[1].casefold() in _AFTER_LETTER:
+        return True
+    begins = re.search(r"(?:^|[.!?:\n])[\s*_`\"'(>#-]*$", text[max(0, start - 20) : start]) is not None
+    return text[start] == "A" == name and not begins
 
 
 def _continues(text: str, place: int, beside: str) -> bool:
@@ -181,16 +192,6 @@ def _continues(text: str, place: int, beside: str) -> bool:
     if not (character.isalnum() or category(character)[0] == "M"):
         return False
     return bool(_NO_SPACES.match(character)) == bool(_NO_SPACES.match(beside))
-
-
-def _is_bracketed(text: str, start: int, end: int) -> bool:
-    """Whether marks or a colon tell that a single letter is no word."""
-    before, after = text[:start].rstrip(), text[end : end + 1]
-    return (
-        before[-1:] in ("(", "[", "{", '"', "*", "`", ":")
-        and not re.match(r"[^\S\n]+\w|['’]", text[end:])
-        and (after in ("", ")", "]", "}", '"', "*", "`", ".", "\n"))
-    )
 
 
 def _to_pairs(labels: Sequence[str | int] | Mapping[str | int, Any]) -> list[tuple[str | int, Any]]:

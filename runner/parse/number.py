@@ -40,6 +40,11 @@ _ALTERNATIVE = re.compile(
 _SCALE = re.compile(r"(?:\b(?:scale|from|between|range|rating|score)\b[^.\d]{0,20}|[(\[])$", re.IGNORECASE)
 _LIST = re.compile(r"(?m)(?:^|(?<=[.!?]\s))[\s*_]*(\d{1,2})[.)]\s")
 _PERCENT = re.compile(r"\s?[%٪％‰]")
+_LIMIT_BEFORE = re.compile(
+    r"\b(?:at\s+(?:least|most)|(?:more|less|fewer|greater|other)\s+than|up\s+to|over|under|above|below|within)\s*$",
+    re.IGNORECASE,
+)
+_LIMIT = re.compile(r"\s+(?:or\s+(?:more|less|fewer|so)|at\s+(?:least|most))\b", re.IGNORECASE)
 _COUNTED = re.compile(r"\s+[^\W\d_A-Z]")
 
 _WORDS = list_words(
@@ -132,8 +137,10 @@ class Number:
         given = [number for number in open_ if self._is_given(sentences, number)]
         if not given and not self._has_scale() and len(found) == len(open_):
             if len({number.value for number in open_}) == 1 and open_[0].value is not None:
-                if sentences.is_question(open_[0].start) or sentences.is_negated(open_[0].start):
-                    return Reading(None, "a number is named, but asked or negated")
+                start, end = open_[0].start, open_[0].end
+                limited = _LIMIT_BEFORE.search(text[max(0, start - 20) : start]) or _LIMIT.match(text, end)
+                if limited or sentences.is_question(start) or sentences.is_negated(start):
+                    return Reading(None, "a number is named, but asked, negated or a limit")
                 return self._check(open_[0], "the only number")
             return Reading(None, "there are several numbers" if len(open_) > 1 else "no plain number")
         if not given:
@@ -180,7 +187,7 @@ class Number:
 
     def _judge(self, text: str, start: int, end: int) -> tuple[_Found | None, int]:
         """What the digits at a place are, and where to look on; None for a part of a name (GPT4, 2nd)."""
-        before, after, raw = text[:start], text[end:], text[start:end]
+        before, after, raw = text[max(0, start - 40) : start], text[end : end + 40], text[start:end]
         if re.search(r"\w$|\w[-.]$", before) and not re.search(r"\d[-.]$", before):
             return None, end
         unit = re.match(r"[^\W\d_]", after)

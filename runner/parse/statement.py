@@ -21,6 +21,9 @@ _COMMANDS = {"\\boxed", "\\fbox", "\\text", "\\textbf", "\\texttt", "\\mathbf", 
 _BEFORE = {*"*_`\"'“”„‘’«»「」『』()[]{}:：=→$#\\,，、-–—.\ufeff\u200b\u2060", "->", "=>"}
 _AFTER = {*"*_`\"'“”‘’«»「」『』()[]{}$\\.!。！,;；…\ufeff\u200b\u2060"}
 
+_LONG = 200
+"""Letters before an answer in its sentence. A longer sentence is not one of the known forms."""
+
 
 def list_words(words: str) -> frozenset[str]:
     """The words of a text as a set."""
@@ -28,7 +31,7 @@ def list_words(words: str) -> frozenset[str]:
 
 
 _NOUNS = list_words(
-    """answer article assessment assistant candidate category choice claim class classification
+    """ans answer article assessment assistant candidate category choice claim class classification
     comment completion conclusion decision email emotion essay evaluation grade intent judgement
     judgment label language message model option output polarity post prediction preference rating
     reply response result review score selection sentence sentiment solution stance statement
@@ -51,7 +54,7 @@ _WORDS = (
 )
 _SUBJECTS = _NOUNS | list_words("it this that best better correct right preferred one")
 _SOURCES = list_words("with the its this given provided source document context original reference")
-_BOOSTERS = list_words("is was the a my our clearly definitely indeed")
+_BOOSTERS = list_words("is was the a my our clearly definitely indeed final")
 _HEADS = _NOUNS | list_words("wins better best correct right preferred superior stronger one overall")
 _PREDICATE = _HEADS | _BOOSTERS
 
@@ -69,10 +72,12 @@ _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|possibly|probably|presumably|(?:un)?likely|almost|nearly|partial(?:ly)?|partly|mostly|"
     r"largely|somewhat|barely|hardly|scarcely|sort\s+of|kind\s+of|more\s+or\s+less|in\s+part|aside|apart|except|"
     r"excluding|unless|only|but|however|although|though|yet|otherwise|if|when|provided|assuming|seems?|appears?|"
-    r"guess|unsure|not\s+sure|depends?|doubt\w*|not|wrong|vielleicht|fast|nur|aber|nicht|peut-être|presque|mais|"
+    r"guess|unsure|not\s+sure|depends?|doubt\w*|would|could|should|might|may|must|wrong|vielleicht|fast|nur|aber|peut-être|presque|mais|"
     r"pero|casi)\b",
     re.IGNORECASE,
 )
+_NOT = re.compile(r"\b(?:not|never|nicht)\b|\b\w+n['’]t\b", re.IGNORECASE)
+_NEGATIVE = re.compile(r"(?:no|nope|false|nein|non|não|нет|in\w+|un\w+|not\b.*)$", re.IGNORECASE)
 _NEGATION = re.compile(
     r"(?:\b(?:not|no|never|neither|nor|none|without|cannot|nicht|kein\w*|pas|jamais|nunca|non|não|не|hardly|"
     r"barely|almost|nearly|partially|partly|far\s+from)|n['’]t|不|没)\b[^,;:]{0,40}$",
@@ -82,7 +87,8 @@ _RETRACTION = re.compile(
     r"\W*(?:(?:no|nope|not|never|nein|non|nicht|não|нет|не|nej|nie)(?=\W*$|\s*[,.!…—–-]|(?:\s+\S+){1,2}\s*$)|不|"
     r"wait|actually|correction|scratch|sorry|oops|hmm+|on\s+second\s+thought|i\s+me(?:an|ant)|(?:just\s+)?kidding|"
     r"strike\s+that|let\s+me\s+(?:correct|reconsider|re-?check|think|re-?evaluate)|"
-    r"i\s+(?:take|was\s+wrong|changed?)|my\s+mistake|upon\s+(?:reflection|reconsideration|further)|or)\b",
+    r"i\s+(?:take|was\s+wrong|changed?)|my\s+mistake|upon\s+(?:reflection|reconsideration|further)|"
+    r"or|(?:that|this)(?:\s+(?:is|was)|['’]s)\s+(?:not|wrong|false|untrue|incorrect|a\s+(?:lie|joke)))\b",
     re.IGNORECASE,
 )
 _CONTRAST = re.compile(
@@ -119,6 +125,8 @@ class Sentences:
 
     def is_alone(self, start: int, end: int) -> bool:
         """Whether the reply is nothing but this part and marks around it."""
+        if start > _LONG or len(self.text) - end > _LONG:
+            return False
         before, after = self.text[:start], self.text[end:]
         if (after.startswith("*") and "*" not in before) or re.search(r"\[\s*\]", before):
             return False  # a grade such as "A*", an empty box
@@ -131,24 +139,23 @@ class Sentences:
 
     def is_negated(self, start: int) -> bool:
         """Whether a known negation or hedge stands before a place in its sentence."""
-        return _NEGATION.search(self.text[self.find(start)[0] : start].rstrip(_CLOSING + "([{ ")) is not None
+        begin = max(self.find(start)[0], start - _LONG)
+        return _NEGATION.search(self.text[begin:start].rstrip(_CLOSING + "([{ ")) is not None
 
-    def is_answer(self, start: int, end: int, only_before_verb: bool = False) -> bool:
-        """Whether the part from ``start`` to ``end`` is the answer that its sentence gives.
-
-        ``only_before_verb``: the part may be an article ("A better answer"), so that a verb must follow it.
-        """
+    def is_answer(self, start: int, end: int) -> bool:
+        """Whether the part from ``start`` to ``end`` is the answer that its sentence gives."""
         begin, finish = self.find(start)
+        if start - begin > _LONG:
+            return False
         lead, tail = self.text[begin:start], self.text[end:finish]
         starred = tail.startswith("*") and "*" not in lead
         if starred or self.is_question(start) or not self._is_lead(lead):
             return False
         if reason := _REASON.search(tail):
             tail = tail[: reason.start()]
-            only_before_verb = only_before_verb and words_of(tail) != []
-        if only_before_verb:
-            return self._is_predicate(lead, tail)
-        return _is_known(tail, self.units, _AFTER) or self._is_tail(lead, tail, begin)
+        if len(tail) <= _LONG and (_is_known(tail, self.units, _AFTER) or self._is_predicate(lead, tail)):
+            return True
+        return self._is_tail(lead, self.text[start:end], tail, begin)
 
     def _is_lead(self, lead: str) -> bool:
         tokens = _split(lead)
@@ -165,17 +172,17 @@ class Sentences:
                 return False
         return True
 
-    def _is_tail(self, lead: str, tail: str, begin: int) -> bool:
-        if self._is_predicate(lead, tail):
-            return True
+    def _is_tail(self, lead: str, answer: str, tail: str, begin: int) -> bool:
         stated = (words := words_of(lead)) and (words[-1] in _VERBS or _HEADING.search(_unwrap(lead)))
-        if not (
-            _ASIDE.match(tail)
-            or (stated and _OPTION_TEXT.match(tail))
-            or (not self.text[:begin].strip() and not words_of(lead) and _FIRST_OPTION_TEXT.match(tail))
-        ):
+        first = not words and not self.text[:begin].strip()
+        option = len(answer) <= 2 and (
+            (stated and _OPTION_TEXT.match(tail)) or (first and _FIRST_OPTION_TEXT.match(tail))
+        )
+        if not option and not _ASIDE.match(tail):
             return False
-        return not _HEDGE.search(tail)
+        if _NEGATIVE.match(answer):  # "No, it does not."
+            tail = _NOT.sub("", tail)
+        return not _HEDGE.search(tail) and not _NOT.search(tail)
 
     def _is_predicate(self, lead: str, tail: str) -> bool:
         words = words_of(tail)
