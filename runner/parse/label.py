@@ -155,13 +155,13 @@ def _judge_mention(text: str, start: int, end: int, name: str, label: str | int)
     spaced = not _NO_SPACES.search(name)
     if spaced and (_continues(text, start - 1, name[0]) or _continues(text, end, name[-1])):
         return None
-    if name[0].isdigit() and re.search(r"(?:^|\W)[-+−]$|\d[.,]$", before):
+    if name[0].isdigit() and re.search(r"(?:^|\W)[-+−]\Z|\d[.,]\Z", before):
         return None
     if name[-1].isdigit() and re.match(r"[.,]\d", after):
         return None
     firm = spaced or not (_continues(text, start - 1, name[0]) or _continues(text, end, name[-1]))
     # "non-consistent", "A-B"
-    firm = firm and not re.search(r"\w[-‐‑]$", before) and not re.match(r"[-‐‑]\w", after)
+    firm = firm and not re.search(r"\w[-‐‑]\Z", before) and not re.match(r"[-‐‑]\w", after)
     if len(name) == 1 and name.isalpha():
         if before[-1:] in ("'", "’") and before[:1].isalpha():  # the t of "isn't"
             return None

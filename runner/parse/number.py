@@ -188,10 +188,10 @@ class Number:
     def _judge(self, text: str, start: int, end: int) -> tuple[_Found | None, int]:
         """What the digits at a place are, and where to look on; None for a part of a name (GPT4, 2nd)."""
         before, after, raw = text[max(0, start - 40) : start], text[end : end + 40], text[start:end]
-        if re.search(r"\w$|\w[-.]$", before) and not re.search(r"\d[-.]$", before):
+        if re.search(r"\w\Z|\w[-.]\Z", before) and not re.search(r"\d[-.]\Z", before):
             return None, end
         unit = re.match(r"[^\W\d_]", after)
-        sign = re.search(r"(?<![\w)\]])[-+−]$", before)
+        sign = re.search(r"(?<![\w)\]])[-+−]\Z", before)
         begin = sign.start() if sign else start
         doubtful = (
             _PLAIN.fullmatch(raw) is None
