@@ -26,7 +26,7 @@ _NEXT_WORD = re.compile(r"[^\S\n]+(\w+)|['’]\w")
 # what may follow a letter that stands for itself, but not the article "a" or the pronoun "I"
 _AFTER_LETTER = list_words(
     """is was has does can could will would should may might must wins beats fails loses and or but because
-    since over than vs versus"""
+    since over than v vs versus"""
 )
 
 
@@ -167,6 +167,8 @@ def _judge_mention(text: str, start: int, end: int, name: str, label: str | int)
             return None
         if name in "AaIi" and not _is_letter(text, start, end, name):
             return None
+        if text[start:end] != name and not _is_marked(text, start, end):
+            firm = False
         firm = firm and re.match(r"['’]\w", after) is None  # "A's"
     return _Mention(label, start, end, firm)
 
@@ -175,13 +177,24 @@ def _is_letter(text: str, start: int, end: int, name: str) -> bool:
     """Whether a or i stands for itself, and is neither an article nor a pronoun."""
     following = _NEXT_WORD.match(text, end)
     if following is None:
-        return True
+        return text[start:end] == name or _is_marked(text, start, end)
     if following[0][0] in "'’":
         return name in "Aa"
     if following[1].casefold() in _AFTER_LETTER:
         return True
     begins = re.search(r"(?:^|[.!?:\n])[\s*_`\"'(>#-]*$", text[max(0, start - 20) : start]) is not None
     return text[start] == "A" == name and not begins
+
+
+def _is_marked(text: str, start: int, end: int) -> bool:
+    """Whether a letter in the other case is marked as an answer: "Answer: b", "(b)", "b.", "b is"."""
+    following = _NEXT_WORD.match(text, end)
+    verb = following is not None and (following[1] or "").casefold() in _AFTER_LETTER
+    return (
+        verb
+        or text[:start].rstrip()[-1:] in ("", *":([{\"'*`")
+        or text[end : end + 1] in (".", ")", "]", "*")
+    )
 
 
 def _continues(text: str, place: int, beside: str) -> bool:

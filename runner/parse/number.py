@@ -12,6 +12,7 @@ import polars as pl
 
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Reading
+from runner.parse.numerals import ends_open, find_list_items, names_thing, starts_text
 from runner.parse.statement import Sentences, list_words
 
 OutOf = Literal["maximum", "numerator", "share", "rescale"]
@@ -32,14 +33,20 @@ _WORDY_OVER = re.compile(r"\s*\(?(?:/|⁄|\bout\s+of\b)", re.IGNORECASE)
 _AFTER_OVER = re.compile(r"(?:[/⁄]|\b(?:out\s+of|of|von|sur))\s*$", re.IGNORECASE)
 _OPERATED = re.compile(r"\s*(?:[+×÷^·±√]|\*\s*\d|[-–—−~]\s*\d|\.{2,3}\s*\d|…\s*\d|[½⅓⅔¼¾⅛]|x\s*\d)")
 _OPERATING = re.compile(
-    r"(?:[~≈<>≤≥±√×÷^]=?|\d\s*\*|\\frac\{?|\b(?:minus|negative|menos|moins|meno|минус))\s*$", re.IGNORECASE
+    r"(?:[~≈<>≤≥±√×÷^]=?|\d\s*\*|\\frac\{?|\b(?:minus|negative|twice|double|log|sqrt\(?|half\s+of|third\s+of|menos|moins|meno|минус))\s*$",
+    re.IGNORECASE,
 )
 _ALTERNATIVE = re.compile(
     r"\s*(?:to|or|and|bis|oder|und|à|ou|et|y|o|e|или|и|through|versus|vs\.?)\s+(\d+(?:\.\d+)?)", re.IGNORECASE
 )
 _SCALE = re.compile(r"(?:\b(?:scale|from|between|range|rating|score)\b[^.\d]{0,20}|[(\[])$", re.IGNORECASE)
-_LIST = re.compile(r"(?m)(?:^|(?<=[.!?]\s))[\s*_]*(\d{1,2})[.)]\s")
 _PERCENT = re.compile(r"\s?[%٪％‰]")
+_THOUSANDS = re.compile(
+    r"\s*(?:hundred|thousand|[mb]illion|trillion|dozen|per\s?cent|pct|squared|cubed|times|tausend|million\w*|mio|"
+    r"mrd|mil|mille|тысяч\w*|млн|млрд|[百千万亿])\b",
+    re.IGNORECASE,
+)
+_UNSURE = re.compile(r"\b(?:maybe|perhaps|possibly|probably|likely|unlikely|wrong|guess)\b", re.IGNORECASE)
 _LIMIT_BEFORE = re.compile(
     r"\b(?:at\s+(?:least|most)|(?:more|less|fewer|greater|other)\s+than|up\s+to|over|under|above|below|within)\s*$",
     re.IGNORECASE,
@@ -48,11 +55,12 @@ _LIMIT = re.compile(r"\s+(?:or\s+(?:more|less|fewer|so)|at\s+(?:least|most))\b",
 _COUNTED = re.compile(r"\s+[^\W\d_A-Z]")
 
 _WORDS = list_words(
-    """rating ratings score scores scored grade grades mark marks points stars give gives gave given
-    earn earns earned deserve deserves get gets receive receives received assign assigns award
-    awards rate rates rated it them of on at to be scale from here you are number value total note
-    wertung bewertung punkte nota puntuación оценка 评分 分数 得分 one us me"""
+    """rating ratings score scores scored grade grades mark marks points stars give gives gave
+    given earn earns earned deserve deserves gets receive receives received assign assigns
+    award awards rate rates rated it them of on scale from here are value total note wertung
+    bewertung punkte nota puntuación оценка 评分 分数 得分 one"""
 )
+_BARRED = list_words("best better superior stronger preferred selected chosen winning")
 _UNITS = list_words("point points star stars marks overall total in on a scale of from")
 
 
@@ -131,14 +139,19 @@ class Number:
         for number in found:
             if number.scale:
                 hidden = hidden[: number.start] + "_" * (number.end - number.start) + hidden[number.end :]
-        sentences = Sentences(hidden, _WORDS, _UNITS)
-        items = _find_list_items(text)
+        sentences = Sentences(hidden, _WORDS, _UNITS, _BARRED)
+        items = find_list_items(text)
         open_ = [number for number in found if not number.scale and number.start not in items]
         given = [number for number in open_ if self._is_given(sentences, number)]
         if not given and not self._has_scale() and len(found) == len(open_):
             if len({number.value for number in open_}) == 1 and open_[0].value is not None:
                 start, end = open_[0].start, open_[0].end
-                limited = _LIMIT_BEFORE.search(text[max(0, start - 20) : start]) or _LIMIT.match(text, end)
+                around = text[slice(*sentences.find(start))]
+                limited = (
+                    _UNSURE.search(around)
+                    or _LIMIT_BEFORE.search(text[max(0, start - 20) : start])
+                    or _LIMIT.match(text, end)
+                )
                 if limited or sentences.is_question(start) or sentences.is_negated(start):
                     return Reading(None, "a number is named, but asked, negated or a limit")
                 return self._check(open_[0], "the only number")
@@ -170,12 +183,14 @@ class Number:
     def _is_given(self, sentences: Sentences, number: _Found) -> bool:
         if sentences.is_question(number.start):
             return False
-        if sentences.is_answer(number.start, number.end):
-            return True
         begin, end = sentences.find(number.start)
         before, after = sentences.text[begin : number.start], sentences.text[number.end : end]
+        if names_thing(before) or ends_open(after):
+            return False
+        if sentences.is_answer(number.start, number.end):
+            return True
         first = not sentences.text[:begin].strip()
-        return first and re.fullmatch(r"[\s*_`\"'(\[{]*", before) is not None and _starts_text(after)
+        return first and re.fullmatch(r"[\s*_`\"'(\[{]*", before) is not None and starts_text(after)
 
     def _find(self, text: str) -> Iterator[_Found]:
         place = 0
@@ -199,6 +214,9 @@ class Number:
             or before[-1:] in (".", ",", "٫", "⁄")
             or re.search(r"(?:^|\n)\s*[-−]\s+$", before) is not None
             or _OPERATED.match(after) is not None
+            or _THOUSANDS.match(after) is not None
+            or re.match(r"-(?!\w)|-[^\W\d_]", after) is not None
+            or re.search(r"(?:^|[^\w\s])\s*[-−–—]\s*\(?\Z", before[:-1] if sign else before) is not None
             or _OPERATING.search(text[max(0, begin - 12) : begin]) is not None
             or (unit is not None)
         )
@@ -257,17 +275,3 @@ class Number:
         if not math.isfinite(value) or (self.integer and not (value.is_integer() and abs(value) < 2**63)):
             return Reading(None, f"{value:g} is not a whole number")
         return Reading(int(value) if self.integer else value, rule, number.start, number.end)
-
-
-def _starts_text(after: str) -> bool:
-    """Whether a number at the start of a reply is followed by a colon and words without another number."""
-    return re.match(r"[*_`\"'\])}]*:[*_]*\s+[^\W\d]", after) is not None
-
-
-def _find_list_items(text: str) -> set[int]:
-    """The places of the numbers of a list: 1., 2., … in this order."""
-    marks = list(_LIST.finditer(text))
-    numbers = [int(mark[1]) for mark in marks]
-    if len(marks) < 2 or numbers != list(range(1, len(marks) + 1)):
-        return set()
-    return {mark.start(1) for mark in marks}

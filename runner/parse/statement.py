@@ -30,7 +30,7 @@ def list_words(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-_NOUNS = list_words(
+NOUNS = list_words(
     """ans answer article assessment assistant candidate category choice claim class classification
     comment completion conclusion decision email emotion essay evaluation grade intent judgement
     judgment label language message model option output polarity post prediction preference rating
@@ -41,7 +41,7 @@ _NOUNS = list_words(
 _VERBS = list_words("is are was ist lautet es est è é")
 _CHOOSING = list_words("say choose pick select prefer vote go answer rate judge conclude label give")
 _WORDS = (
-    _NOUNS
+    NOUNS
     | _VERBS
     | _CHOOSING
     | list_words(
@@ -52,10 +52,12 @@ _WORDS = (
         il meine ma mi это"""
     )
 )
-_SUBJECTS = _NOUNS | list_words("it this that best better correct right preferred one")
+_SUBJECTS = NOUNS | list_words("it this that best better correct right preferred one")
+_PREPOSITIONS = list_words("for with as on at to from of")
+_INPUTS = list_words("article claim comment email essay message post review sentence statement text tweet")
 _SOURCES = list_words("with the its this given provided source document context original reference")
 _BOOSTERS = list_words("is was the a my our clearly definitely indeed final")
-_HEADS = _NOUNS | list_words("wins better best correct right preferred superior stronger one overall")
+_HEADS = NOUNS | list_words("wins better best correct right preferred superior stronger one overall")
 _PREDICATE = _HEADS | _BOOSTERS
 
 _REASON = re.compile(
@@ -63,7 +65,7 @@ _REASON = re.compile(
     re.IGNORECASE,
 )
 _ASIDE = re.compile(
-    rf"[{_CLOSING}]*(?:,|\s+[-–]+|\s*—)\s*(?:it|the|this|that|these|there|they|both|all|each|every|so)\s+\w",
+    rf"[{_CLOSING}]*(?:,|\s+[-–]+|\s*—)\s*(?:(?:it|there|they)\s+\w|(?:the|this|its)\s+(?P<noun>\w+)\s+\w)",
     re.IGNORECASE,
 )
 _OPTION_TEXT = re.compile(r"[*_]*[)\].]+[*_]*\s+\S|[*_]*\s+\([^\d)]*\)")
@@ -72,28 +74,35 @@ _HEDGE = re.compile(
     r"\b(?:maybe|perhaps|possibly|probably|presumably|(?:un)?likely|almost|nearly|partial(?:ly)?|partly|mostly|"
     r"largely|somewhat|barely|hardly|scarcely|sort\s+of|kind\s+of|more\s+or\s+less|in\s+part|aside|apart|except|"
     r"excluding|unless|only|but|however|although|though|yet|otherwise|if|when|provided|assuming|seems?|appears?|"
-    r"guess|unsure|not\s+sure|depends?|doubt\w*|would|could|should|might|may|must|wrong|vielleicht|fast|nur|aber|peut-être|presque|mais|"
+    r"guess|unsure|not\s+sure|depends?|doubt\w*|would|could|should|might|may|must|wrong|"
+    r"false|worse|weaker|reject\w*|avoid|joke|vielleicht|fast|nur|aber|peut-être|presque|mais|"
     r"pero|casi)\b",
     re.IGNORECASE,
 )
 _NOT = re.compile(r"\b(?:not|never|nicht)\b|\b\w+n['’]t\b", re.IGNORECASE)
 _NEGATIVE = re.compile(r"(?:no|nope|false|nein|non|não|нет|in\w+|un\w+|not\b.*)$", re.IGNORECASE)
+_DETERMINER = re.compile(r"(?:no|kein)$", re.IGNORECASE)
 _NEGATION = re.compile(
     r"(?:\b(?:not|no|never|neither|nor|none|without|cannot|nicht|kein\w*|pas|jamais|nunca|non|não|не|hardly|"
     r"barely|almost|nearly|partially|partly|far\s+from)|n['’]t|不|没)\b[^,;:]{0,40}$",
     re.IGNORECASE,
 )
 _RETRACTION = re.compile(
-    r"\W*(?:(?:no|nope|not|never|nein|non|nicht|não|нет|не|nej|nie)(?=\W*$|\s*[,.!…—–-]|(?:\s+\S+){1,2}\s*$)|不|"
+    r"\W*(?:(?:no|nope|nah|nay|not|never|nein|non|nicht|não|нет|не|nej|nie)(?=\W*$|\s*[,.!…—–-]|(?:\s+\S+){1,2}\s*$)|不|"
     r"wait|actually|correction|scratch|sorry|oops|hmm+|on\s+second\s+thought|i\s+me(?:an|ant)|(?:just\s+)?kidding|"
-    r"strike\s+that|let\s+me\s+(?:correct|reconsider|re-?check|think|re-?evaluate)|"
+    r"update|edit|revised|disregard|ignore|i\s+lied|i(?:\s+a|['’])m\s+(?:not\s+sure|unsure)|strike\s+that|let\s+me\s+(?:correct|reconsider|re-?check|think|re-?evaluate)|"
     r"i\s+(?:take|was\s+wrong|changed?)|my\s+mistake|upon\s+(?:reflection|reconsideration|further)|"
     r"or|(?:that|this)(?:\s+(?:is|was)|['’]s)\s+(?:not|wrong|false|untrue|incorrect|a\s+(?:lie|joke)))\b",
     re.IGNORECASE,
 )
+# another answer statement, after which no label was read
+_RESTATED = re.compile(
+    r"\W*(?:(?:my|the|new|final|revised|corrected)\s+)*(?:answer|verdict|choice|decision|rating|score)(?:\s+is\b|\W*:)",
+    re.IGNORECASE,
+)
 _CONTRAST = re.compile(
     r"\W*(?:no|not|rather|instead|but|however|although|though|except|yet|still|well|almost|nearly|partial(?:ly)?|partly|mostly|"
-    r"maybe|perhaps|probably|possibly|unless|if|only|sort|kind|hardly|barely|wrong|false|incorrect|aber|mais|"
+    r"maybe|perhaps|probably|possibly|unless|if|only|sort|kind|hardly|barely|wrong|false|incorrect|really|is\s+it|aber|mais|"
     r"pero|fast|presque|casi)\b",
     re.IGNORECASE,
 )
@@ -102,11 +111,18 @@ _CONTRAST = re.compile(
 class Sentences:
     """A reply in sentences. A line ends a sentence, too, unless it ends with a colon.
 
-    ``words`` may stand before an answer and ``units`` after it, in addition to those of this module.
+    ``words`` may stand before an answer and ``units`` after it, in addition to those of this module;
+    ``barred`` ones may not.
     """
 
-    def __init__(self, text: str, words: Collection[str] = (), units: Collection[str] = ()) -> None:
-        self.text, self.words, self.units = text, words, units
+    def __init__(
+        self,
+        text: str,
+        words: Collection[str] = (),
+        units: Collection[str] = (),
+        barred: frozenset[str] = frozenset(),
+    ) -> None:
+        self.text, self.words, self.units, self.barred = text, words, units, barred
         self.ends: list[int] = []
         start = 0
         for mark in _BREAK.finditer(text):
@@ -153,7 +169,9 @@ class Sentences:
             return False
         if reason := _REASON.search(tail):
             tail = tail[: reason.start()]
-        if len(tail) <= _LONG and (_is_known(tail, self.units, _AFTER) or self._is_predicate(lead, tail)):
+        if len(tail) <= _LONG and (
+            _is_known(tail, self.units, _AFTER) or self._is_predicate(lead, self.text[start:end], tail)
+        ):
             return True
         return self._is_tail(lead, self.text[start:end], tail, begin)
 
@@ -164,9 +182,18 @@ class Sentences:
             return False
         if re.search(r"\[\s*\]|\(\s*\)", lead):  # an empty box
             return False
+        words = words_of(lead)
+        if words and (words[0] in _PREPOSITIONS and words[:3] != ["on", "a", "scale"]):
+            return False
+        if words and (words[-1] in _INPUTS and ":" in _unwrap(lead)[-1:]):  # "Text: A"
+            return False
+        if set(words) & self.barred or ("as" in words and not set(words) & _CHOOSING):
+            return False
         for token, after in zip(tokens, [*tokens[1:], ""], strict=False):
             if token in ("would", "will") and after in _CHOOSING:
                 continue
+            if token == "in" and after not in ("short", "conclusion", "summary", "total"):
+                return False
             named = self.words and token[0].isalpha() and token[-1].isdigit()  # "GPT4 earns a 2"
             if not named and not _is_known_token(token, {*_WORDS, *self.words}, _BEFORE):
                 return False
@@ -178,18 +205,23 @@ class Sentences:
         option = len(answer) <= 2 and (
             (stated and _OPTION_TEXT.match(tail)) or (first and _FIRST_OPTION_TEXT.match(tail))
         )
-        if not option and not _ASIDE.match(tail):
+        aside = _ASIDE.match(tail)
+        if aside and aside["noun"] and aside["noun"].casefold() not in NOUNS | _SOURCES:
+            aside = None  # "A, the worse one"
+        if not option and not aside:
             return False
         if _NEGATIVE.match(answer):  # "No, it does not."
             tail = _NOT.sub("", tail)
         return not _HEDGE.search(tail) and not _NOT.search(tail)
 
-    def _is_predicate(self, lead: str, tail: str) -> bool:
+    def _is_predicate(self, lead: str, answer: str, tail: str) -> bool:
         words = words_of(tail)
+        if set(words) & self.barred or (_DETERMINER.match(answer) and words[:1] != ["it"]):  # "no answer"
+            return False
         if words == ["it", "is"] or (words and words[0] in ("is", "was", "wins") and words[-1] in _HEADS):
             return not set(words_of(lead)) & _VERBS and _is_known(tail, {*_PREDICATE, "it"}, _AFTER)
         # "It is a consistent summary", "The summary is consistent with the document"
-        known = _NOUNS | _SOURCES if words[:1] == ["with"] and len(words) > 2 else _NOUNS
+        known = NOUNS | _SOURCES if words[:1] == ["with"] and len(words) > 2 else NOUNS
         return bool(words) and set(words_of(lead)) & _VERBS != set() and _is_known(tail, known, _AFTER)
 
     def is_taken_back(self, place: int) -> bool:
@@ -198,7 +230,11 @@ class Sentences:
         following = True
         for end in self.ends[bisect_right(self.ends, start - 1) + 1 :]:
             sentence = self.text[start:end]
-            if _RETRACTION.match(sentence) or (following and _CONTRAST.match(sentence)):
+            if (
+                _RETRACTION.match(sentence)
+                or _RESTATED.match(sentence)
+                or (following and _CONTRAST.match(sentence))
+            ):
                 return True
             start, following = end, False
         return False
@@ -223,5 +259,5 @@ def _is_known(text: str, words: Collection[str], marks: Collection[str]) -> bool
 
 def _is_known_token(token: str, words: Collection[str], marks: Collection[str]) -> bool:
     if token[0] == "<" and token != "<":
-        return set(token.strip("</>").split("_")) <= _NOUNS | {"final"}
+        return set(token.strip("</>").split("_")) <= NOUNS | {"final"}
     return token in words or token in marks or token in _COMMANDS
