@@ -68,9 +68,27 @@ class Completion:
 
 
 class Parser(Protocol):
-    """Turns the text of a completion into a value, or None where it has no clear one."""
+    """Turns the text of a completion into a value, or None where it has no clear one.
+
+    It may also have ``read(text)``, which gives the same value as a :class:`Reading`.
+    """
 
     def __call__(self, text: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a parser found in a text, and how.
+
+    value       as ``parser(text)`` gives it; None if there is no clear one
+    rule        in a few words: the rule that found the value, or why there is none
+    start, end  the characters of the text that were read; None if none were
+    """
+
+    value: Any
+    rule: str
+    start: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,16 +139,16 @@ def answer(
 
 def add_predictions(responder: Responder, frame: pl.DataFrame) -> pl.DataFrame:
     """Parse the predictions, and the gold values with the same parser."""
-    frame = parse_answers(frame, responder.parser)
     if "target" not in frame.columns:
-        return frame
-    return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"], frame["id"]))
+        return parse_answers(frame, responder.parser)
+    target = parse.parse_target(responder.parser, frame["target"], frame["id"])
+    return parse_answers(frame, responder.parser, gold=target.dtype).with_columns(target)
 
 
 def add_probability(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
     """Add the probability of the positive class, if the answers have log-probabilities."""
     positive = plan.config.dataset.params.get("positive")
-    return label_probability.add_probability(frame, parse.classes(plan.responder.parser), positive)
+    return label_probability.add_probability(frame, plan.responder.parser, positive)
 
 
 def require_answers(frame: pl.DataFrame) -> None:

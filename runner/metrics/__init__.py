@@ -145,7 +145,8 @@ def _answer_with_gold(frame: pl.DataFrame) -> pl.DataFrame:
     """Rows as if the model had given the gold value."""
     if "target" not in frame.columns:
         return frame
-    return frame.with_columns(prediction=pl.col("target"), completion=write_column(frame["target"]))
+    gold = frame["target"].list.first() if isinstance(frame["target"].dtype, pl.List) else frame["target"]
+    return frame.with_columns(prediction=gold, completion=write_column(gold))
 
 
 def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> dict[str, Score]:

@@ -203,7 +203,18 @@ def _add_logprobs(frame: pl.DataFrame, completions: Sequence[Completion | None],
 
 
 def parse_answers(
-    frame: pl.DataFrame, parser: Parser, prefix: str = "", name: str = "prediction"
+    frame: pl.DataFrame,
+    parser: Parser,
+    prefix: str = "",
+    name: str = "prediction",
+    gold: pl.DataType | None = None,
 ) -> pl.DataFrame:
-    """Add the parsed completions as the column ``name``; null where the parser finds no value."""
-    return frame.with_columns(parse.apply(parser, frame[f"{prefix}completion"]).alias(name))
+    """Add the parsed completions as the column ``name``; null where the parser finds no value.
+
+    The column ``reading`` (after ``prefix``) says what the parser read and by which rule, or why it read
+    nothing. ``gold`` is as for :func:`runner.parse.read_column`.
+    """
+    texts = frame[f"{prefix}completion"]
+    values, readings = parse.read_column(parser, texts, gold)
+    described = pl.Series(f"{prefix}reading", parse.describe(readings, texts), dtype=pl.String)
+    return frame.with_columns(values.alias(name), described)

@@ -112,7 +112,7 @@ def _name_winners(judged: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
         pl.when(pl.col("_winner").n_unique() == 1).then(pl.col("_winner").first()).otherwise(pl.lit("tie"))
     )
     verdict = pl.when(pl.col("_winner").null_count() == 0).then(agreed)
-    texts = [f"{PREFIX}{name}" for name in ("completion", "error", "ledger_key")]
+    texts = [f"{PREFIX}{name}" for name in ("completion", "error", "ledger_key", "reading")]
     numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
     cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
     merged = (
