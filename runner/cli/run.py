@@ -78,7 +78,13 @@ def carry_out(config: DictConfig) -> Outcome:
             describe_run(record, plan)
             write_prompts(plan, folder)
             during_calls = tracking.warm_up_in_background(plan.config.tracking)
-            run(plan, record, folder, Screen(bars.open_bar, bars.show_status, during_calls))
+            run(
+                plan,
+                record,
+                folder,
+                Screen(bars.open_bar, bars.show_status, during_calls),
+                name_command(record),
+            )
     except Exception as error:
         # a failed point belongs in the sweep's table; a single mistake need not be tracked
         tracked = None if record.mistake and not record.sweep else _track(record, folder, config)
@@ -102,6 +108,14 @@ def new_record(config: DictConfig) -> Record:
         # for `runner sync`; the rest follows when the plan is made
         config={"tracking": OmegaConf.to_container(config.tracking)},
     )
+
+
+def name_command(record: Record) -> str:
+    """Return what the points of a sweep share, and what no other command has, even in the same folder."""
+    if record.sweep is None:
+        return record.id
+    started = read_notes(Path(hydra_job.get_settings().sweep.dir)).get("started")
+    return f"{record.sweep} {started}"
 
 
 def describe_run(record: Record, plan: Plan) -> None:
