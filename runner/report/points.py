@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.core.redact import remove_credentials
+from runner.core.redact import hide_keys, remove_credentials
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import Record, read_predictions, read_records
 from runner.records.sweep import last_part
@@ -101,7 +101,7 @@ def find_command(points: Sequence[Point], folders: Sequence[Path]) -> str | None
         return None
     if (folders[0] / SWEEP).exists():
         overrides = ["-m", *json.loads((folders[0] / SWEEP).read_text())["overrides"]]
-    return remove_credentials(shlex.join(["runner", *overrides]))
+    return hide_keys(remove_credentials(shlex.join(["runner", *overrides])))
 
 
 def _read_overrides(record: Record) -> Mapping[str, Any]:
