@@ -26,7 +26,8 @@ OUTPUTS = Path("outputs")
 def list_runs(_: DictConfig) -> None:
     """Show the runs and sweeps that are recorded under outputs/, newest last; warn of unreadable records."""
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
-    screen.show_runs(list(read_records(file.parent for file in found).items()))
+    records = read_records(file.parent for file in found)
+    screen.show_runs([(folder, record) for folder, record in records.items() if not record.mistake])
 
 
 def write_report(config: DictConfig) -> None:

@@ -16,7 +16,7 @@ import polars as pl
 from runner.core.errors import BudgetError, DataError, is_mistake
 from runner.core.files import write_atomically
 from runner.core.types import Score
-from runner.records.folder import PREDICTIONS, RECORD
+from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
 
 PAIRS = "(pairs)"
 
@@ -72,15 +72,21 @@ class Record:
         """The training steps at which checkpoints were taken, as far as they are known."""
         return [int(model["step"]) for model in self.models if model.get("step") is not None]
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, name: str = RECORD) -> None:
         """Write ``record.json`` so that a crash leaves the old one or the new one, never half of one."""
-        with write_atomically(folder / RECORD) as file:
+        with write_atomically(folder / name) as file:
             file.write_text(dumps(asdict(self), indent=1))
 
 
 @contextmanager
 def keep_record(record: Record, folder: Path) -> Iterator[None]:
-    """Keep ``record.json`` true: written at the start, at the end and on every way out of the block."""
+    """Keep ``record.json`` true: written at the start, at the end and on every way out of the block.
+
+    A mistake leaves no record: the file is again as it was. For the table of its sweep, the reason of a point
+    is in ``mistake.json``.
+    """
+    before = _read_bytes(folder / RECORD)
+    (folder / MISTAKE).unlink(missing_ok=True)
     record.started = time.time()
     record.write(folder)
     try:
@@ -94,12 +100,27 @@ def keep_record(record: Record, folder: Path) -> Iterator[None]:
         raise
     finally:
         record.finished = time.time()
-        record.write(folder)
+        if record.mistake:
+            _put_back(folder / RECORD, before)
+        if record.sweep or not record.mistake:
+            record.write(folder, MISTAKE if record.mistake else RECORD)
 
 
-def read_record(folder: Path) -> Record:
+def _read_bytes(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _put_back(file: Path, content: bytes | None) -> None:
+    if content is None:
+        file.unlink(missing_ok=True)
+        return
+    with write_atomically(file) as partial:
+        partial.write_bytes(content)
+
+
+def read_record(folder: Path, name: str = RECORD) -> Record:
     """Read a record back from its folder. Raises :class:`DataError` if the file cannot be read."""
-    file = folder / RECORD
+    file = folder / name
     try:
         data = loads(file.read_text())
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
@@ -124,12 +145,17 @@ def _check_types(record: Record) -> None:
         raise TypeError("a score is no number")
 
 
-def read_records(folders: Iterable[Path]) -> dict[Path, Record]:
+def read_mistakes(points: Iterable[Path]) -> dict[Path, Record]:
+    """Why points of a sweep could not begin, by their folders."""
+    return read_records((point for point in points if (point / MISTAKE).exists()), MISTAKE)
+
+
+def read_records(folders: Iterable[Path], name: str = RECORD) -> dict[Path, Record]:
     """The records of these folders; those that cannot be read are left out with a warning."""
     found: dict[Path, Record] = {}
     for folder in folders:
         try:
-            found[folder] = read_record(folder)
+            found[folder] = read_record(folder, name)
         except DataError as error:
             log.warning("%s; it is left out", error)
     return found

@@ -37,6 +37,6 @@ def _find_records(outputs: Path) -> dict[Path, Record]:
 
 
 def _is_wanted(record: Record) -> bool:
-    """Whether the run itself should have logged it: not with ``tracking=none``, and no single mistake."""
+    """Whether the run itself should have logged it: not with ``tracking=none``, and no mistake."""
     enabled = record.config.get("tracking", {}).get("enabled", True)
-    return enabled and not (record.mistake and record.sweep is None)
+    return enabled and not record.mistake
