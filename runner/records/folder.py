@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 from collections.abc import Mapping
@@ -28,6 +29,10 @@ SWEEP = "sweep.json"
 MISTAKE = "mistake.json"
 HYDRA = (".hydra", "runner.log", "multirun.yaml")
 """What Hydra writes into the folder of a run or of a sweep."""
+NOTES = {"name": str, "overrides": list, "fixed": dict, "started": float}
+"""Types of what is in ``sweep.json``."""
+
+log = logging.getLogger(__name__)
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -44,9 +49,16 @@ def write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
 
 
 def read_notes(folder: Path) -> dict[str, Any]:
-    """What :func:`write_notes` wrote; nothing where there is no sweep."""
+    """What :func:`write_notes` wrote; nothing without a sweep or, with a warning, a readable file."""
     file = folder / SWEEP
-    return dict(json.loads(file.read_text())) if file.exists() else {}
+    try:
+        notes = json.loads(file.read_text()) if file.exists() else {}
+        wrong = [name for name, kind in NOTES.items() if not isinstance(notes.get(name, kind()), kind)]
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        notes, wrong = {}, [f"{type(error).__name__}: {error}"]
+    if wrong:
+        log.warning("%s cannot be read as the notes of a sweep (%s); they are left out", file, wrong[0])
+    return {} if wrong else dict(notes)
 
 
 def list_points(folder: Path) -> list[Path]:

@@ -7,9 +7,10 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import polars as pl
 
@@ -19,6 +20,8 @@ from runner.core.types import Score
 from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
 
 PAIRS = "(pairs)"
+ROW_COLUMNS = ("id", "completion", "prediction")
+"""What every run's rows have."""
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +130,7 @@ def read_record(folder: Path, name: str = RECORD) -> Record:
         data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
         record = Record(**data)
         _check_types(record)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{file} cannot be read as a record ({reason})") from error
     return record
@@ -135,14 +138,36 @@ def read_record(folder: Path, name: str = RECORD) -> Record:
 
 def _check_types(record: Record) -> None:
     """Raise :class:`TypeError` for a value that cannot be one of a record, such as a text as a number."""
-    for name, default in vars(Record("", "")).items():
-        value = getattr(record, name)
-        kind = (int, float) if isinstance(default, float) else type(default)
-        if default is not None and not isinstance(value, kind):
+    for name, hint in get_type_hints(Record).items():
+        if not _fits(value := getattr(record, name), hint):
             raise TypeError(f"{name} is {value!r:.40}")
-    numbers = (number for score in record.scores.values() for number in astuple(score))
-    if not all(number is None or isinstance(number, int | float) for number in numbers):
-        raise TypeError("a score is no number")
+    for score in record.scores.values():
+        if not all(_fits(getattr(score, name), hint) for name, hint in get_type_hints(Score).items()):
+            raise TypeError(f"a score is {score!r:.60}")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value that JSON held is of this type; a whole number is also a number.
+
+    >>> _fits([(1, 0.5)], list[tuple[int, float]]), _fits({"a": "b"}, dict[str, float])
+    (True, False)
+    """
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if hint is Any:
+        return True
+    if kind is UnionType:
+        return any(_fits(value, one) for one in inner)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int and isinstance(value, bool):
+        return False
+    if not isinstance(value, kind):
+        return False
+    if kind is dict and inner:
+        return all(_fits(key, inner[0]) and _fits(item, inner[1]) for key, item in value.items())
+    if kind is tuple:
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    return kind is not list or all(_fits(item, inner[0]) for item in value)
 
 
 def read_mistakes(points: Iterable[Path]) -> dict[Path, Record]:
@@ -186,8 +211,16 @@ def _with_pairs(node: Any) -> Any:
 
 
 def read_predictions(folder: Path) -> pl.DataFrame:
-    """The per-row frame of a run."""
-    return pl.read_parquet(folder / PREDICTIONS)
+    """The per-row frame of a run. Raises :class:`DataError` if the file cannot be read as one."""
+    file = folder / PREDICTIONS
+    try:
+        frame = pl.read_parquet(file)
+    except Exception as error:  # polars has many, and some are its own
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise DataError(f"{file} cannot be read as the rows of a run ({reason})") from error
+    if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
+        raise DataError(f"{file} cannot be read as the rows of a run (it has no column {missing[0]!r})")
+    return frame
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -143,8 +143,11 @@ def test_sync_passes_over_unreadable_records(mlflow_config, tmp_path, caplog):
     folder = tracked.write(tmp_path / "run")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "record.json").write_text("{")
+    (tracked.write(tmp_path / "rows", "two") / "predictions.parquet").write_text("{")
+    (folder / "mlflow.json").write_text("[")
     assert set(tracking.sync_records(tmp_path, mlflow_config)) == {folder}
     assert "bad/record.json cannot be read as a record" in caplog.text
+    assert "rows/predictions.parquet cannot be read as the rows of a run" in caplog.text
 
 
 def test_sync_to_a_dead_server_is_an_error(tmp_path):
