@@ -33,7 +33,7 @@ _SECRET_NAME = re.compile(
     r"(^|_)((api|access|secret|subscription|account|sas|private|auth)_?keys?|secrets?|passw(or)?d|passphrase|pwd"
     r"|authori[sz]ation|credentials?|cookies?|(access|auth|api|bearer|refresh|session|security|hf|git\w*)_?token)$"
 )
-_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PWD|CREDENTIALS?)$")
+_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|_PWD|CREDENTIALS?)$")
 _READS_SECRET = re.compile(r"\$\{oc\.env:\s*['\"]?\w*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)\b")
 _NO_SECRETS = {"", "???", "none", "null", "empty", "dummy", "no", "unused", "not-needed"}
 LEAST_LETTERS = 16
