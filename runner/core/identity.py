@@ -15,7 +15,7 @@ from runner.core.errors import ConfigError
 
 NOT_SHAPING = {
     "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "stands_for",
-    "batch", "batch_poll_s", "stored",
+    "batch", "batch_poll_s", "stored", "max_wait_s", "thinking_tags",
 }  # fmt: skip
 """Settings that do not change what is answered."""
 REMEDY = "so it cannot identify answers; give the class a method identity()"

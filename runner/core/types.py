@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypedDict
 
+CUT = (
+    r"(?im)^(length|max_tokens|max_length|max_output_tokens|max_completion_tokens|token_limit|model_length"
+    r"|model_context_window_exceeded)$"
+)
+"""A pattern for the values of ``finish_reason`` that say that a token limit ended the answer, one a line."""
+
 
 class Message(TypedDict):
     """One turn of a chat."""
@@ -47,6 +53,7 @@ class Completion:
     """One answer. Token counts are None where the server does not report them."""
 
     text: str
+    """As it came, thinking between tags included; :mod:`runner.parse.thinking` takes that out."""
     model: str = ""
     finish_reason: str = ""
     input_tokens: int | None = None
@@ -58,8 +65,10 @@ class Completion:
     batch: bool | None = None
     """True for an answer from a batch, which costs less; None for a live one."""
     logprobs: list[dict[str, Any]] | None = None
-    """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob)."""
+    """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob). No other keys are kept."""
     latency_s: float | None = None
+    reasoning: str | None = None
+    """What the server sent as the model's thinking in a field of its own."""
 
 
 class Parser(Protocol):

@@ -23,7 +23,7 @@ from runner.core.provider import Batcher, Provider
 from runner.core.types import Completion, Request
 from runner.engine.allowance import Allowance
 from runner.engine.batch_jobs import ROW, BatchJobs
-from runner.engine.call import KIND, UNASKED, Answer, Call, Caller, read_completion
+from runner.engine.call import UNASKED, Answer, Call, Caller, read_answers
 from runner.engine.ledger import Ledger
 
 ROUNDS = 3  # batches that may end without an answer to a row before the row is left to the next run
@@ -150,7 +150,7 @@ class Rounds:
 
         Requests that another run has answered since are taken from the ledger and left out.
         """
-        self._take_answers(self._ledger.get_many(KIND, self._left), stored=True)
+        self._take_answers(read_answers(self._ledger, self._left), stored=True)
         owners: dict[str, str] = self._ledger.get_many(ROW, self._left)
         unclaimed = {key: request for key, request in self._left.items() if key not in owners}
         affordable = dict(takewhile(lambda item: self._reserve(*item), unclaimed.items()))
@@ -190,7 +190,7 @@ class Rounds:
 
     def _read_outcome(self, entry: Mapping[str, Any], keys: Sequence[str]) -> None:
         """Take the answers and failures of a collected batch; requests with neither are asked again."""
-        self._take_answers(self._ledger.get_many(KIND, keys), stored=not self._jobs.is_mine(entry))
+        self._take_answers(read_answers(self._ledger, keys), stored=not self._jobs.is_mine(entry))
         for key in [key for key in keys if key in self._left]:
             self._rounds[key] += 1
             if key in entry["errors"]:
@@ -200,10 +200,9 @@ class Rounds:
             else:
                 self._settle(key, None)
 
-    def _take_answers(self, answers: Mapping[str, Any], stored: bool) -> None:
-        for key, value in answers.items():
-            if completion := read_completion(value):
-                self._close(key, Answer(completion, stored=stored, key=key))
+    def _take_answers(self, answers: Mapping[str, Completion], stored: bool) -> None:
+        for key, completion in answers.items():
+            self._close(key, Answer(completion, stored=stored, key=key))
 
     def _close(self, key: str, answer: Answer) -> None:
         self._settle(key, None if answer.stored else answer.completion)

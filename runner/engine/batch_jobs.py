@@ -19,7 +19,7 @@ from runner.core.identity import digest, read_identity
 from runner.core.provider import Batcher, Provider
 from runner.core.retry import Retry
 from runner.core.services import BatchStatus
-from runner.engine.call import KIND, drop_nulls
+from runner.engine.call import KIND, drop_nulls, read_answers
 from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
 
@@ -39,7 +39,12 @@ class BatchJobs:
     ) -> None:
         self._provider, self._batcher, self._ledger = provider, batcher, ledger
         self._poll_s, self._pause = float(provider.batch_poll_s), pause
-        self._retry = Retry(tries=TRIES, limited_tries=TRIES, longest_s=min(LONGEST_WAIT_S, self._poll_s))
+        self._retry = Retry(
+            tries=TRIES,
+            limited_tries=TRIES,
+            longest_s=min(LONGEST_WAIT_S, self._poll_s),
+            max_wait_s=provider.max_wait_s,
+        )
         self._token = uuid4().hex
 
     def claim(self, lines: Mapping[str, bytes]) -> dict[str, str]:
@@ -53,7 +58,7 @@ class BatchJobs:
         self._ledger.add_many(ROW, dict.fromkeys(lines, batch))
         owners: dict[str, str] = self._ledger.get_many(ROW, lines)
         mine = [key for key in lines if owners.get(key) == batch]
-        for key in self._ledger.get_many(KIND, mine):
+        for key in read_answers(self._ledger, mine):
             self._ledger.remove(ROW, key)
             mine.remove(key)
             del owners[key]
@@ -102,17 +107,26 @@ class BatchJobs:
         errors: dict[str, str] = {}
         answers: dict[str, Any] = {}
         fatal: ProviderError | None = None
+        refused: dict[str, FatalProviderError] = {}
+        answered = False
         for key, outcome in self._batcher.results(str(entry["id"])):
-            if isinstance(outcome, FatalProviderError):
+            if isinstance(outcome, FatalProviderError) and outcome.refused:
+                refused[key] = outcome
+            elif isinstance(outcome, FatalProviderError):
                 fatal = fatal or outcome
             elif not isinstance(outcome, ProviderError):
                 self._take(key, outcome, answers, errors)
+                answered = answered or key in answers
             elif not isinstance(outcome, RetryableError):
                 errors[key] = describe_failure(outcome)
             if len(answers) == WRITE_ROWS:
                 self._ledger.put_many(KIND, answers)
                 answers = {}
         self._ledger.put_many(KIND, answers)
+        if answered:  # so these are refusals of their rows, and not of the key
+            errors |= {key: describe_failure(error) for key, error in refused.items()}
+        else:
+            fatal = fatal or next(iter(refused.values()), None)
         closed = {**entry, "closed": True, "errors": errors}
         self._ledger.put(BATCH, batch, closed)
         self._ledger.remove_equal(ROW, batch)
@@ -123,8 +137,8 @@ class BatchJobs:
     def _take(self, key: str, outcome: Any, answers: dict[str, Any], errors: dict[str, str]) -> None:
         try:
             answers[key] = drop_nulls(check_completion(outcome, self._provider.name))
-        except ProviderError as error:
-            errors[key] = str(error)
+        except Exception as error:  # such as that of a value whose repr fails
+            errors[key] = describe_failure(error)
 
     def _make_key(self, lines: Iterable[str]) -> str:
         """Digest the account and the rows, with a number: an ended batch may have left the same rows over."""

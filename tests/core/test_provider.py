@@ -293,8 +293,8 @@ def test_a_field_of_a_wrong_type_is_the_rows_error(field: str, value: Any) -> No
 
 
 def test_logprobs_that_are_not_plain_data_are_the_rows_error() -> None:
-    """They could not be stored."""
-    with pytest.raises(ProviderError, match=r"Completion\.logprobs: Object of type set"):
+    """They could not be stored, or would fail whoever reads them."""
+    with pytest.raises(ProviderError, match=r"Completion\.logprobs: expected a token and its logprob"):
         check_completion(Completion("yes", logprobs=[{"token": {1}}]), "odd")
 
 
