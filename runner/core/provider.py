@@ -109,7 +109,8 @@ class Provider(ABC):
         check_number("tokens_per_minute", self.tokens_per_minute, optional=True)
         check_number("max_wait_s", self.max_wait_s)
         tags = self.thinking_tags
-        if isinstance(tags, str) or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
+        right = isinstance(tags, list | tuple)
+        if not right or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
             raise ConfigError(
                 f"provider.thinking_tags={tags!r}: must be a list of opening tags, such as ['<think>'], or []"
             )

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Any
 
-from runner.core.errors import ProviderError, describe_failure
+from runner.core.errors import FatalProviderError, ProviderError, describe_failure
 from runner.core.provider import Batcher, Provider
 from runner.core.types import Completion, Request
 from runner.engine.allowance import Allowance
@@ -74,7 +74,8 @@ class BatchCaller(Caller):
     def _work(self, waiting: Mapping[str, tuple[Request, asyncio.Future[Answer]]]) -> None:
         requests = {key: request for key, (request, _) in waiting.items()}
         try:
-            rounds = Rounds(self._provider, self._ledger, self._allowance, self._report, self._pause)
+            stored = sum(answer is not None for answer in self._looked_up.values())
+            rounds = Rounds(self._provider, self._ledger, self._allowance, self._report, self._pause, stored)
             answers, failure = rounds.answer(requests), None
         except BaseException as error:
             answers, failure = {}, self._make_raisable(error)
@@ -123,7 +124,9 @@ class Rounds:
         allowance: Allowance | None,
         report: Callable[[float], None],
         pause: Callable[[float], None],
+        stored: int = 0,
     ) -> None:
+        self._stored = stored
         self._batcher: Batcher = provider.batcher()
         self._jobs = BatchJobs(provider, self._batcher, ledger, pause)
         self._ledger, self._allowance, self._report = ledger, allowance, report
@@ -185,8 +188,15 @@ class Rounds:
             entry, failure = self._jobs.collect(batch, entry, status)
         if entry:
             self._read_outcome(entry, keys)
-        if failure:
+        if failure and not self._is_of_rows(failure, len(keys)):
             raise failure
+
+    def _is_of_rows(self, failure: ProviderError, refused: int) -> bool:
+        """Whether it is a refusal (403), and answers of earlier runs show that the key is good.
+
+        The rule is that of :class:`runner.engine.guard.Calls`.
+        """
+        return isinstance(failure, FatalProviderError) and failure.refused and self._stored >= refused
 
     def _read_outcome(self, entry: Mapping[str, Any], keys: Sequence[str]) -> None:
         """Take the answers and failures of a collected batch; requests with neither are asked again."""

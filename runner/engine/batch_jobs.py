@@ -102,7 +102,8 @@ class BatchJobs:
     ) -> tuple[dict[str, Any], ProviderError | None]:
         """Write the answers of an ended batch into the ledger and release its rows.
 
-        Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None.
+        Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None. It is
+        marked as ``refused`` if no line was answered but some were refused (403).
         """
         errors: dict[str, str] = {}
         answers: dict[str, Any] = {}
@@ -123,9 +124,8 @@ class BatchJobs:
                 self._ledger.put_many(KIND, answers)
                 answers = {}
         self._ledger.put_many(KIND, answers)
-        if answered:  # so these are refusals of their rows, and not of the key
-            errors |= {key: describe_failure(error) for key, error in refused.items()}
-        else:
+        errors |= {key: describe_failure(error) for key, error in refused.items()}
+        if not answered:
             fatal = fatal or next(iter(refused.values()), None)
         closed = {**entry, "closed": True, "errors": errors}
         self._ledger.put(BATCH, batch, closed)

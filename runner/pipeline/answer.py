@@ -113,10 +113,7 @@ def answer_rows(
 
 def leave_unanswered(frame: pl.DataFrame, responder: Responder) -> pl.DataFrame:
     """Add the columns of :func:`add_answers` as if no call had been made."""
-    frame = add_answers(frame, [UNASKED] * frame.height, responder)
-    if responder.provider.gives_logprobs(responder.sampling):
-        frame = frame.with_columns(logprobs=pl.lit(None, pl.String))
-    return frame
+    return add_answers(frame, [UNASKED] * frame.height, responder)
 
 
 def add_answers(
@@ -125,7 +122,8 @@ def add_answers(
     """Add ``completion``, ``reasoning``, ``error``, token counts, latency, cost, ``stored``, ``ledger_key``.
 
     ``completion`` is the answer without its thinking, which is in ``reasoning``; it is null where a token
-    limit ended the answer before it began. ``logprobs`` then hold the tokens of the answer only.
+    limit ended the answer before it began. ``logprobs``, added where they are given or asked for, is JSON
+    and holds the tokens of the answer only, null where these cannot be told.
     ``stored`` is true for answers that cost nothing now, and null for rows that were not asked because the
     budget was used up. ``cost_usd`` is the cost of the answer whenever it was bought, null if unknown. It is
     0 for a row without an answer and for a row whose request an earlier row made. Every column name starts
@@ -141,7 +139,10 @@ def add_answers(
     def values_of(name: str) -> list[Any]:
         return [getattr(completion, name) if completion else None for completion in completions]
 
-    frame = _add_logprobs(frame, [one.logprobs for one in said], prefix)
+    tokens = [one.logprobs for one in said]
+    if any(tokens) or responder.provider.gives_logprobs(responder.sampling):
+        texts = [json.dumps(item, ensure_ascii=False) if item else None for item in tokens]
+        frame = frame.with_columns(column("logprobs", texts, pl.String))
     return frame.with_columns(
         column("completion", [one.text for one in said], pl.String),
         column("reasoning", [one.reasoning for one in said], pl.String),
@@ -229,16 +230,6 @@ def make_requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -
         Request(tuple(row[f"{prefix}messages"]), responder.sampling, row if full_rows else {"id": row["id"]})
         for row in frame.iter_rows(named=True)
     ]
-
-
-def _add_logprobs(
-    frame: pl.DataFrame, tokens: Sequence[Sequence[Mapping[str, Any]] | None], prefix: str
-) -> pl.DataFrame:
-    """Add the log-probabilities of the answers' tokens as JSON, if there are any."""
-    if not any(tokens):
-        return frame
-    texts = [json.dumps(item, ensure_ascii=False) if item else None for item in tokens]
-    return frame.with_columns(pl.Series(f"{prefix}logprobs", texts, dtype=pl.String))
 
 
 def parse_answers(

@@ -52,8 +52,10 @@ def _parse(answer: Mapping[str, Any], name: str) -> Completion:
         raise _Malformed(f"choices: expected a list, got {_describe(choices)}")
     choice = _mapping(choices[0] if choices else None, "choices[0]")
     finish = _read_text(choice.get("finish_reason"))
-    if choice.get("error") or finish.lower() in FAILED:
-        raise _make_upstream_error(choice.get("error") or f"the server did not finish: {finish}", name)
+    if choice.get("error"):
+        raise _make_upstream_error(choice["error"], name)
+    if finish.lower() in FAILED:
+        raise RetryableError(f"{name}: the server did not finish the answer: finish_reason is {finish!r}")
     message = _mapping(choice.get("message"), "message")
     text, reasoning = _read_message(message, finish, name)
     usage = _read_mapping(answer.get("usage"))
