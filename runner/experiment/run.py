@@ -86,7 +86,7 @@ def evaluate(
         if no_answers := stages.explain_no_answers(frame):
             frame = metrics.score_rows(plan.metrics, stages.judge_nothing(plan, frame))
             raise no_answers
-        stages.warn_of_unread(frame)
+        stages.warn_of_unread(plan.responder.parser, frame)
         frame = stages.judge(plan, frame, ledger, screen.open_bar, spending.allow_judgments())
         stages.warn_of_unread_verdicts(frame)
         frame, unasked = split_unasked(frame)

@@ -20,7 +20,7 @@ from runner.core.errors import (
     count_of,
     suggest,
 )
-from runner.core.types import CUT, Score
+from runner.core.types import CUT, Parser, Score
 from runner.data import dataset
 from runner.data.fingerprint import describe_rows
 from runner.engine.allowance import Allowance
@@ -181,9 +181,19 @@ def explain_no_answers(frame: pl.DataFrame) -> ProviderError | None:
     return ProviderError(f"none of the {rows} has an answer: {', '.join(filter(None, parts))}{first}")
 
 
-def warn_of_unread(frame: pl.DataFrame) -> None:
-    """Warn, with one of them, if more than half of the answers could not be read by the parser."""
+def warn_of_unread(parser: Parser, frame: pl.DataFrame) -> None:
+    """Warn, with one of them, if more than half of the answers could not be read by the parser.
+
+    Warn, too, if a token limit cut all of them and the texts themselves are measured.
+    """
     _warn_of_unread(frame, "completion", "prediction", "answer", "")
+    said = frame.drop_nulls("completion")
+    is_text = frame["prediction"].dtype == pl.String and not parse.classes(parser)
+    if is_text and said.height and said["finish_reason"].str.contains(CUT).all():
+        log.warning(
+            "the token limit cut %s, so their beginnings are measured; raise hyperparameter.max_tokens",
+            "the only answer" if said.height == 1 else f"all {said.height:,} answers",
+        )
 
 
 def warn_of_unread_verdicts(frame: pl.DataFrame) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+SPACE = r"\s{0,4}"  # no more, since a model may write white space without end
 _SPECIAL = re.compile(r"\s*(<[^<>\s]*>|\[/?[A-Z_]+\])?\s*")  # white space, or a tag such as <|im_end|>
 
 
@@ -74,7 +75,7 @@ def find_answer_tokens(tokens: Sequence[Mapping[str, Any]], answer: str) -> list
 def _make_pattern(tag: str) -> str:
     """A group that matches the tag, or its closing form, whose slash is in a group of its own."""
     first, name, last = re.escape(tag[0]), re.escape(tag[1:-1].strip()), re.escape(tag[-1])
-    return rf"({first}\s*(/?)\s*{name}\s*{last})"
+    return rf"({first}{SPACE}(/?){SPACE}{name}{SPACE}{last})"
 
 
 def _identify(match: re.Match[str]) -> tuple[int, bool]:

@@ -69,6 +69,12 @@ def test_cut_answers_are_counted(command):
     assert record.figures["cut"] == 1
 
 
+def test_all_texts_are_cut(command):
+    """Where the text itself is measured that is said, since nothing is unread."""
+    outcome, _ = command("even though~", "even so~", more=["prompt.parser={_target_: runner.parse.Text}"])
+    assert "the token limit cut all 2 answers, so their beginnings are measured" in outcome.err
+
+
 def test_more_than_half_unread(command):
     """A warning quotes the first of them, shortened; at half there is none."""
     outcome, _ = command("even", "I cannot say", f"no{'o' * 100}~")
