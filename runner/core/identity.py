@@ -17,7 +17,7 @@ from runner.core.source import read_code
 
 NOT_SHAPING = {
     "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "stands_for",
-    "batch", "batch_poll_s", "stored",
+    "batch", "batch_poll_s", "stored", "max_wait_s", "thinking_tags",
 }  # fmt: skip
 """Settings that do not change what is answered."""
 NOT_ASKING = {

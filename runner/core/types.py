@@ -11,6 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
 if TYPE_CHECKING:
     import polars as pl
 
+CUT = (
+    r"(?im)^(length|max_tokens|max_length|max_output_tokens|max_completion_tokens|token_limit|model_length"
+    r"|model_context_window_exceeded)$"
+)
+"""A pattern for the values of ``finish_reason`` that say that a token limit ended the answer, one a line."""
+
 
 class Message(TypedDict):
     """One turn of a chat."""
@@ -52,6 +58,7 @@ class Completion:
     """One answer. Token counts are None where the server does not report them."""
 
     text: str
+    """As it came, thinking between tags included; :mod:`runner.parse.thinking` takes that out."""
     model: str = ""
     finish_reason: str = ""
     input_tokens: int | None = None
@@ -63,8 +70,10 @@ class Completion:
     batch: bool | None = None
     """True for an answer from a batch, which costs less; None for a live one."""
     logprobs: list[dict[str, Any]] | None = None
-    """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob)."""
+    """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob). No other keys are kept."""
     latency_s: float | None = None
+    reasoning: str | None = None
+    """What the server sent as the model's thinking in a field of its own."""
 
 
 class Parser(Protocol):
@@ -112,7 +121,7 @@ _ANSWER = (
 )  # fmt: skip
 _JINJA = ("self", "loop", "none", "true", "false", "None", "True", "False")
 RESERVED = frozenset(
-    {*_JINJA, "row", "shots", "gold", "prediction", "reading", "probability", "verdict", "verdict_reading"}
+    {*_JINJA, "row", "shots", "gold", "prediction", "reading", "probability", "verdict", "judge_reading"}
     | {f"{prefix}{name}" for prefix in ("", "judge_") for name in _ANSWER}
 )
 """Names that no column of a data set may have: those that mean something else in templates, and those of the

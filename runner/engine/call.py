@@ -4,7 +4,8 @@
             ─ ledger
 
 Equal requests are asked once. A call that fails becomes the error of its row, whatever it raised. Only an
-error that would make every further call fail, such as a wrong key, stops the run, and so does Ctrl-C.
+error that would make every further call fail, such as a wrong key, stops the run, and so does Ctrl-C. A
+stored answer that cannot be read is asked for again and replaced.
 """
 
 from __future__ import annotations
@@ -18,24 +19,31 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.core.adapt import check_completion, check_fields
-from runner.core.errors import FatalProviderError, ProviderError, RetryableError, describe_failure, find_place
+from runner.core.adapt import check_completion
+from runner.core.errors import (
+    FatalProviderError,
+    ProviderError,
+    RetryableError,
+    WaitError,
+    count_of,
+    describe_failure,
+    find_place,
+)
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
 from runner.engine.allowance import Allowance, BudgetQueue
-from runner.engine.guard import close_provider, is_interrupt, read_limits
-from runner.engine.lanes import Lane, use_lane
-from runner.engine.ledger import Ledger
+from runner.engine.guard import Calls, close_provider, is_interrupt, read_limits, tell_of_retry
+from runner.engine.lanes import use_lane
+from runner.engine.ledger import COMPLETION, Ledger
 from runner.engine.ledger_writer import LedgerWriter
 
 log = logging.getLogger(__name__)
 
-KIND = "completion"
+KIND = COMPLETION
 RETRY = Retry(tries=6, limited_tries=30, longest_s=60.0)
-TELL_EVERY_S = 10.0
-_told_at = [-TELL_EVERY_S]
+_unread: set[str] = set()  # keys of stored answers that a warning was about
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class Caller(ABC):
         self._provider, self._ledger = provider, ledger
         self._make_key = _make_key_function(provider)
         self._keys: dict[int, tuple[Request, str]] = {}
-        self._looked_up: dict[str, Any] = {}
+        self._looked_up: dict[str, Completion | None] = {}
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
         self._callers: set[asyncio.Task[Any] | None] = set()
 
@@ -100,7 +108,7 @@ class Caller(ABC):
         for request in requests:
             self._keys[id(request)] = request, self._make_key(request)
         keys = [key for _, key in self._keys.values()]
-        found = self._ledger.get_many(KIND, keys) if self._provider.stored else {}
+        found = read_answers(self._ledger, keys) if self._provider.stored else {}
         self._looked_up = {key: found.get(key) for key in keys}
 
     async def call(self, request: Request) -> Answer:
@@ -143,10 +151,9 @@ class Caller(ABC):
         if not self._provider.stored:
             return None
         if key in self._looked_up:
-            found = self._looked_up[key]
+            completion = self._looked_up[key]
         else:
-            found = await asyncio.to_thread(self._ledger.get, KIND, key)
-        completion = read_completion(found)
+            completion = (await asyncio.to_thread(read_answers, self._ledger, [key])).get(key)
         return Answer(completion, stored=True, key=key) if completion else None
 
 
@@ -158,6 +165,7 @@ class LiveCaller(Caller):
         self.width = provider.max_concurrency
         self._budget = BudgetQueue(allowance)
         self._writer = LedgerWriter(ledger, KIND)
+        self._retry = replace(RETRY, max_wait_s=provider.max_wait_s)
         self._logged: set[tuple[type, str]] = set()
 
     def __enter__(self) -> Caller:
@@ -170,6 +178,7 @@ class LiveCaller(Caller):
     @asynccontextmanager
     async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
         """Yield :meth:`call`, paced within the limits of the provider's account."""
+        self._calls = Calls(stored=sum(answer is not None for answer in self._looked_up.values()))
         with use_lane(self._provider, self._ledger) as self._lane:
             async with super().open_calls(progress) as call:
                 yield call
@@ -189,13 +198,42 @@ class LiveCaller(Caller):
     async def _ask(self, request: Request) -> tuple[Completion | None, str | None]:
         """Return the completion, or the error of the row; raise only what stops the stage."""
         try:
-            return await ask_with_retries(request, self._provider, self._lane), None
-        except FatalProviderError:
+            with self._calls.follow() as mark:
+                return await self._ask_with_retries(request, mark), None
+        except WaitError as error:
+            await self._calls.stop(error)
             raise
+        except FatalProviderError as error:
+            if not (error.refused and await self._calls.concern_rows()):
+                raise
+            return None, describe_failure(error)
         except BaseException as error:  # such as a fault in a user's provider, or its call of sys.exit
             if is_interrupt(error):
                 raise
             return None, self._describe(error)
+
+    async def _ask_with_retries(self, request: Request, mark: object) -> Completion:
+        """Make one call within the account's limits; repeat it after a failure that may pass."""
+        provider, lane, attempt = self._provider, self._lane, 0
+        while True:
+            attempt += 1
+            await lane.wait_turn(request)
+            try:
+                async with lane.gate:
+                    with self._calls.send(mark):
+                        started = time.perf_counter()
+                        completion = await provider.complete(request)
+            except RetryableError as error:
+                self._retry.refuse_long_wait(error)
+                lane.note_failure(error)
+                wait_s = self._retry.wait_s(error, attempt)
+                log.debug("attempt %d failed: %s", attempt, error)
+                tell_of_retry(error, wait_s, attempt, self._retry)
+                await asyncio.sleep(wait_s)
+                continue
+            completion = check_completion(completion, provider.name)
+            lane.note_answer(request, completion, read_limits(provider))
+            return replace(completion, latency_s=round(time.perf_counter() - started, 4))
 
     def _describe(self, error: BaseException) -> str:
         """Return a fault as the error of its row; log the traceback of the first of each kind and place."""
@@ -206,38 +244,6 @@ class LiveCaller(Caller):
             self._logged.add(kind)
             log.info("a call failed", exc_info=error)
         return f"{describe_failure(error)}{place}"
-
-
-async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> Completion:
-    """Make one call within the account's limits; repeat it after a failure that may pass."""
-    attempt = 0
-    while True:
-        attempt += 1
-        await lane.wait_turn(request)
-        try:
-            async with lane.gate:
-                started = time.perf_counter()
-                completion = await provider.complete(request)
-        except RetryableError as error:
-            lane.note_failure(error)
-            wait_s = RETRY.wait_s(error, attempt)
-            log.debug("attempt %d failed: %s", attempt, error)
-            if attempt == 1:
-                _tell_of_retry(error, wait_s)
-            await asyncio.sleep(wait_s)
-            continue
-        completion = check_completion(completion, provider.name)
-        lane.note_answer(request, completion, read_limits(provider))
-        return replace(completion, latency_s=round(time.perf_counter() - started, 4))
-
-
-def _tell_of_retry(error: RetryableError, wait_s: float) -> None:
-    """Log that a call will be repeated, but not for every call: a fault mostly hits many at once."""
-    now = time.monotonic()
-    if now - _told_at[0] >= TELL_EVERY_S:
-        _told_at[0] = now
-        retries = (RETRY.limited_tries if error.limited else RETRY.tries) - 1
-        log.warning("waiting %.1f s after: %s; retry 1 of %d", wait_s, error, retries)
 
 
 def make_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:
@@ -255,15 +261,26 @@ def _make_key_function(provider: Provider) -> Callable[[Request], str]:
     return make_key
 
 
+def read_answers(ledger: Ledger, keys: Iterable[str]) -> dict[str, Completion]:
+    """Return the stored answers to those keys that have one, with a warning if some cannot be read."""
+    found = ledger.get_many(KIND, keys)
+    answers = {key: answer for key, value in found.items() if (answer := read_completion(value))}
+    if lost := found.keys() - answers.keys() - _unread:
+        _unread.update(lost)
+        log.warning(
+            "ledger: %s cannot be read and is asked for again, such as %s",
+            count_of(len(lost), "stored answer"),
+            min(lost),
+        )
+    return answers
+
+
 def read_completion(stored: Any) -> Completion | None:
     """Return a completion from the ledger; None if it cannot be read, so that it is asked for again."""
-    if not stored:
-        return None
     try:
-        check_fields(completion := Completion(**stored), "ledger")
+        return check_completion(Completion(**stored), "ledger")
     except (TypeError, ProviderError):
         return None
-    return completion
 
 
 def drop_nulls(value: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ ENTRIES = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
 )
+COMPLETION = "completion"  # the kind of the answers
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 60.0  # how long to wait for another process that writes to the same SQLite file
 CHUNK = 500  # keys per query: below every database's limit on bound parameters
@@ -50,14 +51,17 @@ class Ledger:
         return self.get_many(kind, [key]).get(key)
 
     def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values of those keys that exist."""
+        """Return the values of those keys that exist.
+
+        Raises :class:`RunnerError` for a value that is not JSON; an answer (:data:`COMPLETION`) is then None.
+        """
         found: dict[str, Any] = {}
         with self._engine.connect() as connection:
             for chunk in _split(list(dict.fromkeys(keys))):
                 query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(
                     ENTRIES.c.kind == kind, ENTRIES.c.key.in_(chunk)
                 )
-                found.update((key, json.loads(value)) for key, value in connection.execute(query))
+                found.update((key, _load(kind, key, value)) for key, value in connection.execute(query))
         return found
 
     def put(self, kind: str, key: str, value: Any) -> None:
@@ -120,7 +124,7 @@ class Ledger:
         query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(ENTRIES.c.kind == kind)
         with self._engine.connect() as connection:
             for key, value in connection.execute(query.order_by(ENTRIES.c.created)).all():
-                yield key, json.loads(value)
+                yield key, _load(kind, key, value)
 
     def close(self) -> None:
         """Close the connections."""
@@ -201,6 +205,16 @@ def _make_rows(kind: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _load(kind: str, key: str, text: str) -> Any:
+    """The stored value. An answer may be bought again where it is not JSON; a job must not be made twice."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if kind == COMPLETION:
+            return None
+        raise RunnerError(f"ledger: the entry {kind} {key} cannot be read: {error}") from error
 
 
 def _split(items: list[T]) -> Iterator[list[T]]:

@@ -14,7 +14,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import polars as pl
 
-from runner.core.errors import BudgetError, DataError, is_mistake
+from runner.core.errors import BudgetError, DataError, WaitError, is_mistake
 from runner.core.files import write_atomically
 from runner.core.types import Score
 from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
@@ -33,7 +33,7 @@ class Record:
     id: str
     name: str
     status: str = "running"
-    """``running``, ``finished``, ``stopped`` (budget, Ctrl-C: partial results kept) or ``failed``."""
+    """``running``, ``finished``, ``stopped`` (budget, a wait, Ctrl-C: partial results kept) or ``failed``."""
     started: float = 0.0
     finished: float | None = None
     sweep: str | None = None
@@ -96,7 +96,7 @@ def keep_record(record: Record, folder: Path) -> Iterator[None]:
         yield
         record.status = "finished"
     except BaseException as error:
-        stopped = isinstance(error, BudgetError | KeyboardInterrupt)
+        stopped = isinstance(error, BudgetError | WaitError | KeyboardInterrupt)
         record.status = "stopped" if stopped else "failed"
         record.error = str(error) or type(error).__name__
         record.mistake = is_mistake(error)

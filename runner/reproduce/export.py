@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.config.schema import RunnerConfig
 from runner.core.errors import DataError, count_of
 from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
-from runner.engine.call import KIND
+from runner.engine.call import KIND, read_completion
 from runner.pipeline.prompt import SUFFIX
 from runner.records import environment
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP
@@ -82,16 +84,21 @@ def _read_answers(pasts: Iterable[PastRun], ledger_url: str | None) -> tuple[dic
     for past in pasts:
         keys = set(_list_keys(past))
         with past_run.open_ledger(past, ledger_url) as ledger:
-            answers |= ledger.get_many(KIND, keys - answers.keys())
+            found = ledger.get_many(KIND, keys - answers.keys())
+            answers |= {key: value for key, value in found.items() if read_completion(value)}
         wanted |= keys
     return answers, len(wanted - answers.keys())
 
 
 def _list_keys(past: PastRun) -> Iterator[str]:
     for prefix in ("", "judge_"):
-        answered = f"{prefix}completion", f"{prefix}ledger_key"
-        if answered[1] in past.frame.columns:
-            for joined in past.frame.select(answered).drop_nulls()[answered[1]]:
+        key, columns = f"{prefix}ledger_key", past.frame.columns
+        if key in columns:
+            signs = [name for name in (f"{prefix}completion", f"{prefix}finish_reason") if name in columns]
+            answered = pl.any_horizontal(
+                pl.col(signs).is_not_null()
+            )  # one that is all thought has no completion
+            for joined in past.frame.filter(answered)[key].drop_nulls():
                 yield from joined.split("\n")
 
 

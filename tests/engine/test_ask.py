@@ -12,7 +12,7 @@ from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
-from runner.engine import call
+from runner.engine import call, guard
 from runner.engine.ask import ask_all, ask_rows
 from runner.engine.ledger import Ledger
 
@@ -257,7 +257,7 @@ def test_no_text_is_the_rows_error(ledger):
 def test_the_first_retry_is_told(ledger, monkeypatch, caplog):
     """One line says why nothing happens, not one for each call."""
     monkeypatch.setattr(call, "RETRY", Retry(tries=2))
-    monkeypatch.setattr(call, "_told_at", [-call.TELL_EVERY_S])
+    monkeypatch.setattr(guard, "_told", [-guard.TELL_EVERY_S, 0.0])
 
     def answer(question):
         raise RetryableError("busy", retry_after=0.01)

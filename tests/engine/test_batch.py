@@ -45,6 +45,16 @@ def provider_for(name: str, url: str) -> Chat:
     return Mistral(base_url=f"{url}/v1", **settings)
 
 
+def refuses(*numbers: int) -> Any:
+    """A service that answers 403 to the questions about these numbers."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        one, _, _ = body["messages"][-1]["content"].split()
+        return (403, {"error": {"message": "flagged"}}) if int(one) in numbers else add(body)
+
+    return answer
+
+
 def questions(*numbers: int) -> list[Request]:
     return [
         Request(({"role": "user", "content": f"{n} + {n}"},), Sampling(temperature=0.0, max_tokens=5, seed=7))
@@ -119,6 +129,37 @@ def test_failed_lines(ledger: Ledger) -> None:
         api.answer = add
         assert texts(ask("openai", server.url, ledger, 1, 2, 3)) == ["2", "4", "6"]
     assert api.asked == {"1 + 1": 1, "2 + 2": 2, "3 + 3": 1}
+
+
+def test_refused_lines(ledger: Ledger) -> None:
+    """A 403 is its row's where others were answered, now or before; a batch of nothing else stops the run."""
+    api = BatchService(answer=refuses(2, 5, 6))
+    with serving(api) as server:
+        for _ in range(2):
+            found = texts(ask("openai", server.url, ledger, 1, 2, 3))
+            assert (found[0], found[2]) == ("2", "6")
+            assert (found[1] or "").startswith("openai: HTTP 403: flagged")
+        with pytest.raises(FatalProviderError, match="flagged"):
+            ask("openai", server.url, ledger, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *(completion(usage=7), completion(usage={"prompt_tokens": "12"}), completion("2", model=7)),
+        *(completion(4), completion(choices=[{"message": {"content": ["2"]}, "finish_reason": "stop"}])),  # type: ignore[arg-type]
+    ],
+)
+def test_odd_results(odd: Any, ledger: Ledger) -> None:
+    """An odd line is its row's: an answer without its counts, or an error that is not kept."""
+    api = BatchService(
+        answer=lambda body: (200, odd) if body["messages"][-1]["content"][0] == "2" else add(body)
+    )
+    with serving(api) as server:
+        answers = ask("openai", server.url, ledger, 1, 2)
+        stored = dict(ledger.items(call.KIND))
+    assert texts(answers)[0] == "2"
+    assert len(stored) == (2 if answers[1].completion else 1)
 
 
 @pytest.mark.parametrize(("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED")])
