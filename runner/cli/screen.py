@@ -16,7 +16,7 @@ from rich.text import Text
 from runner.cli import sweep_table
 from runner.core.errors import count_of
 from runner.core.types import Score
-from runner.records.record import Record
+from runner.records.record import Record, flatten
 from runner.report.formats import format_number
 
 REASON_LETTERS = 60
@@ -49,6 +49,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
     lines += [
         _describe_counts(record.figures, record.finished or 0, record.started),
         *_describe_failures(record),
+        *_describe_cut(record),
     ]
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     lines.append(f"[dim]record  {shown}[/]")
@@ -113,6 +114,8 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
         f"{figures.get('parsed', 0):.0f} parsed",
         f"{count_of(figures.get('calls', 0) + figures.get('judge_calls', 0), 'call')} made",
     ]
+    if figures.get("judge_answered"):
+        parts.insert(2, f"{figures['judged']:.0f} of {count_of(figures['judge_answered'], 'verdict')} read")
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
     parts += [count_of(tokens, "token")] if tokens else []
     parts += [_describe_cost(figures)] if tokens else []
@@ -136,8 +139,27 @@ def _describe_failures(record: Record) -> list[str]:
     )
 
 
-def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
-    """Print the table of a sweep, and below it why points failed, how they compare, and what was spent."""
+def _describe_cut(record: Record) -> list[str]:
+    """Return how many answers a token limit ended, and the key to raise, for the model and for the judge."""
+    lines = []
+    for prefix, key in (("", "hyperparameter"), ("judge_", "judge.hyperparameter")):
+        if cut := record.figures.get(f"{prefix}cut"):
+            limit = flatten(record.config).get(f"{key}.max_tokens")
+            what = f"{count_of(cut, 'answer')}{' of the judge' if prefix else ''}"
+            how = (
+                f"raise {key}.max_tokens={limit}"
+                if limit
+                else f"{key}.max_tokens is null, so it is the model's"
+            )
+            lines.append(f"[yellow]{what} cut by the token limit: {how}[/]")
+    return lines
+
+
+def show_sweep(frame: pl.DataFrame, folder: Path | None, compared: str = "") -> None:
+    """Print the table of a sweep, and below it why points failed, how they compare, and what was spent.
+
+    Without a ``folder`` nothing is recorded of it.
+    """
     console.print()
     console.print(sweep_table.fit_table(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
@@ -145,7 +167,8 @@ def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
     for line in (compared, sweep_table.describe_agreement(frame), sweep_table.describe_spending(frame)):
         if line:
             console.print(line)
-    console.print(f"[dim]sweep   {folder}[/]")
+    if folder:
+        console.print(f"[dim]sweep   {folder}[/]")
 
 
 def show_runs(found: Sequence[tuple[Path, Record]]) -> None:

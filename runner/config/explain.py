@@ -39,6 +39,8 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         return _explain_missing_option(error)
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is not an override ({_find_reason(str(error))})"
+    if found := _ODD_KEY.search(str(error if inner is None else inner)):
+        return _explain_odd_key(found, str(error))
     if inner is None:
         return _explain_ambiguous(str(error)) or " ".join(str(error).split())
     if isinstance(inner, MissingMandatoryValue):
@@ -53,6 +55,31 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
     return f"{key}: {first}"
+
+
+_ODD_KEY = re.compile(
+    r"Key (?P<key>.*) \(\w+\) is incompatible with \(str\)(?:\s+full_key: (?P<place>\S+))?"
+    r"|Incompatible key type '(?P<kind>\w+)'(?:\s+full_key: (?P<node>\S+))?"
+)
+"""What OmegaConf says about a key of a mapping that is no text."""
+
+
+def _explain_odd_key(found: re.Match[str], message: str) -> str:
+    """Say which key to quote, and in which option file."""
+    file = re.match(r"In '([^']+)'", message)
+    place = (found["place"] or "").rpartition(".")[0] or found["node"] or ""
+    where = ": ".join(filter(None, (f"{file[1]}.yaml" if file else "", place)))
+    key = (
+        f"the key {found['key']}"
+        if found["key"]
+        else "the key null"
+        if found["kind"] == "NoneType"
+        else "a key"
+    )
+    return (
+        f"{where or 'a mapping'}: {key} is no text; quote it (YAML reads yes, no, on and off as truth values,"
+        " as well as true and false)"
+    )
 
 
 def _find_reason(message: str) -> str:

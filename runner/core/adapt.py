@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from types import NoneType
-from typing import Any
+from typing import Any, TypeGuard
 
 from runner.core.errors import ConfigError, ProviderError
 from runner.core.identity import check_identity, identify
 from runner.core.provider import Provider
 from runner.core.types import Completion, Request
 
-COUNT = (int, NoneType)
-FIELDS: dict[str, Any] = {
-    "text": str,
-    "model": str,
-    "finish_reason": str,
-    "input_tokens": COUNT,
-    "output_tokens": COUNT,
-    "cached_tokens": COUNT,
-    "cache_write_tokens": COUNT,
-    "batch": (bool, NoneType),
-    "logprobs": (list, NoneType),
-    "latency_s": (float, int, NoneType),
-}
-"""The types of a completion's fields."""
+MOST = 10**15  # of tokens; no answer has more, and a column of whole numbers holds it
+HIGHEST = 0.1  # a log-probability is at most 0, but for rounding
+TEXTS = ("text", "model", "finish_reason", "reasoning")
+COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
 
 
 class Adapted(Provider):
@@ -66,32 +55,65 @@ def adapt(made: Any, key: str = "provider", given: Iterable[str] = ()) -> Provid
 
 
 def check_completion(answer: Any, name: str) -> Completion:
-    """Return what the provider ``name`` answered, as it can be stored.
+    """Return what the provider ``name`` answered, as plain data that is stored and read back the same.
 
     A lone surrogate, half a character, is in no encoding; it becomes U+FFFD. Raises :class:`ProviderError`
     for a value of the wrong type.
     """
     if not isinstance(answer, Completion):
         raise ProviderError(f"{name}: expected a Completion, got {type(answer).__name__}")
-    check_fields(answer, name)
-    try:
-        tokens = json.dumps(answer.logprobs, ensure_ascii=False) if answer.logprobs else ""
-    except (TypeError, ValueError) as error:
-        raise ProviderError(f"{name}: Completion.logprobs: {error}") from None
-    if _is_encodable(answer.text + answer.model + answer.finish_reason + tokens):
-        return answer
-    texts: dict[str, Any] = {
-        name: _replace_surrogates(getattr(answer, name)) for name in ("text", "model", "finish_reason")
-    }
-    return replace(answer, **texts, logprobs=json.loads(_replace_surrogates(tokens)) if tokens else None)
-
-
-def check_fields(answer: Completion, name: str) -> None:
-    """Raise :class:`ProviderError` for a field of a wrong type. What JSON held needs no other check."""
-    for field, kinds in FIELDS.items():
+    for field, is_right in CHECKS.items():
         value = getattr(answer, field)
-        if not isinstance(value, kinds) or (kinds is COUNT and _is_no_count(value)):
+        if not is_right(value):
             raise ProviderError(f"{name}: Completion.{field}={value!r:.40} has a wrong type or value")
+    changed: dict[str, Any] = {
+        field: clean for field in TEXTS if (clean := clean_text(value := getattr(answer, field))) is not value
+    }
+    if answer.logprobs is not None:
+        changed["logprobs"] = make_plain_logprobs(answer.logprobs, f"{name}: Completion.logprobs")
+    return replace(answer, **changed) if changed else answer
+
+
+def make_plain_logprobs(tokens: Any, where: str, top: str = "top") -> list[dict[str, Any]]:
+    """Log-probabilities as a :class:`Completion` holds them; ``top`` is their name for the alternatives.
+
+    An alternative of probability 0 (minus infinity) is left out. Raises :class:`ProviderError`, which begins
+    with ``where``, for anything but a list of tokens with their log-probabilities.
+    """
+    found = []
+    for token in _list(tokens, where):
+        options = (
+            [
+                _make_plain_token(option, where)
+                for option in _list(token.get(top) or [], where)
+                if not (isinstance(option, Mapping) and option.get("logprob") == -math.inf)
+            ]
+            if isinstance(token, Mapping)
+            else []
+        )
+        found.append({**_make_plain_token(token, where), "top": options})
+    return found
+
+
+def _make_plain_token(token: Any, where: str) -> dict[str, Any]:
+    parts: Mapping[str, Any] = token if isinstance(token, Mapping) else {}
+    text, logprob = parts.get("token"), parts.get("logprob")
+    if isinstance(text, str) and _is_number(logprob) and logprob <= HIGHEST:
+        return {"token": clean_text(text), "logprob": float(logprob)}
+    raise ProviderError(f"{where}: expected a token and its logprob, got {token!r:.60}")
+
+
+def _list(value: Any, where: str) -> Sequence[Any]:
+    if not isinstance(value, list | tuple):
+        raise ProviderError(f"{where}: expected a list, got {value!r:.60}")
+    return value
+
+
+def clean_text(text: Any) -> Any:
+    """A text that can be encoded, with U+FFFD for each half of a character; None stays None."""
+    if text is None or (type(text) is str and _is_encodable(text)):
+        return text
+    return str.__str__(text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _is_member(name: str) -> bool:
@@ -99,8 +121,22 @@ def _is_member(name: str) -> bool:
     return not name.startswith("_") and name not in ("name", "complete") and hasattr(Provider, name)
 
 
-def _is_no_count(value: Any) -> bool:
-    return isinstance(value, bool) or (value is not None and value < 0)
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    """Whether a value is a finite number, and not so large that it is no float."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _is_count(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST)
 
 
 def _is_encodable(text: str) -> bool:
@@ -111,5 +147,12 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def _replace_surrogates(text: str) -> str:
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+CHECKS: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("text", "model", "finish_reason"), _is_text),
+    "reasoning": lambda value: value is None or _is_text(value),
+    **dict.fromkeys(COUNTS, _is_count),
+    "batch": lambda value: value is None or isinstance(value, bool),
+    "logprobs": lambda value: value is None or isinstance(value, list | tuple),
+    "latency_s": lambda value: value is None or _is_number(value),
+}
+"""What a completion's fields may be."""

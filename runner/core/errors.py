@@ -9,11 +9,13 @@ RunnerError                 a problem that the user can solve: shown as one mess
 ├── BudgetError             the run would cost more than it may
 └── ProviderError           a call to a model's server failed
     ├── FatalProviderError  every further call would fail the same way: wrong key, no such model
+    │   └── WaitError       the server asks to wait for long: the same command goes on later
     └── RetryableError      the same call may succeed later: rate limit, timeout, server fault
 """
 
 from __future__ import annotations
 
+import math
 import os
 import sysconfig
 import traceback
@@ -67,17 +69,25 @@ class ProviderError(RunnerError):
 class FatalProviderError(ProviderError):
     """No further call can succeed (bad key, no such model, no credit): the run stops."""
 
+    refused: bool = False
+    """Whether a server refused to answer (403). It is the row's own error once others were answered."""
+
+
+class WaitError(FatalProviderError):
+    """The server asks to wait longer than ``provider.max_wait_s``: the run stops, and can be continued."""
+
 
 class RetryableError(ProviderError):
     """The same call may succeed later.
 
-    ``retry_after`` is the time in seconds that the server asks to wait, or None. ``limited`` is true for a
-    rate limit (429) and false for a fault.
+    ``retry_after`` is the time in seconds that the server asks to wait, or None; what is no finite number of
+    at least 0 counts as None. ``limited`` is true for a rate limit (429) and false for a fault.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None, limited: bool = False) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        is_number = isinstance(retry_after, int | float) and not isinstance(retry_after, bool)
+        self.retry_after = retry_after if is_number and 0 <= (retry_after or 0) < math.inf else None
         self.limited = limited
 
 

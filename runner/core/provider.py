@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, ClassVar, Protocol, cast, runtime_checkable
@@ -13,6 +14,10 @@ from runner.core.errors import ConfigError, ProviderError, suggest
 from runner.core.identity import identify, list_declared
 from runner.core.services import BatchStatus, Checkpoint, TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Completion, Request, Sampling
+
+MAX_WAIT_S = 300.0
+THINKING_TAGS = ("<think>",)
+_TAG = re.compile(r"[^\w\s/][^/]*\w[^/]*[^\w\s/]")  # in brackets of some kind, with a name in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,8 @@ class Provider(ABC):
     ``stands_for``        the model behind ``model``, where that is only the name of a deployment
     ``batch``             ask through the service's batch API; ``batch_poll_s``: seconds between two looks
     ``stored``            whether answers are kept in the ledger
+    ``max_wait_s``        seconds that a server may ask to wait; the run stops where it asks for more
+    ``thinking_tags``     tags that open the thinking in an answer; ``<think>`` is closed by ``</think>``
 
     A plain subclass takes all of these as keywords, and the attributes that it declares itself. A dataclass
     takes its own fields only, so it repeats those of the above that a config may set.
@@ -55,6 +62,8 @@ class Provider(ABC):
     stands_for: str | None = None
     batch: bool = False
     batch_poll_s: float = 30.0
+    max_wait_s: float = MAX_WAIT_S
+    thinking_tags: Sequence[str] = THINKING_TAGS
     stored: ClassVar[bool] = True
 
     def __init__(self, **settings: Any) -> None:
@@ -98,6 +107,13 @@ class Provider(ABC):
         check_number("max_concurrency", self.max_concurrency, least=1)
         check_number("requests_per_minute", self.requests_per_minute, optional=True)
         check_number("tokens_per_minute", self.tokens_per_minute, optional=True)
+        check_number("max_wait_s", self.max_wait_s)
+        tags = self.thinking_tags
+        right = isinstance(tags, list | tuple)
+        if not right or not all(isinstance(tag, str) and _TAG.fullmatch(tag) for tag in tags):
+            raise ConfigError(
+                f"provider.thinking_tags={tags!r}: must be a list of opening tags, such as ['<think>'], or []"
+            )
 
     def count_tokens(self, text: str) -> int:
         """Tokens of a text, by the model's own tokenizer where there is one, else estimated."""

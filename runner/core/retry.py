@@ -8,10 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runner.core.errors import RetryableError
+from runner.core.errors import RetryableError, WaitError
 
 T = TypeVar("T")
 FIRST_WAIT_S = 1.0
+FAR_S = 1e9  # a longer wait is shown as this one
 
 
 @dataclass(frozen=True)
@@ -19,23 +20,38 @@ class Retry:
     """Up to ``tries`` calls with growing pauses, at most ``longest_s`` seconds each.
 
     ``limited_tries`` counts instead where the server refused for its rate limit: the call is not at fault.
+    A server may ask for a pause of up to ``max_wait_s`` seconds.
     """
 
     tries: int = 6
     longest_s: float = 30.0
     limited_tries: int = 6
+    max_wait_s: float = 300.0
 
     def wait_s(self, error: RetryableError, attempt: int) -> float:
         """Return the seconds to wait after call number ``attempt``, from 1; raise ``error`` after the last.
 
         Waits as long as the server asks, or else exponentially longer: 50 to 100% of 1, 2, 4 … seconds.
+        Raises :class:`WaitError` if the server asks for more than ``max_wait_s``.
         """
+        self.refuse_long_wait(error)
         if attempt >= (self.limited_tries if error.limited else self.tries):
             raise error
         if error.retry_after is not None:
             return error.retry_after
         longest = min(self.longest_s, FIRST_WAIT_S * 2.0 ** min(attempt - 1, 30))
         return longest * random.uniform(0.5, 1)
+
+    def refuse_long_wait(self, error: RetryableError) -> None:
+        """Raise :class:`WaitError`, with the server's words, for a wait of more than ``max_wait_s``."""
+        asked = error.retry_after
+        if asked is None or asked <= self.max_wait_s:
+            return
+        until = time.strftime("%Y-%m-%d %H:%M", time.localtime(time.time() + min(asked, FAR_S)))
+        raise WaitError(
+            f"{error}; the server asks to wait {asked:,.0f} s, until {until}, which is longer than"
+            f" provider.max_wait_s={self.max_wait_s:g}; finished answers are kept"
+        ) from error
 
     def call(self, work: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
         """Return the result of ``work``; repeat it only after :class:`RetryableError`."""
@@ -45,4 +61,4 @@ class Retry:
             try:
                 return work()
             except RetryableError as error:
-                sleep(min(self.wait_s(error, attempt), self.longest_s))
+                sleep(self.wait_s(error, attempt))

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypedDict
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
+
+if TYPE_CHECKING:
+    import polars as pl
+
+CUT = (
+    r"(?im)^(length|max_tokens|max_length|max_output_tokens|max_completion_tokens|token_limit|model_length"
+    r"|model_context_window_exceeded)$"
+)
+"""A pattern for the values of ``finish_reason`` that say that a token limit ended the answer, one a line."""
 
 
 class Message(TypedDict):
@@ -47,6 +58,7 @@ class Completion:
     """One answer. Token counts are None where the server does not report them."""
 
     text: str
+    """As it came, thinking between tags included; :mod:`runner.parse.thinking` takes that out."""
     model: str = ""
     finish_reason: str = ""
     input_tokens: int | None = None
@@ -58,14 +70,34 @@ class Completion:
     batch: bool | None = None
     """True for an answer from a batch, which costs less; None for a live one."""
     logprobs: list[dict[str, Any]] | None = None
-    """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob)."""
+    """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob). No other keys are kept."""
     latency_s: float | None = None
+    reasoning: str | None = None
+    """What the server sent as the model's thinking in a field of its own."""
 
 
 class Parser(Protocol):
-    """Turns the text of a completion into a value, or None where it has no clear one."""
+    """Turns the text of a completion into a value, or None where it has no clear one.
+
+    It may also have ``read(text)``, which gives the same value as a :class:`Reading`.
+    """
 
     def __call__(self, text: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a parser found in a text, and how.
+
+    value       as ``parser(text)`` gives it; None if there is no clear one
+    rule        in a few words: the rule that found the value, or why there is none
+    start, end  the characters of the text that were read; None if none were
+    """
+
+    value: Any
+    rule: str
+    start: int | None = None
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,3 +112,48 @@ class Score:
     low: float | None = None
     high: float | None = None
     n: int = 0
+
+
+_ANSWER = (
+    "messages", "completion", "reasoning", "error", "answered_by", "finish_reason", "input_tokens",
+    "output_tokens", "cached_tokens", "cache_write_tokens", "cost_usd", "latency_s", "stored", "ledger_key",
+    "logprobs",
+)  # fmt: skip
+_JINJA = ("self", "loop", "none", "true", "false", "None", "True", "False")
+RESERVED = frozenset(
+    {*_JINJA, "row", "shots", "gold", "prediction", "reading", "probability", "verdict", "judge_reading"}
+    | {f"{prefix}{name}" for prefix in ("", "judge_") for name in _ANSWER}
+)
+"""Names that no column of a data set may have: those that mean something else in templates, and those of the
+columns that a run adds."""
+
+
+def write_value(value: Any) -> str:
+    """A value of a row as text, the same wherever one is written: prompts, gold values, ids, names of splits.
+
+    Nothing is empty text, truth values are ``true`` and ``false``, lists and objects are JSON.
+
+    >>> [write_value(value) for value in (None, True, 4, 4.0, "007", ["ü", None])]
+    ['', 'true', '4', '4.0', '007', '["ü", null]']
+    """
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return f"{value:f}"  # 0.0000001, and not 1E-7
+    if isinstance(value, list | tuple | dict):
+        return json.dumps(value, ensure_ascii=False, default=write_value)
+    return str(value)
+
+
+def write_column(column: pl.Series) -> pl.Series:
+    """A column with each value as :func:`write_value` writes it; null stays null."""
+    import polars as pl
+
+    if column.dtype == pl.String:
+        return column
+    texts = [None if value is None else write_value(value) for value in column.to_list()]
+    return pl.Series(column.name, texts, dtype=pl.String)

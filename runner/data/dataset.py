@@ -8,7 +8,9 @@ import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.types import RESERVED, write_column
 from runner.data import fetch, reader, split, steps
+from runner.data.columns import join_frames, select_columns
 
 
 def load_rows(config: DatasetConfig, key: str = "dataset") -> pl.DataFrame:
@@ -21,8 +23,9 @@ def load_rows(config: DatasetConfig, key: str = "dataset") -> pl.DataFrame:
         ConfigError: a wrong key or value.
         DataError: a wrong file, column or row.
     """
-    frame = pl.concat(_read_files(config, key), how="vertical_relaxed")
+    frame = join_frames(_read_files(config, key))
     frame = steps.apply_steps(frame, config.steps, f"{key}.steps")
+    _refuse_reserved(frame, key)
     frame = _add_ids(frame, config, key)
     frame = split.assign_splits(frame, config.split, f"{key}.split")
     return _limit_rows(frame, config, key).select("id", "split", pl.exclude("id", "split"))
@@ -51,8 +54,10 @@ def _read_files(config: DatasetConfig, key: str) -> list[pl.DataFrame]:
 
 def _read_one(config: DatasetConfig, file: FileConfig, where: str, key: str) -> pl.DataFrame:
     path = fetch.locate(file, where)
-    frame = reader.select_columns(
-        reader.read_file(path, config.format, config.rows, key), config.columns, f"{key}.columns"
+    frame = select_columns(
+        reader.read_file(path, config.format, config.rows, key, config.separator),
+        config.columns,
+        f"{key}.columns",
     )
     if any(other.split for other in config.files):
         if file.split is None:
@@ -61,12 +66,22 @@ def _read_one(config: DatasetConfig, file: FileConfig, where: str, key: str) -> 
     return frame
 
 
+def _refuse_reserved(frame: pl.DataFrame, key: str) -> None:
+    """Refuse a column whose name means something else in templates or in the predictions."""
+    if taken := next((name for name in frame.columns if name in RESERVED), None):
+        raise DataError(
+            f"{key}: a column is named {taken!r}, a name that the runner itself uses; give it another one"
+            f" in {key}.columns, which lists all columns to keep (my_{taken}: {taken}), or in the step that"
+            " makes it"
+        )
+
+
 def _add_ids(frame: pl.DataFrame, config: DatasetConfig, key: str) -> pl.DataFrame:
     if "id" not in frame.columns:
         return frame.with_columns(id=pl.format(f"{config.name}:{{}}", pl.int_range(pl.len())))
-    ids = frame["id"].cast(pl.String)
-    if ids.null_count():
-        raise DataError(f"{key}: the column 'id' is empty in {count_of(ids.null_count(), 'row')}")
+    ids = write_column(frame["id"])
+    if empty := int((ids.fill_null("") == "").sum()):
+        raise DataError(f"{key}: the column 'id' is empty in {count_of(empty, 'row')}")
     if repeated := ids.filter(ids.is_duplicated()).unique(maintain_order=True).to_list():
         raise DataError(f"{key}: {_describe_repeats(repeated, config, key)}")
     return frame.with_columns(ids)
@@ -88,7 +103,7 @@ def _limit_rows(frame: pl.DataFrame, config: DatasetConfig, key: str) -> pl.Data
         return frame
     if config.limit < 1:
         raise ConfigError(f"{key}.limit={config.limit}: at least one row is needed; null means all")
-    rows = frame.with_row_index("_row").filter(pl.col("split") == config.split.evaluate)["_row"].to_list()
+    rows = (frame["split"] == config.split.evaluate).arg_true().to_list()
     if config.seed is None:
         kept = rows[: config.limit]
     else:

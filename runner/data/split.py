@@ -11,6 +11,7 @@ import polars as pl
 
 from runner.config.dataset_schema import SplitConfig
 from runner.core.errors import ConfigError, DataError, count_of, suggest
+from runner.core.types import write_column, write_value
 
 UNUSED = "unused"
 """The split of the rows that are left over where ``fractions`` sum to less than 1."""
@@ -22,8 +23,8 @@ def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.
     With ``fractions``, scikit-learn's ``train_test_split`` draws the last named split from all rows, the
     one before it from the rest, and so on. With ``group`` it draws groups, sorted by their value, and all
     rows of a group stay together; ``stratify`` then compares the sets of values of the groups. Sizes are
-    rounded up, as in scikit-learn. Without ``fractions``, an existing ``split`` column is kept; if there is
-    none, all rows belong to ``evaluate``.
+    rounded up, as in scikit-learn. Without ``fractions``, an existing ``split`` column is kept, as text; if
+    there is none, all rows belong to ``evaluate``.
 
     Raises:
         ConfigError: wrong fractions, or an ``evaluate`` that is not a split of these rows.
@@ -33,12 +34,23 @@ def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.
         frame = _draw_splits(frame, config, key)
     elif "split" not in frame.columns:
         frame = frame.with_columns(split=pl.lit(config.evaluate))
-    names = frame["split"].cast(pl.String).unique(maintain_order=True).drop_nulls().to_list()
+    else:
+        frame = frame.with_columns(_name_splits(frame, config, key))
+    names = frame["split"].unique(maintain_order=True).to_list()
     if config.evaluate not in names:
         raise ConfigError(
             f"{key}.evaluate={config.evaluate!r} is no split of these rows{suggest(config.evaluate, names)}"
         )
     return frame
+
+
+def _name_splits(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.Series:
+    """The column ``split`` as text. A truth value is spelled as in ``config``, which YAML makes ``True``."""
+    names = write_column(_get_column(frame, "split", key))
+    for name in (config.train, config.validation, config.evaluate):
+        if name in ("True", "False") and not (names == name).any():
+            names = names.replace(name.lower(), name)
+    return names
 
 
 def _draw_splits(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.DataFrame:
@@ -71,7 +83,11 @@ def _get_column(frame: pl.DataFrame, name: str, key: str) -> pl.Series:
     if name not in frame.columns:
         raise DataError(f"{key}={name!r}: there is no such column{suggest(name, frame.columns)}")
     if empty := frame[name].null_count():
-        raise DataError(f"{key}={name!r}: the column is empty in {empty} of {count_of(frame.height, 'row')}")
+        rows = frame["id"].filter(frame[name].is_null())[:5].to_list() if "id" in frame.columns else []
+        shown = f" ({', '.join(map(write_value, rows))}{', …' if empty > len(rows) else ''})" if rows else ""
+        raise DataError(
+            f"{key}={name!r}: the column is empty in {empty} of {count_of(frame.height, 'row')}{shown}"
+        )
     return frame[name]
 
 
@@ -89,7 +105,7 @@ def _list_strata(groups: pl.DataFrame) -> list[Any] | None:
     """The stratum of each group: its value where every group has only one, else its values as text."""
     sets = groups["labels"].to_list()
     single = all(len(labels) == 1 for labels in sets)
-    strata = [labels[0] if single else ", ".join(map(str, labels)) for labels in sets]
+    strata = [labels[0] if single else ", ".join(map(write_value, labels)) for labels in sets]
     return strata if len(set(strata)) > 1 else None
 
 

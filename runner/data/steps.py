@@ -11,7 +11,9 @@ import polars as pl
 
 from runner.config.dataset_schema import FileConfig, StepConfig
 from runner.core.errors import ConfigError, DataError, count_of, suggest
+from runner.core.types import write_column, write_value
 from runner.data import fetch, reader
+from runner.data.columns import select_columns
 
 
 def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "dataset.steps") -> pl.DataFrame:
@@ -29,10 +31,14 @@ def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "da
         except pl.exceptions.ColumnNotFoundError as error:
             raise DataError(f"{where}: {_describe_unknown(error, frame)}") from error
         except pl.exceptions.PolarsError as error:
-            raise DataError(f"{where}: {error}") from error
+            hint = _CAST if re.search(r"\bstr\b|\bstring\b", str(error), re.IGNORECASE) else ""
+            raise DataError(f"{where}: {error}{hint}") from error
         if frame.is_empty():
             raise DataError(f"{where}: leaves no rows")
     return frame
+
+
+_CAST = "\na column whose numbers are not all written alike is text; CAST(column AS DOUBLE) reads them"
 
 
 def put_in_both_orders(frame: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
@@ -76,6 +82,11 @@ def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFram
     for name in columns:
         if not isinstance(frame.schema[name], pl.List):
             raise DataError(f"{where}: column {name!r} holds {frame.schema[name]}, not lists")
+        if empty := int((frame[name].list.len().fill_null(0) == 0).sum()):
+            raise DataError(
+                f"{where}: column {name!r} has no elements in {count_of(empty, 'row')}, which would become"
+                " rows without a value; leave them out by a filter before this step"
+            )
     return frame.explode(columns)
 
 
@@ -104,60 +115,81 @@ def _drop_duplicates(frame: pl.DataFrame, columns: list[str], where: str) -> pl.
 def _map_labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], where: str) -> pl.DataFrame:
     _require_columns(frame, columns, where)
     for name, labels in columns.items():
-        known = {_to_text(value): label for value, label in labels.items()}
-        values = frame[name].cast(pl.String)
+        known = _read_labels(labels, f"{where}.{name}")
+        values = write_column(frame[name])
         for value in values.unique(maintain_order=True):
             if value not in known:
                 rows = values.eq_missing(pl.Series([value], dtype=pl.String)).sum()
                 hint = suggest(str(value), known)
                 raise DataError(
                     f"{where}.{name}: {count_of(int(rows), 'row')} with {value!r}, which has no label{hint}"
+                    f"{_QUOTE if any(isinstance(key, bool) for key in labels) else ''}"
                 )
         frame = frame.with_columns(values.replace_strict(known).alias(name))
     return frame
 
 
-def _to_text(value: Any) -> str:
-    """A YAML key as polars writes it, such as true instead of True."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+_QUOTE = "; quote 'yes', 'no', 'on' and 'off', which YAML reads as truth values"
+
+
+def _read_labels(labels: Mapping[Any, Any], where: str) -> dict[str, Any]:
+    """The labels by the text of their values; of one type, or all as text."""
+    if not isinstance(labels, Mapping):
+        raise ConfigError(f"{where}: expected {{value in the file: label}}, got {labels!r}")
+    for value, label in labels.items():
+        if isinstance(label, bool):
+            raise ConfigError(f"{where}.{write_value(value)}: the label is a truth value{_QUOTE}")
+    known = {write_value(value): label for value, label in labels.items()}
+    if len({type(label) for label in known.values()} - {type(None)}) > 1:
+        return {value: None if label is None else write_value(label) for value, label in known.items()}
+    return known
 
 
 def _add_both_orders(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
     if len(columns) != 2:
         raise ConfigError(f"{where}={columns}: expected exactly two columns")
     _require_columns(frame, columns, where)
+    if "order" in frame.columns:
+        raise DataError(f"{where}: the rows already have a column 'order', which this step adds; rename it")
     return put_in_both_orders(frame, columns[0], columns[1])
 
 
-_JOIN_KEYS = ("path", "url", "sha256", "format", "rows", "key", "columns")
+_JOIN_KEYS = ("path", "url", "sha256", "format", "separator", "rows", "key", "columns")
 
 
 def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFrame:
-    for name in join:
+    for name in map(write_value, join):
         if name not in _JOIN_KEYS:
             raise ConfigError(f"{where}.{name} is not known{suggest(name, _JOIN_KEYS)}")
-    by = str(join.get("key"))
+    for name in join.get("columns") or {}:
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}.columns: the key {name} is no text; quote it")
+    by = write_value(join.get("key"))
     _require_columns(frame, [by], f"{where}.key")
     other = _read_second(join, by, where)
     for name in other.columns:
         if name != by and name in frame.columns:
             raise ConfigError(f"{where}.columns.{name}: the rows already have a column of this name")
-    missing = frame.join(other, on=by, how="anti")
+    keys = frame.select(write_column(frame[by]))
+    missing = keys.join(other, on=by, how="anti")
     if not missing.is_empty():
         rows = count_of(missing.height, "row")
         raise DataError(f"{where}: {rows} without a match, the first with {by}={missing[by][0]!r}")
-    return frame.join(other, on=by, how="left", maintain_order="left")
+    return frame.hstack(keys.join(other, on=by, how="left", maintain_order="left").drop(by))
 
 
 def _read_second(join: Mapping[str, Any], by: str, where: str) -> pl.DataFrame:
     path = fetch.locate(FileConfig(join.get("path"), join.get("url"), join.get("sha256")), where)
-    columns = dict(join.get("columns") or {})
-    if columns:
-        columns.setdefault(by, by)
-    other = reader.select_columns(
-        reader.read_file(path, join.get("format"), join.get("rows"), where), columns, f"{where}.columns"
+    names = dict(join.get("columns") or {})
+    if names:
+        names.setdefault(by, by)
+    other = select_columns(
+        reader.read_file(path, join.get("format"), join.get("rows"), where, join.get("separator")),
+        names,
+        f"{where}.columns",
     )
     _require_columns(other, [by], f"{where}.key")
+    other = other.with_columns(write_column(other[by]))
     twice = other.filter(pl.col(by).is_duplicated())
     if not twice.is_empty():
         raise DataError(f"{where}.key={by!r}: {path.name} has more than one row with {by}={twice[by][0]!r}")

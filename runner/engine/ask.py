@@ -11,9 +11,10 @@ from runner.core.provider import Provider
 from runner.core.types import Request
 from runner.engine.allowance import Allowance
 from runner.engine.batch import BatchCaller
-from runner.engine.call import Answer, Call, Caller, LiveCaller
+from runner.engine.call import Answer, Call, Caller
 from runner.engine.event_loop import run_in_loop
 from runner.engine.ledger import Ledger
+from runner.engine.live import LiveCaller
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")

@@ -18,12 +18,12 @@ from contextlib import asynccontextmanager
 from itertools import takewhile
 from typing import Any
 
-from runner.core.errors import ProviderError, describe_failure
+from runner.core.errors import FatalProviderError, ProviderError, describe_failure
 from runner.core.provider import Batcher, Provider
 from runner.core.types import Completion, Request
 from runner.engine.allowance import Allowance
 from runner.engine.batch_jobs import ROW, BatchJobs
-from runner.engine.call import KIND, UNASKED, Answer, Call, Caller, read_completion
+from runner.engine.call import UNASKED, Answer, Call, Caller, read_answers
 from runner.engine.ledger import Ledger
 
 ROUNDS = 3  # batches that may end without an answer to a row before the row is left to the next run
@@ -74,7 +74,8 @@ class BatchCaller(Caller):
     def _work(self, waiting: Mapping[str, tuple[Request, asyncio.Future[Answer]]]) -> None:
         requests = {key: request for key, (request, _) in waiting.items()}
         try:
-            rounds = Rounds(self._provider, self._ledger, self._allowance, self._report, self._pause)
+            stored = sum(answer is not None for answer in self._looked_up.values())
+            rounds = Rounds(self._provider, self._ledger, self._allowance, self._report, self._pause, stored)
             answers, failure = rounds.answer(requests), None
         except BaseException as error:
             answers, failure = {}, self._make_raisable(error)
@@ -123,7 +124,9 @@ class Rounds:
         allowance: Allowance | None,
         report: Callable[[float], None],
         pause: Callable[[float], None],
+        stored: int = 0,
     ) -> None:
+        self._stored = stored
         self._batcher: Batcher = provider.batcher()
         self._jobs = BatchJobs(provider, self._batcher, ledger, pause)
         self._ledger, self._allowance, self._report = ledger, allowance, report
@@ -150,7 +153,7 @@ class Rounds:
 
         Requests that another run has answered since are taken from the ledger and left out.
         """
-        self._take_answers(self._ledger.get_many(KIND, self._left), stored=True)
+        self._take_answers(read_answers(self._ledger, self._left), stored=True)
         owners: dict[str, str] = self._ledger.get_many(ROW, self._left)
         unclaimed = {key: request for key, request in self._left.items() if key not in owners}
         affordable = dict(takewhile(lambda item: self._reserve(*item), unclaimed.items()))
@@ -185,12 +188,19 @@ class Rounds:
             entry, failure = self._jobs.collect(batch, entry, status)
         if entry:
             self._read_outcome(entry, keys)
-        if failure:
+        if failure and not self._is_of_rows(failure, len(keys)):
             raise failure
+
+    def _is_of_rows(self, failure: ProviderError, refused: int) -> bool:
+        """Whether it is a refusal (403), and answers of earlier runs show that the key is good.
+
+        The rule is that of :class:`runner.engine.guard.Calls`.
+        """
+        return isinstance(failure, FatalProviderError) and failure.refused and self._stored >= refused
 
     def _read_outcome(self, entry: Mapping[str, Any], keys: Sequence[str]) -> None:
         """Take the answers and failures of a collected batch; requests with neither are asked again."""
-        self._take_answers(self._ledger.get_many(KIND, keys), stored=not self._jobs.is_mine(entry))
+        self._take_answers(read_answers(self._ledger, keys), stored=not self._jobs.is_mine(entry))
         for key in [key for key in keys if key in self._left]:
             self._rounds[key] += 1
             if key in entry["errors"]:
@@ -200,10 +210,9 @@ class Rounds:
             else:
                 self._settle(key, None)
 
-    def _take_answers(self, answers: Mapping[str, Any], stored: bool) -> None:
-        for key, value in answers.items():
-            if completion := read_completion(value):
-                self._close(key, Answer(completion, stored=stored, key=key))
+    def _take_answers(self, answers: Mapping[str, Completion], stored: bool) -> None:
+        for key, completion in answers.items():
+            self._close(key, Answer(completion, stored=stored, key=key))
 
     def _close(self, key: str, answer: Answer) -> None:
         self._settle(key, None if answer.stored else answer.completion)

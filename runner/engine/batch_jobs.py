@@ -9,7 +9,7 @@ service has the batch, and releases the rows only if not.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +19,8 @@ from runner.core.identity import digest, read_identity
 from runner.core.provider import Batcher, Provider
 from runner.core.retry import Retry
 from runner.core.services import BatchStatus
-from runner.engine.call import KIND, drop_nulls
+from runner.core.types import Completion
+from runner.engine.call import KIND, drop_nulls, read_answers
 from runner.engine.claims import LostClaimError, confirm_claim, is_alive, make_claim
 from runner.engine.ledger import Ledger
 
@@ -29,6 +30,7 @@ BATCH, ROW = "batch", "batched"
 TRIES = 5
 WRITE_ROWS = 500  # answers written to the ledger in one transaction
 LONGEST_WAIT_S = 30.0
+GONE = (404, 410)
 
 
 class BatchJobs:
@@ -39,7 +41,12 @@ class BatchJobs:
     ) -> None:
         self._provider, self._batcher, self._ledger = provider, batcher, ledger
         self._poll_s, self._pause = float(provider.batch_poll_s), pause
-        self._retry = Retry(tries=TRIES, limited_tries=TRIES, longest_s=min(LONGEST_WAIT_S, self._poll_s))
+        self._retry = Retry(
+            tries=TRIES,
+            limited_tries=TRIES,
+            longest_s=min(LONGEST_WAIT_S, self._poll_s),
+            max_wait_s=provider.max_wait_s,
+        )
         self._token = uuid4().hex
 
     def claim(self, lines: Mapping[str, bytes]) -> dict[str, str]:
@@ -52,7 +59,7 @@ class BatchJobs:
             return dict.fromkeys(lines, batch)  # another process makes a batch of the same rows
         owners: dict[str, str] = self._ledger.add_many(ROW, dict.fromkeys(lines, batch))
         mine = [key for key in lines if owners.get(key) == batch]
-        for key in self._ledger.get_many(KIND, mine):
+        for key in read_answers(self._ledger, mine):
             self._ledger.remove(ROW, key)
             mine.remove(key)
             del owners[key]
@@ -86,6 +93,13 @@ class BatchJobs:
             except RetryableError as error:  # a connection may well fail once during a day
                 log.warning("batch %s: %s", entry["id"], error)
                 status = BatchStatus("running")
+            except ProviderError as error:
+                if error.status not in GONE:
+                    raise
+                raise FatalProviderError(
+                    f"{self._provider.name}: batch {entry['id']} is gone ({error}); if another key made it, "
+                    "use that one; provider.batch=false asks its rows live"
+                ) from error
             if status.state != "running":
                 return status
             progress(status.done / max(status.total, 1))
@@ -96,34 +110,57 @@ class BatchJobs:
     ) -> tuple[dict[str, Any], ProviderError | None]:
         """Write the answers of an ended batch into the ledger and release its rows.
 
-        Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None.
+        Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None. It is
+        marked as ``refused`` if no line was answered but some were refused (403). A batch that was refused,
+        or whose results are gone, is closed too: the next run makes another.
         """
         errors: dict[str, str] = {}
         answers: dict[str, Any] = {}
         fatal: ProviderError | None = None
-        for key, outcome in self._batcher.results(str(entry["id"])):
-            if isinstance(outcome, FatalProviderError):
+        refused: dict[str, FatalProviderError] = {}
+        answered = False
+        for key, outcome in self._read_results(str(entry["id"])):
+            if key is None:
+                status = BatchStatus("refused", f"its results are gone ({outcome})")
+                break
+            if isinstance(outcome, FatalProviderError) and outcome.refused:
+                refused[key] = outcome
+            elif isinstance(outcome, FatalProviderError):
                 fatal = fatal or outcome
             elif not isinstance(outcome, ProviderError):
                 self._take(key, outcome, answers, errors)
+                answered = answered or key in answers
             elif not isinstance(outcome, RetryableError):
                 errors[key] = describe_failure(outcome)
             if len(answers) == WRITE_ROWS:
                 self._ledger.put_many(KIND, answers)
                 answers = {}
         self._ledger.put_many(KIND, answers)
+        errors |= {key: describe_failure(error) for key, error in refused.items()}
+        if not answered:
+            fatal = fatal or next(iter(refused.values()), None)
         closed = {**entry, "closed": True, "errors": errors}
         self._ledger.put(BATCH, batch, closed)
         self._ledger.remove_equal(ROW, batch)
         if status.state == "refused":
-            fatal = FatalProviderError(f"{self._provider.name}: batch {entry['id']}: {status.detail}")
+            reason = f"{self._provider.name}: batch {entry['id']}: {status.detail}"
+            fatal = FatalProviderError(f"{reason}; the same command makes a new batch")
         return closed, fatal
+
+    def _read_results(self, batch_id: str) -> Iterator[tuple[str | None, Completion | ProviderError]]:
+        """Key and outcome of each request; None and the reason where the service has no results any more."""
+        try:
+            yield from self._batcher.results(batch_id)
+        except ProviderError as error:
+            if error.status not in GONE:
+                raise
+            yield None, error
 
     def _take(self, key: str, outcome: Any, answers: dict[str, Any], errors: dict[str, str]) -> None:
         try:
             answers[key] = drop_nulls(check_completion(outcome, self._provider.name))
-        except ProviderError as error:
-            errors[key] = str(error)
+        except Exception as error:  # such as that of a value whose repr fails
+            errors[key] = describe_failure(error)
 
     def _make_key(self, lines: Iterable[str]) -> str:
         """Digest the account and the rows, with a number: an ended batch may have left the same rows over."""

@@ -4,39 +4,35 @@
             ─ ledger
 
 Equal requests are asked once. A call that fails becomes the error of its row, whatever it raised. Only an
-error that would make every further call fail, such as a wrong key, stops the run, and so does Ctrl-C.
+error that would make every further call fail, such as a wrong key, stops the run, and so does Ctrl-C. A
+stored answer that cannot be read is asked for again and replaced.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.core.adapt import check_completion, check_fields
-from runner.core.errors import FatalProviderError, ProviderError, RetryableError, describe_failure, find_place
+from runner.core.adapt import check_completion
+from runner.core.errors import (
+    ProviderError,
+    count_of,
+)
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Provider
-from runner.core.retry import Retry
 from runner.core.types import Completion, Request
-from runner.engine.allowance import Allowance, BudgetQueue
-from runner.engine.guard import close_provider, is_interrupt, read_limits
-from runner.engine.lanes import Lane, use_lane
-from runner.engine.ledger import Ledger
-from runner.engine.ledger_writer import LedgerWriter
-from runner.engine.under_way import Blocks, find_under_way, use_claims
+from runner.engine.guard import close_provider
+from runner.engine.ledger import COMPLETION, Ledger
 
 log = logging.getLogger(__name__)
 
-KIND = "completion"
-RETRY = Retry(tries=6, limited_tries=30, longest_s=60.0)
-TELL_EVERY_S = 10.0
-_told_at = [-TELL_EVERY_S]
+KIND = COMPLETION
+_unread: set[str] = set()  # keys of stored answers that a warning was about
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,7 @@ class Caller(ABC):
         self._provider, self._ledger = provider, ledger
         self._make_key = _make_key_function(provider)
         self._keys: dict[int, tuple[Request, str]] = {}
-        self._looked_up: dict[str, Any] = {}
+        self._looked_up: dict[str, Completion | None] = {}
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
         self.start_more: Callable[[], object] = lambda: None
         """Called when a row waits for another process, so that another row may be begun."""
@@ -103,7 +99,7 @@ class Caller(ABC):
         for request in requests:
             self._keys[id(request)] = request, self._make_key(request)
         keys = [key for _, key in self._keys.values()]
-        found = self._ledger.get_many(KIND, keys) if self._provider.stored else {}
+        found = read_answers(self._ledger, keys) if self._provider.stored else {}
         self._looked_up = {key: found.get(key) for key in keys}
 
     async def call(self, request: Request) -> Answer:
@@ -146,138 +142,10 @@ class Caller(ABC):
         if not self._provider.stored:
             return None
         if key in self._looked_up:
-            found = self._looked_up[key]
+            completion = self._looked_up[key]
         else:
-            found = await asyncio.to_thread(self._ledger.get, KIND, key)
-        completion = read_completion(found)
+            completion = (await asyncio.to_thread(read_answers, self._ledger, [key])).get(key)
         return Answer(completion, stored=True, key=key) if completion else None
-
-
-class LiveCaller(Caller):
-    """Makes each call at once, one request per call."""
-
-    def __init__(self, provider: Provider, ledger: Ledger, allowance: Allowance | None = None) -> None:
-        super().__init__(provider, ledger)
-        self.width = provider.max_concurrency
-        self._budget = BudgetQueue(allowance)
-        self._writer = LedgerWriter(ledger, KIND)
-        self._held = ExitStack()
-        self._logged: set[tuple[type, str]] = set()
-
-    def __enter__(self) -> Caller:
-        self._claims = self._held.enter_context(use_claims(self._ledger.url))
-        self._writer.start()
-        self._held.callback(self._writer.close)  # before the claims are given up
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._held.close()
-
-    @asynccontextmanager
-    async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
-        """Yield :meth:`call`, paced within the limits of the provider's account."""
-        missing = [key for key, found in self._looked_up.items() if not found]
-        self._blocks = Blocks(self._claims, missing, max(16, 2 * self.width), self._find, self._begin_more)
-        self._under_way = find_under_way(self._ledger.url)
-        with use_lane(self._provider, self._ledger) as self._lane, self._under_way.join(self._learn):
-            async with super().open_calls(progress) as call:
-                try:
-                    yield call
-                finally:
-                    await self._blocks.close()
-
-    def _find(self, keys: Sequence[str]) -> Mapping[str, Any]:
-        return self._ledger.get_many(KIND, keys)
-
-    def _begin_more(self) -> None:
-        self.start_more()
-
-    async def _obtain(self, key: str, request: Request) -> Answer:
-        if not self._provider.stored:
-            return await self._buy(key, request)
-        answer, was_shared = await self._under_way.get(
-            key, lambda: self._settle(key, request), lambda answer: answer.completion is not None
-        )
-        return replace(answer, stored=True) if was_shared else answer
-
-    def _learn(self, key: str, answer: Answer) -> None:
-        """Note an answer that another stage got after this one had looked into the ledger."""
-        if key in self._looked_up:
-            self._looked_up[key] = drop_nulls(answer.completion)
-
-    async def _settle(self, key: str, request: Request) -> Answer:
-        """Return the answer that another process got, or else buy it."""
-        if completion := read_completion(await self._blocks.settle(key)):
-            return Answer(completion, stored=True, key=key)
-        answer = await self._buy(key, request)
-        if answer.error:
-            await asyncio.to_thread(self._claims.drop, key)
-        return answer
-
-    async def _buy(self, key: str, request: Request) -> Answer:
-        if not await self._budget.reserve(request):
-            return UNASKED
-        try:
-            completion, error = await self._ask(request)
-            if completion and self._provider.stored:
-                self._writer.put(key, drop_nulls(completion))
-            self._budget.settle(request, completion)
-        finally:
-            self._budget.leave()
-        return Answer(completion, error, key=key if self._provider.stored else None)
-
-    async def _ask(self, request: Request) -> tuple[Completion | None, str | None]:
-        """Return the completion, or the error of the row; raise only what stops the stage."""
-        try:
-            return await ask_with_retries(request, self._provider, self._lane), None
-        except FatalProviderError:
-            raise
-        except BaseException as error:  # such as a fault in a user's provider, or its call of sys.exit
-            if is_interrupt(error):
-                raise
-            return None, self._describe(error)
-
-    def _describe(self, error: BaseException) -> str:
-        """Return a fault as the error of its row; log the traceback of the first of each kind and place."""
-        if isinstance(error, ProviderError):
-            return describe_failure(error)
-        place = find_place(error)
-        if (kind := (type(error), place)) not in self._logged:
-            self._logged.add(kind)
-            log.info("a call failed", exc_info=error)
-        return f"{describe_failure(error)}{place}"
-
-
-async def ask_with_retries(request: Request, provider: Provider, lane: Lane) -> Completion:
-    """Make one call within the account's limits; repeat it after a failure that may pass."""
-    attempt = 0
-    while True:
-        attempt += 1
-        await lane.wait_turn(request)
-        try:
-            async with lane.gate:
-                started = time.perf_counter()
-                completion = await provider.complete(request)
-        except RetryableError as error:
-            lane.note_failure(error)
-            wait_s = RETRY.wait_s(error, attempt)
-            log.debug("attempt %d failed: %s", attempt, error)
-            if attempt == 1:
-                _tell_of_retry(error, wait_s)
-            await asyncio.sleep(wait_s)
-            continue
-        completion = check_completion(completion, provider.name)
-        lane.note_answer(request, completion, read_limits(provider))
-        return replace(completion, latency_s=round(time.perf_counter() - started, 4))
-
-
-def _tell_of_retry(error: RetryableError, wait_s: float) -> None:
-    """Log that a call will be repeated, but not for every call: a fault mostly hits many at once."""
-    now = time.monotonic()
-    if now - _told_at[0] >= TELL_EVERY_S:
-        _told_at[0] = now
-        retries = (RETRY.limited_tries if error.limited else RETRY.tries) - 1
-        log.warning("waiting %.1f s after: %s; retry 1 of %d", wait_s, error, retries)
 
 
 def make_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:
@@ -295,15 +163,26 @@ def _make_key_function(provider: Provider) -> Callable[[Request], str]:
     return make_key
 
 
+def read_answers(ledger: Ledger, keys: Iterable[str]) -> dict[str, Completion]:
+    """Return the stored answers to those keys that have one, with a warning if some cannot be read."""
+    found = ledger.get_many(KIND, keys)
+    answers = {key: answer for key, value in found.items() if (answer := read_completion(value))}
+    if lost := found.keys() - answers.keys() - _unread:
+        _unread.update(lost)
+        log.warning(
+            "ledger: %s cannot be read and is asked for again, such as %s",
+            count_of(len(lost), "stored answer"),
+            min(lost),
+        )
+    return answers
+
+
 def read_completion(stored: Any) -> Completion | None:
     """Return a completion from the ledger; None if it cannot be read, so that it is asked for again."""
-    if not stored:
-        return None
     try:
-        check_fields(completion := Completion(**stored), "ledger")
+        return check_completion(Completion(**stored), "ledger")
     except (TypeError, ProviderError):
         return None
-    return completion
 
 
 def drop_nulls(value: Any) -> dict[str, Any]:

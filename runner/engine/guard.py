@@ -4,14 +4,94 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from runner.core.errors import describe_failure
+from runner.core.errors import RetryableError, WaitError, describe_failure
 from runner.core.provider import Provider, RateLimits
+from runner.core.retry import Retry
 
 log = logging.getLogger(__name__)
 _warned_names: set[str] = set()
 
 CLOSE_S = 10.0
+TELL_EVERY_S = 10.0
+_told = [-TELL_EVERY_S, 0.0]  # when a wait was told last, and when that wait ends
+
+
+class Calls:
+    """The calls of one stage, to tell a refusal (403) of one row from that of the whole run.
+
+    ``stored`` is the number of answers that earlier runs got. They show that the key is good, too, unless
+    more rows are refused than were answered: then the key has lost its right.
+    """
+
+    def __init__(self, stored: int = 0) -> None:
+        self._stored = stored
+        self._refused = 0
+        self._answered = False
+        self._stop: WaitError | None = None
+        self._undecided: set[object] = set()
+        self._sent: set[object] = set()
+        self._changed = asyncio.Event()
+
+    @contextmanager
+    def follow(self) -> Iterator[object]:
+        """Yield a mark for one call, with which its requests are sent (:meth:`send`)."""
+        mark = object()
+        try:
+            yield mark
+            self._answered = True
+        finally:
+            self._undecided.discard(mark)
+            self._changed.set()
+
+    @contextmanager
+    def send(self, mark: object) -> Iterator[None]:
+        """Enter while a request is under way. Raises what :meth:`stop` was given: nothing more is sent."""
+        if self._stop:
+            raise self._stop
+        self._undecided.add(mark)
+        self._sent.add(mark)
+        try:
+            yield
+        finally:
+            self._sent.discard(mark)
+            self._changed.set()
+
+    async def concern_rows(self) -> bool:
+        """Whether the refusal of a call concerns its row only; waits until another call shows that.
+
+        It does once others were answered. A run whose calls were all refused has to stop.
+        """
+        self._refused += 1
+        while self._undecided and not self._answered:
+            await self._wait_for_change()
+        return self._answered or self._stored >= self._refused
+
+    async def stop(self, error: WaitError) -> None:
+        """Send nothing more, and wait for the answers to what is under way: they are paid."""
+        self._stop = error
+        while self._sent:
+            await self._wait_for_change()
+
+    async def _wait_for_change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+
+def tell_of_retry(error: RetryableError, wait_s: float, attempt: int, retry: Retry) -> None:
+    """Log that a call will be repeated, but not for every call: a fault mostly hits many at once.
+
+    A long wait is told at once, and when it is much longer than the one told last.
+    """
+    now = time.monotonic()
+    is_news = attempt == 1 and now - _told[0] >= TELL_EVERY_S
+    if is_news or now + wait_s >= max(now, _told[1]) + TELL_EVERY_S:
+        _told[:] = [now, now + wait_s]
+        retries = (retry.limited_tries if error.limited else retry.tries) - 1
+        log.warning("waiting %.1f s after: %s; retry %d of %d", wait_s, error, attempt, retries)
 
 
 def is_interrupt(error: BaseException) -> bool:

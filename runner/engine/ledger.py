@@ -29,6 +29,7 @@ ENTRIES = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
     sa.Column("created", sa.Float, nullable=False),
 )
+COMPLETION = "completion"  # the kind of the answers
 T = TypeVar("T")
 BUSY_TIMEOUT_S = 60.0  # how long to wait for another process that writes to the same SQLite file
 OUTAGE_S = 60.0  # how long to wait for a database server that restarts
@@ -55,7 +56,10 @@ class Ledger:
         return self.get_many(kind, [key]).get(key)
 
     def get_many(self, kind: str, keys: Iterable[str]) -> dict[str, Any]:
-        """Return the values of those keys that exist."""
+        """Return the values of those keys that exist.
+
+        Raises :class:`RunnerError` for a value that is not JSON; an answer (:data:`COMPLETION`) is then None.
+        """
         wanted = list(dict.fromkeys(keys))
         return self._run(lambda connection: _read(connection, kind, wanted))
 
@@ -136,7 +140,7 @@ class Ledger:
         query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(ENTRIES.c.kind == kind)
         query = query.order_by(ENTRIES.c.created)
         for key, value in self._run(lambda connection: connection.execute(query).all()):
-            yield key, json.loads(value)
+            yield key, _load(kind, key, value)
 
     def now(self) -> float:
         """Return the time in seconds since 1970, by the clock that all processes on this ledger share."""
@@ -231,7 +235,7 @@ def _read(connection: sa.Connection, kind: str, keys: list[str]) -> dict[str, An
         query = sa.select(ENTRIES.c.key, ENTRIES.c.value).where(
             ENTRIES.c.kind == kind, ENTRIES.c.key.in_(chunk)
         )
-        found.update((key, json.loads(value)) for key, value in connection.execute(query))
+        found.update((key, _load(kind, key, value)) for key, value in connection.execute(query))
     return found
 
 
@@ -266,6 +270,16 @@ def _make_rows(kind: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _dump(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _load(kind: str, key: str, text: str) -> Any:
+    """The stored value. An answer may be bought again where it is not JSON; a job must not be made twice."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if kind == COMPLETION:
+            return None
+        raise RunnerError(f"ledger: the entry {kind} {key} cannot be read: {error}") from error
 
 
 def _split(items: list[T]) -> Iterator[list[T]]:

@@ -10,12 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import polars as pl
 
 from runner.core.identity import digest
-from runner.core.types import Message, Request
+from runner.core.types import Completion, Message, Request
 from runner.engine.ask import collect_calls
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
@@ -24,7 +23,7 @@ from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
 from runner.money.prices import MILLION, Price
-from runner.pipeline import finetune
+from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
 from runner.pipeline.judge import group_by_row, judge_row, pose_questions
 
@@ -96,7 +95,7 @@ def _estimate_model(
     order, price = model.make_order(plan, frame), model.find_tuned_price(plan)
     untrained = UntrainedModel(plan.responder.provider, order.key, checkpoint)
     answering = PricedModel(replace(plan.responder, provider=untrained), price)
-    if order.key in seen or "id" in (ledger.get(finetune.JOB, order.key) or {}):
+    if order.key in seen or jobs.has_job(order, ledger):
         return answering, 0.0, 0.0
     seen.add(order.key)
     trained = model.count_training_tokens(plan, order)
@@ -126,10 +125,11 @@ def _estimate_judge(
         for answer_key, row in zip(keys.filter(~has_answer), _judge_calls(plan, unanswered), strict=True)
         for key, request in zip(judging.make_keys(row), row, strict=True)
     }
-    stored: Mapping[str, Any] = {}
+    stored: Mapping[str, Completion] = {}
     if has_answer.any():
         answered = stages.answer(answering.responder, frame.filter(has_answer), ledger, open_no_bar)
-        calls = [request for row in _judge_calls(plan, answered) for request in row]
+        judged = answered.filter(pl.col("completion").is_not_null())
+        calls = [request for row in _judge_calls(plan, judged) for request in row]
         lookup = judging.look_up(calls, ledger)
         chats, stored = {**lookup.chats, **chats}, lookup.known
     length = stored_answers.find_typical_length(), answering.responder.sampling.max_tokens

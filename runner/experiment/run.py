@@ -22,9 +22,9 @@ from runner.experiment.plan import Plan
 from runner.experiment.spending import Spending
 from runner.experiment.stages import Measurements
 from runner.money.budget import Budget
-from runner.money.usage import split_unasked
+from runner.money.usage import count_usage, split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
-from runner.pipeline.finetune import OnStatus
+from runner.pipeline.jobs import OnStatus
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record
 
@@ -42,8 +42,10 @@ class Screen:
     during_calls: AbstractContextManager[None] = field(default_factory=nullcontext)
 
 
-def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> None:
+def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen(), command: str = "") -> None:
     """Carry out a plan. Write the predictions into ``folder`` and everything else into ``record``.
+
+    ``command`` is what the points of a sweep share: together they make at most one new fine-tuning job.
 
     Raises :class:`runner.core.errors.RunnerError` if the run fails or its budget is used up; ``record`` then
     holds what is known so far.
@@ -54,16 +56,17 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> 
         frame = stages.render(plan, rows)
         record.params["prompt_digest"] = plan.responder.prompt.digest[:12]
         stages.rehearse(plan, frame)
-        model = prepare_model(plan, frame, ledger, screen.on_status, spending)
+        model = prepare_model(plan, frame, ledger, screen.on_status, spending, command)
         note_model(record, model)
         with note_calls():
             with serve_model(plan, model, frame, ledger, spending) as responder, screen.during_calls:
                 note_identities(record, responder, plan.judge)
                 allowance = spending.allow_answers(responder, frame)
                 frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance)
+            if stages.explain_no_answers(frame):  # they may be paid all the same
+                record.figures |= count_usage(frame) | spending.sum_up(frame)
             frame, unasked = evaluate(plan, frame, folder, ledger, screen, spending)
             every_row = pl.concat([frame, unasked], how="diagonal")
-            stages.require_answers(every_row)
             measurements = stages.measure(plan, frame)
             note_measurements(record, measurements)
             record.row_scores = metrics.row_score_kinds(plan.metrics)
@@ -75,12 +78,19 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> 
 def evaluate(
     plan: Plan, frame: pl.DataFrame, folder: Path, ledger: Ledger, screen: Screen, spending: Spending
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Judge and score the answered rows and write them; return them, and those that were not asked."""
+    """Judge and score the answered rows and write them; return them, and those that were not asked.
+
+    Raises :class:`runner.core.errors.ProviderError` if no row has an answer.
+    """
     unasked = frame.clear()
     try:
         frame = stages.add_probability(plan, frame)
-        stages.warn_if_unparsed(frame)
+        if no_answers := stages.explain_no_answers(frame):
+            frame = metrics.score_rows(plan.metrics, stages.judge_nothing(plan, frame))
+            raise no_answers
+        stages.warn_of_unread(plan.responder.parser, frame)
         frame = stages.judge(plan, frame, ledger, screen.open_bar, spending.allow_judgments())
+        stages.warn_of_unread_verdicts(frame)
         frame, unasked = split_unasked(frame)
         frame = metrics.score_rows(plan.metrics, frame)
     finally:

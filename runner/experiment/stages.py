@@ -20,7 +20,7 @@ from runner.core.errors import (
     count_of,
     suggest,
 )
-from runner.core.types import Score
+from runner.core.types import CUT, Parser, Score
 from runner.data import dataset
 from runner.data.fingerprint import describe_rows
 from runner.engine.allowance import Allowance
@@ -110,10 +110,7 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
     """
     frame = leave_unanswered(frame, plan.responder)
     frame = add_probability(plan, add_predictions(plan.responder, frame))
-    if plan.judge:
-        check_judge(plan.judge, frame)
-        frame = leave_unjudged(frame, plan.judge, find_judged_sides(plan))
-    names = metrics.rehearse(plan.metrics, frame)
+    names = metrics.rehearse(plan.metrics, judge_nothing(plan, frame))
     if names is not None:
         check_objective(plan.config.objective, names)
 
@@ -139,35 +136,93 @@ def answer(
 
 def add_predictions(responder: Responder, frame: pl.DataFrame) -> pl.DataFrame:
     """Parse the predictions, and the gold values with the same parser."""
-    frame = parse_answers(frame, responder.parser)
     if "target" not in frame.columns:
-        return frame
-    return frame.with_columns(target=parse.parse_target(responder.parser, frame["target"], frame["id"]))
+        return parse_answers(frame, responder.parser)
+    target = parse.parse_target(responder.parser, frame["target"], frame["id"])
+    return parse_answers(frame, responder.parser, gold=target.dtype).with_columns(target)
 
 
 def add_probability(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
     """Add the probability of the positive class, if the answers have log-probabilities."""
     positive = plan.config.dataset.params.get("positive")
-    return label_probability.add_probability(frame, parse.classes(plan.responder.parser), positive)
+    return label_probability.add_probability(frame, plan.responder.parser, positive)
 
 
 def require_answers(frame: pl.DataFrame) -> None:
-    """Raise :class:`ProviderError` if every row failed: such a run has no scores, not scores of 0."""
-    errors = frame["error"].drop_nulls()
-    if errors.len() == frame.height:
-        raise ProviderError(
-            f"none of the {count_of(frame.height, 'row')} was answered; the first: {errors[0]}"
-        )
+    """Raise what :func:`explain_no_answers` returns."""
+    if error := explain_no_answers(frame):
+        raise error
 
 
-def warn_if_unparsed(frame: pl.DataFrame) -> None:
-    """Warn with the first answer if there are answers, but none could be parsed."""
-    answers = frame["completion"].drop_nulls()
-    if answers.len() and not frame["prediction"].count():
-        sample = " ".join(answers[0].split())[:SAMPLE_LETTERS]
+def explain_no_answers(frame: pl.DataFrame) -> ProviderError | None:
+    """Return an error if no row has an answer: such a run has no scores, not scores of 0.
+
+    A row has none if it failed, or if nothing can be read from an answer that is empty or that a token limit
+    ended.
+    """
+    failed, cut = pl.col("error").is_not_null(), pl.col("finish_reason").str.contains(CUT).fill_null(False)
+    is_empty = pl.col("completion").str.strip_chars() == ""
+    useless = failed | (
+        pl.col("prediction").is_null() & (is_empty | (cut & pl.col("completion").is_not_null()))
+    )
+    counts = frame.select(useless=useless, failed=failed & ~cut, cut=cut, empty=is_empty & ~cut).sum().row(0)
+    if counts[0] < frame.height:
+        return None
+    _, failures, cuts, empties = counts
+    rows, errors = count_of(frame.height, "row"), frame["error"].drop_nulls()
+    first = f"; the first: {errors[0]}" if errors.len() else ""
+    if not cuts and not empties:
+        return ProviderError(f"none of the {rows} was answered{first}")
+    parts = [
+        f"{cuts:,} cut by the token limit (raise hyperparameter.max_tokens)" if cuts else "",
+        f"{empties:,} empty" if empties else "",
+        f"{failures:,} failed" if failures else "",
+    ]
+    return ProviderError(f"none of the {rows} has an answer: {', '.join(filter(None, parts))}{first}")
+
+
+def warn_of_unread(parser: Parser, frame: pl.DataFrame) -> None:
+    """Warn, with one of them, if more than half of the answers could not be read by the parser.
+
+    Warn, too, if a token limit cut all of them and the texts themselves are measured.
+    """
+    _warn_of_unread(frame, "completion", "prediction", "answer", "")
+    said = frame.drop_nulls("completion")
+    is_text = frame["prediction"].dtype == pl.String and not parse.classes(parser)
+    if is_text and said.height and said["finish_reason"].str.contains(CUT).all():
         log.warning(
-            "%s, none of which could be parsed; the first: %r", count_of(answers.len(), "answer"), sample
+            "the token limit cut %s, so their beginnings are measured; raise hyperparameter.max_tokens",
+            "the only answer" if said.height == 1 else f"all {said.height:,} answers",
         )
+
+
+def warn_of_unread_verdicts(frame: pl.DataFrame) -> None:
+    """Warn, with one of them, if more than half of the judge's answers gave no verdict, or if some failed."""
+    if "judge_completion" not in frame.columns:
+        return
+    errors = frame["judge_error"].drop_nulls()
+    if errors.len():
+        log.warning("the judge failed for %s; the first: %s", count_of(errors.len(), "row"), errors[0])
+    _warn_of_unread(frame, "judge_completion", "verdict", "verdict", "judge.")
+
+
+def _warn_of_unread(frame: pl.DataFrame, text: str, value: str, noun: str, key: str) -> None:
+    said = frame.filter(pl.col(text).is_not_null())
+    unread = said.filter(pl.col(value).is_null())
+    if 2 * unread.height <= said.height:
+        return
+    prefix = text.removesuffix("completion")
+    cut = int(unread[f"{prefix}finish_reason"].str.contains(CUT).sum())
+    hint = f" ({cut:,} were cut by the token limit: raise {key}hyperparameter.max_tokens)" if cut else ""
+    sample = " ".join(unread[text][0].split())
+    log.warning(
+        "%s of %s could not be read by %sprompt.parser%s; the first: %r",
+        f"{unread.height:,}",
+        count_of(said.height, noun),
+        key,
+        hint,
+        sample if len(sample) <= SAMPLE_LETTERS else f"{sample[:SAMPLE_LETTERS]}…",
+    )
 
 
 def judge(
@@ -183,6 +238,14 @@ def judge(
     check_judge(plan.judge, frame)
     bar = open_bar(f"judge {plan.judge.provider.model}", frame.height)
     return judge_rows(frame, plan.judge, ledger, bar, find_judged_sides(plan), allowance)
+
+
+def judge_nothing(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
+    """Add the columns of a judge, if the plan has one, without a call."""
+    if plan.judge is None:
+        return frame
+    check_judge(plan.judge, frame)
+    return leave_unjudged(frame, plan.judge, find_judged_sides(plan))
 
 
 def check_judge(judge: Responder, frame: pl.DataFrame) -> None:

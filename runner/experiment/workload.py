@@ -12,7 +12,7 @@ from runner.core.identity import digest
 from runner.core.provider import Provider
 from runner.core.tokens import Calibration
 from runner.core.types import Completion, Message, Request
-from runner.engine.call import KIND, make_keys
+from runner.engine.call import make_keys, read_answers
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
 from runner.money.prices import Price
@@ -37,19 +37,19 @@ class StoredAnswers:
     """``chats`` by the keys of their answers, and the answers among them that the ledger has, ``known``."""
 
     chats: Mapping[str, Sequence[Message]]
-    known: Mapping[str, Any]
+    known: Mapping[str, Completion]
 
     def find_typical_length(self) -> float:
         """Return the median tokens of the stored answers; 1 if there are none."""
-        written = [answer.get("output_tokens") for answer in self.known.values()]
+        written = [answer.output_tokens for answer in self.known.values()]
         return float(median([count for count in written if count] or [1]))
 
     def calibrate(self, estimate: Callable[[Sequence[Message]], float]) -> float:
         """Return the ratio of counted to estimated tokens, over the prompts with stored answers."""
         calibration = Calibration()
         for key, answer in self.known.items():
-            if key in self.chats and answer.get("input_tokens"):
-                calibration.add(answer["input_tokens"], estimate(self.chats[key]))
+            if key in self.chats and answer.input_tokens:
+                calibration.add(answer.input_tokens, estimate(self.chats[key]))
         return calibration.ratio
 
 
@@ -74,7 +74,7 @@ class PricedModel:
         """Look up the answers to requests in the ledger."""
         keys = self.make_keys(requests)
         chats = {key: request.messages for key, request in zip(keys, requests, strict=True)}
-        return StoredAnswers(chats, ledger.get_many(KIND, keys))
+        return StoredAnswers(chats, read_answers(ledger, keys))
 
     def make_keys(self, requests: Iterable[Request]) -> list[str]:
         """Return the ledger keys of the answers to requests."""

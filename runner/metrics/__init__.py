@@ -18,7 +18,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import ConfigError, RunnerError, describe_error
-from runner.core.types import Score
+from runner.core.types import Score, write_column
 from runner.metrics.agreement import CohenKappa, KrippendorffAlpha
 from runner.metrics.base import Metric, check_row_kind
 from runner.metrics.classification import F1, Accuracy, BalancedAccuracy, Precision, Recall, Share
@@ -145,8 +145,8 @@ def _answer_with_gold(frame: pl.DataFrame) -> pl.DataFrame:
     """Rows as if the model had given the gold value."""
     if "target" not in frame.columns:
         return frame
-    texts = [None if gold is None else str(gold) for gold in frame["target"].to_list()]
-    return frame.with_columns(prediction=pl.col("target"), completion=pl.Series(texts, dtype=pl.String))
+    gold = frame["target"].list.first() if isinstance(frame["target"].dtype, pl.List) else frame["target"]
+    return frame.with_columns(prediction=gold, completion=write_column(gold))
 
 
 def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> dict[str, Score]:

@@ -256,6 +256,13 @@ def name_rows(frame: pl.DataFrame, rows: list[int], most: int = 5) -> str:
 def align_types(one: pl.Series, other: pl.Series, metric: str) -> tuple[pl.Series, pl.Series]:
     """Both columns in one type: numbers compare with numbers, other values only with their own type."""
     one, other = (s.cast(pl.String) if s.dtype in (pl.Categorical, pl.Enum) else s for s in (one, other))
+    for column in (one, other):
+        if column.dtype.is_nested():
+            raise DataError(
+                f"metric {metric}: column {column.name!r} has several values per row ({column.dtype}); "
+                "accuracy and the text metrics take the best of a list of acceptable answers, this metric "
+                "needs one value (dataset.steps can choose it)"
+            )
     if one.dtype == pl.Null:
         one = one.cast(other.dtype)
     if one.dtype == other.dtype:

@@ -25,12 +25,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class Accuracy(RowMetric):
-    """Share of rows whose prediction equals the target (``sklearn.metrics.accuracy_score``)."""
+    """Share of rows whose prediction equals the target (``sklearn.metrics.accuracy_score``).
+
+    A target may be a list of acceptable answers, of which the prediction must be one.
+    """
 
     default_name: ClassVar[str] = "accuracy"
     proportion: ClassVar[bool] = True
 
+    def align_types(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
+        if not isinstance(target.dtype, pl.List):
+            return super().align_types(prediction, target)
+        prediction, golds = super().align_types(prediction, target.explode())
+        return prediction, target.cast(pl.List(golds.dtype))
+
     def scores(self, pairs: pl.DataFrame) -> pl.Series:
+        if isinstance(pairs["target"].dtype, pl.List):
+            return pairs.select(pl.col("target").list.contains(pl.col("prediction"))).to_series()
         return pairs["prediction"] == pairs["target"]
 
 

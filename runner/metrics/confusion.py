@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from runner.core.types import write_value
 from runner.metrics.base import align_types, get_column, require_values
 from runner.metrics.bootstrap import Floats
 
@@ -112,4 +113,4 @@ def confusion(
 
 def _format_label(value: Any) -> str:
     """A value as a label; 3.0 becomes ``3``."""
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else write_value(value)

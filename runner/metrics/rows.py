@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError
 from runner.core.identity import digest
-from runner.core.types import Score
+from runner.core.types import Score, write_column, write_value
 from runner.metrics.base import Metric, RowKind, get_column
 from runner.metrics.bootstrap import Floats
 
@@ -93,7 +93,9 @@ class Count:
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         values = get_column(frame, self.column, self.name)
-        chosen = values.is_not_null() if self.value is None else values.cast(pl.String) == str(self.value)
+        chosen = (
+            values.is_not_null() if self.value is None else write_column(values) == write_value(self.value)
+        )
         return {self.name: Score(float(chosen.sum()), n=frame.height)}
 
 

@@ -19,6 +19,7 @@ COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("answered_by", "finish_reason"), ""),
     **dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "latency_s"), 0),
     "error": None,
+    "reasoning": None,
     "probability": 0.5,
 }
 

@@ -140,7 +140,7 @@ def _load_shipped() -> tuple[PriceTable, ...]:
 
 def _read_file(path: Path) -> Any:
     try:
-        return yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"prices.path={path}: {str(error).splitlines()[0]}") from error
 

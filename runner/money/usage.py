@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import polars as pl
 
+from runner.core.types import CUT
+
 
 def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     """Count rows, calls and tokens in a frame of predictions that has rows.
 
     ``n`` is the number of rows, ``answered`` those with a completion, ``parsed`` those with a prediction,
-    ``parse_rate`` their share of ``n``, and ``calls`` the calls made now. Token counts are those of all
-    completions, including those from the ledger.
+    ``parse_rate`` their share of ``n``, ``cut`` those that a token limit ended, and ``calls`` the calls made
+    now. ``judge_answered`` has rows with an answer of the judge, ``judged`` those with a verdict. Token
+    counts are those of all completions, including those from the ledger.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
     counts = {
@@ -19,9 +22,12 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
         "parsed": parsed,
         "parse_rate": parsed / frame.height,
         "failed": int(frame["error"].is_not_null().sum()),
+        "cut": _count_cut(frame["finish_reason"]),
         "calls": int((~frame["stored"].fill_null(True)).sum()),
     }
     if "verdict" in frame.columns:
+        counts["judge_answered"] = int(frame["judge_completion"].is_not_null().sum())
+        counts["judge_cut"] = _count_cut(frame["judge_finish_reason"])
         counts["judged"] = int(frame["verdict"].is_not_null().sum())
         counts["judge_calls"] = int((~frame["judge_stored"].fill_null(True)).sum())
     for name in ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"):
@@ -29,6 +35,10 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
             if column in frame.columns:
                 counts[column] = int(frame[column].sum())
     return counts
+
+
+def _count_cut(reasons: pl.Series) -> int:
+    return int(reasons.str.contains(CUT).sum())
 
 
 def split_unasked(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -3,39 +3,89 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from runner.core.errors import DataError
-from runner.core.types import Parser
-from runner.parse.extract import Json, Text
+from runner.core.types import Parser, Reading, write_column, write_value
+from runner.parse.extract import Json, Text, read
 
 log = logging.getLogger(__name__)
 
 
 def apply(parser: Parser, texts: pl.Series) -> pl.Series:
-    """Parse a column of replies. The values have the parser's type; null means that there is none.
+    """Parse a column of replies. The values have the parser's type; null means that there is none."""
+    return read_column(parser, texts)[0]
+
+
+def read_column(
+    parser: Parser, texts: pl.Series, gold: pl.DataType | None = None
+) -> tuple[pl.Series, list[Reading | None]]:
+    """Parse a column of replies; also return what was read of each, None for a reply that is null.
+
+    ``gold`` is the type of the gold values. It counts where the parser has no type of its own: for gold text
+    a value is spelled as text, and a value of another kind than a gold number or truth value is no answer.
 
     Equal replies are parsed once. If a user's parser raises, that reply has no value, so that one odd row
     never ends a run; the first exception and their number are logged.
     """
     failures: list[str] = []
-    known = {text: _parse(parser, text, failures) for text in texts.drop_nulls().unique().to_list()}
+    known = {text: _read(parser, text, failures) for text in texts.drop_nulls().unique().to_list()}
     if failures:
         log.warning(
             "parser %s: %d distinct replies raised, such as %s", _get_name(parser), len(failures), failures[0]
         )
-    values = [None if text is None else known[text] for text in texts.to_list()]
-    return _make_series(texts.name, values, getattr(parser, "dtype", None))
+    dtype = getattr(parser, "dtype", None)
+    if dtype is None and gold is not None:
+        known = {text: _fit(reading, gold) for text, reading in known.items()}
+    readings = [None if text is None else known[text] for text in texts.to_list()]
+    values = [None if reading is None else reading.value for reading in readings]
+    return _make_series(texts.name, values, dtype), readings
 
 
-def _parse(parser: Parser, text: str, failures: list[str]) -> Any:
+def describe(readings: Sequence[Reading | None], texts: pl.Series) -> list[str | None]:
+    """What was read of each text, such as ``"B" at 8-9: the only label named``; null if nothing is known.
+
+    The numbers are those of the first character and of the one after the last, counted from 0.
+    """
+    return [
+        None if reading is None or text is None else _describe(reading, text)
+        for reading, text in zip(readings, texts.to_list(), strict=True)
+    ]
+
+
+def _describe(reading: Reading, text: str) -> str | None:
+    if reading.start is None or reading.end is None:
+        return reading.rule or None
+    said = " ".join(text[reading.start : reading.end].split())
+    shown = said if len(said) <= 40 else f"{said[:39]}…"
+    return f'"{shown}" at {reading.start}-{reading.end}: {reading.rule}'.removesuffix(": ")
+
+
+def _fit(reading: Reading, gold: pl.DataType) -> Reading:
+    """The reading with a value that can be compared with gold values of a type."""
+    value = reading.value
+    if value is None:
+        return reading
+    if isinstance(gold, pl.List):
+        gold = pl.Series(dtype=gold.inner).dtype
+    if gold == pl.String and isinstance(value, bool | int | float):
+        return replace(reading, value=write_value(value))
+    kinds = (int, float) if gold.is_numeric() else (bool,) if gold == pl.Boolean else ()
+    if kinds and type(value) not in kinds:
+        return Reading(None, f"{value!r:.40} is not of the kind of the gold values ({gold})")
+    return reading
+
+
+def _read(parser: Parser, text: str, failures: list[str]) -> Reading:
     try:
-        return parser(text)
+        return read(parser, text)
     except Exception as error:
         failures.append(f"{text!r:.80}: {error!r}")
-        return None
+        return Reading(None, f"the parser raised {type(error).__name__}")
 
 
 def _get_name(parser: Parser) -> str:
@@ -46,48 +96,86 @@ def _make_series(name: str, values: list[Any], dtype: pl.DataType | None) -> pl.
     if dtype is not None:
         return pl.Series(name, values, dtype=dtype)
     kinds = {type(value) for value in values if value is not None}
-    if kinds <= {int, float} or len(kinds) <= 1:
-        return pl.Series(name, values, dtype=pl.Float64 if kinds == {int, float} else None, strict=False)
-    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+    texts = [None if value is None else write_value(value) for value in values]
+    if kinds == {int, float}:
+        return pl.Series(name, [None if v is None else float(v) for v in values], dtype=pl.Float64)
+    if kinds == {int} and any(abs(value) >= 2**63 for value in values if value is not None):
+        return pl.Series(name, texts, dtype=pl.String)
+    if len(kinds) <= 1:
+        return pl.Series(name, values, strict=False)
+    return pl.Series(name, texts, dtype=pl.String)
 
 
 def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None) -> pl.Series:
     """Parse the gold column with the parser of the predictions, so that both have equal type and spelling.
 
     Gold values that are not text are turned into text first. A gold value is not a whole reply: where
-    ``Regex`` or ``Json`` find nothing in it, the parser after them reads it. Null stays null.
+    ``Regex`` or ``Json`` find nothing in it, the parser after them reads it. Null stays null. Of a list of
+    acceptable answers each is parsed.
 
-    Raises :class:`DataError` naming the rows (by ``ids``, else by number from 0) that do not parse.
+    Raises :class:`DataError` naming the rows (by ``ids``, else by number from 0) that do not parse, and those
+    whose list is empty or holds a null.
     """
-    if target.dtype != pl.String and getattr(parser, "dtype", None) is None:
+    dtype = target.dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        return _parse_lists(parser, target, ids)
+    if dtype != pl.String and getattr(parser, "dtype", None) is None:
         return target
-    texts = target if target.dtype == pl.String else pl.Series(target.name, _to_text(target), dtype=pl.String)
+    texts = write_column(target)
     values = apply(_Gold(parser), texts)
     wrong = (values.is_null() & texts.is_not_null()).arg_true().to_list()
     if wrong:
-        rows = [str(ids[row] if ids is not None else row) for row in wrong[:5]]
-        more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
         raise DataError(
             f"column {target.name!r}: {texts[wrong[0]]!r} cannot be read by prompt.parser "
-            f"({_get_name(parser)}); rows {', '.join(rows)}{more}"
+            f"({_get_name(parser)}); rows {_name_rows(wrong, ids)}"
         )
     return values
 
 
+def _parse_lists(parser: Parser, target: pl.Series, ids: pl.Series | None) -> pl.Series:
+    lists = target.to_list()
+    odd = [row for row, each in enumerate(lists) if each is not None and (not each or None in each)]
+    if odd:
+        raise DataError(
+            f"column {target.name!r}: a list of acceptable answers is empty or holds a null; "
+            f"rows {_name_rows(odd, ids)}"
+        )
+    places = [row for row, each in enumerate(lists) if each is not None for _ in each]
+    golds = pl.Series(target.name, [gold for each in lists if each is not None for gold in each])
+    owners = pl.Series(places, dtype=pl.Int64)
+    values = parse_target(parser, golds, owners if ids is None else ids.gather(owners))
+    parsed = iter(values.to_list())
+    return pl.Series(
+        target.name,
+        [None if each is None else [next(parsed) for _ in each] for each in lists],
+        dtype=pl.List(values.dtype),
+    )
+
+
+def _name_rows(rows: list[int], ids: pl.Series | None) -> str:
+    names = dict.fromkeys(str(row if ids is None else ids[row]) for row in rows)
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(list(names)[:5]) + more
+
+
 def classes(parser: Any) -> list[str]:
     """All values that a parser (or the parser after it) can give; empty where they are not a closed set."""
-    while parser is not None:
-        closed = getattr(parser, "labels", None) or getattr(parser, "choices", None)
-        if closed:
-            return [str(value) for value in closed]
+    return list(list_names(parser))
+
+
+def _list_values(parser: Any) -> list[str]:
+    closed = getattr(parser, "labels", None) or getattr(parser, "choices", None)
+    return [str(value) for value in closed or ()]
+
+
+def list_names(parser: Any) -> dict[str, list[str]]:
+    """Per value of :func:`classes`, the texts that the parser reads as it."""
+    while parser is not None and not _list_values(parser):
         parser = getattr(parser, "then", None)
-    return []
-
-
-def _to_text(target: pl.Series) -> list[str | None]:
-    """Values as a reply would write them; truth values are in lower case."""
-    values = target.to_list()
-    return [None if v is None else str(v).lower() if isinstance(v, bool) else str(v) for v in values]
+    names = getattr(parser, "names", None)
+    if isinstance(names, Mapping):
+        return {str(label): list(map(str, each)) for label, each in names.items()}
+    return {label: [label] for label in _list_values(parser)}
 
 
 class _Gold:

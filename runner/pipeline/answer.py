@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -16,13 +17,14 @@ from runner import parse
 from runner.config.schema import HyperparameterConfig, PromptConfig
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider
-from runner.core.types import Completion, Parser, Request, Sampling
+from runner.core.types import CUT, Parser, Request, Sampling
 from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_all
-from runner.engine.call import KIND, UNASKED, Answer, make_keys
+from runner.engine.call import UNASKED, Answer, make_keys, read_answers
 from runner.engine.ledger import Ledger
 from runner.money import prices
 from runner.money.prices import PriceBook
+from runner.parse.thinking import find_answer_tokens, split_thinking
 from runner.pipeline.prompt import Prompt
 
 log = logging.getLogger(__name__)
@@ -111,22 +113,24 @@ def answer_rows(
 
 def leave_unanswered(frame: pl.DataFrame, responder: Responder) -> pl.DataFrame:
     """Add the columns of :func:`add_answers` as if no call had been made."""
-    frame = add_answers(frame, [UNASKED] * frame.height, responder)
-    if responder.provider.gives_logprobs(responder.sampling):
-        frame = frame.with_columns(logprobs=pl.lit(None, pl.String))
-    return frame
+    return add_answers(frame, [UNASKED] * frame.height, responder)
 
 
 def add_answers(
     frame: pl.DataFrame, answers: Sequence[Answer], responder: Responder, prefix: str = ""
 ) -> pl.DataFrame:
-    """Add ``completion``, ``error``, token counts, latency, cost, ``stored`` and ``ledger_key``.
+    """Add ``completion``, ``reasoning``, ``error``, token counts, latency, cost, ``stored``, ``ledger_key``.
 
+    ``completion`` is the answer without its thinking, which is in ``reasoning``; it is null where a token
+    limit ended the answer before it began. ``logprobs``, added where they are given or asked for, is JSON
+    and holds the tokens of the answer only, null where these cannot be told.
     ``stored`` is true for answers that cost nothing now, and null for rows that were not asked because the
     budget was used up. ``cost_usd`` is the cost of the answer whenever it was bought, null if unknown. It is
     0 for a row without an answer and for a row whose request an earlier row made. Every column name starts
     with ``prefix``.
     """
+    key = "judge." if prefix == "judge_" else ""
+    said = [_read_answer(answer, responder.provider.thinking_tags, key) for answer in answers]
     completions = [answer.completion for answer in answers]
 
     def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:
@@ -135,10 +139,14 @@ def add_answers(
     def values_of(name: str) -> list[Any]:
         return [getattr(completion, name) if completion else None for completion in completions]
 
-    frame = _add_logprobs(frame, completions, prefix)
+    tokens = [one.logprobs for one in said]
+    if any(tokens) or responder.provider.gives_logprobs(responder.sampling):
+        texts = [json.dumps(item, ensure_ascii=False) if item else None for item in tokens]
+        frame = frame.with_columns(column("logprobs", texts, pl.String))
     return frame.with_columns(
-        column("completion", values_of("text"), pl.String),
-        column("error", [answer.error for answer in answers], pl.String),
+        column("completion", [one.text for one in said], pl.String),
+        column("reasoning", [one.reasoning for one in said], pl.String),
+        column("error", [one.error for one in said], pl.String),
         column("answered_by", values_of("model"), pl.String),
         column("finish_reason", values_of("finish_reason"), pl.String),
         *(column(name, values_of(name), pl.Int64) for name in TOKENS),
@@ -147,6 +155,37 @@ def add_answers(
         column("stored", [_was_free(answer) for answer in answers], pl.Boolean),
         column("ledger_key", [answer.key for answer in answers], pl.String),
     )
+
+
+class _Said(NamedTuple):
+    """What a row gets of an answer: its text without the thinking, or why there is none."""
+
+    text: str | None = None
+    reasoning: str | None = None
+    logprobs: Sequence[Mapping[str, Any]] | None = None
+    error: str | None = None
+
+
+def _read_answer(answer: Answer, tags: Sequence[str], key: str) -> _Said:
+    """Take the thinking out. A text that a token limit ended before the answer began is no answer."""
+    completion = answer.completion
+    if completion is None:
+        return _Said(error=answer.error)
+    text, thoughts = split_thinking(completion.text, tags)
+    thoughts = [completion.reasoning, *thoughts] if completion.reasoning else thoughts
+    reasoning = "\n\n".join(thoughts) or None
+    is_cut = re.search(CUT, completion.finish_reason) is not None
+    if text is None or (is_cut and not text.strip()):
+        reason = (
+            f"the token limit ended the answer before it began; raise {key}hyperparameter.max_tokens"
+            if is_cut
+            else f"the thinking in the answer has no end, so there is no answer ({key}provider.thinking_tags)"
+        )
+        return _Said(reasoning=reasoning, error=reason)
+    logprobs: Sequence[Mapping[str, Any]] | None = completion.logprobs
+    if logprobs and (reasoning or text != completion.text):
+        logprobs = find_answer_tokens(logprobs, text.strip())
+    return _Said(text, reasoning, logprobs)
 
 
 def _was_free(answer: Answer) -> bool | None:
@@ -169,7 +208,7 @@ def _compute_costs(answers: Sequence[Answer], responder: Responder) -> list[floa
 def needs_answers(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> bool:
     """Whether the ledger lacks the answer to any rendered row."""
     keys = make_keys(responder.provider, make_requests(frame, responder))
-    return len(ledger.get_many(KIND, keys)) < len(set(keys))
+    return len(read_answers(ledger, keys)) < len(set(keys))
 
 
 def warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger) -> None:
@@ -193,17 +232,19 @@ def make_requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -
     ]
 
 
-def _add_logprobs(frame: pl.DataFrame, completions: Sequence[Completion | None], prefix: str) -> pl.DataFrame:
-    """Add the token log-probabilities as JSON, if the provider returned any."""
-    tokens = [completion.logprobs if completion else None for completion in completions]
-    if not any(tokens):
-        return frame
-    texts = [json.dumps(item, ensure_ascii=False) if item else None for item in tokens]
-    return frame.with_columns(pl.Series(f"{prefix}logprobs", texts, dtype=pl.String))
-
-
 def parse_answers(
-    frame: pl.DataFrame, parser: Parser, prefix: str = "", name: str = "prediction"
+    frame: pl.DataFrame,
+    parser: Parser,
+    prefix: str = "",
+    name: str = "prediction",
+    gold: pl.DataType | None = None,
 ) -> pl.DataFrame:
-    """Add the parsed completions as the column ``name``; null where the parser finds no value."""
-    return frame.with_columns(parse.apply(parser, frame[f"{prefix}completion"]).alias(name))
+    """Add the parsed completions as the column ``name``; null where the parser finds no value.
+
+    The column ``reading`` (after ``prefix``) says what the parser read and by which rule, or why it read
+    nothing. ``gold`` is as for :func:`runner.parse.read_column`.
+    """
+    texts = frame[f"{prefix}completion"]
+    values, readings = parse.read_column(parser, texts, gold)
+    described = pl.Series(f"{prefix}reading", parse.describe(readings, texts), dtype=pl.String)
+    return frame.with_columns(values.alias(name), described)

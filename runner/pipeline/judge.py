@@ -112,7 +112,8 @@ def _name_winners(judged: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
         pl.when(pl.col("_winner").n_unique() == 1).then(pl.col("_winner").first()).otherwise(pl.lit("tie"))
     )
     verdict = pl.when(pl.col("_winner").null_count() == 0).then(agreed)
-    texts = [f"{PREFIX}{name}" for name in ("completion", "error", "ledger_key")]
+    names = ("completion", "reasoning", "error", "finish_reason", "ledger_key", "reading")
+    texts = [f"{PREFIX}{name}" for name in names]
     numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
     cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
     merged = (
@@ -120,10 +121,15 @@ def _name_winners(judged: pl.DataFrame, sides: Sequence[str]) -> pl.DataFrame:
         .group_by("row", maintain_order=True)
         .agg(
             verdict.alias(VERDICT),
-            *(pl.col(name).str.join("\n", ignore_nulls=True) for name in texts),
+            *(_join_texts(name) for name in texts),
             *(pl.col(name).sum() for name in numbers),
             pl.when(cost.null_count() == 0).then(cost.sum()).alias(f"{PREFIX}cost_usd"),
             pl.when(stored.null_count() == 0).then(stored.all()).alias(f"{PREFIX}stored"),
         )
     )
     return merged.rename({"row": "id"})
+
+
+def _join_texts(name: str) -> pl.Expr:
+    """The texts of a group, one a line; null where there are none."""
+    return pl.when(pl.col(name).is_not_null().any()).then(pl.col(name).str.join("\n", ignore_nulls=True))

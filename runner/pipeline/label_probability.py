@@ -4,61 +4,89 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
+from runner import parse
+from runner.core.types import Parser
+
+_MARKS = " \t\n\"'“‘`*([{"
+
 
 def compute_label_probability(
-    tokens: Sequence[dict[str, Any]], labels: Sequence[str], positive: str
+    tokens: Sequence[Mapping[str, Any]], place: int, names: Mapping[str, Sequence[str]], positive: str
 ) -> float | None:
-    """Return the probability of ``positive`` among ``labels``, at the token where the answer chooses a label.
+    """Return the probability of ``positive`` among the labels, at the token where the answer names a label.
 
-    ``tokens`` are those of the completion, each with ``token``, ``logprob`` and its alternatives ``top``.
-    Alternatives that begin no label, or more than one, are left out, and the rest is scaled to 1. Returns
-    None if the text contains no label or no alternative begins one.
+    tokens  those of the answer, each with ``token``, ``logprob`` and its alternatives ``top``
+    place   the first character of the label in the text that the tokens make
+    names   per label, the names that the parser reads as this label
+
+    Alternatives that begin no label are left out, and the rest is scaled to 1. Returns None if no alternative
+    begins a label, or if one may begin ``positive`` or another label.
 
     >>> top = [{"token": "yes", "logprob": math.log(0.6)}, {"token": "no", "logprob": math.log(0.2)}]
     >>> said = [{"token": "yes", "logprob": math.log(0.6), "top": top}]
-    >>> round(compute_label_probability(said, ["yes", "no"], "yes"), 3)
+    >>> round(compute_label_probability(said, 0, {"yes": ["yes"], "no": ["no"]}, "yes"), 3)
     0.75
     """
-    text = "".join(token["token"] for token in tokens).lower()
-    starts = [position for label in labels if (position := text.rfind(label.lower())) >= 0]
-    if not starts:
-        return None
     begin = 0
     for token in tokens:
         end = begin + len(token["token"])
-        if begin <= min(starts) < end:
-            return _compute_share(token, min(starts) - begin, labels, positive)
+        if begin <= place < end:
+            return _compute_share(token, place - begin, names, positive)
         begin = end
     return None
 
 
-def _compute_share(token: dict[str, Any], skip: int, labels: Sequence[str], positive: str) -> float | None:
-    """Return the share of ``positive`` among the alternatives that begin exactly one label."""
-    mass = dict.fromkeys(labels, 0.0)
+def _compute_share(
+    token: Mapping[str, Any], skip: int, names: Mapping[str, Sequence[str]], positive: str
+) -> float | None:
+    """Return the share of ``positive`` among the alternatives that begin a label."""
+    before = token["token"][:skip].lstrip(_MARKS)
+    of_positive = total = 0.0
     for option in token.get("top") or []:
-        said = option["token"][skip:].lower() if skip else option["token"].lstrip(' "').lower()
-        matches = [label for label in labels if said and _begins(said, label.lower())]
-        if len(matches) == 1:
-            mass[matches[0]] += math.exp(option["logprob"])
-    total = sum(mass.values())
-    return mass[positive] / total if total > 0 and positive in mass else None
+        said = option["token"].lstrip(_MARKS)
+        if not said.startswith(before):
+            continue
+        said = said[len(before) :].lstrip(_MARKS).casefold()
+        begun = {label for label, each in names.items() if said and any(_begins(said, name) for name in each)}
+        if positive in begun and len(begun) > 1:
+            return None
+        mass = math.exp(option["logprob"]) if begun else 0.0
+        total += mass
+        of_positive += mass if positive in begun else 0.0
+    return of_positive / total if total > 0 else None
 
 
-def _begins(said: str, label: str) -> bool:
-    return label.startswith(said) or said.startswith(label)
+def _begins(said: str, name: str) -> bool:
+    """Whether a token is the beginning of a name, or the name and no longer word ("nothing" is not "no")."""
+    name = name.casefold()
+    return name.startswith(said) or (said.startswith(name) and not said[len(name) :][:1].isalnum())
 
 
-def add_probability(frame: pl.DataFrame, labels: Sequence[str], positive: str | None) -> pl.DataFrame:
-    """Add the column ``probability`` (of ``positive``) if the completions have ``logprobs``."""
-    if "logprobs" not in frame.columns or positive not in labels:
+def add_probability(frame: pl.DataFrame, parser: Parser, positive: Any) -> pl.DataFrame:
+    """Add the column ``probability`` (of the label ``positive``) if the completions have ``logprobs``.
+
+    It is taken at the place that the parser read, and null where that place is not known: a row without a
+    prediction, a parser without ``read``, tokens that do not make the completion.
+    """
+    names = parse.list_names(parser)
+    label = str(positive).lower() if isinstance(positive, bool) else str(positive)
+    if "logprobs" not in frame.columns or positive is None or label not in names:
         return frame
-    values = [
-        compute_label_probability(json.loads(tokens), labels, str(positive)) if tokens else None
-        for tokens in frame["logprobs"]
-    ]
+    texts = frame["completion"]
+    _, readings = parse.read_column(parser, texts)
+    values: list[float | None] = []
+    for text, reading, written in zip(texts.to_list(), readings, frame["logprobs"], strict=True):
+        tokens = json.loads(written) if written else None
+        if not tokens or reading is None or reading.value is None or reading.start is None:
+            values.append(None)
+            continue
+        # the tokens also hold what was taken out of the answer before it, such as its thinking
+        offset = "".join(token["token"] for token in tokens).rfind(text)
+        place = offset + reading.start
+        values.append(None if offset < 0 else compute_label_probability(tokens, place, names, label))
     return frame.with_columns(pl.Series("probability", values, dtype=pl.Float64))

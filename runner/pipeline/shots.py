@@ -10,6 +10,7 @@ import polars as pl
 
 from runner.config.schema import ShotChoice, ShotsConfig
 from runner.core.errors import ConfigError, DataError, LeakageError, count_of, suggest
+from runner.core.types import write_column
 from runner.pipeline.prompt import Prompt
 
 _BLOCK_PAIRS = 4_000_000
@@ -108,7 +109,7 @@ def _order_rows(train: pl.DataFrame, config: ShotsConfig) -> list[int]:
     random.Random(config.seed).shuffle(numbers)
     if config.choice == ShotChoice.random:
         return numbers
-    labels = _get_column(train, config.column or "target").to_list()
+    labels = write_column(_get_column(train, config.column or "target")).to_list()
     turns: dict[Any, int] = {}
     turn_of = {}
     for number in numbers:
@@ -127,7 +128,7 @@ def _get_compared_texts(frame: pl.DataFrame, prompt: Prompt) -> list[str]:
     return (
         render_questions(frame, prompt)
         if name is None
-        else _get_column(frame, name).cast(pl.String).fill_null("")
+        else write_column(_get_column(frame, name)).fill_null("")
     ).to_list()
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import httpx2
 
 from runner.core.errors import ProviderError, RetryableError
+from runner.core.retry import Retry
 from runner.core.types import Completion
 from runner.providers.chat import Chat
 from runner.providers.completion import parse_completion
@@ -91,7 +92,8 @@ class ServiceBatcher:
     def _client(self) -> Client:
         client = httpx2.Client(timeout=self._provider.timeout_s)
         weakref.finalize(self, client.close)
-        return Client(self._provider.service(), client, self._make_headers, self._sleep)
+        retry = Retry(max_wait_s=self._provider.max_wait_s)
+        return Client(self._provider.service(), client, self._make_headers, self._sleep, retry)
 
 
 def dump_line(content: Mapping[str, Any]) -> bytes:
@@ -108,6 +110,6 @@ def _parse_line(text: bytes) -> dict[str, Any] | None:
     """A line of a result file; None unless it says which request it belongs to."""
     try:
         line = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return line if isinstance(line, dict) and isinstance(line.get("custom_id"), str) else None

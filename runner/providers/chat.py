@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.core.errors import ConfigError
 from runner.core.identity import identify_more
-from runner.core.provider import Provider, RateLimits, check_number
+from runner.core.provider import MAX_WAIT_S, THINKING_TAGS, Provider, RateLimits, check_number
 from runner.core.types import Completion, Request, Sampling
 from runner.providers.completion import parse_completion
 from runner.providers.http.failures import Service
@@ -34,6 +34,8 @@ class Chat(Provider):
     ``priced_as``            the name under which the price is found, where it is not the model's
     ``batch``                ask through the service's batch API: for less money, within a day
     ``batch_poll_s``         seconds between two looks at a batch
+    ``max_wait_s``           seconds that the server may ask to wait; the run stops where it asks for more
+    ``thinking_tags``        tags that open the thinking in an answer; ``<think>`` is closed by ``</think>``
 
     The key is read when the first request is sent and is kept out of ``repr``, identity and messages.
     """
@@ -49,6 +51,8 @@ class Chat(Provider):
     priced_as: str | None = None
     batch: bool = False
     batch_poll_s: float = 30.0
+    max_wait_s: float = MAX_WAIT_S
+    thinking_tags: Sequence[str] = field(default_factory=lambda: list(THINKING_TAGS))
 
     has_batches = False
     key_required = True

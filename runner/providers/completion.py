@@ -1,17 +1,29 @@
 """From the JSON answer of a chat-completions server to a completion.
 
-What is missing in an answer is null. A part of the wrong type makes the whole answer unreadable: it comes
-from a fault on the way, and the same request may be answered well.
+What is missing in an answer is null, and so is what stands beside the text (usage, log-probabilities, the
+model's name) where it has a wrong type: the text is what was paid for. A text of a wrong type is the error of
+its row. An answer whose frame is malformed comes from a fault on the way, and the same request may be
+answered well.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
+from runner.core.adapt import MOST, make_plain_logprobs
 from runner.core.errors import ProviderError, RetryableError
 from runner.core.types import Completion
 from runner.providers.http.failures import Service, make_error
+
+FAILED = {
+    *("error", "abort", "aborted", "cancelled", "canceled", "failed", "timeout"),
+    *("insufficient_system_resource", "network_error"),  # DeepSeek, Zhipu
+}
+"""Words for the end of an answer that the server did not finish."""
+FILTERED = {"content_filter", "content_filtered", "safety", "sensitive", "refusal", "prohibited_content"}
+SHOWN = 40
 
 
 class _Malformed(Exception):
@@ -21,103 +33,137 @@ class _Malformed(Exception):
 def parse_completion(answer: Any, name: str) -> Completion:
     """The completion in a decoded answer of the service ``name``.
 
-    Raises :class:`ProviderError` for a refusal, :class:`RetryableError` for an answer that cannot be read.
+    A count may be a whole number with a point (9.0) or in quotes ("9").
+    Raises :class:`ProviderError` for a refusal or a text of a wrong type, and :class:`RetryableError` for an
+    answer that cannot be read, that the server did not finish, or that has neither a text nor a reason for
+    that (``finish_reason``).
     """
     try:
         return _parse(_mapping(answer, "the answer"), name)
-    except _Malformed as error:
+    except (_Malformed, RecursionError) as error:
         raise RetryableError(f"{name}: the answer cannot be read: {error}") from error
 
 
 def _parse(answer: Mapping[str, Any], name: str) -> Completion:
     if answer.get("error"):  # some gateways report an upstream fault with 200
         raise _make_upstream_error(answer["error"], name)
-    choices = _list(answer.get("choices"), "choices") or [None]
-    choice = _mapping(choices[0], "choices[0]")
+    choices = answer.get("choices")
+    if not isinstance(choices, list):
+        raise _Malformed(f"choices: expected a list, got {_describe(choices)}")
+    choice = _mapping(choices[0] if choices else None, "choices[0]")
+    finish = _read_text(choice.get("finish_reason"))
+    if choice.get("error"):
+        raise _make_upstream_error(choice["error"], name)
+    if finish.lower() in FAILED:
+        raise RetryableError(f"{name}: the server did not finish the answer: finish_reason is {finish!r}")
     message = _mapping(choice.get("message"), "message")
-    usage = _mapping(answer.get("usage") or {}, "usage")
-    details = _mapping(usage.get("prompt_tokens_details") or {}, "usage.prompt_tokens_details")
-    text, finish = _join_text(message), _text(choice.get("finish_reason"), "finish_reason")
-    _check_refusal(message, text, finish, name)
+    text, reasoning = _read_message(message, finish, name)
+    usage = _read_mapping(answer.get("usage"))
+    details = _read_mapping(usage.get("prompt_tokens_details"))
     return Completion(
         text=text,
-        model=_text(answer.get("model"), "model"),
+        model=_read_text(answer.get("model")),
         finish_reason=finish,
-        input_tokens=_count(usage.get("prompt_tokens"), "usage.prompt_tokens"),
-        output_tokens=_count(usage.get("completion_tokens"), "usage.completion_tokens"),
-        cached_tokens=_count(
-            details.get("cached_tokens", usage.get("prompt_cache_hit_tokens")), "usage, cached tokens"
-        ),
-        cache_write_tokens=_count(details.get("cache_write_tokens"), "usage, cache_write_tokens"),
-        logprobs=_parse_logprobs(_mapping(choice.get("logprobs") or {}, "logprobs").get("content")),
+        input_tokens=_read_count(usage.get("prompt_tokens")),
+        output_tokens=_read_count(usage.get("completion_tokens")),
+        cached_tokens=_read_count(details.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
+        cache_write_tokens=_read_count(details.get("cache_write_tokens")),
+        logprobs=_read_logprobs(_read_mapping(choice.get("logprobs")).get("content")),
+        reasoning=reasoning,
     )
 
 
 def _make_upstream_error(error: Any, name: str) -> ProviderError:
-    code = error.get("code") if isinstance(error, dict) else None
-    status = code if isinstance(code, int) and 400 <= code < 600 else 502
-    return make_error(Service(name, ""), status, {}, {"error": error})
+    """The error inside a success; 502, a fault behind the server, unless it has a status as its code."""
+    status = _read_count(error.get("code")) if isinstance(error, dict) else None
+    right = status is not None and 400 <= status < 600
+    return make_error(Service(name, ""), status if right and status else 502, {}, {"error": error})
 
 
-def _check_refusal(message: Mapping[str, Any], text: str, finish: str, name: str) -> None:
-    if refusal := message.get("refusal"):
-        raise ProviderError(f"{name}: the model refused: {refusal}")
-    if not text and finish == "content_filter":
-        raise ProviderError(f"{name}: the answer was held back by the content filter")
-
-
-def _join_text(message: Mapping[str, Any]) -> str:
-    """The text of a message; of a list of parts, those that are text (not the thinking)."""
-    if not {"content", "refusal", "tool_calls"} & message.keys():
+def _read_message(message: Mapping[str, Any], finish: str, name: str) -> tuple[str, str | None]:
+    """The text of a message, and its thinking where that is apart. No text is "" if there is a reason."""
+    calls = message.get("tool_calls") or message.get("function_call")
+    if "content" not in message and not calls and not message.get("refusal"):
         raise _Malformed("message has no content")
-    content = message.get("content")
+    texts, thoughts, refusals = _read_content(message.get("content"), name)
+    if refusal := message.get("refusal") or "".join(refusals):
+        raise ProviderError(f"{name}: the model refused: {refusal}")
+    text = "".join(texts)
+    if not text and finish.lower() in FILTERED:
+        raise ProviderError(f"{name}: the answer was held back by the content filter ({finish})")
+    if not text and not finish and not calls:
+        raise _Malformed("neither content nor finish_reason")
+    for field in ("reasoning_content", "reasoning"):
+        thoughts = thoughts or [thought for thought in [_read_text(message.get(field))] if thought]
+    return text, "".join(thoughts) or None
+
+
+def _read_content(content: Any, name: str) -> tuple[list[str], list[str], list[str]]:
+    """Texts, thoughts and refusals of a content: a text, null, or a list of parts, each with its type."""
+    if content is None or isinstance(content, str):
+        return [content] if content is not None else [], [], []
+    found: dict[str, list[str]] = {"text": [], "thinking": [], "refusal": []}
     if not isinstance(content, list):
-        return _text(content, "content")
-    parts = [_mapping(part, "content") for part in content]
-    return "".join(_text(part.get("text"), "content") for part in parts if part.get("type") == "text")
+        raise ProviderError(f"{name}: content: expected a text, got {_describe(content)}")
+    for part in content:
+        if not isinstance(part, dict) or not isinstance(part.get("type"), str):
+            raise ProviderError(f"{name}: content: expected parts with a type, got {_describe(part)}")
+        kind = {"output_text": "text", "reasoning": "thinking"}.get(part["type"], part["type"])
+        if kind not in found:  # a reference, an image
+            continue
+        value = part.get(part["type"], part.get("text"))
+        if kind == "thinking" and not isinstance(value, str):  # at Mistral a list of texts in parts
+            value = "".join(_read_text(_read_mapping(item).get("text")) for item in _read_list(value))
+        if not isinstance(value, str):
+            raise ProviderError(f"{name}: content: expected a text, got a part with {_describe(value)}")
+        found[kind].append(value)
+    return found["text"], found["thinking"], found["refusal"]
 
 
-def _parse_logprobs(tokens: Any) -> list[dict[str, Any]] | None:
-    if tokens is None:
+def _read_logprobs(tokens: Any) -> list[dict[str, Any]] | None:
+    """The log-probabilities; null if any of them cannot be read."""
+    try:
+        return None if tokens is None else make_plain_logprobs(tokens, "logprobs", top="top_logprobs")
+    except ProviderError:
         return None
-    found = [_mapping(token, "logprobs") for token in _list(tokens, "logprobs")]
-    tops = (_list(token.get("top_logprobs") or [], "logprobs") for token in found)
-    return [
-        _parse_token(token) | {"top": [_parse_token(_mapping(item, "logprobs")) for item in top]}
-        for token, top in zip(found, tops, strict=True)
-    ]
-
-
-def _parse_token(token: Mapping[str, Any]) -> dict[str, Any]:
-    text, logprob = token.get("token"), token.get("logprob")
-    if not isinstance(text, str) or not isinstance(logprob, int | float) or isinstance(logprob, bool):
-        raise _Malformed("logprobs: expected a token and its logprob")
-    return {"token": text, "logprob": logprob}
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise _Malformed(f"{where}: expected an object, got {type(value).__name__}")
+        raise _Malformed(f"{where}: expected an object, got {_describe(value)}")
     return value
 
 
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise _Malformed(f"{where}: expected a list, got {type(value).__name__}")
-    return value
+def _read_mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
-def _text(value: Any, where: str) -> str:
-    """A text; null is empty."""
-    if value is not None and not isinstance(value, str):
-        raise _Malformed(f"{where}: expected a text, got {type(value).__name__}")
-    return value or ""
+def _read_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
-def _count(value: Any, where: str) -> int | None:
-    """A count or null; some servers write whole numbers as 9.0."""
-    if value is None:
+def _read_text(value: Any) -> str:
+    """A text; anything else is empty."""
+    return value if isinstance(value, str) else ""
+
+
+def _read_count(value: Any) -> int | None:
+    """A count, also as 9.0 or "9"; anything else is null."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MOST)):
+        value = int(value)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < MOST or value % 1:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e15 or value % 1:
-        raise _Malformed(f"{where}: expected a count, got {value!r:.20}")
     return int(value)
+
+
+def _describe(value: Any) -> str:
+    """What JSON value this is, with the start of it.
+
+    >>> [_describe(value) for value in (None, True, 4.5, {"a": 1})]
+    ['null', 'a truth value: true', 'a number: 4.5', 'an object: {"a": 1}']
+    """
+    if value is None:
+        return "null"
+    kinds = {bool: "a truth value", dict: "an object", list: "a list", str: "a text"}
+    text = json.dumps(value, ensure_ascii=False)
+    return f"{kinds.get(type(value), 'a number')}: {text[:SHOWN]}{'…' if len(text) > SHOWN else ''}"

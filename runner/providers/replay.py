@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
 from runner.core.identity import identify_more
-from runner.core.provider import Provider
+from runner.core.provider import THINKING_TAGS, Provider
 from runner.core.types import Completion, Request, Sampling
 
 
 @dataclass(kw_only=True, eq=False)
 class Replay(Provider):
-    """Answers each row with its own cell of ``column``; ``model`` is a free name for who answered."""
+    """Answers each row with its own cell of ``column``; ``model`` is a free name for who answered.
+
+    ``thinking_tags`` are those of :class:`runner.core.provider.Provider`.
+    """
 
     column: str = "recorded"
     model: str = "recorded"
+    thinking_tags: Sequence[str] = field(default_factory=lambda: list(THINKING_TAGS))
 
     name = "replay"
     stored = False

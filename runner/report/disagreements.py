@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import RunnerError
+from runner.core.types import write_value
 from runner.metrics import row_score_kinds, score_rows
 from runner.report.comparisons import Build, Family
 from runner.report.points import Point
@@ -273,7 +274,7 @@ def format_value(value: Any) -> str:
     """
     if value is None:
         return "–"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return f"{value:.3g}" if isinstance(value, float) else write_value(value)
 
 
 def truncate(text: str, length: int = MAX_TEXT, note: str = "") -> str:

@@ -194,6 +194,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "answered": _read_count("answered"),
     "parsed": _read_count("parsed"),
     "failed": _read_count("failed"),
+    "cut": _read_count("cut", "judge_cut"),
     "tokens in": _read_count("input_tokens", "judge_input_tokens"),
     "tokens out": _read_count("output_tokens", "judge_output_tokens"),
     "spent": _read_cost("cost_usd"),

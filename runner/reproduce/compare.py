@@ -71,4 +71,5 @@ def _node(past: PastRun, who: str, node: Any, provider: Provider | None, ask: bo
     if ask or (provider is not None and not provider.stored):
         return dict(node)
     known = {"known_as": past.record.identities[who]}
+    known |= {"thinking_tags": node["thinking_tags"]} if "thinking_tags" in node else {}
     return {"_target_": "runner.reproduce.recorded.Recorded", **known}

@@ -8,18 +8,22 @@ this machine: it has no ledger and no credentials.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.config.schema import RunnerConfig
 from runner.core.errors import DataError, count_of
 from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
-from runner.engine.call import KIND
+from runner.engine.call import KIND, read_completion
+from runner.pipeline.prompt import SUFFIX
 from runner.records import environment
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP
 from runner.records.record import dumps
@@ -27,15 +31,15 @@ from runner.reproduce import differences, past_run
 from runner.reproduce.answers import write_answer_file
 from runner.reproduce.past_run import PastRun
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 TEXTS = (RECORD, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 
 def export(source: Path, target: Path, ledger_url: str | None = None, with_data: bool = False) -> str:
     """Write to ``target`` what is needed to reproduce the runs of ``source``. Returns a summary of it."""
-    pasts = [
-        past_run.read_past_run(folder, past_run.Export(folder)) for folder in past_run.require_runs(source)
-    ]
+    pasts = list(past_run.read_past_runs(source, past_run.Export(source), log.warning))
     for past in pasts:
         _copy(past, target / past.folder.relative_to(source))
     if (source / SWEEP).exists():
@@ -62,10 +66,15 @@ def _count(items: Sized, noun: str) -> str:
 def _copy(past: PastRun, target: Path) -> None:
     (target / ".hydra").mkdir(parents=True)
     for name in TEXTS:
-        if (past.folder / name).exists():
-            (target / name).write_text(remove_credentials((past.folder / name).read_text()))
+        try:
+            if (past.folder / name).exists():
+                (target / name).write_text(remove_credentials((past.folder / name).read_text()))
+        except (OSError, ValueError) as error:
+            log.warning("%s cannot be read (%s); it is left out", past.folder / name, error)
     shutil.copyfile(past.folder / PREDICTIONS, target / PREDICTIONS)
-    shutil.copytree(past.folder / past_run.PROMPTS, target / past_run.PROMPTS)
+    (target / past_run.PROMPTS).mkdir()
+    for key, text in past.texts.items():
+        (target / past_run.PROMPTS / f"{key}{SUFFIX}").write_bytes(text.encode())
 
 
 def _read_answers(pasts: Iterable[PastRun], ledger_url: str | None) -> tuple[dict[str, Any], int]:
@@ -75,16 +84,21 @@ def _read_answers(pasts: Iterable[PastRun], ledger_url: str | None) -> tuple[dic
     for past in pasts:
         keys = set(_list_keys(past))
         with past_run.open_ledger(past, ledger_url) as ledger:
-            answers |= ledger.get_many(KIND, keys - answers.keys())
+            found = ledger.get_many(KIND, keys - answers.keys())
+            answers |= {key: value for key, value in found.items() if read_completion(value)}
         wanted |= keys
     return answers, len(wanted - answers.keys())
 
 
 def _list_keys(past: PastRun) -> Iterator[str]:
     for prefix in ("", "judge_"):
-        answered = f"{prefix}completion", f"{prefix}ledger_key"
-        if answered[1] in past.frame.columns:
-            for joined in past.frame.select(answered).drop_nulls()[answered[1]]:
+        key, columns = f"{prefix}ledger_key", past.frame.columns
+        if key in columns:
+            signs = [name for name in (f"{prefix}completion", f"{prefix}finish_reason") if name in columns]
+            answered = pl.any_horizontal(
+                pl.col(signs).is_not_null()
+            )  # one that is all thought has no completion
+            for joined in past.frame.filter(answered)[key].drop_nulls():
                 yield from joined.split("\n")
 
 

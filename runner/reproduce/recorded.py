@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.errors import ProviderError
-from runner.core.provider import Provider
+from runner.core.provider import THINKING_TAGS, Provider
 from runner.core.types import Completion, Request
 
 
@@ -16,6 +16,7 @@ class Recorded(Provider):
     """Has the same ledger keys as the provider with this identity. Needs no key, weights or network."""
 
     known_as: Mapping[str, Any]
+    thinking_tags: Sequence[str] = field(default_factory=lambda: list(THINKING_TAGS))
 
     stored = True
     max_concurrency = 1

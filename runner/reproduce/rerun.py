@@ -11,7 +11,7 @@ import polars as pl
 
 from runner.core.errors import DataError, RunnerError, count_of
 from runner.core.types import Completion, Score
-from runner.engine.call import KIND
+from runner.engine.call import read_answers as read_stored
 from runner.engine.ledger import Ledger
 from runner.experiment import stages
 from runner.experiment.plan import Plan
@@ -82,7 +82,7 @@ def _check_answers(frame: pl.DataFrame, prefix: str, ledger: Ledger) -> Iterator
     if not rows:
         return
     keys = {row["id"]: row[f"{prefix}ledger_key"].split("\n") for row in rows}
-    known = ledger.get_many(KIND, (key for several in keys.values() for key in several))
+    known = read_stored(ledger, (key for several in keys.values() for key in several))
     lacking = [row for row, several in keys.items() if not known.keys() >= set(several)]
     what = f"ledger, {'judge' if prefix else 'model'}"
     if not lacking:

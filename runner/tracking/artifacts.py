@@ -25,8 +25,8 @@ TABLE_ROWS = 2000
 CELL_LENGTH = 2000
 ANSWER = ("id", "order", "split", "target", "prediction", "verdict")
 DETAILS = (
-    *("probability", "completion", "error", "finish_reason"),
-    *("judge_completion", "judge_error", "latency_s"),
+    *("reading", "probability", "completion", "reasoning", "error", "finish_reason"),
+    *("judge_reading", "judge_completion", "judge_reasoning", "judge_error", "latency_s"),
 )
 FOLDERS = {".hydra": "config", "prompts": "prompts"}
 TEXTS = (".json", ".yaml", ".log")

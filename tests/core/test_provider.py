@@ -133,7 +133,9 @@ def test_identity_is_the_settings_that_shape_answers(made: Any, shaping: dict[st
     """Given or by default, but neither pace, nor price, nor what an object notes for itself."""
     name = type(made).__name__
     found = {"provider": name.lower(), "class": f"{__name__}.{name}", "model": "m", **shaping}
-    assert adapt(made).identity() == found
+    identity = dict(adapt(made).identity())
+    assert len(identity.pop("code")) == 32
+    assert identity == found
 
 
 def test_a_deployment_is_identified_by_the_model_behind_it() -> None:
@@ -283,7 +285,11 @@ def test_limits_out_of_range_are_refused(key: str, value: Any, wanted: str) -> N
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("text", None), ("text", 5), ("input_tokens", 3.5), ("output_tokens", -1), ("cached_tokens", True)],
+    [
+        *(("text", None), ("text", 5), ("input_tokens", 3.5), ("output_tokens", -1), ("cached_tokens", True)),
+        *(("input_tokens", 10**20), ("reasoning", 5), ("finish_reason", 7), ("latency_s", float("inf"))),
+        *(("logprobs", 7), ("batch", 1), ("model", None)),
+    ],
 )
 def test_a_field_of_a_wrong_type_is_the_rows_error(field: str, value: Any) -> None:
     """It is named, and never gets into the ledger."""
@@ -293,9 +299,55 @@ def test_a_field_of_a_wrong_type_is_the_rows_error(field: str, value: Any) -> No
 
 
 def test_logprobs_that_are_not_plain_data_are_the_rows_error() -> None:
-    """They could not be stored."""
-    with pytest.raises(ProviderError, match=r"Completion\.logprobs: Object of type set"):
+    """They could not be stored, or would fail whoever reads them."""
+    with pytest.raises(ProviderError, match=r"Completion\.logprobs: expected a token and its logprob"):
         check_completion(Completion("yes", logprobs=[{"token": {1}}]), "odd")
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        *([1], [None], [{"token": "a"}], [{"token": "a", "logprob": None}], [{"token": 5, "logprob": -1.0}]),
+        *([{"token": "a", "logprob": odd}] for odd in (float("nan"), -(10**400), 0.7, True)),
+        *([{"token": "a", "logprob": -1.0, "top": odd}] for odd in (7, [1], [{"token": "a"}])),
+    ],
+)
+def test_odd_logprobs_are_the_rows_error(tokens: Any) -> None:
+    """Stored, they would fail every later run."""
+    with pytest.raises(ProviderError, match=r"odd: Completion\.logprobs: expected a"):
+        check_completion(Completion("yes", logprobs=tokens), "odd")
+
+
+class Word(str):
+    """A text of a class of its own."""
+
+
+def test_a_completion_is_plain_data() -> None:
+    """What is stored is read back the same."""
+    found = check_completion(
+        Completion(Word("yes"), logprobs=[{"token": Word("a"), "logprob": 0, "bytes": {1}}]), "odd"
+    )
+    assert type(found.text) is str
+    assert found.logprobs == [{"token": "a", "logprob": 0.0, "top": []}]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        *(("thinking_tags", odd) for odd in ("<think>", None, ["think"], ["</think>"], [7], ["<>"])),
+        ("max_wait_s", 0),
+    ],
+)
+def test_settings_about_answers_are_checked(key: str, value: Any) -> None:
+    """By their key, without a call; no tag at all is right."""
+    with pytest.raises(ConfigError, match=rf"provider\.{key}="):
+        Mine(**{key: value}).check_limits()
+    Mine(thinking_tags=[]).check_limits()
+
+
+def test_settings_about_answers_identify_nothing() -> None:
+    """What was bought before stays bought."""
+    assert Mine(thinking_tags=["[THINK]"], max_wait_s=1).identity() == Mine().identity()
 
 
 @pytest.mark.parametrize("text", ["", "plain", "naïve 中 🙂", "\x00\n"])

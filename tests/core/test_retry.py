@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from runner.core.errors import FatalProviderError, RetryableError
+from runner.core.errors import FatalProviderError, RetryableError, WaitError
 from runner.core.retry import Retry
 
 
@@ -30,12 +32,31 @@ def test_waits_grow_to_the_longest() -> None:
 
 
 def test_the_server_says_how_long_to_wait() -> None:
-    """Its word is taken as it is; only a blocking call is cut at the longest wait."""
+    """Its word is taken as it is."""
     error = RetryableError("busy", retry_after=100)
     waited: list[float] = []
     assert Retry().wait_s(error, 1) == 100
     assert Retry(longest_s=30).call(Failing(error), waited.append) == "done"
-    assert waited == [30]
+    assert waited == [100]
+
+
+@pytest.mark.parametrize("asked", [301.0, 86400, 1e300])
+def test_a_long_wait_is_not_waited(asked: float) -> None:
+    """It is said at once, with the server's words, the end of the wait and the key."""
+    error = RetryableError("daily limit", retry_after=asked, limited=True)
+    waited: list[float] = []
+    with pytest.raises(WaitError, match=r"daily limit; the server asks .* until 2.*provider\.max_wait_s=300"):
+        Retry().call(Failing(error), waited.append)
+    assert waited == []
+    assert Retry(max_wait_s=asked).wait_s(error, 1) == asked
+
+
+@pytest.mark.parametrize("asked", [float("nan"), float("inf"), -1, "60", True, [1]])
+def test_an_odd_wait_is_none(asked: Any) -> None:
+    """The pause is then the rule's own."""
+    error = RetryableError("busy", retry_after=asked)
+    assert error.retry_after is None
+    assert Retry().wait_s(error, 1) <= 1
 
 
 @pytest.mark.parametrize(("limited", "calls"), [(False, 3), (True, 5)])

@@ -279,3 +279,39 @@ def test_every_url_of_an_option_is_pinned_to_a_commit() -> None:
     for path in (CONF / "dataset").rglob("*.yaml"):
         for url in re.findall(r"https://\S+", path.read_text()):
             assert re.match(r"https://raw\.githubusercontent\.com/[^/]+/[^/]+/[0-9a-f]{40}/", url), url
+
+
+def write_text(folder: Path, name: str, text: str) -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    "name", ["row", "shots", "gold", "completion", "prediction", "error", "verdict", "messages"]
+)
+def test_names_that_the_runner_uses_are_refused(tmp_path: Path, name: str) -> None:
+    """A column ``row`` would show the whole row, gold value included, and others would be overwritten."""
+    path = write_text(tmp_path, "r.csv", f"q,{name}\n1,2\n")
+    with pytest.raises(DataError, match=f"dataset: a column is named '{name}'.*my_{name}: {name}"):
+        dataset.load_rows(DatasetConfig(name="d", path=path))
+    kept = dataset.load_rows(DatasetConfig(name="d", path=path, columns={"q": "q", f"my_{name}": name}))
+    assert kept[f"my_{name}"].to_list() == [2]
+
+
+def test_ids_are_written_as_in_the_file(tmp_path: Path) -> None:
+    """The id 007 is not 7."""
+    path = write_text(tmp_path, "r.csv", "id,q\n007,a\n7,b\n")
+    assert dataset.load_rows(DatasetConfig(name="d", path=path))["id"].to_list() == ["007", "7"]
+
+
+def test_files_of_which_one_has_other_numbers_lose_no_digit(tmp_path: Path) -> None:
+    """Whole numbers in one file and 4.5 in another: the 4 stays a 4."""
+    files = [FileConfig(path=write_text(tmp_path, f"{n}.csv", f"a\n{n}\n")) for n in ("4", "4.5")]
+    assert dataset.load_rows(DatasetConfig(name="d", files=files))["a"].to_list() == ["4", "4.5"]
+
+
+def test_limit_and_split_work_with_numbered_folds(tmp_path: Path) -> None:
+    """``dataset.split.evaluate=1`` finds the fold 1, and a column may have any other name."""
+    path = write_text(tmp_path, "r.csv", "split,_row\n0,a\n1,b\n1,c\n")
+    frame = dataset.load_rows(DatasetConfig(name="d", path=path, limit=1, split=SplitConfig(evaluate="1")))
+    assert frame.drop("id").rows() == [("0", "a"), ("1", "b")]

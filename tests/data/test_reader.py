@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from runner.core.errors import ConfigError, DataError
-from runner.data import reader
+from runner.data import columns, reader
 
 ROWS = [{"n": 1, "text": "one, “two”"}, {"n": 2, "text": "drei\nvier"}]
 NESTED = pl.DataFrame(
@@ -103,20 +103,20 @@ def test_broken_file_is_named_with_the_place(tmp_path: Path, name: str, content:
 def test_columns_get_new_names_and_others_are_dropped() -> None:
     """Only what is named is kept; without names all is."""
     frame = pl.DataFrame({"Ground Truth": ["t"], "Answer": ["a"]})
-    assert reader.select_columns(frame, {"truth": "Ground Truth"}).to_dicts() == [{"truth": "t"}]
-    assert reader.select_columns(frame, {}).columns == ["Ground Truth", "Answer"]
+    assert columns.select_columns(frame, {"truth": "Ground Truth"}).to_dicts() == [{"truth": "t"}]
+    assert columns.select_columns(frame, {}).columns == ["Ground Truth", "Answer"]
 
 
 def test_pointer_leads_into_nested_records() -> None:
     """Lists are entered by number, objects by name; past a list's end is null."""
-    columns = {"first": "/results/0/swap = False/a~1b/0", "second": "/results/0/swap = False/a~1b/1"}
-    assert reader.select_columns(NESTED, columns).rows() == [("x", "y"), ("z", None)]
+    names = {"first": "/results/0/swap = False/a~1b/0", "second": "/results/0/swap = False/a~1b/1"}
+    assert columns.select_columns(NESTED, names).rows() == [("x", "y"), ("z", None)]
 
 
 def test_list_of_sources_is_a_list_column() -> None:
     """Several sources under one name become a list, which explode takes apart."""
     frame = pl.DataFrame({"output_1": ["p"], "output_2": ["q"]})
-    assert reader.select_columns(frame, {"output": ["output_1", "output_2"]})["output"].to_list() == [
+    assert columns.select_columns(frame, {"output": ["output_1", "output_2"]})["output"].to_list() == [
         ["p", "q"]
     ]
 
@@ -134,5 +134,39 @@ def test_list_of_sources_is_a_list_column() -> None:
 def test_unknown_source_names_key_and_nearest(source: object, said: str) -> None:
     """The message has the key, the value and what was probably meant."""
     with pytest.raises(DataError, match=said) as caught:
-        reader.select_columns(NESTED, {"recorded": source})
+        columns.select_columns(NESTED, {"recorded": source})
     assert str(caught.value).startswith("dataset.columns.recorded=")
+
+
+@pytest.mark.parametrize("name", ["r.csv", "r.jsonl", "r.json"])
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path, name: str) -> None:
+    """What Windows writes before the text is passed over in every format."""
+    path = write(tmp_path, name)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert reader.read_file(path).to_dicts() == ROWS
+
+
+def test_a_csv_column_keeps_the_zeros_of_its_cells(tmp_path: Path) -> None:
+    """A postal code is no number."""
+    path = tmp_path / "r.csv"
+    path.write_text('zip,n\n02139,1\n"007",2\n')
+    assert reader.read_file(path).rows() == [("02139", 1), ("007", 2)]
+
+
+def test_separator_is_found_or_named(tmp_path: Path) -> None:
+    """The header or the suffix tells it, or the config does, in a letter or as tab."""
+    content = {
+        "r.csv": "a;b\n1;2\n",
+        "r.tsv": "a\tb,c\n1\t2\n",
+        "s.csv": "a\tb,c\n1\t2\n",
+        "t.csv": "a|b\n1|2\n",
+    }
+    for name, text in content.items():
+        (tmp_path / name).write_text(text)
+    given = {"r.csv": None, "r.tsv": None, "s.csv": "tab", "t.csv": "|"}
+    for name, separator in given.items():
+        assert reader.read_file(tmp_path / name, separator=separator).rows() == [(1, 2)]
+    with pytest.raises(DataError, match=r"s\.csv: .*say in dataset\.separator"):
+        reader.read_file(tmp_path / "s.csv")
+    with pytest.raises(ConfigError, match=r"dataset\.separator=';;'"):
+        reader.read_file(tmp_path / "r.csv", separator=";;")

@@ -127,3 +127,25 @@ def test_too_few_rows_for_the_splits() -> None:
     """A split that would leave nothing to the others is an error."""
     with pytest.raises(DataError, match="at least one must remain"):
         split.assign_splits(FRAME.head(2), SplitConfig({"train": 0.1, "validation": 0.45, "test": 0.45}))
+
+
+@pytest.mark.parametrize(
+    ("values", "evaluate", "names"),
+    [
+        ([0, 1], "1", ["0", "1"]),
+        ([0.5, 1.0], "1.0", ["0.5", "1.0"]),
+        ([True, False], "True", ["True", "false"]),  # as YAML makes `evaluate: true`
+        (["True", "False"], "True", ["True", "False"]),
+    ],
+)
+def test_a_split_column_of_any_type_is_text(values: list[object], evaluate: str, names: list[str]) -> None:
+    """Folds are numbers in most files; they are compared as they are written."""
+    config = SplitConfig(evaluate=evaluate)
+    assert split.assign_splits(pl.DataFrame({"split": values}), config)["split"].to_list() == names
+
+
+def test_a_row_without_a_split_is_named() -> None:
+    """Such a row would be left out without a word."""
+    frame = pl.DataFrame({"id": ["r1", "r2"], "split": ["test", None]})
+    with pytest.raises(DataError, match=r"'split': the column is empty in 1 of 2 rows \(r2\)"):
+        split.assign_splits(frame, SplitConfig())

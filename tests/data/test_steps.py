@@ -122,3 +122,53 @@ def test_failing_step_names_number_key_and_reason(step: dict[str, Any], said: st
     with pytest.raises((ConfigError, DataError), match=said) as caught:
         steps.apply_steps(FRAME, [StepConfig(derive={"ok": "label"}), StepConfig(**step)])
     assert "dataset.steps[1]" in str(caught.value)
+
+
+def test_labels_of_several_types_are_texts() -> None:
+    """A column has one type."""
+    assert run(FRAME, labels={"label": {1: "yes", 0: 0}})["label"].to_list() == ["yes", "0", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({1: True, 0: False}, "label.1: the label is a truth value; quote 'yes'"),
+        ({True: "a", False: "b"}, "with '1', which has no label.*quote 'yes'"),
+        ("yes", "expected {value in the file: label}"),
+    ],
+)
+def test_yes_and_no_without_quotes_are_told(labels: Any, said: str) -> None:
+    """YAML reads them as truth values, which no file has written as yes."""
+    with pytest.raises(RunnerError, match=said):
+        run(FRAME, labels={"label": labels})
+
+
+def test_a_list_without_elements_becomes_no_row() -> None:
+    """A row with a null in place of an element would be made up."""
+    frame = pl.DataFrame({"a": [["x"], []]})
+    with pytest.raises(DataError, match="column 'a' has no elements in 1 row"):
+        run(frame, explode=["a"])
+
+
+def test_both_orders_overwrites_no_column() -> None:
+    """A file's own ``order`` would be lost."""
+    frame = pl.DataFrame({"a": [1], "b": [2], "order": [3]})
+    with pytest.raises(DataError, match="already have a column 'order'"):
+        run(frame, both_orders=["a", "b"])
+
+
+def test_join_compares_keys_as_text(tmp_path: Path) -> None:
+    """A number in one file and text in another are one key if they are written alike."""
+    (tmp_path / "b.csv").write_text("n,more\n007,x\n8,y\n")
+    joined = run(pl.DataFrame({"n": [8]}), join={"path": str(tmp_path / "b.csv"), "key": "n"})
+    assert joined.rows() == [(8, "y")]
+    with pytest.raises(DataError, match="1 row without a match, the first with n='7'"):
+        run(pl.DataFrame({"n": [7]}), join={"path": str(tmp_path / "b.csv"), "key": "n"})
+
+
+def test_sql_on_a_column_that_is_text_tells_the_remedy() -> None:
+    """A column of 4 and 4.5 is text, so a comparison with a number needs a CAST."""
+    frame = pl.DataFrame({"s": ["4", "4.5"]})
+    with pytest.raises(DataError, match=r"CAST\(column AS DOUBLE\)"):
+        run(frame, filter="s > 4")
+    assert run(frame, filter="CAST(s AS DOUBLE) > 4").height == 1

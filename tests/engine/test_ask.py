@@ -17,8 +17,9 @@ from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
-from runner.engine import call
+from runner.engine import guard, live
 from runner.engine.ask import ask_all, ask_rows
+from runner.engine.call import UNASKED
 from runner.engine.ledger import Ledger
 
 
@@ -175,7 +176,7 @@ def test_retries(ledger, monkeypatch):
 
 def test_gives_up(ledger, monkeypatch):
     """A call that keeps failing becomes the error of its row after a bounded number of tries."""
-    monkeypatch.setattr(call, "RETRY", Retry(tries=3, longest_s=0.0))
+    monkeypatch.setattr(live, "RETRY", Retry(tries=3, longest_s=0.0))
     provider = Scripted(lambda text: (_ for _ in ()).throw(RetryableError("boom")))
     assert ask_all(make_requests("a"), provider, ledger)[0].error == "boom"
     assert len(provider.asked) == 3
@@ -259,7 +260,7 @@ def test_money_that_runs_out(ledger):
     """Rows are asked in order until the money runs out; then nothing stays set aside."""
     provider, money = Scripted(), Money(3)
     answers = ask_all(make_requests("abcdefgh"), provider, ledger, allowance=money)
-    assert [answer is call.UNASKED for answer in answers] == [False] * 3 + [True] * 5
+    assert [answer is UNASKED for answer in answers] == [False] * 3 + [True] * 5
     assert (sorted(provider.asked), money.held) == (["a", "b", "c"], 0)
 
 
@@ -303,8 +304,8 @@ def test_no_text_is_the_rows_error(ledger):
 
 def test_the_first_retry_is_told(ledger, monkeypatch, caplog):
     """One line says why nothing happens, not one for each call."""
-    monkeypatch.setattr(call, "RETRY", Retry(tries=2))
-    monkeypatch.setattr(call, "_told_at", [-call.TELL_EVERY_S])
+    monkeypatch.setattr(live, "RETRY", Retry(tries=2))
+    monkeypatch.setattr(guard, "_told", [-guard.TELL_EVERY_S, 0.0])
 
     def answer(question):
         raise RetryableError("busy", retry_after=0.01)

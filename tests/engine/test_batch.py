@@ -12,7 +12,7 @@ import pytest
 from children import dies_at, process_of, shared_queue
 from hosted import KEY, loses, worth_losing
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
-from servers import Server, completion, serving
+from servers import Reply, Server, completion, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, RunnerError
 from runner.core.types import Request, Sampling
@@ -43,6 +43,16 @@ def provider_for(name: str, url: str) -> Chat:
     if name == "azure":
         return Azure(base_url=url, **settings)
     return Mistral(base_url=f"{url}/v1", **settings)
+
+
+def refuses(*numbers: int) -> Any:
+    """A service that answers 403 to the questions about these numbers."""
+
+    def answer(body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        one, _, _ = body["messages"][-1]["content"].split()
+        return (403, {"error": {"message": "flagged"}}) if int(one) in numbers else add(body)
+
+    return answer
 
 
 def questions(*numbers: int) -> list[Request]:
@@ -121,6 +131,37 @@ def test_failed_lines(ledger: Ledger) -> None:
     assert api.asked == {"1 + 1": 1, "2 + 2": 2, "3 + 3": 1}
 
 
+def test_refused_lines(ledger: Ledger) -> None:
+    """A 403 is its row's where others were answered, now or before; a batch of nothing else stops the run."""
+    api = BatchService(answer=refuses(2, 5, 6))
+    with serving(api) as server:
+        for _ in range(2):
+            found = texts(ask("openai", server.url, ledger, 1, 2, 3))
+            assert (found[0], found[2]) == ("2", "6")
+            assert (found[1] or "").startswith("openai: HTTP 403: flagged")
+        with pytest.raises(FatalProviderError, match="flagged"):
+            ask("openai", server.url, ledger, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *(completion(usage=7), completion(usage={"prompt_tokens": "12"}), completion("2", model=7)),
+        *(completion(4), completion(choices=[{"message": {"content": ["2"]}, "finish_reason": "stop"}])),  # type: ignore[arg-type]
+    ],
+)
+def test_odd_results(odd: Any, ledger: Ledger) -> None:
+    """An odd line is its row's: an answer without its counts, or an error that is not kept."""
+    api = BatchService(
+        answer=lambda body: (200, odd) if body["messages"][-1]["content"][0] == "2" else add(body)
+    )
+    with serving(api) as server:
+        answers = ask("openai", server.url, ledger, 1, 2)
+        stored = dict(ledger.items(call.KIND))
+    assert texts(answers)[0] == "2"
+    assert len(stored) == (2 if answers[1].completion else 1)
+
+
 @pytest.mark.parametrize(("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED")])
 def test_an_expired_batch(name: str, last: str, ledger: Ledger) -> None:
     """The answers of an expired batch are kept, and the rest goes into another batch in the same run."""
@@ -157,6 +198,26 @@ def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
         api.states = ("SUCCESS",) if name == "mistral" else ("completed",)
         assert texts(ask(name, server.url, ledger, 1, 2)) == ["2", "4"]
     assert len(api.batches) == 2
+
+
+@pytest.mark.parametrize("lost", ["the file", "the batch"])
+def test_what_the_service_deleted(lost: str, ledger: Ledger) -> None:
+    """Results that are gone stop the run, and the next one asks anew; a batch that is gone is named."""
+    api = BatchService(states=("completed",))
+    route = api.route
+
+    def forget(call: Any) -> Any:
+        part = "/content" if lost == "the file" else "/batches/"
+        return Reply({}, status=404) if call.method == "GET" and part in call.path else route(call)
+
+    api.route = forget  # type: ignore[method-assign]
+    words = "results are gone.*makes a new batch" if lost == "the file" else "is gone.*provider.batch=false"
+    with serving(api) as server:
+        with pytest.raises(FatalProviderError, match=words):
+            ask("openai", server.url, ledger, 1)
+        api.route = route  # type: ignore[method-assign]
+        assert texts(ask("openai", server.url, ledger, 1)) == ["2"]
+    assert len(api.batches) == (2 if lost == "the file" else 1)
 
 
 def test_a_wrong_key_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

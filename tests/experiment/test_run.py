@@ -118,8 +118,8 @@ def test_sweep(command, runner):
     outcome = command(HALVES, "-m", "hyperparameter.n_shot=0,1,99")
     records = runner.records()
     assert outcome.code == 1
-    assert [record.swept for record in records] == [{"hyperparameter.n_shot": n} for n in (0, 1, 99)]
-    assert [record.status for record in records] == ["finished", "finished", "failed"]
+    assert [record.swept for record in records] == [{"hyperparameter.n_shot": n} for n in (0, 1)]
+    assert [record.status for record in records] == ["finished", "finished"]
     assert "[2] failed: hyperparameter.n_shot=99, but the train split has 10 rows" in outcome.out
 
 
@@ -149,8 +149,7 @@ def test_refused_before_the_first_call(command, runner, server, overrides, messa
         assert outcome.code == 2
         assert message in outcome.err
     assert not server.calls
-    assert runner.records()[0].mistake
-    assert message[:9] in runner("list").out
+    assert not runner.records()
 
 
 @pytest.mark.parametrize(
@@ -250,5 +249,5 @@ def test_no_answer_parsed(command, runner):
     (runner.folder / "rows.jsonl").write_text(json.dumps(ROWS[5]))
     outcome = command()
     assert outcome.code == 0, outcome.err
-    assert "1 answer, none of which could be parsed; the first: 'hm'" in outcome.err
+    assert "1 of 1 answer could not be read by prompt.parser; the first: 'hm'" in outcome.err
     assert "1 of 1 row answered · 0 parsed · 1 call made" in outcome.out

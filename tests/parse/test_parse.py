@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import polars as pl
 import pytest
 
 from runner.core.errors import ConfigError, DataError
-from runner.parse import Json, Label, Number, Regex, Text, apply, parse_target
+from runner.parse import Json, Label, Number, Regex, Text, apply, describe, parse_target, read_column
 
 
 def test_text_strips_and_takes_an_empty_reply_for_none() -> None:
@@ -88,7 +89,7 @@ def test_number_refuses_an_impossible_scale() -> None:
         ("consistent", "consistent"),
         ("**INCONSISTENT.**", "inconsistent"),
         ("Answer: consistent. So consistent!", "consistent"),
-        ("I find it in part_consistent", "consistent"),
+        ("I find it in part_consistent", None),
         ("not consistent", None),
         ("It isn't entirely consistent", None),
         ("consistent or inconsistent?", None),
@@ -256,3 +257,86 @@ def test_a_gold_value_that_does_not_parse_names_its_rows() -> None:
     ids = pl.Series(["r1", "r2", "r3"])
     with pytest.raises(DataError, match=r"'target'.*'great'.*rows r2, r3"):
         parse_target(Number(), pl.Series("target", ["4", "great", "poor"]), ids)
+
+
+@pytest.mark.parametrize(
+    ("reply", "reason"),
+    [
+        ('{"rating": 4, "rating": 5}', "twice"),
+        ('{"rating": 4} Better: {"rating": 5', "a broken object follows"),
+        ('{"rating": 4} {"rating": NaN}', "no object"),
+        ('{"rating": [4, 5]}', "neither text nor a number"),
+        ('{"Rating": 4}', "no field|no object has a field"),
+        ('[{"rating": 4}, {"rating": 5}]', "differ"),
+    ],
+)
+def test_json_that_says_two_things(reply: str, reason: str) -> None:
+    """A key given twice, a broken correction and the like are no value."""
+    reading = Json("rating").read(reply)
+    assert reading.value is None
+    assert re.search(reason, reading.rule)
+    assert Json("rating", then=Number())(reply) is None
+
+
+def test_a_group_that_took_no_part_has_no_value() -> None:
+    """The last match decides, also if its group is empty: the match before it is not taken instead."""
+    pattern = r"Output (?:\((a)\)|\(b\))"
+    assert Regex(pattern, pick="last")("Output (a) is short. Output (b) is better.") is None
+    assert Regex(pattern)("Output (a), Output (b)") is None
+
+
+def test_lenient_rules_have_names() -> None:
+    """The first or the last label or number, whatever is said about it."""
+    text = "A is not bad, but B wins with 4 to 3."
+    assert [Label(["A", "B"], pick=rule)(text) for rule in ("first", "last")] == ["A", "B"]
+    assert [Number(pick=rule)("first 4, then 3") for rule in ("first", "last")] == [4, 3]
+    assert Number(minimum=1, maximum=5, out_of="numerator")("3/10") == 3
+    for wrong in ({"pick": "frist"}, {"out_of": "ten"}, {"out_of": "rescale"}):
+        with pytest.raises(ConfigError, match=r"did you mean|maximum"):
+            Number(**wrong)
+
+
+def test_labels_that_differ_in_marks_that_matter() -> None:
+    """Grades and languages are told apart; a mark-up around them does not matter."""
+    read = Label(["A", "A+", "A-", "C", "C++"])
+    assert [read(text) for text in ("A", "**A+**", "A-", "Answer: C++", "A*")] == [
+        "A",
+        "A+",
+        "A-",
+        "C++",
+        None,
+    ]
+
+
+def test_the_gold_value_may_be_a_list() -> None:
+    """Each acceptable answer is parsed; an empty list or one that does not parse names its row."""
+    target = pl.Series("target", [["a", "B."], ["b"], None])
+    assert parse_target(Label(["A", "B"]), target).to_list() == [["A", "B"], ["B"], None]
+    ids = pl.Series(["r1", "r2", "r3"])
+    with pytest.raises(DataError, match=r"'target'.*'c'.*rows r2"):
+        parse_target(Label(["A", "B"]), pl.Series("target", [["a"], ["b", "c"], ["a"]]), ids)
+    with pytest.raises(DataError, match=r"'target'.*empty.*rows r3"):
+        parse_target(Text(), pl.Series("target", [["a"], ["b"], []]), ids)
+
+
+def test_answers_are_of_the_kind_of_the_gold_values() -> None:
+    """Where the parser has no type: JSON's 4 and true meet gold text; text does not meet gold numbers."""
+    replies = pl.Series(['{"v": 4}', '{"v": "4"}', '{"v": true}'])
+    as_text, _ = read_column(Json("v"), replies, pl.String())
+    as_number, readings = read_column(Json("v"), replies, pl.Int64())
+    assert as_text.to_list() == ["4", "4", "true"]
+    assert as_number.to_list() == [4, None, None]
+    assert "not of the kind" in readings[1].rule
+
+
+def test_a_reading_is_described_for_its_row() -> None:
+    """The text that was read, its place and the rule, or why nothing was; null if the parser cannot say."""
+    texts = pl.Series(["The answer is B.", "A or B", None])
+    _, readings = read_column(Label(["A", "B"]), texts)
+    assert describe(readings, texts) == [
+        '"B" at 14-15: the only label named',
+        "two labels are named: A, B",
+        None,
+    ]
+    _, readings = read_column(lambda text: text, texts)
+    assert describe(readings, texts) == [None] * 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.config.schema import PromptConfig, ShotPlacement, ShotsConfig
-from runner.core.errors import ConfigError, PromptError
+from runner.core.errors import ConfigError, DataError, PromptError
 from runner.pipeline.prompt import compile_prompt
 
 ROW = {"id": "r1", "question": "2+2?", "target": "4"}
@@ -76,3 +76,73 @@ def test_digest():
     """The digest follows the texts: equal for equal prompts, different after any change of a turn."""
     assert prompt().digest == prompt().digest
     assert len({prompt().digest, prompt(system="x").digest, prompt(assistant="x").digest}) == 3
+
+
+VALUES = {
+    "id": "r1",
+    "none": None,
+    "yes": True,
+    "list": ["ü", None],
+    "one": {"a": True},
+    "target": ["A", "B"],
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[{{ none }}] {{ yes }} {{ list }} {{ one }} {{ row.yes }}", '[] true ["ü", null] {"a": true} true'),
+        ("[{{ none ~ yes }}] {{ list | join('+') }}.", "[true] ü+."),
+        ("[{{ none | upper }}] {{ yes | string }} {{ list | map('title') | join }}", "[] true Ü"),
+        ("{{ '%s %s %d' % (none, yes, 3) }}{{ '{} {:.1f}'.format(yes, 0.25) }}", "true 3true 0.2"),
+        ("{{ 'x y' | replace('x', none) }} {{ '%s' | format(yes) }}", "y true"),
+        ("{{ none is none }} {{ none | default('?', true) }} {{ 'T' if yes }}", "true ? T"),
+        ("{{ list | tojson }} {{ '<' | tojson }}", '["ü", null] "<"'),
+        ("{% for item in list %}{{ loop.index }}{{ item }} {% endfor %}", "1ü 2"),
+    ],
+)
+def test_values_are_written_as_in_the_file(text, shown):
+    """Nothing for an empty cell, true and false, JSON for lists: in output, joined texts and filters."""
+    chat = compile_prompt(PromptConfig(name="x", user=text)).render_chat(VALUES)
+    assert chat[-1]["content"] == shown
+
+
+@pytest.mark.parametrize(
+    ("assistant", "gold"),
+    [
+        ("{{ target }}", "A"),
+        ('{"label": "{{ target }}"}', '{"label": "A"}'),
+        ("{{ target | join(', ') }}", "A, B"),
+        ("{{ yes }}", "true"),
+        ("{% if none %}{{ none }} {% endif %}{{ target }}", "A"),
+    ],
+)
+def test_gold_turn(assistant, gold):
+    """Of several acceptable answers the gold turn shows the first."""
+    assert prompt(assistant=assistant).render_gold(VALUES) == gold
+
+
+@pytest.mark.parametrize("placement", list(ShotPlacement))
+@pytest.mark.parametrize("gold", [None, "", " ", []])
+def test_gold_turn_without_a_value(gold, placement):
+    """An empty cell is nothing to show or to teach: the row and the column are named."""
+    compiled = prompt(assistant='{{ "" ~ target | trim }}', shots=ShotsConfig(placement=placement))
+    for render in (
+        lambda: compiled.render_chat(ROW, [{**SHOT, "target": gold}]),
+        lambda: compiled.render_training_chat({**SHOT, "target": gold}),
+    ):
+        with pytest.raises(DataError, match=r"row s1: prompt\.assistant .*the column 'target' is empty"):
+            render()
+
+
+def test_gold_turn_in_the_middle_of_a_text():
+    """An empty cell inside a longer turn is found, too."""
+    with pytest.raises(DataError, match="the column 'target' is empty"):
+        prompt(assistant='{"label": "{{ target | upper }}"}').render_gold({**SHOT, "target": None})
+
+
+def test_a_byte_order_mark_in_a_template(tmp_path, monkeypatch):
+    """The mark is not sent to the model."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "user.jinja").write_bytes("\ufeff{{ question }}".encode())
+    assert compile_prompt(PromptConfig(name="x", user="user.jinja")).render_chat(ROW)[0]["content"] == "2+2?"

@@ -68,7 +68,7 @@ class AsyncClient:
             raise make_error(self._service, response.status, response.headers, decode(raw))
         try:
             return json.loads(raw)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RetryableError(f"{self._service.name}: the answer is not JSON") from error
 
     async def aclose(self) -> None:

@@ -2,7 +2,8 @@
 
 RetryableError        408, 409, 425, 429 and every 5xx
 FatalProviderError    redirects, 401, 402, 403, 404, 405, 407, 410, and what every row would hear again:
-                      no credit, no such model, a parameter that the model does not take
+                      no credit, no such model, a parameter that the model does not take. A 403 is marked
+                      as ``refused``: once others were answered it concerns one row (moderation, a firewall)
 ProviderError         the rest: this one row was refused (content filter, context length)
 """
 
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from runner.core.adapt import clean_text
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 
 RETRYABLE = {408, 409, 425, 429}
@@ -67,7 +69,11 @@ class Service:
         return ""
 
     def redact(self, text: str) -> str:
-        """The text without keys, whole or half masked as some servers quote them; a long one is cut."""
+        """The text without keys, whole or half masked as some servers quote them; a long one is cut.
+
+        It can be encoded: U+FFFD stands for half a character.
+        """
+        text = clean_text(text)
         for secret in filter(None, self.secrets):
             text = text.replace(secret, "***")
         text = MASKED_KEY.sub("***", text)
@@ -87,7 +93,9 @@ def _classify(service: Service, status: int, headers: Mapping[str, str], body: A
     if parameter in HYPERPARAMETERS and codes & {"unsupported_parameter", "unsupported_value"}:
         text += f" (hyperparameter.{HYPERPARAMETERS[parameter]}=null leaves it out)"
     if 300 <= status < 400 or status in FATAL or codes & FATAL_CODES:
-        return FatalProviderError(text)
+        fatal = FatalProviderError(text)
+        fatal.refused = status == 403 and not codes & FATAL_CODES
+        return fatal
     if status == 429 and message.startswith("Request too large"):  # more than a whole minute allows
         return ProviderError(text)
     if status in RETRYABLE or status >= 500:
@@ -109,10 +117,10 @@ def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -
         return seconds
     try:
         when = parsedate_to_datetime(value)
-    except ValueError:
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
+    except (ValueError, TypeError, OverflowError):
         return None
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (when - (now or datetime.now(UTC))).total_seconds())
 
 
 @contextmanager
@@ -133,7 +141,7 @@ def decode(raw: bytes) -> Any:
     text = raw.decode(errors="replace").strip()
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 

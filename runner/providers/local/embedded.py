@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runner.core.errors import ConfigError, ProviderError, suggest
 from runner.core.identity import identify_more
-from runner.core.provider import Provider, check_number
+from runner.core.provider import THINKING_TAGS, Provider, check_number
 from runner.core.types import Completion, Request, Sampling
 from runner.providers.chat import build_response_format
 from runner.providers.completion import parse_completion
@@ -33,6 +33,7 @@ class Embedded(Provider):
     models_dir: str = "outputs/models"
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
+    thinking_tags: Sequence[str] = field(default_factory=lambda: list(THINKING_TAGS))
 
     name = "local"
 
@@ -147,6 +148,7 @@ def build_body(request: Request) -> dict[str, Any]:
 def join_chunks(chunks: list[dict[str, Any]], model: str) -> Completion:
     """The completion in streamed chunks. Raises :class:`ProviderError` for an error chunk."""
     text: list[str] = []
+    thoughts: list[str] = []
     tokens: list[Any] = []
     answer: dict[str, Any] = {"model": model}
     choice: dict[str, Any] = {}
@@ -156,9 +158,10 @@ def join_chunks(chunks: list[dict[str, Any]], model: str) -> Completion:
         answer["usage"] = chunk.get("usage")
         for part in chunk.get("choices", []):
             text.append(part["delta"].get("content") or "")
+            thoughts.append(part["delta"].get("reasoning_content") or "")
             tokens += (part.get("logprobs") or {}).get("content") or []
             choice["finish_reason"] = part.get("finish_reason")
-    choice["message"] = {"content": "".join(text)}
+    choice["message"] = {"content": "".join(text), "reasoning_content": "".join(thoughts)}
     choice["logprobs"] = {"content": tokens} if tokens else None
     return parse_completion(answer | {"choices": [choice]}, "local")
 

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.providers.http.failures import Service, decode, make_error, parse_retry_after
@@ -27,6 +29,36 @@ def test_faults_are_retryable(status: int) -> None:
 def test_what_no_row_can_pass_is_fatal(status: int) -> None:
     """A wrong key, address or model stops the run."""
     assert isinstance(make_error(SERVICE, status, {}, error()), FatalProviderError)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "refused"),
+    [
+        (403, None, True),
+        (403, "content_policy", True),
+        (403, "account_deactivated", False),
+        (401, None, False),
+    ],
+)
+def test_a_refusal_may_concern_one_row(status: int, code: str | None, refused: bool) -> None:
+    """A 403 is marked, unless its code says that no row can pass."""
+    found = make_error(SERVICE, status, {}, error(code))
+    assert isinstance(found, FatalProviderError)
+    assert found.refused is refused
+
+
+@given(text=st.text(max_size=30) | st.from_regex(r"[-+.\dA-Za-z,: ]{1,30}", fullmatch=True))
+@settings(max_examples=150, deadline=None, database=None)
+def test_any_retry_after(text: str) -> None:
+    """Seconds of at least 0, or none."""
+    for name in ("retry-after", "retry-after-ms"):
+        found = parse_retry_after({name: text})
+        assert found is None or 0 <= found < float("inf")
+
+
+def test_half_a_character_in_a_message_is_replaced() -> None:
+    """So that the message can be written anywhere."""
+    assert str(make_error(SERVICE, 400, {}, error(message="\ud800 no"))).encode()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,212 @@
+"""Make columns of values so that each, written back, is the text of the file; and give them other names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+import polars as pl
+
+from runner.core.errors import ConfigError, DataError, suggest
+from runner.data.json_file import write_json
+
+_Kind = pl.DataType | pl.datatypes.DataTypeClass
+_DEEPEST = 50
+"""Objects and lists below this depth are kept as JSON text."""
+_PLAIN = {str: pl.String, bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
+
+
+def read_numbers(texts: pl.Series) -> pl.Series:
+    """A column of text as whole or other numbers if each one, written back, is the same text; else as it is.
+
+    >>> read_numbers(pl.Series(["7", None])).dtype, read_numbers(pl.Series(["7", "07"])).dtype
+    (Int64, String)
+    """
+    if texts.null_count() == texts.len():
+        return texts
+    for kind in (pl.Int64, pl.Float64):
+        numbers = texts.cast(kind, strict=False)
+        if numbers.null_count() != texts.null_count() or not numbers.is_finite().all():
+            continue
+        if [None if number is None else repr(number) for number in numbers.to_list()] == texts.to_list():
+            return numbers
+    return texts
+
+
+def make_frame(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """Rows with values of :func:`runner.data.json_file.read_json` as a frame; a missing key is null.
+
+    A column (and each field and list in it) keeps its type if all its values have one; otherwise its values
+    are text, as the file writes them. Objects get the keys of all objects in their place.
+    """
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pl.DataFrame({name: make_column(name, [row.get(name) for row in rows]) for name in names})
+
+
+def make_column(name: str, values: Sequence[Any]) -> pl.Series:
+    """Values of any types as a column, as in :func:`make_frame`."""
+    kind, settled = _settle(values)
+    return pl.Series(name, settled, dtype=kind)
+
+
+def _settle(values: Sequence[Any], depth: int = 0) -> tuple[_Kind, Sequence[Any]]:
+    """The type that all values have, or that of text, and the values in it."""
+    kinds = set(map(type, values)) - {type(None)}
+    if len(kinds) == 1 and depth < _DEEPEST:
+        kind = kinds.pop()
+        if kind in _PLAIN:
+            return _PLAIN[kind], values
+        if kind is list:
+            return _settle_lists(values, depth + 1)
+        if kind is dict and any(values):
+            return _settle_objects(values, depth + 1)
+    return pl.String, [None if value is None else str(write_json(value)) for value in values]
+
+
+def _settle_lists(values: Sequence[Any], depth: int) -> tuple[_Kind, Sequence[Any]]:
+    kind, items = _settle([item for value in values if value is not None for item in value], depth)
+    rest = iter(items)
+    return pl.List(kind), [None if value is None else list(islice(rest, len(value))) for value in values]
+
+
+def _settle_objects(values: Sequence[Any], depth: int) -> tuple[_Kind, Sequence[Any]]:
+    names = dict.fromkeys(name for value in values if value is not None for name in value)
+    fields = [
+        _settle([None if value is None else value.get(name) for value in values], depth) for name in names
+    ]
+    rows = zip(*(settled for _, settled in fields), strict=True)
+    objects = [
+        None if value is None else dict(zip(names, row, strict=True))
+        for value, row in zip(values, rows, strict=True)
+    ]
+    return pl.Struct({name: kind for name, (kind, _) in zip(names, fields, strict=True)}), objects
+
+
+def join_frames(frames: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """The rows of frames with the same columns; a column whose types differ is made anew, of all values."""
+    if all(frame.schema == frames[0].schema for frame in frames):
+        return pl.concat(frames)
+    return pl.DataFrame(
+        {name: _join_columns([frame[name] for frame in frames]) for name in frames[0].columns}
+    )
+
+
+def _join_columns(parts: Sequence[pl.Series]) -> pl.Series:
+    known = [part for part in parts if part.null_count() < part.len()]
+    if len({part.dtype for part in known}) > 1:
+        return make_column(parts[0].name, [value for part in parts for value in part.to_list()])
+    kind = (known or parts)[0].dtype
+    return pl.concat([part if part.dtype == kind else part.cast(kind) for part in parts])
+
+
+def simplify(frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns of a Parquet file in the types of the other formats, where these can hold them.
+
+    Categories are text, and short floats are the numbers that they are written as. Dates, times and decimal
+    numbers stay.
+    """
+    return frame.with_columns(
+        pl.col(name).cast(_replace(kind, pl.String)).cast(_replace(kind, pl.Float64))
+        for name, kind in frame.schema.items()
+    )
+
+
+def _holds_bytes(kind: _Kind) -> bool:
+    if isinstance(kind, pl.Struct):
+        return any(_holds_bytes(field.dtype) for field in kind.fields)
+    if isinstance(kind, pl.List | pl.Array):
+        return _holds_bytes(kind.inner)
+    return kind in (pl.Binary, pl.Object)
+
+
+def _replace(kind: _Kind, short: _Kind) -> _Kind:
+    """A type of a Parquet file without categories and fixed lengths, and with ``short`` for short floats."""
+    if isinstance(kind, pl.Struct):
+        return pl.Struct({field.name: _replace(field.dtype, short) for field in kind.fields})
+    if isinstance(kind, pl.List | pl.Array):
+        return pl.List(_replace(kind.inner, short))
+    if kind in (pl.Categorical, pl.Enum, pl.Null):
+        return pl.String
+    return short if kind in (pl.Float32, pl.Float16) else kind
+
+
+def select_columns(
+    frame: pl.DataFrame, columns: Mapping[str, Any], key: str = "dataset.columns"
+) -> pl.DataFrame:
+    """The frame's columns under new names; all unchanged where ``columns`` is empty.
+
+    Each value is a source column, a JSON pointer into nested records (``/results/0/text``) or a list of
+    these, which gives a list column.
+
+    Raises:
+        ConfigError: a source that is no text.
+        DataError: an unknown column or field (the message suggests the nearest one), or one of bytes.
+    """
+    if columns:
+        found = {name: _find_column(frame, source, f"{key}.{name}") for name, source in columns.items()}
+        frame = pl.DataFrame(found)
+    for name, kind in frame.schema.items():
+        if _holds_bytes(kind):
+            raise DataError(
+                f"{key}: column {name!r} holds {kind}, and no prompt can show bytes; name here only the"
+                " columns to keep"
+            )
+    return frame
+
+
+def _find_column(frame: pl.DataFrame, source: Any, where: str) -> pl.Series:
+    if isinstance(source, Sequence) and not isinstance(source, str):
+        parts = [_find_column(frame, one, where) for one in source]
+        if len({part.dtype for part in parts}) == 1:
+            return pl.select(
+                pl.concat_list(*(part.alias(str(n)) for n, part in enumerate(parts)))
+            ).to_series()
+        return make_column("", [list(row) for row in zip(*(part.to_list() for part in parts), strict=True)])
+    if source is None or isinstance(source, bool):
+        raise ConfigError(
+            f"{where}={source}: expected the name of a column; quote yes, no, true, on and null"
+        )
+    text = str(source)
+    if text in frame.columns:
+        return frame[text]
+    if not text.startswith("/"):
+        raise DataError(f"{where}={text!r}: the file has no such column{suggest(text, frame.columns)}")
+    expression = _resolve_pointer(frame, text, where)
+    try:
+        return frame.select(expression).to_series()
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{where}={text!r}: {error}") from error
+
+
+def _resolve_pointer(frame: pl.DataFrame, pointer: str, where: str) -> pl.Expr:
+    first, *rest = split_pointer(pointer)
+    if first not in frame.columns:
+        raise DataError(
+            f"{where}={pointer!r}: the file has no column {first!r}{suggest(first, frame.columns)}"
+        )
+    expression: pl.Expr = pl.col(first)
+    kind: _Kind = frame.schema[first]
+    for token in rest:
+        expression, kind = _enter_field(expression, kind, token, f"{where}={pointer!r}")
+    return expression
+
+
+def _enter_field(expression: pl.Expr, kind: _Kind, token: str, where: str) -> tuple[pl.Expr, _Kind]:
+    if isinstance(kind, pl.Struct):
+        fields = dict(kind)
+        if token not in fields:
+            raise DataError(f"{where}: there is no field {token!r}{suggest(token, fields)}")
+        return expression.struct.field(token), fields[token]
+    if isinstance(kind, pl.List) and token.isdecimal():
+        return expression.list.get(int(token), null_on_oob=True), kind.inner
+    raise DataError(f"{where}: {token!r} leads into a value of type {kind}")
+
+
+def split_pointer(pointer: str) -> list[str]:
+    """The parts of a JSON pointer.
+
+    >>> split_pointer("/results/0/swap = False/a~1b")
+    ['results', '0', 'swap = False', 'a/b']
+    """
+    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]

@@ -1,0 +1,160 @@
+"""Calls made at once, one request each: budget, pace, gate, retries, and what others have under way."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
+
+from runner.core.adapt import check_completion
+from runner.core.errors import (
+    FatalProviderError,
+    ProviderError,
+    RetryableError,
+    WaitError,
+    describe_failure,
+    find_place,
+)
+from runner.core.provider import Provider
+from runner.core.retry import Retry
+from runner.core.types import Completion, Request
+from runner.engine.allowance import Allowance, BudgetQueue
+from runner.engine.call import KIND, UNASKED, Answer, Call, Caller, drop_nulls, read_answers
+from runner.engine.guard import Calls, is_interrupt, read_limits, tell_of_retry
+from runner.engine.lanes import use_lane
+from runner.engine.ledger import Ledger
+from runner.engine.ledger_writer import LedgerWriter
+from runner.engine.under_way import Blocks, find_under_way, use_claims
+
+log = logging.getLogger(__name__)
+
+RETRY = Retry(tries=6, limited_tries=30, longest_s=60.0)
+
+
+class LiveCaller(Caller):
+    """Makes each call at once, one request per call."""
+
+    def __init__(self, provider: Provider, ledger: Ledger, allowance: Allowance | None = None) -> None:
+        super().__init__(provider, ledger)
+        self.width = provider.max_concurrency
+        self._budget = BudgetQueue(allowance)
+        self._writer = LedgerWriter(ledger, KIND)
+        self._held = ExitStack()
+        self._retry = replace(RETRY, max_wait_s=provider.max_wait_s)
+        self._logged: set[tuple[type, str]] = set()
+
+    def __enter__(self) -> Caller:
+        self._claims = self._held.enter_context(use_claims(self._ledger.url))
+        self._writer.start()
+        self._held.callback(self._writer.close)  # before the claims are given up
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    @asynccontextmanager
+    async def open_calls(self, progress: Callable[[float], None]) -> AsyncIterator[Call]:
+        """Yield :meth:`call`, paced within the limits of the provider's account."""
+        missing = [key for key, found in self._looked_up.items() if not found]
+        self._blocks = Blocks(self._claims, missing, max(16, 2 * self.width), self._find, self._begin_more)
+        self._under_way = find_under_way(self._ledger.url)
+        self._calls = Calls(stored=sum(answer is not None for answer in self._looked_up.values()))
+        with use_lane(self._provider, self._ledger) as self._lane, self._under_way.join(self._learn):
+            async with super().open_calls(progress) as call:
+                try:
+                    yield call
+                finally:
+                    await self._blocks.close()
+
+    def _find(self, keys: Sequence[str]) -> Mapping[str, Completion]:
+        return read_answers(self._ledger, keys)
+
+    def _begin_more(self) -> None:
+        self.start_more()
+
+    async def _obtain(self, key: str, request: Request) -> Answer:
+        if not self._provider.stored:
+            return await self._buy(key, request)
+        answer, was_shared = await self._under_way.get(
+            key, lambda: self._settle(key, request), lambda answer: answer.completion is not None
+        )
+        return replace(answer, stored=True) if was_shared else answer
+
+    def _learn(self, key: str, answer: Answer) -> None:
+        """Note an answer that another stage got after this one had looked into the ledger."""
+        if key in self._looked_up:
+            self._looked_up[key] = answer.completion
+
+    async def _settle(self, key: str, request: Request) -> Answer:
+        """Return the answer that another process got, or else buy it."""
+        if completion := await self._blocks.settle(key):
+            return Answer(completion, stored=True, key=key)
+        answer = await self._buy(key, request)
+        if answer.error:
+            await asyncio.to_thread(self._claims.drop, key)
+        return answer
+
+    async def _buy(self, key: str, request: Request) -> Answer:
+        if not await self._budget.reserve(request):
+            return UNASKED
+        try:
+            completion, error = await self._ask(request)
+            if completion and self._provider.stored:
+                self._writer.put(key, drop_nulls(completion))
+            self._budget.settle(request, completion)
+        finally:
+            self._budget.leave()
+        return Answer(completion, error, key=key if self._provider.stored else None)
+
+    async def _ask(self, request: Request) -> tuple[Completion | None, str | None]:
+        """Return the completion, or the error of the row; raise only what stops the stage."""
+        try:
+            with self._calls.follow() as mark:
+                return await self._ask_with_retries(request, mark), None
+        except WaitError as error:
+            await self._calls.stop(error)
+            raise
+        except FatalProviderError as error:
+            if not (error.refused and await self._calls.concern_rows()):
+                raise
+            return None, describe_failure(error)
+        except BaseException as error:  # such as a fault in a user's provider, or its call of sys.exit
+            if is_interrupt(error):
+                raise
+            return None, self._describe(error)
+
+    async def _ask_with_retries(self, request: Request, mark: object) -> Completion:
+        """Make one call within the account's limits; repeat it after a failure that may pass."""
+        provider, lane, attempt = self._provider, self._lane, 0
+        while True:
+            attempt += 1
+            await lane.wait_turn(request)
+            try:
+                async with lane.gate:
+                    with self._calls.send(mark):
+                        started = time.perf_counter()
+                        completion = await provider.complete(request)
+            except RetryableError as error:
+                self._retry.refuse_long_wait(error)
+                lane.note_failure(error)
+                wait_s = self._retry.wait_s(error, attempt)
+                log.debug("attempt %d failed: %s", attempt, error)
+                tell_of_retry(error, wait_s, attempt, self._retry)
+                await asyncio.sleep(wait_s)
+                continue
+            completion = check_completion(completion, provider.name)
+            lane.note_answer(request, completion, read_limits(provider))
+            return replace(completion, latency_s=round(time.perf_counter() - started, 4))
+
+    def _describe(self, error: BaseException) -> str:
+        """Return a fault as the error of its row; log the traceback of the first of each kind and place."""
+        if isinstance(error, ProviderError):
+            return describe_failure(error)
+        place = find_place(error)
+        if (kind := (type(error), place)) not in self._logged:
+            self._logged.add(kind)
+            log.info("a call failed", exc_info=error)
+        return f"{describe_failure(error)}{place}"

@@ -1,0 +1,263 @@
+"""The forms in which a sentence gives an answer. A sentence of any other form is in doubt, in any language.
+
+The forms are listed, and not what may go wrong with them, since hedges cannot be listed: "far from correct",
+"fast richtig". What stands before an answer must consist of known words ("So the final answer is"). What
+follows it must be nothing, a known predicate ("is better"), or a reason ("because …", ", the …").
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Collection
+
+_CLOSING = "\"'”’»」』*_`)\\]}$"
+_BREAK = re.compile(
+    rf"(?:[.!?;…؟]+(?=[{_CLOSING}]*(?:\s|$))|[。！？；])[{_CLOSING}]*|(?P<line>[^\S\n]*\n\s*)"
+)
+_HEADING = re.compile(r"[:：][\s*_`]*$")
+_TOKEN = re.compile(r"\\[A-Za-z]+|</?[A-Za-z_]+>|->|=>|[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")
+_COMMANDS = {"\\boxed", "\\fbox", "\\text", "\\textbf", "\\texttt", "\\mathbf", "\\mathrm"}
+_BEFORE = {*"*_`\"'“”„‘’«»「」『』()[]{}:：=→$#\\,，、-–—.\ufeff\u200b\u2060", "->", "=>"}
+_AFTER = {*"*_`\"'“”‘’«»「」『』()[]{}$\\.!。！,;；…\ufeff\u200b\u2060"}
+
+_LONG = 200
+"""Letters before an answer in its sentence. A longer sentence is not one of the known forms."""
+
+
+def list_words(words: str) -> frozenset[str]:
+    """The words of a text as a set."""
+    return frozenset(words.split())
+
+
+NOUNS = list_words(
+    """ans answer article assessment assistant candidate category choice claim class classification
+    comment completion conclusion decision email emotion essay evaluation grade intent judgement
+    judgment label language message model option output polarity post prediction preference rating
+    reply response result review score selection sentence sentiment solution stance statement
+    summary system text tone topic translation tweet type verdict winner antwort ergebnis
+    respuesta réponse risposta resposta ответ 答案 回答 答案是 答案为 正确答案 正确答案是"""
+)
+_VERBS = list_words("is are was ist lautet es est è é")
+_CHOOSING = list_words("say choose pick select prefer vote go answer rate judge conclude label give")
+_WORDS = (
+    NOUNS
+    | _VERBS
+    | _CHOOSING
+    | list_words(
+        """a an the this that it it's that's my our your i we i'd i'll think believe with for as in
+        short so therefore thus hence overall finally indeed clearly definitely certainly
+        obviously fully completely entirely perfectly absolutely ok okay sure consider find final
+        best better correct right preferred chosen selected superior stronger die der das la le el
+        il meine ma mi это"""
+    )
+)
+_SUBJECTS = NOUNS | list_words("it this that best better correct right preferred one")
+_PREPOSITIONS = list_words("for with as on at to from of")
+_INPUTS = list_words("article claim comment email essay message post review sentence statement text tweet")
+_SOURCES = list_words("with the its this given provided source document context original reference")
+_BOOSTERS = list_words("is was the a my our clearly definitely indeed final")
+_HEADS = NOUNS | list_words("wins better best correct right preferred superior stronger one overall")
+_PREDICATE = _HEADS | _BOOSTERS
+
+_REASON = re.compile(
+    rf"[{_CLOSING}]*[,，]?\s*(?:because|since|due\s+to|weil|denn|parce\s+que|porque|perché|потому\s+что|因为)\b",
+    re.IGNORECASE,
+)
+_ASIDE = re.compile(
+    rf"[{_CLOSING}]*(?:,|\s+[-–]+|\s*—)\s*(?:(?:it|there|they)\s+\w|(?:the|this|its)\s+(?P<noun>\w+)\s+\w)",
+    re.IGNORECASE,
+)
+_OPTION_TEXT = re.compile(r"[*_]*[)\].]+[*_]*\s+\S|[*_]*\s+\([^\d)]*\)")
+_FIRST_OPTION_TEXT = re.compile(r"[*_]*\)[*_]*\s+[A-Z0-9\"“]")
+_HEDGE = re.compile(
+    r"\b(?:maybe|perhaps|possibly|probably|presumably|(?:un)?likely|almost|nearly|partial(?:ly)?|partly|mostly|"
+    r"largely|somewhat|barely|hardly|scarcely|sort\s+of|kind\s+of|more\s+or\s+less|in\s+part|aside|apart|except|"
+    r"excluding|unless|only|but|however|although|though|yet|otherwise|if|when|provided|assuming|seems?|appears?|"
+    r"guess|unsure|not\s+sure|depends?|doubt\w*|would|could|should|might|may|must|wrong|"
+    r"false|worse|weaker|reject\w*|avoid|joke|vielleicht|fast|nur|aber|peut-être|presque|mais|"
+    r"pero|casi)\b",
+    re.IGNORECASE,
+)
+_NOT = re.compile(r"\b(?:not|never|nicht)\b|\b\w+n['’]t\b", re.IGNORECASE)
+_NEGATIVE = re.compile(r"(?:no|nope|false|nein|non|não|нет|in\w+|un\w+|not\b.*)$", re.IGNORECASE)
+_DETERMINER = re.compile(r"(?:no|kein)$", re.IGNORECASE)
+_NEGATION = re.compile(
+    r"(?:\b(?:not|no|never|neither|nor|none|without|cannot|nicht|kein\w*|pas|jamais|nunca|non|não|не|hardly|"
+    r"barely|almost|nearly|partially|partly|far\s+from)|n['’]t|不|没)\b[^,;:]{0,40}$",
+    re.IGNORECASE,
+)
+_RETRACTION = re.compile(
+    r"\W*(?:(?:no|nope|nah|nay|not|never|nein|non|nicht|não|нет|не|nej|nie)(?=\W*$|\s*[,.!…—–-]|(?:\s+\S+){1,2}\s*$)|不|"
+    r"wait|actually|correction|scratch|sorry|oops|hmm+|on\s+second\s+thought|i\s+me(?:an|ant)|(?:just\s+)?kidding|"
+    r"update|edit|revised|disregard|ignore|i\s+lied|i(?:\s+a|['’])m\s+(?:not\s+sure|unsure)|strike\s+that|let\s+me\s+(?:correct|reconsider|re-?check|think|re-?evaluate)|"
+    r"i\s+(?:take|was\s+wrong|changed?)|my\s+mistake|upon\s+(?:reflection|reconsideration|further)|"
+    r"or|(?:that|this)(?:\s+(?:is|was)|['’]s)\s+(?:not|wrong|false|untrue|incorrect|a\s+(?:lie|joke)))\b",
+    re.IGNORECASE,
+)
+# another answer statement, after which no label was read
+_RESTATED = re.compile(
+    r"\W*(?:(?:my|the|new|final|revised|corrected)\s+)*(?:answer|verdict|choice|decision|rating|score)(?:\s+is\b|\W*:)",
+    re.IGNORECASE,
+)
+_CONTRAST = re.compile(
+    r"\W*(?:no|not|rather|instead|but|however|although|though|except|yet|still|well|almost|nearly|partial(?:ly)?|partly|mostly|"
+    r"maybe|perhaps|probably|possibly|unless|if|only|sort|kind|hardly|barely|wrong|false|incorrect|really|is\s+it|aber|mais|"
+    r"pero|fast|presque|casi)\b",
+    re.IGNORECASE,
+)
+
+
+class Sentences:
+    """A reply in sentences. A line ends a sentence, too, unless it ends with a colon.
+
+    ``words`` may stand before an answer and ``units`` after it, in addition to those of this module;
+    ``barred`` ones may not.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        words: Collection[str] = (),
+        units: Collection[str] = (),
+        barred: frozenset[str] = frozenset(),
+    ) -> None:
+        self.text, self.words, self.units, self.barred = text, words, units, barred
+        self.ends: list[int] = []
+        start = 0
+        for mark in _BREAK.finditer(text):
+            if mark["line"] is not None and _HEADING.search(text, start, mark.start()):
+                continue
+            if text[start : mark.end()].strip():
+                self.ends.append(mark.end())
+                start = mark.end()
+        if text[start:].strip() or not self.ends:
+            self.ends.append(len(text))
+
+    def find(self, place: int) -> tuple[int, int]:
+        """The first and the last character (exclusive) of the sentence at a place."""
+        number = min(bisect_right(self.ends, place), len(self.ends) - 1)
+        return (self.ends[number - 1] if number else 0), self.ends[number]
+
+    def is_alone(self, start: int, end: int) -> bool:
+        """Whether the reply is nothing but this part and marks around it."""
+        if start > _LONG or len(self.text) - end > _LONG:
+            return False
+        before, after = self.text[:start], self.text[end:]
+        if (after.startswith("*") and "*" not in before) or re.search(r"\[\s*\]", before):
+            return False  # a grade such as "A*", an empty box
+        return _is_known(before, (), _BEFORE) and _is_known(after, (), _AFTER)
+
+    def is_question(self, place: int) -> bool:
+        """Whether the sentence at a place has a question mark."""
+        begin, finish = self.find(place)
+        return any(mark in self.text[begin:finish] for mark in "?？؟")
+
+    def is_negated(self, start: int) -> bool:
+        """Whether a known negation or hedge stands before a place in its sentence."""
+        begin = max(self.find(start)[0], start - _LONG)
+        return _NEGATION.search(self.text[begin:start].rstrip(_CLOSING + "([{ ")) is not None
+
+    def is_answer(self, start: int, end: int) -> bool:
+        """Whether the part from ``start`` to ``end`` is the answer that its sentence gives."""
+        begin, finish = self.find(start)
+        if start - begin > _LONG:
+            return False
+        lead, tail = self.text[begin:start], self.text[end:finish]
+        starred = tail.startswith("*") and "*" not in lead
+        if starred or self.is_question(start) or not self._is_lead(lead):
+            return False
+        if reason := _REASON.search(tail):
+            tail = tail[: reason.start()]
+        if len(tail) <= _LONG and (
+            _is_known(tail, self.units, _AFTER) or self._is_predicate(lead, self.text[start:end], tail)
+        ):
+            return True
+        return self._is_tail(lead, self.text[start:end], tail, begin)
+
+    def _is_lead(self, lead: str) -> bool:
+        tokens = _split(lead)
+        verbs = [place for place, token in enumerate(tokens) if token in _VERBS]
+        if verbs and not set(tokens[: verbs[0]]) & _SUBJECTS:  # "Is it correct", "So is A"
+            return False
+        if re.search(r"\[\s*\]|\(\s*\)", lead):  # an empty box
+            return False
+        words = words_of(lead)
+        if words and (words[0] in _PREPOSITIONS and words[:3] != ["on", "a", "scale"]):
+            return False
+        if words and (words[-1] in _INPUTS and ":" in _unwrap(lead)[-1:]):  # "Text: A"
+            return False
+        if set(words) & self.barred or ("as" in words and not set(words) & _CHOOSING):
+            return False
+        for token, after in zip(tokens, [*tokens[1:], ""], strict=False):
+            if token in ("would", "will") and after in _CHOOSING:
+                continue
+            if token == "in" and after not in ("short", "conclusion", "summary", "total"):
+                return False
+            named = self.words and token[0].isalpha() and token[-1].isdigit()  # "GPT4 earns a 2"
+            if not named and not _is_known_token(token, {*_WORDS, *self.words}, _BEFORE):
+                return False
+        return True
+
+    def _is_tail(self, lead: str, answer: str, tail: str, begin: int) -> bool:
+        stated = (words := words_of(lead)) and (words[-1] in _VERBS or _HEADING.search(_unwrap(lead)))
+        first = not words and not self.text[:begin].strip()
+        option = len(answer) <= 2 and (
+            (stated and _OPTION_TEXT.match(tail)) or (first and _FIRST_OPTION_TEXT.match(tail))
+        )
+        aside = _ASIDE.match(tail)
+        if aside and aside["noun"] and aside["noun"].casefold() not in NOUNS | _SOURCES:
+            aside = None  # "A, the worse one"
+        if not option and not aside:
+            return False
+        if _NEGATIVE.match(answer):  # "No, it does not."
+            tail = _NOT.sub("", tail)
+        return not _HEDGE.search(tail) and not _NOT.search(tail)
+
+    def _is_predicate(self, lead: str, answer: str, tail: str) -> bool:
+        words = words_of(tail)
+        if set(words) & self.barred or (_DETERMINER.match(answer) and words[:1] != ["it"]):  # "no answer"
+            return False
+        if words == ["it", "is"] or (words and words[0] in ("is", "was", "wins") and words[-1] in _HEADS):
+            return not set(words_of(lead)) & _VERBS and _is_known(tail, {*_PREDICATE, "it"}, _AFTER)
+        # "It is a consistent summary", "The summary is consistent with the document"
+        known = NOUNS | _SOURCES if words[:1] == ["with"] and len(words) > 2 else NOUNS
+        return bool(words) and set(words_of(lead)) & _VERBS != set() and _is_known(tail, known, _AFTER)
+
+    def is_taken_back(self, place: int) -> bool:
+        """Whether the sentences after the one at a place take it back ("No, wait", "Almost.")."""
+        start = self.find(place)[1]
+        following = True
+        for end in self.ends[bisect_right(self.ends, start - 1) + 1 :]:
+            sentence = self.text[start:end]
+            if (
+                _RETRACTION.match(sentence)
+                or _RESTATED.match(sentence)
+                or (following and _CONTRAST.match(sentence))
+            ):
+                return True
+            start, following = end, False
+        return False
+
+
+def _unwrap(lead: str) -> str:
+    return lead.rstrip("*_`\"'“„‘«「『([{$ \t\n")
+
+
+def _split(text: str) -> list[str]:
+    return [token.replace("’", "'") for token in _TOKEN.findall(text.casefold())]
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case."""
+    return [token for token in _split(text) if token[0].isalnum()]
+
+
+def _is_known(text: str, words: Collection[str], marks: Collection[str]) -> bool:
+    return all(_is_known_token(token, words, marks) for token in _split(text))
+
+
+def _is_known_token(token: str, words: Collection[str], marks: Collection[str]) -> bool:
+    if token[0] == "<" and token != "<":
+        return set(token.strip("</>").split("_")) <= NOUNS | {"final"}
+    return token in words or token in marks or token in _COMMANDS
