@@ -19,7 +19,7 @@ from runner.core.retry import Retry
 from runner.core.types import Completion, Request
 from runner.engine import guard, live
 from runner.engine.ask import ask_all, ask_rows
-from runner.engine.call import UNASKED
+from runner.engine.call import KIND, UNASKED, make_keys
 from runner.engine.ledger import Ledger
 
 
@@ -280,8 +280,8 @@ def test_equal_requests_are_paid_once(ledger):
 
 def test_an_unreadable_entry_is_asked_for_again(ledger):
     """What another version wrote wrongly is replaced."""
-    [key] = call.make_keys(Scripted(), make_requests("a"))
-    ledger.put(call.KIND, key, {"model": "m"})
+    [key] = make_keys(Scripted(), make_requests("a"))
+    ledger.put(KIND, key, {"model": "m"})
     provider = Scripted()
     [answer] = ask_all(make_requests("a"), provider, ledger)
     assert (answer.completion.text, provider.asked) == ("A", ["a"])

@@ -159,7 +159,9 @@ def test_first_come_first_served(ledger):
             return Completion("x")
 
     answers = ask_all(make_requests(*map(str, range(40))), Uneven(), ledger, allowance=Money(10))
-    assert [answer is UNASKED for answer in answers] == [False] * 19 + [True] * 21
+    asked = [number for number, answer in enumerate(answers) if answer is not UNASKED]
+    assert len(asked) == 19
+    assert max(asked) < 19 + Uneven.max_concurrency  # rows of one block of claims may change places
 
 
 @pytest.mark.parametrize(
