@@ -87,6 +87,19 @@ class HyperparameterConfig:
 
 
 @dataclass
+class SidesConfig:
+    """Which answers of a judge in both orders name which output: a name, or a list of names.
+
+    Needed only if the parser's labels are not ``a`` and ``b``, ``1`` and ``2``, or ``first`` and ``second``
+    (in capitals or brackets, perhaps with ``tie`` or ``c``). Any other answer is no verdict.
+    """
+
+    first: Any = None
+    second: Any = None
+    tie: Any = None
+
+
+@dataclass
 class JudgeConfig:
     """A model that judges the completions. Its verdict is the column ``verdict``.
 
@@ -99,6 +112,7 @@ class JudgeConfig:
     provider: Any = None
     hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)
     both_orders: list[str] | None = None
+    sides: SidesConfig = field(default_factory=SidesConfig)
 
 
 @dataclass

@@ -92,7 +92,7 @@ def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:
     """Return the context that pays for the run; the points of a sweep share one budget."""
     limit = plan.config.budget_usd
     budget = None if limit is None else Budget(ledger, record.sweep or record.id, limit)
-    return Spending(ledger, budget, plan.judge, stages.find_judged_sides(plan))
+    return Spending(ledger, budget, plan.judge, plan.sides)
 
 
 def note_model(record: Record, model: Model) -> None:

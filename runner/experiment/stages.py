@@ -111,8 +111,8 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
     frame = leave_unanswered(frame, plan.responder)
     frame = add_probability(plan, add_predictions(plan.responder, frame))
     if plan.judge:
-        check_judge(plan.judge, frame)
-        frame = leave_unjudged(frame, plan.judge, find_judged_sides(plan))
+        check_judge(plan, frame)
+        frame = leave_unjudged(frame, plan.judge, plan.sides)
     names = metrics.rehearse(plan.metrics, frame)
     if names is not None:
         check_objective(plan.config.objective, names)
@@ -180,19 +180,26 @@ def judge(
     """Add the judge's verdicts, if the plan has a judge."""
     if plan.judge is None:
         return frame
-    check_judge(plan.judge, frame)
+    check_judge(plan, frame)
     bar = open_bar(f"judge {plan.judge.provider.model}", frame.height)
-    return judge_rows(frame, plan.judge, ledger, bar, find_judged_sides(plan), allowance)
+    return judge_rows(frame, plan.judge, ledger, bar, plan.sides, allowance)
 
 
-def check_judge(judge: Responder, frame: pl.DataFrame) -> None:
-    """Refuse a judge's template that names a column which the rows do not have."""
-    judge.prompt.check([*frame.columns, "first", "second"], "judge.prompt")
-
-
-def find_judged_sides(plan: Plan) -> list[str] | None:
-    """Return the two columns that are judged in both orders, or None."""
-    return plan.config.judge.both_orders if plan.config.judge else None
+def check_judge(plan: Plan, frame: pl.DataFrame) -> None:
+    """Refuse a judge's template or sides that name a column which the rows do not have."""
+    assert plan.judge is not None
+    sides = plan.sides.columns if plan.sides else ()
+    for side in sides:
+        if side not in frame.columns:
+            raise ConfigError(f"judge.both_orders: no column {side!r}{suggest(side, frame.columns)}")
+    prompt = plan.judge.prompt
+    prompt.check([*frame.columns, *(["first", "second"] if sides else [])], "judge.prompt")
+    shown = {name for turn in (prompt.system, prompt.user) if turn for name in turn.variables}
+    if sides and "row" not in shown and (hidden := {"first", "second"} - shown):
+        raise ConfigError(
+            f"judge.prompt.user: it does not show {{{{ {min(hidden)} }}}}, "
+            "so the judge would get the same question in both orders"
+        )
 
 
 def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
