@@ -16,6 +16,7 @@ from rich.text import Text
 from runner.cli import sweep_table
 from runner.core.errors import count_of
 from runner.core.types import Score
+from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record
 from runner.report.formats import format_number
 
@@ -65,7 +66,7 @@ def make_scores_table(record: Record) -> Table:
         table.add_column(title, justify="left" if title == "metric" else "right")
     if reference:
         table.add_column("published", justify="right")
-        table.add_column("agrees")
+        table.add_column("compared")
     for name, score in record.scores.items():
         if name.endswith("_parsed") and name.removesuffix("_parsed") in record.scores:
             continue
@@ -95,16 +96,15 @@ def _make_published_cells(row: Mapping[str, Any] | None) -> list[str]:
         return ["", ""]
     printed = str(row.get("printed", ""))
     shown = printed if 0 < len(printed) <= 8 else format_number(row["published"])
-    return [shown, {True: "yes", False: "no", None: "–"}[row["agrees"]]]
+    return [shown, describe_standing(row)]
 
 
 def _describe_published(record: Record) -> str:
-    """Return ``published in PAPER, TABLE: 3 of 4 figures agree``."""
+    """Return ``published in PAPER, TABLE: 3 of 4 figures met``."""
     config = record.config.get("reference", {})
     place = ", ".join(str(config[key]) for key in ("source", "table") if config.get(key))
-    agreeing = sum(row["agrees"] is True for row in record.reference)
-    figures = count_of(len(record.reference), "figure")
-    return f"published in {place or 'the experiment'}: {agreeing} of {figures} agree"
+    summary = summarize_standings(record.reference)
+    return f"published in {place or 'the experiment'}" + (f": {summary}" if summary else "")
 
 
 def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> str:

@@ -17,7 +17,6 @@ from runner.core.adapt import adapt
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider, Tuner
 from runner.core.types import Score
-from runner.experiment.reference import read_figures
 from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text
@@ -51,7 +50,6 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
     validate(typed)
-    read_figures(typed.reference)
     book = load_prices(typed.prices)
     responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks)
     judge = _make_judge(typed, book, asks)

@@ -26,7 +26,7 @@ from runner.data.fingerprint import describe_rows
 from runner.engine.allowance import Allowance
 from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan
-from runner.experiment.reference import compare_figures
+from runner.experiment.reference import Answering, check_figures, compare_figures, read_figures
 from runner.money.usage import count_usage
 from runner.pipeline import label_probability, shots
 from runner.pipeline.answer import (
@@ -42,6 +42,8 @@ from runner.pipeline.judge import judge_rows, leave_unjudged
 log = logging.getLogger(__name__)
 
 SAMPLE_LETTERS = 80
+REPLAY = "replay"
+"""The provider whose answers were recorded earlier."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +108,9 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
     """Run all stages after the answers on empty answers, to find errors before anything is paid.
 
     Raises for what could not be measured later: a gold value that is missing or cannot be read, a column that
-    does not exist, an objective that no metric gives.
+    does not exist, an objective that no metric gives, a published figure that cannot be compared.
     """
+    read_figures(plan.config.reference)
     frame = leave_unanswered(frame, plan.responder)
     frame = add_probability(plan, add_predictions(plan.responder, frame))
     if plan.judge:
@@ -116,6 +119,7 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
     names = metrics.rehearse(plan.metrics, frame)
     if names is not None:
         check_objective(plan.config.objective, names)
+        check_figures(plan.config.reference, names)
 
 
 def check_objective(objective: str | None, names: Iterable[str]) -> None:
@@ -202,6 +206,14 @@ def check_judge(plan: Plan, frame: pl.DataFrame) -> None:
         )
 
 
+def find_answering(plan: Plan) -> Answering:
+    """Return who answers: the model by its names, of which a fine-tuned one has those of its base."""
+    provider, checkpoint = plan.responder.provider, plan.config.checkpoint
+    chosen = checkpoint not in (None, "base", "last") and not str(checkpoint).isdigit()
+    names = [checkpoint] if chosen else [provider.model, provider.priced_as]
+    return Answering(tuple(str(name) for name in names if name), provider.name == REPLAY)
+
+
 def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
     """Return scores with intervals, plain figures, and the comparison with published ones."""
     if frame.is_empty():
@@ -210,7 +222,7 @@ def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
     return Measurements(
         scores=scores,
         figures=count_usage(frame),
-        reference=compare_figures(plan.config.reference, scores),
+        reference=compare_figures(plan.config.reference, scores, find_answering(plan)),
         labels=parse.classes(plan.responder.parser),
         first_error=next(iter(frame["error"].drop_nulls()), None),
         failures=failures,

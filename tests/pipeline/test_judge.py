@@ -37,7 +37,7 @@ def sides(parser: Any, **names: Any) -> Sides:
     ],
 )
 def test_usual_names_are_known(parser: Any, first: Any, second: Any, tie: Any) -> None:
-    """The first name wins for the side shown first, in each order; a tie is a tie, other words are nothing."""
+    """The first name wins for the side shown first, in each order; other words are no verdict."""
     known = sides(parser)
     assert [name_winner(first, order, known) for order in ("ab", "ba")] == ORDERS
     assert [name_winner(second, order, known) for order in ("ab", "ba")] == ORDERS[::-1]
