@@ -178,10 +178,10 @@ class ReferenceConfig:
     ``compare: false`` nothing is compared.
 
     With ``exact``, a replay of recorded answers meets a figure or does not: the measured value, rounded to
-    the printed digits, must equal the published one (so write a final 0: ``'0.50'``, ``57.50%``), or differ by at
-    most ``tolerance``. For a model that is asked anew it is only said whether the published value lies in the
-    measured interval, or within ``tolerance``. ``model`` is the published model, or one for each case; the
-    figures of another model are only shown.
+    the printed digits, must equal the published one (so write a final 0: ``'0.50'``, ``57.50%``), or differ
+    by at most ``tolerance``. For a model that is asked anew it is only said whether the published value lies
+    in the measured interval, or within ``tolerance``. ``model`` is the published model, or one for each case;
+    the figures of another model are only shown.
     """
 
     compare: bool = True

@@ -20,7 +20,7 @@ from runner.core.errors import (
     count_of,
     suggest,
 )
-from runner.core.types import Score
+from runner.core.types import Parser, Score
 from runner.data import dataset
 from runner.data.fingerprint import describe_rows
 from runner.engine.allowance import Allowance
@@ -28,6 +28,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan
 from runner.experiment.reference import Answering, check_figures, compare_figures, read_figures
 from runner.money.usage import count_usage
+from runner.parse.sides import list_names
 from runner.pipeline import label_probability, shots
 from runner.pipeline.answer import (
     OpenBar,
@@ -37,11 +38,12 @@ from runner.pipeline.answer import (
     parse_answers,
     render_chats,
 )
-from runner.pipeline.judge import judge_rows, leave_unjudged
+from runner.pipeline.judge import VERDICT, judge_rows, leave_unjudged
 
 log = logging.getLogger(__name__)
 
 SAMPLE_LETTERS = 80
+PROBABILITY = "probability"
 REPLAY = "replay"
 """The provider whose answers were recorded earlier."""
 
@@ -116,10 +118,60 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
     if plan.judge:
         check_judge(plan, frame)
         frame = leave_unjudged(frame, plan.judge, plan.sides)
-    names = metrics.rehearse(plan.metrics, frame)
+    check_made_columns(plan, frame)
+    names = metrics.rehearse(plan.metrics, frame, find_labels(plan))
     if names is not None:
         check_objective(plan.config.objective, names)
         check_figures(plan.config.reference, names)
+
+
+def find_labels(plan: Plan) -> dict[str, list[str]]:
+    """Return all values that predictions, gold values and verdicts can have, where this is known."""
+    labels = list_values(plan.responder.parser)
+    judged = plan.sides.verdicts if plan.sides else list_values(plan.judge.parser) if plan.judge else []
+    return {"prediction": labels, "target": labels, VERDICT: judged}
+
+
+def list_values(parser: Parser) -> list[str]:
+    """Return all values that a parser can give; empty where they are not a closed set."""
+    return parse.classes(parser) or list_names(parser)
+
+
+def check_made_columns(plan: Plan, frame: pl.DataFrame) -> None:
+    """Refuse a metric of a column that a setting would make: the verdict, or the probability of a label."""
+    positive, labels = plan.config.dataset.params.get("positive"), parse.classes(plan.responder.parser)
+    for key, metric in plan.metrics.items():
+        read = {value for name, value in vars_of(metric).items() if name != "name" and isinstance(value, str)}
+        if VERDICT in read and VERDICT not in frame.columns:
+            raise ConfigError(
+                f"metric.{key}: the rows have no column 'verdict'; set judge, such as judge=correctness"
+            )
+        if PROBABILITY not in read:
+            continue
+        if PROBABILITY not in frame.columns:
+            raise ConfigError(f"metric.{key}: the rows have no column 'probability'; {explain_missing(plan)}")
+        if positive in labels and (asked := vars_of(metric).get("positive")) not in (None, positive):
+            raise ConfigError(
+                f"metric.{key}.positive: {asked!r}, but the column 'probability' is that of {positive!r} "
+                "(dataset.params.positive)"
+            )
+
+
+def vars_of(metric: object) -> dict[str, Any]:
+    """Return the settings of a metric; a plain function has none."""
+    return dict(getattr(metric, "__dict__", {}))
+
+
+def explain_missing(plan: Plan) -> str:
+    """Return which setting makes the probability of a label."""
+    provider, labels = plan.responder.provider, parse.classes(plan.responder.parser)
+    if provider.name == REPLAY:
+        return "recorded answers have no log-probabilities; name a column that has probabilities"
+    if not provider.gives_logprobs(plan.responder.sampling):
+        return "set hyperparameter.logprobs, such as hyperparameter.logprobs=20"
+    if not labels:
+        return "prompt.parser must have a closed set of labels, such as runner.parse.Label"
+    return f"dataset.params.positive must name one of the labels ({', '.join(labels)})"
 
 
 def check_objective(objective: str | None, names: Iterable[str]) -> None:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
-from runner.metrics.base import Metric, get_column, nan_to_none
-from runner.metrics.bootstrap import Floats, bootstrap_intervals, tally
+from runner.metrics.base import Metric, get_column
+from runner.metrics.bootstrap import Floats, bootstrap_intervals, nan_to_none, tally
 from runner.metrics.confusion import collect_labels, divide, encode_labels
 from runner.metrics.rating import check_scale, find_farthest
 
@@ -165,7 +165,9 @@ class KrippendorffAlpha:
             ratings.filter(used).select(pl.all().replace_strict(values, range(len(values)))), groups
         )
         if len(values) < 2:
-            return {self.name: Score(None, n=int(sample.counts.sum()))}
+            n = int(sample.counts.sum())
+            reason = f"every value is {values[0]!r}" if n else "no row has values of two people"
+            return {self.name: Score(None, n=n, reason=reason)}
         pairs = count_coincidences(sample.cells, len(values))
         numbers = np.array(values, dtype=float) if self.level == "interval" else None
         bounds = bootstrap_intervals(

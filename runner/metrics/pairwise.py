@@ -118,12 +118,25 @@ class Pairwise(Metric):
             )
         return places
 
+    def check_names(self, frame: pl.DataFrame, names: Sequence[str]) -> None:
+        """Refuse a closed set of predictions in which a position or the meaning of a name is missing."""
+        if not names or not self._compares_labels:
+            return
+        golds = get_column(frame, self.target, self.name).drop_nulls().unique().sort().to_list()
+        places = self._place_values(golds, names)
+        unknown = [name for name in names if name not in places]
+        if not {0, 1} <= {places.get(name) for name in names} or (unknown and self.positions is None):
+            raise ConfigError(
+                f"metric {self.name}: prompt.parser gives {', '.join(names)}, so it is not known which label "
+                f"names which position; {self._explain_positions()}"
+            )
+
     _compares_labels: ClassVar[bool] = True
     """Whether predictions are positions."""
 
     def _explain_positions(self) -> str:
-        given = " and ".join(map(str, self.positions or ("a", "b")))
-        return f"positions are {given}: set positions, and ties if there are any, of this metric"
+        ((option, given),) = (self._list_positions() or {"positions": ("a", "b")}).items()
+        return f"{option} are {' and '.join(map(str, given))}: set {option}, and ties if there are any"
 
     def _place_values(self, golds: Sequence[Any], said: Sequence[Any]) -> dict[str, int]:
         family = find_family(golds) if self.positions is None else make_family(self.positions)
@@ -231,10 +244,6 @@ class PairwiseRating(Pairwise):
 
     def _list_positions(self) -> dict[str, Any]:
         return {"outputs": self.outputs}
-
-    def _explain_positions(self) -> str:
-        given = " and ".join(map(str, self.outputs))
-        return f"outputs are {given}: set outputs, and ties if there are any, of this metric"
 
     @property
     def row_kind(self) -> RowKind | None:

@@ -13,10 +13,11 @@ import polars as pl
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
 from runner.metrics.agreement import collect_ratings
-from runner.metrics.base import Metric, align_types, get_column, nan_to_none
-from runner.metrics.bootstrap import Floats, bootstrap_intervals, tally
+from runner.metrics.base import LabelOption, Metric, align_types, get_column
+from runner.metrics.bootstrap import Floats, bootstrap_intervals, nan_to_none, tally
 from runner.metrics.confusion import divide
 
+ALONE = "no row has values of two people"
 AGAINST = ("pairs", "majority", "mean")
 
 
@@ -54,7 +55,7 @@ class HumanCeiling:
         sample = tally(ratings.filter(used), groups)
         n = int(sample.counts.sum())
         if not n:
-            return {self.name: Score(None)}
+            return {self.name: Score(None, reason=ALONE)}
         comparisons = [_drop_incomplete(*both) for both in self._pair_people(sample.cells)]
         if isinstance(self.annotators, str):
             comparisons = [pl.concat(comparisons)]
@@ -131,6 +132,12 @@ class Baseline:
         if self.choice not in CHOICES:
             raise ConfigError(f"metric {self.name}: choice {self.choice!r}{suggest(self.choice, CHOICES)}")
 
+    def named_labels(self) -> list[LabelOption]:
+        """The constant, and the labels that the metric names."""
+        column = self.metric.target
+        named = [("constant", self.constant, (column,), None)] if self.constant is not None else []
+        return [*named, *self.metric.named_labels()]
+
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         target = get_column(frame, self.metric.target, self.name)
         said = self.constant if self.constant is not None else choose_constant(target, self.choice)
@@ -181,11 +188,12 @@ class UpperBound:
         target = get_column(frame, self.target, self.name)
         cells, choices = self._collect_cells(ratings.filter(several), target.filter(several))
         if not len(choices):
-            return {self.name: Score(None)}
+            return {self.name: Score(None, reason=ALONE)}
         values = self.metric.values(self.metric.cells(cells), self._draw_counts(choices, cells.height))
         known = values[np.isfinite(values)]
         if not known.size:
-            return {self.name: Score(None, n=len(choices))}
+            reason = f"{self.metric.name} is not defined for any of the drawn judges"
+            return {self.name: Score(None, n=len(choices), reason=reason)}
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(known, [tail, 1 - tail])
         return {self.name: Score(nan_to_none(float(known.mean())), float(low), float(high), len(choices))}

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from runner.core.errors import ConfigError
 from runner.core.identity import digest
 from runner.core.types import Score
-from runner.metrics.base import Metric, RowKind, get_column
+from runner.metrics.base import UNREAD_SCALE, LabelOption, Metric, RowKind, get_column
 from runner.metrics.bootstrap import Floats
 
 
@@ -78,6 +78,11 @@ class RowMetric(Metric):
             )
         return scores.cast(pl.Float64).to_numpy()
 
+    def explain(self, cells: pl.DataFrame) -> str:
+        """Rows without a prediction may have no score."""
+        hint = f"; {UNREAD_SCALE.partition('; ')[2]} minimum and maximum" if hasattr(self, "minimum") else ""
+        return "an answer that was not read has no value" + hint if cells["score"].is_nan().any() else ""
+
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
         with np.errstate(invalid="ignore"):
             return counts @ cells["score"].to_numpy() / counts.sum(axis=1)  # type: ignore[no-any-return]
@@ -90,6 +95,10 @@ class Count:
     column: str = "target"
     value: Any = None
     name: str = "count"
+
+    def named_labels(self) -> list[LabelOption]:
+        """The counted value, which must be one that the column can have."""
+        return [] if self.value is None else [("value", self.value, (self.column,), None)]
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         values = get_column(frame, self.column, self.name)

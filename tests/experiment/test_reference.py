@@ -172,11 +172,11 @@ def test_columns_name_the_figures_of_a_list() -> None:
         read_figures(config)
 
 
-def test_unreadable_figures_stop_a_run_before_it_starts(runner: CommandLine) -> None:
+def test_unreadable_figures_stop_a_run_before_it_starts(runner: CommandLine, shared_data: Any) -> None:
     """Figures that cannot be read stop a run before anything is paid."""
-    outcome = runner("tracking=none", "+reference.figures.accuracy=high")
+    outcome = runner("estimate", "+reference.figures.accuracy=high")
     assert (outcome.code, "reference.figures.accuracy: 'high' is not a number" in outcome.err) == (2, True)
-    assert not list(runner.folder.glob("outputs/ledger.db"))
+    assert not list(runner.folder.glob("outputs/runs"))
 
 
 @pytest.mark.parametrize(

@@ -198,9 +198,11 @@ def test_the_higher_rating_wins_and_a_tie_follows_its_rule() -> None:
 
 def test_a_missing_rating_makes_the_pair_unparsed() -> None:
     """One of two ratings is not enough; the rule for unparsed decides, not the rule for ties."""
-    scores = metrics.PairwiseRating(target="label", tie="second", unparsed="first")(rated((1, 5, None)))
-    assert (scores["pairwise_ab"].value, scores["pairwise_ba"].value) == (1.0, 0.0)
-    assert scores["pairwise_parsed"].n == 0
+    scores = metrics.PairwiseRating(target="label", tie="second", unparsed="first")(
+        rated((1, 5, None), (1, 5, 2))
+    )
+    assert (scores["pairwise_ab"].value, scores["pairwise_ba"].value) == (1.0, 0.5)
+    assert scores["pairwise_parsed"].n == 1
 
 
 RUNS = [
