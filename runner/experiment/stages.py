@@ -140,6 +140,10 @@ def list_values(parser: Parser) -> list[str]:
 def check_made_columns(plan: Plan, frame: pl.DataFrame) -> None:
     """Refuse a metric of a column that a setting would make: the verdict, or the probability of a label."""
     positive, labels = plan.config.dataset.params.get("positive"), parse.classes(plan.responder.parser)
+    if plan.judge and not any(reads_verdicts(metric) for metric in plan.metrics.values()):
+        log.warning(
+            "no metric reads the judge's verdicts; metric=verdict_share does, and judge=none saves its calls"
+        )
     for key, metric in plan.metrics.items():
         read = {value for name, value in vars_of(metric).items() if name != "name" and isinstance(value, str)}
         if VERDICT in read and VERDICT not in frame.columns:
@@ -150,11 +154,18 @@ def check_made_columns(plan: Plan, frame: pl.DataFrame) -> None:
             continue
         if PROBABILITY not in frame.columns:
             raise ConfigError(f"metric.{key}: the rows have no column 'probability'; {explain_missing(plan)}")
-        if positive in labels and (asked := vars_of(metric).get("positive")) not in (None, positive):
+        asked = vars_of(metric).get("positive", positive)
+        if str(positive) in labels and str(asked) != str(positive):
             raise ConfigError(
                 f"metric.{key}.positive: {asked!r}, but the column 'probability' is that of {positive!r} "
                 "(dataset.params.positive)"
             )
+
+
+def reads_verdicts(metric: object) -> bool:
+    """Whether a metric may read verdicts; what a metric without settings reads is not known."""
+    settings = vars_of(metric)
+    return not settings or VERDICT in map(str, settings.values()) or VERDICT in str(settings.get("metric"))
 
 
 def vars_of(metric: object) -> dict[str, Any]:
@@ -171,7 +182,8 @@ def explain_missing(plan: Plan) -> str:
         return "set hyperparameter.logprobs, such as hyperparameter.logprobs=20"
     if not labels:
         return "prompt.parser must have a closed set of labels, such as runner.parse.Label"
-    return f"dataset.params.positive must name one of the labels ({', '.join(labels)})"
+    positive = plan.config.dataset.params.get("positive")
+    return f"dataset.params.positive={positive} must name one of the labels{suggest(str(positive), labels)}"
 
 
 def check_objective(objective: str | None, names: Iterable[str]) -> None:

@@ -143,11 +143,25 @@ def _check_labels(key: str, metric: Any, frame: pl.DataFrame, labels: Mapping[st
         known = next((labels[name] for name in columns if labels.get(name)), None)
         if known is None and among in frame.columns:
             known = [*map(str, frame[among].drop_nulls().unique().sort())]
-        text = any(frame.schema.get(name) == pl.String for name in (*columns, among))
         right = str(label) in known if known else True
-        if not right or (text and not isinstance(label, str)):
-            hint = "; put quotes around it" if right else suggest(str(label), known or ())
+        if not right or not all(_fits(label, frame.schema.get(name or "")) for name in (*columns, among)):
+            other = (
+                "labels are numbers" if isinstance(label, str) else "labels are text: put quotes around it"
+            )
+            hint = f"; {other}" if right else suggest(str(label), known or ())
             raise ConfigError(f"metric.{key}.{option}: {label!r} is not a label of these rows{hint}")
+    if getattr(metric, "weights", None) and frame.schema.get(metric.prediction, pl.Null()).is_float():
+        raise ConfigError(
+            f"metric.{key}.weights: predictions may be fractions, and weights need whole numbers; "
+            "set integer of the parser in prompt.parser"
+        )
+
+
+def _fits(label: object, dtype: pl.DataType | None) -> bool:
+    """Whether a label is of the type of a column, as far as it is known."""
+    if dtype is None or not (dtype == pl.String or dtype.is_numeric()):
+        return True
+    return isinstance(label, str) if dtype == pl.String else _is_number(label)
 
 
 def _rehearse_callable(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> None:

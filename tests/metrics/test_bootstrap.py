@@ -1,4 +1,4 @@
-"""BCa intervals: those of SciPy on the same resamples, with exact and grouped deletions; where there is none."""
+"""BCa intervals: those of SciPy on the same resamples; where there is none."""
 
 from __future__ import annotations
 
