@@ -22,6 +22,7 @@ from runner.metrics.bootstrap import (
     Tally,
     bootstrap_intervals,
     clopper_pearson,
+    keep_finite,
     nan_to_none,
     tally,
 )
@@ -32,7 +33,7 @@ LabelOption = tuple[str, Any, tuple[str, ...], str | None]
 """An option, the label that it names, columns with such labels, and one that must have it (or None)."""
 
 
-UNREAD = "no answer was read"
+UNREAD, UNDEFINED = "no answer was read", "these rows do not define it"
 UNREAD_SCALE = "an answer that was not read has no value; set the ends of the scale,"
 
 
@@ -88,7 +89,8 @@ class Metric(ABC):
         return None
 
     def __post_init__(self) -> None:
-        self.name = self.name or self.default_name or name_after(type(self))
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__)
+        self.name = self.name or self.default_name or words.lower()
         check_row_kind(self.name, self.row_kind)
         if not 0 < self.confidence < 1:
             raise ConfigError(f"metric {self.name}: confidence {self.confidence} is not between 0 and 1")
@@ -188,7 +190,7 @@ class Metric(ABC):
         n = int(counts.sum())
         value = measure.value(cells, counts) if n else None
         if value is None:
-            return Score(None, n=n, reason=self.explain(cells) if n else "there are no rows")
+            return Score(None, n=n, reason=(self.explain(cells) or UNDEFINED) if n else "there are no rows")
         if measure.proportion and bounds[0] is None and value in (0.0, 1.0):
             # rows of a group vary together, so there are no more independent units than groups
             bounds = clopper_pearson(value, min(n, units), self.confidence)
@@ -196,6 +198,8 @@ class Metric(ABC):
 
     def _average_groups(self, pairs: pl.DataFrame) -> dict[str, Score]:
         """The mean over groups; groups are drawn at random for the interval."""
+        if pairs.is_empty():
+            return self._leave_undefined(0)
         groups = [tally(self.cells(group)) for _, group in pairs.group_by("group", maintain_order=True)]
         scores: dict[str, Score] = {}
         for suffix, measure in self.measures().items():
@@ -247,11 +251,6 @@ def _measure_group(measure: Measure, group: Tally) -> tuple[float | None, float 
     return strict, measure.value(group.cells.filter(keep), group.counts[keep]) if keep.any() else None
 
 
-def name_after(kind: type) -> str:
-    """The name of a class in lower case with underscores: ``answer_length`` for ``AnswerLength``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
-
-
 def check_row_kind(name: str, kind: object) -> None:
     """Raise :class:`ConfigError` unless it is a :data:`RowKind` or None."""
     known = get_args(RowKind)
@@ -268,8 +267,8 @@ def get_column(frame: pl.DataFrame, name: str, metric: str) -> pl.Series:
 
 def require_values(frame: pl.DataFrame, target: pl.Series, metric: str) -> None:
     """Raise :class:`DataError` naming the rows without a gold value."""
-    empty = target.is_null().arg_true().to_list()
-    if empty:
+    known = target.is_finite().fill_null(False) if target.dtype.is_float() else target.is_not_null()
+    if empty := (~known).arg_true().to_list():
         raise DataError(
             f"metric {metric}: column {target.name!r} has no value in {len(empty)} rows "
             f"({name_rows(frame, empty)}); filter them in dataset.steps"
@@ -285,9 +284,10 @@ def name_rows(frame: pl.DataFrame, rows: list[int], most: int = 5) -> str:
 def align_types(one: pl.Series, other: pl.Series, metric: str) -> tuple[pl.Series, pl.Series]:
     """Both columns in one type: numbers compare with numbers, other values only with their own type."""
     one, other = (s.cast(pl.String) if s.dtype in (pl.Categorical, pl.Enum) else s for s in (one, other))
+    one, other = keep_finite(one), keep_finite(other)
     if one.dtype == pl.Null:
         one = one.cast(other.dtype)
-    if one.dtype == other.dtype:
+    if one.dtype == other.dtype and not one.dtype.is_nested():
         return one, other
     if one.dtype.is_numeric() and other.dtype.is_numeric():
         shared = pl.Int64 if one.dtype.is_integer() and other.dtype.is_integer() else pl.Float64

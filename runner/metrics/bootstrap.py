@@ -199,9 +199,11 @@ def find_bca_interval(drawn: Floats, value: float, acceleration: float, confiden
         return None, None
     close = np.abs(defined - value) < _EQUAL
     bias = ndtri(((defined < value) & ~close).mean() + close.mean() / 2)
+    if not np.isfinite(bias):
+        return None, None
     tails = bias + ndtri(np.array([(1 - confidence) / 2, (1 + confidence) / 2]))
     bent = 1 - acceleration * tails
-    if not np.isfinite(bias) or (bent <= 0).any():
+    if (bent <= 0).any():
         return None, None
     low, high = np.quantile(defined, ndtr(bias + tails / bent))
     inside = low <= value + _EQUAL and value - _EQUAL <= high
@@ -219,3 +221,8 @@ def clopper_pearson(value: float, n: int, confidence: float) -> tuple[float, flo
 def nan_to_none(value: float) -> float | None:
     """The value, or None if it is NaN."""
     return None if np.isnan(value) else value
+
+
+def keep_finite(numbers: pl.Series) -> pl.Series:
+    """The column with null in place of NaN and infinity, which are no numbers to compare."""
+    return numbers.set(~numbers.is_finite().fill_null(True), None) if numbers.dtype.is_float() else numbers

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, DataError
 from runner.core.identity import digest
 from runner.core.types import Score
 from runner.metrics.base import UNREAD_SCALE, LabelOption, Metric, RowKind, get_column
@@ -102,6 +102,10 @@ class Count:
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         values = get_column(frame, self.column, self.name)
+        if self.value is not None and values.dtype.is_nested():
+            raise DataError(
+                f"metric {self.name}: column {self.column!r} is {values.dtype}, not single values"
+            )
         chosen = values.is_not_null() if self.value is None else values.cast(pl.String) == str(self.value)
         return {self.name: Score(float(chosen.sum()), n=frame.height)}
 

@@ -91,3 +91,70 @@ def test_what_cannot_be_measured_is_refused(metric: Any, frame: pl.DataFrame, er
     """Labels without an order, fractions where weights need steps, columns that do not exist."""
     with pytest.raises((ConfigError, DataError), match=error):
         metrics.rehearse({"m": metric}, frame)
+
+
+ALL: dict[str, Any] = {
+    "accuracy": metrics.Accuracy(),
+    "balanced": metrics.BalancedAccuracy(),
+    "f1": metrics.F1(positive="a"),
+    "f1_macro": metrics.F1(average="macro"),
+    "per": metrics.F1(average="macro", per="half"),
+    "kappa": metrics.CohenKappa(),
+    "kappa_linear": metrics.CohenKappa(weights="linear", minimum=1, maximum=5),
+    "bias": metrics.Bias(),
+    "mae": metrics.MeanAbsoluteError(),
+    "pearson": metrics.Pearson(),
+    "kendall": metrics.KendallTau(),
+    "brier": metrics.Brier(positive="a"),
+    "roc_auc": metrics.RocAuc(positive=1),
+    "exact_match": metrics.ExactMatch(),
+    "pairwise": metrics.Pairwise(),
+    "pairwise_rating": metrics.PairwiseRating(),
+    "baseline": metrics.Baseline(metric=metrics.MeanAbsoluteError(), choice="median"),
+    "count": metrics.Count(value="a"),
+    "alpha": metrics.KrippendorffAlpha(annotators=["target", "prediction"], level="interval"),
+    "ceiling": metrics.HumanCeiling(
+        metric=metrics.CohenKappa(), annotators=["target", "prediction", "half"], against="mean"
+    ),
+    "upper_bound": metrics.UpperBound(
+        metric=metrics.CohenKappa(), annotators=["target", "prediction"], draws=9
+    ),
+}
+GOLD = {
+    "labels": ["a", "b", "a", "b"],
+    "one class": ["a"] * 4,
+    "numbers": [1, 2, 2, 5],
+    "fractions": [1.5, 2.0, 3.25, 4.0],
+    "no number": [1.0, float("nan"), float("inf"), 2.0],
+    "lists": [["a"], ["a", "b"], ["b"], ["b"]],
+    "truth values": [True, False, True, True],
+    "structs": [{"x": 1}] * 4,
+    "some nulls": ["a", None, "b", "a"],
+    "nulls": [None] * 4,
+    "one row": ["a"],
+}
+
+
+@pytest.mark.parametrize("kind", GOLD)
+def test_every_metric_gives_a_number_a_null_with_a_reason_or_an_error(kind: str) -> None:
+    """Whatever the gold values and predictions are; nothing else happens, before the calls or after them."""
+    gold = GOLD[kind]
+    n = len(gold)
+    said = ["a", "b", "b", "a"][:n] if kind in ("lists", "nulls") else gold
+    for answers in (said, [None] * n, [*said[:1], *[None] * (n - 1)], [said[0]] * n):
+        frame = pl.DataFrame(
+            {"id": range(n), "target": gold, "half": [0, 0, 1, 1][:n], "pair": [0, 0, 1, 1][:n]}
+            | {"order": ["ab", "ba"] * 2, "output": [1, 2] * 2, "probability": [0.25, 0.9, 0.9, 0.4]}
+            if n == 4
+            else {"id": [0], "target": gold, "half": [0], "probability": [0.5]}
+        ).with_columns(prediction=pl.Series(answers, dtype=pl.Series(said).dtype))
+        for key, metric in ALL.items():
+            metric.resamples = 9
+            try:
+                metrics.rehearse({key: metric}, frame)
+                scores = metrics.evaluate({key: metric}, frame)
+            except (ConfigError, DataError) as error:
+                if error.__cause__ is not None:  # something was raised that nobody meant to
+                    raise
+                continue
+            assert all(score.value is not None or score.reason for score in scores.values()), (key, scores)
