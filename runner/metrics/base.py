@@ -284,11 +284,9 @@ def name_rows(frame: pl.DataFrame, rows: list[int], most: int = 5) -> str:
 def align_types(one: pl.Series, other: pl.Series, metric: str) -> tuple[pl.Series, pl.Series]:
     """Both columns in one type: numbers compare with numbers, other values only with their own type."""
     one, other = (s.cast(pl.String) if s.dtype in (pl.Categorical, pl.Enum) else s for s in (one, other))
-    if nested := [column for column in (one, other) if column.dtype.is_nested()]:
-        raise DataError(
-            f"metric {metric}: column {nested[0].name!r} has several values per row ({nested[0].dtype}); "
-            "accuracy and the text metrics take the best of a list, this one needs one value (dataset.steps)"
-        )
+    if nested := [column.name for column in (one, other) if column.dtype.is_nested()]:
+        why = "several values per row; only accuracy and the text metrics take the best of a list"
+        raise DataError(f"metric {metric}: column {nested[0]!r} has {why}")
     one, other = keep_finite(one), keep_finite(other)
     if one.dtype == pl.Null:
         one = one.cast(other.dtype)
