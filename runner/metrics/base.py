@@ -285,8 +285,7 @@ def align_types(one: pl.Series, other: pl.Series, metric: str) -> tuple[pl.Serie
     """Both columns in one type: numbers compare with numbers, other values only with their own type."""
     one, other = (s.cast(pl.String) if s.dtype in (pl.Categorical, pl.Enum) else s for s in (one, other))
     if nested := [column.name for column in (one, other) if column.dtype.is_nested()]:
-        why = "several values per row; only accuracy and the text metrics take the best of a list"
-        raise DataError(f"metric {metric}: column {nested[0]!r} has {why}")
+        raise DataError(f"metric {metric}: column {nested[0]!r} has several values per row, and it takes one")
     one, other = keep_finite(one), keep_finite(other)
     if one.dtype == pl.Null:
         one = one.cast(other.dtype)
