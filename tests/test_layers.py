@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "providers.mistral": "core providers providers.http",
     "providers.local": "core providers",
     "data": "core config",
-    "metrics": "core",
+    "metrics": "core parse",
     "metrics.statistics": "core metrics",
     "money": "core config engine",
     "pipeline": "core config data engine money parse",

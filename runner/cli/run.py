@@ -25,8 +25,8 @@ from runner.config.instantiate import instantiate
 from runner.config.schema import TrackingConfig
 from runner.core.errors import BudgetError, ConfigError, RunnerError, note_calls
 from runner.experiment.plan import Plan, make_plan, to_plain
+from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
-from runner.experiment.stages import check_objective
 from runner.records.environment import find_code, find_git_sha, find_versions
 from runner.records.folder import MISTAKE, SWEEP, find_runs, list_points, read_notes, remove_traces
 from runner.records.record import Record, flatten, keep_record, read_mistakes, read_records

@@ -16,7 +16,9 @@ from rich.text import Text
 from runner.cli import sweep_table
 from runner.core.errors import count_of
 from runner.core.types import Score
+from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record, flatten
+from runner.records.sweep import PARSED
 from runner.report.formats import format_number
 
 REASON_LETTERS = 60
@@ -44,6 +46,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
     lines: list[RenderableType] = [make_header(record)]
     if record.scores:
         lines.append(make_scores_table(record))
+    lines += [Text(line, style="yellow") for line in _explain_undefined(record)]
     if record.reference:
         lines.append(Text(_describe_published(record), style="dim"))
     lines += [
@@ -66,7 +69,7 @@ def make_scores_table(record: Record) -> Table:
         table.add_column(title, justify="left" if title == "metric" else "right")
     if reference:
         table.add_column("published", justify="right")
-        table.add_column("agrees")
+        table.add_column("compared")
     for name, score in record.scores.items():
         if name.endswith("_parsed") and name.removesuffix("_parsed") in record.scores:
             continue
@@ -86,6 +89,15 @@ def make_scores_table(record: Record) -> Table:
     return table
 
 
+def _explain_undefined(record: Record) -> list[str]:
+    """Return why scores are not defined, in one line for each reason."""
+    names: dict[str, list[str]] = {}
+    for name, score in record.scores.items():
+        if score.value is None and score.reason and not name.endswith(PARSED):
+            names.setdefault(score.reason, []).append(name)
+    return [f"not defined: {', '.join(each)} ({reason})" for reason, each in names.items()]
+
+
 def format_interval(score: Score) -> str:
     """Format an interval as ``0.512 – 0.701``; empty without an interval."""
     return "" if score.low is None or score.high is None else f"{score.low:.3f} – {score.high:.3f}"
@@ -96,16 +108,15 @@ def _make_published_cells(row: Mapping[str, Any] | None) -> list[str]:
         return ["", ""]
     printed = str(row.get("printed", ""))
     shown = printed if 0 < len(printed) <= 8 else format_number(row["published"])
-    return [shown, {True: "yes", False: "no", None: "–"}[row["agrees"]]]
+    return [shown, describe_standing(row)]
 
 
 def _describe_published(record: Record) -> str:
-    """Return ``published in PAPER, TABLE: 3 of 4 figures agree``."""
+    """Return ``published in PAPER, TABLE: 3 of 4 figures met``."""
     config = record.config.get("reference", {})
     place = ", ".join(str(config[key]) for key in ("source", "table") if config.get(key))
-    agreeing = sum(row["agrees"] is True for row in record.reference)
-    figures = count_of(len(record.reference), "figure")
-    return f"published in {place or 'the experiment'}: {agreeing} of {figures} agree"
+    summary = summarize_standings(record.reference)
+    return f"published in {place or 'the experiment'}" + (f": {summary}" if summary else "")
 
 
 def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> str:

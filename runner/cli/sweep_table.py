@@ -11,9 +11,10 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.core.errors import count_of
+from runner.records.published import summarize_standings
 from runner.report.formats import format_number
 
-COMPANIONS = ("_low", "_high", "_parsed", "_published", "_agrees")
+COMPANIONS = ("_low", "_high", "_parsed", "_published", "_standing", "_agrees")
 """Endings of columns that are shown inside another column's cells, or not at all."""
 
 LAYOUTS = ((True, False), (False, False), (False, True))
@@ -24,8 +25,9 @@ def fit_table(frame: pl.DataFrame, console: Console) -> Table:
     """Return a table with a line per point that is no wider than the screen.
 
     Intervals follow the values if there is room. Otherwise titles are broken at their underscores, and
-    columns that still do not fit are left out from the right and named below. A value that agrees with the
-    published figure has a tick; one that does not has a cross and that figure.
+    columns that still do not fit are left out from the right and named below. A replay that meets the
+    published figure has a tick; one that does not has a cross and that figure. Any other run has the figure
+    after ``vs``.
     """
     shown = [name for name in frame.columns if _is_shown(frame, name)]
     for intervals, stacked in LAYOUTS:
@@ -49,15 +51,20 @@ def _fits(table: Table, console: Console) -> bool:
 
 
 def describe_agreement(frame: pl.DataFrame) -> str:
-    """Say how many of the published figures agree; empty if none is compared.
+    """Say how many of the published figures are met; empty if none is compared.
 
-    >>> describe_agreement(pl.DataFrame({"f1": [0.5, 0.6], "f1_agrees": [True, False]}))
-    '1 of 2 published figures agree'
+    >>> describe_agreement(pl.DataFrame({"f1": [0.5, 0.6], "f1_standing": ["met", "missed"]}))
+    'published: 1 of 2 figures met'
     """
+    sizes = frame["n"].to_list() if "n" in frame.columns else [None] * frame.height
     known = [
-        value for name in frame.columns if name.endswith("_agrees") for value in frame[name].drop_nulls()
+        {"standing": standing, "n": n}
+        for name in frame.columns
+        if name.endswith("_standing")
+        for standing, n in zip(frame[name], sizes, strict=True)
     ]
-    return f"{sum(known)} of {count_of(len(known), 'published figure')} agree" if known else ""
+    summary = summarize_standings(known)
+    return f"published: {summary}" if summary else ""
 
 
 def describe_spending(frame: pl.DataFrame) -> str:
@@ -102,7 +109,9 @@ def _format_cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
 
 
 def _format_agreement(row: Mapping[str, Any], name: str, bounded: bool) -> str:
-    published, agrees = row.get(f"{name}_published"), row.get(f"{name}_agrees")
-    if published is None or agrees is None:
+    published, standing = row.get(f"{name}_published"), row.get(f"{name}_standing")
+    if published is None or standing is None:
         return ""
-    return " ✓" if agrees else f" ✗ {format_number(published, bounded)}"
+    if standing == "met":
+        return " ✓"
+    return f" {'✗' if standing == 'missed' else 'vs'} {format_number(published, bounded)}"

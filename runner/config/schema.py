@@ -87,6 +87,19 @@ class HyperparameterConfig:
 
 
 @dataclass
+class SidesConfig:
+    """Which answers of a judge in both orders name which output: a name, or a list of names.
+
+    Needed only if the parser's labels are not ``a`` and ``b``, ``1`` and ``2``, or ``first`` and ``second``
+    (in capitals or brackets, perhaps with ``tie`` or ``c``). Any other answer is no verdict.
+    """
+
+    first: Any = None
+    second: Any = None
+    tie: Any = None
+
+
+@dataclass
 class JudgeConfig:
     """A model that judges the completions. Its verdict is the column ``verdict``.
 
@@ -99,6 +112,7 @@ class JudgeConfig:
     provider: Any = None
     hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)
     both_orders: list[str] | None = None
+    sides: SidesConfig = field(default_factory=SidesConfig)
 
 
 @dataclass
@@ -159,15 +173,21 @@ class ReferenceConfig:
     ``figures`` maps a case to {metric: published value}, or to a list of values whose metrics are in
     ``columns``. ``case`` says which case this run is, usually by interpolation (``${finetune.name}``,
     ``${checkpoint}``). Without ``case`` there is only one mapping. A value is a number, or text as the paper
-    prints it: ``71.07%`` and ``92/100`` are proportions; null means not published.
+    prints it: ``71.07%`` and ``92/100`` are proportions; null means not published, also for a whole case. A
+    case that is not in ``figures`` and a figure of a score that the run does not have are errors; with
+    ``compare: false`` nothing is compared.
 
-    A figure agrees if it lies in the measured interval or within ``tolerance`` of the measured value. With
-    ``exact``, which is for replays, the interval does not count: the measured value, rounded to the printed
-    digits, must equal the published one (so write a final 0: ``'0.50'``, ``57.50%``).
+    With ``exact``, a replay of recorded answers meets a figure or does not: the measured value, rounded to
+    the printed digits, must equal the published one (so write a final 0: ``'0.50'``, ``57.50%``), or differ
+    by at most ``tolerance``. For a model that is asked anew it is only said whether the published value lies
+    in the measured interval, or within ``tolerance``. ``model`` is the published model, or one for each case;
+    the figures of another model are only shown.
     """
 
+    compare: bool = True
     source: str | None = None
     table: str | None = None
+    model: Any = None
     exact: bool = False
     tolerance: float = 0.0
     case: str | None = None

@@ -105,13 +105,14 @@ class Score:
     """A measured number with its uncertainty.
 
     ``low`` and ``high`` bound the confidence interval (None where it is not defined); ``n`` counts the
-    rows behind the number.
+    rows behind the number. ``reason`` says why there is no value.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     n: int = 0
+    reason: str = field(default="", compare=False)
 
 
 _ANSWER = (

@@ -19,6 +19,7 @@ from runner.engine.ask import collect_calls
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
 from runner.experiment.plan import Plan
+from runner.experiment.rehearsal import rehearse
 from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
@@ -64,7 +65,7 @@ def estimate_plan(plan: Plan, seen: set[str], overrides: Sequence[str] = ()) -> 
     """
     with closing(Ledger(plan.config.ledger.url)) as ledger:
         frame = stages.render(plan, stages.load_rows(plan.config.dataset))
-        stages.rehearse(plan, frame)
+        rehearse(plan, frame)
         answering, trained, training_usd = _estimate_model(plan, frame, ledger, seen)
         requests = make_requests(frame, answering.responder)
         stored_answers = answering.look_up(requests, ledger)
@@ -118,7 +119,7 @@ def _estimate_judge(
     judging, keys = PricedModel.of(plan.judge), pl.Series(answering.make_keys(requests))
     has_answer = keys.is_in(list(stored_answers.known))
     unanswered = add_placeholders(frame.filter(~has_answer))
-    stages.check_judge(plan.judge, unanswered)
+    stages.check_judge(plan, unanswered)
     # chats about missing answers look alike, so the key of the answer is made part of their key
     chats: dict[str, Sequence[Message]] = {
         digest([key, answer_key]): request.messages
@@ -139,9 +140,8 @@ def _estimate_judge(
 def _judge_calls(plan: Plan, frame: pl.DataFrame) -> list[list[Request]]:
     """Return the requests that the judge would get about each row."""
     assert plan.judge is not None
-    sides = stages.find_judged_sides(plan)
-    questions = pose_questions(frame, plan.judge, sides)
-    return collect_calls(group_by_row(questions, plan.judge, sides), judge_row, guess_answer)
+    questions = pose_questions(frame, plan.judge, plan.sides)
+    return collect_calls(group_by_row(questions, plan.judge, plan.sides), judge_row, guess_answer)
 
 
 def _sum(*parts: float | None) -> float | None:

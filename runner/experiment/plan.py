@@ -17,11 +17,11 @@ from runner.core.adapt import adapt
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider, Tuner
 from runner.core.types import Score
-from runner.experiment.reference import read_figures
 from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text
 from runner.pipeline.answer import Responder, make_sampling
+from runner.pipeline.judge import Sides, make_sides
 from runner.pipeline.prompt import compile_prompt
 
 Metric = Callable[[pl.DataFrame], dict[str, Score]]
@@ -34,6 +34,8 @@ class Plan:
     config: RunnerConfig
     responder: Responder
     judge: Responder | None
+    sides: Sides | None
+    """What the judge compares, if it is asked in both orders."""
     metrics: Mapping[str, Metric]
     tuner: Tuner | None
     """Trains models at the provider; None without fine-tuning."""
@@ -48,7 +50,6 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
     validate(typed)
-    read_figures(typed.reference)
     book = load_prices(typed.prices)
     responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks)
     judge = _make_judge(typed, book, asks)
@@ -58,6 +59,7 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
         config=typed,
         responder=responder,
         judge=judge,
+        sides=make_sides(typed.judge, judge.parser) if typed.judge and judge else None,
         tuner=_make_tuner(typed, responder.provider),
         metrics={
             name: instantiate(node, f"metric.{name}")

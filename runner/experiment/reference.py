@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from runner.config.schema import ReferenceConfig
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, suggest
 from runner.core.types import Score
 
 ROUNDING = 1e-12
 """The floating-point error that is allowed for a figure printed in full."""
+OFF = "or set reference.compare=false"
+_SNAPSHOT = re.compile(r"-(\d{4}|\d{8}|\d{4}-\d{2}-\d{2})")
 
 
 @dataclass(frozen=True)
@@ -24,28 +27,59 @@ class Figure:
     printed: str
 
 
-def compare_figures(config: ReferenceConfig, scores: Mapping[str, Score]) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Answering:
+    """Who answered the rows: ``models`` are the names of the model; ``recorded`` answers are replayed."""
+
+    models: tuple[str, ...] = ()
+    recorded: bool = False
+
+
+def compare_figures(
+    config: ReferenceConfig, scores: Mapping[str, Score], answering: Answering
+) -> list[dict[str, Any]]:
     """Return one row per published figure of this run's case.
 
     A row holds ``metric``, ``published``, ``printed`` (as in the paper), ``measured``, its interval (``low``,
-    ``high``) and ``agrees``, which is None if nothing was measured, for example because the run has other
-    metrics. A case without published figures gives no rows.
+    ``high``), ``n``, and ``standing``: one of :data:`runner.records.published.WORDS`, or None if there is no
+    measured value or no interval. ``agrees`` is true or false for an exact replay only, and otherwise None.
     """
     return [
-        _compare_figure(config, metric, figure, scores) for metric, figure in read_figures(config).items()
+        _compare_figure(config, metric, figure, scores.get(metric, Score(None)), answering)
+        for metric, figure in read_figures(config).items()
     ]
 
 
-def read_figures(config: ReferenceConfig) -> dict[str, Figure]:
-    """Return the published figures of this run's case, by metric.
+def check_figures(config: ReferenceConfig, names: Iterable[str]) -> None:
+    """Raise :class:`ConfigError` for a figure of a score that the run does not have."""
+    known = list(names)
+    for metric in read_figures(config):
+        if metric not in known:
+            raise ConfigError(
+                f"reference.figures: the run has no score {metric!r}{suggest(metric, known)}; "
+                f"choose a metric that gives it, {OFF}"
+            )
 
-    Raises :class:`ConfigError` that names the place of a figure that cannot be read.
+
+def read_figures(config: ReferenceConfig) -> dict[str, Figure]:
+    """Return the published figures of this run's case, by metric; none with ``compare: false``.
+
+    Raises :class:`ConfigError` for a case that the figures do not have, and for a figure that cannot be read.
     """
-    figures = config.figures if config.case is None else config.figures.get(config.case, {})
+    if not config.compare:
+        return {}
+    figures: Any = config.figures
     if config.case is None and any(isinstance(value, Mapping | list) for value in figures.values()):
         raise ConfigError(
             "reference.figures has several cases: reference.case must say which one this run is"
         )
+    if config.case is not None:
+        if config.case not in figures:
+            raise ConfigError(
+                f"reference.case: {config.case!r} is none of the cases in reference.figures"
+                f"{suggest(config.case, figures)}; write its figures there (null: not published), {OFF}"
+            )
+        figures = figures[config.case] or {}
     where = "reference.figures" if config.case is None else f"reference.figures.{config.case}"
     return {
         metric: read_figure(value, f"{where}.{metric}")
@@ -86,9 +120,9 @@ def read_figure(written: Any, where: str) -> Figure:
 
 
 def _compare_figure(
-    config: ReferenceConfig, metric: str, figure: Figure, scores: Mapping[str, Score]
+    config: ReferenceConfig, metric: str, figure: Figure, score: Score, answering: Answering
 ) -> dict[str, Any]:
-    score = scores.get(metric, Score(None))
+    standing = _find_standing(config, figure, score, answering)
     return {
         "metric": metric,
         "published": figure.value,
@@ -96,13 +130,41 @@ def _compare_figure(
         "measured": score.value,
         "low": score.low,
         "high": score.high,
-        "agrees": _agrees(figure, score, config),
+        "n": score.n,
+        "standing": standing,
+        "agrees": {"met": True, "missed": False}.get(standing or ""),
     }
 
 
-def _agrees(figure: Figure, score: Score, config: ReferenceConfig) -> bool | None:
+def _find_standing(config: ReferenceConfig, figure: Figure, score: Score, answering: Answering) -> str | None:
     if score.value is None:
         return None
-    inside = score.low is not None and score.high is not None and score.low <= figure.value <= score.high
-    allowed = max(config.tolerance, figure.half_digit if config.exact else 0.0)
-    return (inside and not config.exact) or abs(figure.value - score.value) <= allowed + ROUNDING
+    distance = abs(figure.value - score.value) - ROUNDING
+    if config.exact and answering.recorded:
+        return "met" if distance <= max(config.tolerance, figure.half_digit) else "missed"
+    if not answering.recorded and not _is_published_model(config, answering.models):
+        return "other"
+    if score.low is not None and score.high is not None and score.low <= figure.value <= score.high:
+        return "inside"
+    if config.tolerance and distance <= config.tolerance:
+        return "near"
+    return None if score.low is None else "outside"
+
+
+def _is_published_model(config: ReferenceConfig, models: Iterable[str]) -> bool:
+    """Whether one of the names is that of the published model, or of a dated version of it.
+
+    It is if the config does not say which model was published.
+    """
+    published = config.model.get(config.case) if isinstance(config.model, Mapping) else config.model
+    return published is None or any(_is_same_model(str(published), model) for model in models)
+
+
+def _is_same_model(published: str, model: str) -> bool:
+    """Whether a model's name is the published one, without its vendor and perhaps with a date.
+
+    >>> _is_same_model("gpt-4", "openai/gpt-4-0613"), _is_same_model("gpt-4", "gpt-4o")
+    (True, False)
+    """
+    wanted, name = (text.casefold().rsplit("/", 1)[-1] for text in (published, model))
+    return name == wanted or bool(name.startswith(wanted) and _SNAPSHOT.fullmatch(name.removeprefix(wanted)))

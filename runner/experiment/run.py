@@ -19,6 +19,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment import stages
 from runner.experiment.model import Model, prepare_model, serve_model
 from runner.experiment.plan import Plan
+from runner.experiment.rehearsal import rehearse
 from runner.experiment.spending import Spending
 from runner.experiment.stages import Measurements
 from runner.money.budget import Budget
@@ -55,7 +56,7 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen(), com
         record.inputs = rows.described
         frame = stages.render(plan, rows)
         record.params["prompt_digest"] = plan.responder.prompt.digest[:12]
-        stages.rehearse(plan, frame)
+        rehearse(plan, frame)
         model = prepare_model(plan, frame, ledger, screen.on_status, spending, command)
         note_model(record, model)
         with note_calls():
@@ -102,7 +103,7 @@ def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:
     """Return the context that pays for the run; the points of a sweep share one budget."""
     limit = plan.config.budget_usd
     budget = None if limit is None else Budget(ledger, record.sweep or record.id, limit)
-    return Spending(ledger, budget, plan.judge, stages.find_judged_sides(plan))
+    return Spending(ledger, budget, plan.judge, plan.sides)
 
 
 def note_model(record: Record, model: Model) -> None:

@@ -30,7 +30,7 @@ from runner.money.usage import sum_costs
 from runner.pipeline.answer import Responder
 from runner.pipeline.finetune import TrainingOrder
 from runner.pipeline.jobs import OnStatus
-from runner.pipeline.judge import group_by_row, judge_row, pose_questions
+from runner.pipeline.judge import Sides, group_by_row, judge_row, pose_questions
 
 TRAINING = "training"
 
@@ -93,7 +93,7 @@ class Spending:
     """The payments of one run. A context manager: money that was drawn and not spent is put back on exit."""
 
     def __init__(
-        self, ledger: Ledger, budget: Budget | None, judge: Responder | None, sides: Sequence[str] | None
+        self, ledger: Ledger, budget: Budget | None, judge: Responder | None, sides: Sides | None
     ) -> None:
         self._ledger, self._budget = ledger, budget
         self._judge, self._sides = judge, sides

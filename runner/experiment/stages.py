@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,14 +25,13 @@ from runner.data.fingerprint import describe_rows
 from runner.engine.allowance import Allowance
 from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan
-from runner.experiment.reference import compare_figures
+from runner.experiment.reference import Answering, compare_figures
 from runner.money.usage import count_usage
 from runner.pipeline import label_probability, shots
 from runner.pipeline.answer import (
     OpenBar,
     Responder,
     answer_rows,
-    leave_unanswered,
     parse_answers,
     render_chats,
 )
@@ -42,6 +40,9 @@ from runner.pipeline.judge import judge_rows, leave_unjudged
 log = logging.getLogger(__name__)
 
 SAMPLE_LETTERS = 80
+PROBABILITY = "probability"
+REPLAY = "replay"
+"""The provider whose answers were recorded earlier."""
 
 
 @dataclass(frozen=True)
@@ -100,26 +101,6 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     chosen = shots.choose_shots(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
     frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
     return render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
-
-
-def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
-    """Run all stages after the answers on empty answers, to find errors before anything is paid.
-
-    Raises for what could not be measured later: a gold value that is missing or cannot be read, a column that
-    does not exist, an objective that no metric gives.
-    """
-    frame = leave_unanswered(frame, plan.responder)
-    frame = add_probability(plan, add_predictions(plan.responder, frame))
-    names = metrics.rehearse(plan.metrics, judge_nothing(plan, frame))
-    if names is not None:
-        check_objective(plan.config.objective, names)
-
-
-def check_objective(objective: str | None, names: Iterable[str]) -> None:
-    """Raise :class:`ConfigError` if the objective is not among the names of the scores."""
-    known = list(names)
-    if objective is not None and objective not in known:
-        raise ConfigError(f"objective: {objective!r} is not a metric{suggest(objective, known)}")
 
 
 def answer(
@@ -235,27 +216,42 @@ def judge(
     """Add the judge's verdicts, if the plan has a judge."""
     if plan.judge is None:
         return frame
-    check_judge(plan.judge, frame)
+    check_judge(plan, frame)
     bar = open_bar(f"judge {plan.judge.provider.model}", frame.height)
-    return judge_rows(frame, plan.judge, ledger, bar, find_judged_sides(plan), allowance)
+    return judge_rows(frame, plan.judge, ledger, bar, plan.sides, allowance)
+
+
+def check_judge(plan: Plan, frame: pl.DataFrame) -> None:
+    """Refuse a judge's template or sides that name a column which the rows do not have."""
+    assert plan.judge is not None
+    sides = plan.sides.columns if plan.sides else ()
+    for side in sides:
+        if side not in frame.columns:
+            raise ConfigError(f"judge.both_orders: no column {side!r}{suggest(side, frame.columns)}")
+    prompt = plan.judge.prompt
+    prompt.check([*frame.columns, *(["first", "second"] if sides else [])], "judge.prompt")
+    shown = {name for turn in (prompt.system, prompt.user) if turn for name in turn.variables}
+    if sides and "row" not in shown and (hidden := {"first", "second"} - shown):
+        raise ConfigError(
+            f"judge.prompt.user: it does not show {{{{ {min(hidden)} }}}}, "
+            "so the judge would get the same question in both orders"
+        )
 
 
 def judge_nothing(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
     """Add the columns of a judge, if the plan has one, without a call."""
     if plan.judge is None:
         return frame
-    check_judge(plan.judge, frame)
-    return leave_unjudged(frame, plan.judge, find_judged_sides(plan))
+    check_judge(plan, frame)
+    return leave_unjudged(frame, plan.judge, plan.sides)
 
 
-def check_judge(judge: Responder, frame: pl.DataFrame) -> None:
-    """Refuse a judge's template that names a column which the rows do not have."""
-    judge.prompt.check([*frame.columns, "first", "second"], "judge.prompt")
-
-
-def find_judged_sides(plan: Plan) -> list[str] | None:
-    """Return the two columns that are judged in both orders, or None."""
-    return plan.config.judge.both_orders if plan.config.judge else None
+def find_answering(plan: Plan) -> Answering:
+    """Return who answers: the model by its names, of which a fine-tuned one has those of its base."""
+    provider, checkpoint = plan.responder.provider, plan.config.checkpoint
+    chosen = checkpoint not in (None, "base", "last") and not str(checkpoint).isdigit()
+    names = [checkpoint] if chosen else [provider.model, provider.priced_as]
+    return Answering(tuple(str(name) for name in names if name), provider.name == REPLAY)
 
 
 def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
@@ -266,7 +262,7 @@ def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
     return Measurements(
         scores=scores,
         figures=count_usage(frame),
-        reference=compare_figures(plan.config.reference, scores),
+        reference=compare_figures(plan.config.reference, scores, find_answering(plan)),
         labels=parse.classes(plan.responder.parser),
         first_error=next(iter(frame["error"].drop_nulls()), None),
         failures=failures,

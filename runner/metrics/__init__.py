@@ -9,15 +9,16 @@ from __future__ import annotations
 import inspect
 import logging
 import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from math import isfinite
 from numbers import Integral, Real
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, RunnerError, describe_error
+from runner.core.errors import ConfigError, RunnerError, describe_error, suggest
 from runner.core.types import Score, write_column
 from runner.metrics.agreement import CohenKappa, KrippendorffAlpha
 from runner.metrics.base import Metric, check_row_kind
@@ -107,8 +108,15 @@ def try_all(
     return scores, failures
 
 
-def rehearse(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> set[str] | None:
+def rehearse(
+    metrics: Mapping[str, Callable[[pl.DataFrame], Any]],
+    frame: pl.DataFrame,
+    labels: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> set[str] | None:
     """The names of all scores, from rows that nobody has answered; what these lack is an error now.
+
+    ``labels`` are all values that a column can have, where this is known: a label that an option of a metric
+    names must be one of them. Where they are not known it must be a gold value.
 
     None where some names are not known: those of a user's metric may depend on the answers. Such a metric is
     called with a few rows in which the gold values stand for the answers. A wrong result and one of
@@ -116,6 +124,8 @@ def rehearse(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.Dat
     a warning.
     """
     _check_names(metrics, frame)
+    for key, metric in metrics.items():
+        _check_labels(key, metric, frame, labels)
     own = {key: copy(metric) for key, metric in metrics.items() if hasattr(metric, "resamples")}
     for metric in own.values():
         metric.resamples = 2
@@ -124,6 +134,34 @@ def rehearse(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.Dat
     for key in (key for key in metrics if key not in own):
         _rehearse_callable(key, metrics[key], answered)
     return names if len(own) == len(metrics) else None
+
+
+def _check_labels(key: str, metric: Any, frame: pl.DataFrame, labels: Mapping[str, Sequence[str]]) -> None:
+    if isinstance(metric, Pairwise):
+        metric.check_names(frame, labels.get(metric.prediction, ()))
+    for option, label, columns, among in getattr(metric, "named_labels", list)():
+        known = next((labels[name] for name in columns if labels.get(name)), None)
+        if known is None and among in frame.columns:
+            known = [*map(str, frame[among].drop_nulls().unique().sort())]
+        right = str(label) in known if known else True
+        if not right or not all(_fits(label, frame.schema.get(name or "")) for name in (*columns, among)):
+            other = (
+                "labels are numbers" if isinstance(label, str) else "labels are text: put quotes around it"
+            )
+            hint = f"; {other}" if right else suggest(str(label), known or ())
+            raise ConfigError(f"metric.{key}.{option}: {label!r} is not a label of these rows{hint}")
+    if getattr(metric, "weights", None) and frame.schema.get(metric.prediction, pl.Null()).is_float():
+        raise ConfigError(
+            f"metric.{key}.weights: predictions may be fractions, and weights need whole numbers; "
+            "set integer of the parser in prompt.parser"
+        )
+
+
+def _fits(label: object, dtype: pl.DataType | None) -> bool:
+    """Whether a label is of the type of a column, as far as it is known."""
+    if dtype is None or not (dtype == pl.String or dtype.is_numeric()):
+        return True
+    return isinstance(label, str) if dtype == pl.String else _is_number(label)
 
 
 def _rehearse_callable(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> None:
@@ -190,7 +228,7 @@ def _clean(score: Score) -> Score:
         float(each) if each is not None and isfinite(each) else None
         for each in (score.value, score.low, score.high)
     )
-    return Score(value, low, high, int(score.n))
+    return Score(value, low, high, int(score.n), score.reason)
 
 
 def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dict[str, str]:

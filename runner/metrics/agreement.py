@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
-from runner.metrics.base import Metric, get_column, nan_to_none
-from runner.metrics.bootstrap import Floats, bootstrap_intervals, tally
+from runner.metrics.base import Metric, get_column
+from runner.metrics.bootstrap import Floats, bootstrap_intervals, keep_finite, nan_to_none, tally
 from runner.metrics.confusion import collect_labels, divide, encode_labels
 from runner.metrics.rating import check_scale, find_farthest
 
@@ -165,7 +165,9 @@ class KrippendorffAlpha:
             ratings.filter(used).select(pl.all().replace_strict(values, range(len(values)))), groups
         )
         if len(values) < 2:
-            return {self.name: Score(None, n=int(sample.counts.sum()))}
+            n = int(sample.counts.sum())
+            reason = f"every value is {values[0]!r}" if n else "no row has values of two people"
+            return {self.name: Score(None, n=n, reason=reason)}
         pairs = count_coincidences(sample.cells, len(values))
         numbers = np.array(values, dtype=float) if self.level == "interval" else None
         bounds = bootstrap_intervals(
@@ -195,21 +197,31 @@ class KrippendorffAlpha:
 
 
 def collect_ratings(frame: pl.DataFrame, annotators: Sequence[str] | str, metric: str) -> pl.DataFrame:
-    """One column per annotator, all of one type, from several columns or from one column of lists."""
+    """One column per annotator, named by its place from 0 and all of one type.
+
+    They come from several columns or from one column of lists.
+    """
     if isinstance(annotators, str):
         lists = get_column(frame, annotators, metric)
         if not isinstance(lists.dtype, pl.List):
             raise DataError(f"metric {metric}: column {annotators!r} is {lists.dtype}, not a list")
-        width = max(lists.list.len().drop_nulls().to_list(), default=0)
+        width = max([1, *lists.list.len().drop_nulls().to_list()])  # without any value one empty column
         parts = [lists.list.get(place, null_on_oob=True).alias(str(place)) for place in range(width)]
-        return pl.DataFrame(parts)
+        return pl.DataFrame(map(keep_finite, parts))
+    if len(set(annotators)) < max(2, len(annotators)):
+        raise ConfigError(
+            f"metric {metric}: annotators {list(annotators)} are not two different columns or more"
+        )
     parts = [get_column(frame, name, metric) for name in annotators]
-    if len({part.dtype for part in parts if part.dtype != pl.Null}) > 1:
+    found = {part.dtype for part in parts if part.dtype != pl.Null}
+    if len(found) == 1:
+        parts = [part.cast(next(iter(found))) for part in parts]  # a column without any value has none
+    if len(found) > 1:
         kinds = ", ".join(f"{part.name} {part.dtype}" for part in parts)
         if not all(part.dtype.is_numeric() for part in parts):
             raise DataError(f"metric {metric}: annotators of different types cannot agree: {kinds}")
         parts = [part.cast(pl.Float64) for part in parts]
-    return pl.DataFrame(parts)
+    return pl.DataFrame([keep_finite(part).alias(str(place)) for place, part in enumerate(parts)])
 
 
 def count_coincidences(cells: pl.DataFrame, size: int) -> Any:

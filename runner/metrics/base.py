@@ -22,12 +22,19 @@ from runner.metrics.bootstrap import (
     Tally,
     bootstrap_intervals,
     clopper_pearson,
-    shift_bounds,
+    keep_finite,
+    nan_to_none,
     tally,
 )
 
 RowKind = Literal["right", "value"]
 """What the score of a single row says: right (1) or wrong (0), or any other number."""
+LabelOption = tuple[str, Any, tuple[str, ...], str | None]
+"""An option, the label that it names, columns with such labels, and one that must have it (or None)."""
+
+
+UNREAD, UNDEFINED = "no answer was read", "these rows do not define it"
+UNREAD_SCALE = "an answer that was not read has no value; set the ends of the scale,"
 
 
 @dataclass(frozen=True)
@@ -49,14 +56,15 @@ class Metric(ABC):
     """A number over rows, with its interval: ``metric(frame) -> {name: Score, name_parsed: Score}``.
 
     ``name`` is strict: a row whose prediction is null (not answered, or not parsed) counts as wrong.
-    ``name_parsed`` leaves such rows out. A value that is not defined is None.
+    ``name_parsed`` leaves such rows out. A value that is not defined is None, with its reason; so is every
+    value if no row has a prediction.
 
     prediction, target   the columns to compare; ``expected`` is a constant in place of the target
     group                column of the unit that is drawn at random for the interval, such as a document;
                          null: rows are drawn
     per                  column of a document, a system, …: the value is the mean of its values; those where
                          it is undefined are left out and counted in ``name_skipped``
-    confidence, resamples, seed   of the bootstrap (percentile method)
+    confidence, resamples, seed   of the bootstrap (BCa)
     """
 
     prediction: str = "prediction"
@@ -81,7 +89,8 @@ class Metric(ABC):
         return None
 
     def __post_init__(self) -> None:
-        self.name = self.name or self.default_name or name_after(type(self))
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(self).__name__)
+        self.name = self.name or self.default_name or words.lower()
         check_row_kind(self.name, self.row_kind)
         if not 0 < self.confidence < 1:
             raise ConfigError(f"metric {self.name}: confidence {self.confidence} is not between 0 and 1")
@@ -94,11 +103,33 @@ class Metric(ABC):
             return self._average_groups(pairs)
         sample = tally(self.cells(pairs), pairs["group"] if self.group else None)
         parsed = is_parsed(sample.cells)
+        if len(parsed) and not parsed.any():
+            return self._leave_undefined(int(sample.counts.sum()))
         strict = self._score_all(sample, np.ones(len(parsed), dtype=bool))
         some = strict if parsed.all() and len(parsed) else self._score_all(sample, parsed)
         return {f"{self.name}{suffix}": score for suffix, score in strict.items()} | {
             f"{self.name}{suffix}_parsed": score for suffix, score in some.items()
         }
+
+    def _leave_undefined(self, n: int) -> dict[str, Score]:
+        """The scores of rows of which none has a prediction: they say nothing about the model's answers."""
+        names = [f"{self.name}{suffix}" for suffix in self.measures()]
+        return {name: Score(None, n=n, reason=UNREAD) for name in names} | {
+            f"{name}_parsed": Score(None, n=0, reason=UNREAD) for name in names
+        }
+
+    def named_labels(self) -> list[LabelOption]:
+        """The labels that options of this metric name; each must be one that the rows can have."""
+        return [] if self.expected is None else [("expected", self.expected, (self.prediction,), None)]
+
+    def explain(self, cells: pl.DataFrame) -> str:
+        """Why the value is not defined for these cells, as far as it is known."""
+        if not is_parsed(cells).all() and getattr(self, "minimum", 0) is None:
+            return f"{UNREAD_SCALE} minimum and maximum"
+        for name in ("target", "prediction"):
+            if name in cells.columns and cells[name].n_unique() == 1:
+                return f"every {name} is {cells[name][0]!r}"
+        return ""
 
     @abstractmethod
     def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
@@ -159,15 +190,16 @@ class Metric(ABC):
         n = int(counts.sum())
         value = measure.value(cells, counts) if n else None
         if value is None:
-            return Score(None, n=n)
+            return Score(None, n=n, reason=(self.explain(cells) or UNDEFINED) if n else "there are no rows")
         if measure.proportion and bounds[0] is None and value in (0.0, 1.0):
             # rows of a group vary together, so there are no more independent units than groups
             bounds = clopper_pearson(value, min(n, units), self.confidence)
-        low, high = shift_bounds(value, bounds)
-        return Score(value, low, high, n)
+        return Score(value, bounds[0], bounds[1], n)
 
     def _average_groups(self, pairs: pl.DataFrame) -> dict[str, Score]:
         """The mean over groups; groups are drawn at random for the interval."""
+        if pairs.is_empty():
+            return self._leave_undefined(0)
         groups = [tally(self.cells(group)) for _, group in pairs.group_by("group", maintain_order=True)]
         scores: dict[str, Score] = {}
         for suffix, measure in self.measures().items():
@@ -176,7 +208,13 @@ class Metric(ABC):
             lost = any(
                 s is None and not is_parsed(g.cells).all() for s, g in zip(strict, groups, strict=True)
             )
-            scores[name] = Score(None, n=len(groups)) if lost else self._average(strict)
+            unread = not any(is_parsed(group.cells).any() for group in groups)
+            reason = (
+                UNREAD if unread else f"it is not defined in a {self.per} with answers that were not read"
+            )
+            scores[name] = (
+                Score(None, n=len(groups), reason=reason) if lost or unread else self._average(strict)
+            )
             scores[f"{name}_parsed"] = self._average(some)
             scores[f"{name}_skipped"] = Score(float(some.count(None)), n=len(groups))
         return scores
@@ -184,7 +222,7 @@ class Metric(ABC):
     def _average(self, each: Sequence[float | None]) -> Score:
         means = tally(pl.DataFrame({"value": pl.Series(each, dtype=pl.Float64).drop_nulls()}))
         if not means.counts.size:
-            return Score(None)
+            return Score(None, reason=f"it is not defined in any {self.per}")
         values = means.cells["value"].to_numpy()
         average: Statistic = lambda block: block @ values / block.sum(axis=1)  # noqa: E731
         low, high = bootstrap_intervals(means, [average], self.confidence, self.resamples, self.seed)[0]
@@ -213,21 +251,11 @@ def _measure_group(measure: Measure, group: Tally) -> tuple[float | None, float 
     return strict, measure.value(group.cells.filter(keep), group.counts[keep]) if keep.any() else None
 
 
-def name_after(kind: type) -> str:
-    """The name of a class in lower case with underscores: ``answer_length`` for ``AnswerLength``."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind.__name__).lower()
-
-
 def check_row_kind(name: str, kind: object) -> None:
     """Raise :class:`ConfigError` unless it is a :data:`RowKind` or None."""
     known = get_args(RowKind)
     if kind not in (None, *known):
         raise ConfigError(f"metric {name}: row_kind {kind!r}{suggest(str(kind), known)}")
-
-
-def nan_to_none(value: float) -> float | None:
-    """The value, or None if it is NaN."""
-    return None if np.isnan(value) else value
 
 
 def get_column(frame: pl.DataFrame, name: str, metric: str) -> pl.Series:
@@ -239,8 +267,8 @@ def get_column(frame: pl.DataFrame, name: str, metric: str) -> pl.Series:
 
 def require_values(frame: pl.DataFrame, target: pl.Series, metric: str) -> None:
     """Raise :class:`DataError` naming the rows without a gold value."""
-    empty = target.is_null().arg_true().to_list()
-    if empty:
+    known = target.is_finite().fill_null(False) if target.dtype.is_float() else target.is_not_null()
+    if empty := (~known).arg_true().to_list():
         raise DataError(
             f"metric {metric}: column {target.name!r} has no value in {len(empty)} rows "
             f"({name_rows(frame, empty)}); filter them in dataset.steps"
@@ -256,13 +284,9 @@ def name_rows(frame: pl.DataFrame, rows: list[int], most: int = 5) -> str:
 def align_types(one: pl.Series, other: pl.Series, metric: str) -> tuple[pl.Series, pl.Series]:
     """Both columns in one type: numbers compare with numbers, other values only with their own type."""
     one, other = (s.cast(pl.String) if s.dtype in (pl.Categorical, pl.Enum) else s for s in (one, other))
-    for column in (one, other):
-        if column.dtype.is_nested():
-            raise DataError(
-                f"metric {metric}: column {column.name!r} has several values per row ({column.dtype}); "
-                "accuracy and the text metrics take the best of a list of acceptable answers, this metric "
-                "needs one value (dataset.steps can choose it)"
-            )
+    if nested := [column.name for column in (one, other) if column.dtype.is_nested()]:
+        raise DataError(f"metric {metric}: column {nested[0]!r} has several values per row, and it takes one")
+    one, other = keep_finite(one), keep_finite(other)
     if one.dtype == pl.Null:
         one = one.cast(other.dtype)
     if one.dtype == other.dtype:

@@ -6,7 +6,6 @@ true negative nor a false positive, and no class counts the row as predicted.
 
 from __future__ import annotations
 
-import logging
 from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -15,12 +14,10 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, suggest
-from runner.metrics.base import Metric, nan_to_none
-from runner.metrics.bootstrap import Floats
+from runner.metrics.base import LabelOption, Metric
+from runner.metrics.bootstrap import Floats, nan_to_none
 from runner.metrics.confusion import ClassCounts, collect_labels, count_classes, divide, encode_labels
 from runner.metrics.rows import RowMetric
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -52,6 +49,9 @@ class Share(Accuracy):
 
     def __init__(self, column: str, value: Any, **options: Any) -> None:
         super().__init__(prediction=column, expected=value, **options)
+
+    def named_labels(self) -> list[LabelOption]:
+        return [("value", self.expected, (self.prediction,), None)]
 
 
 @dataclass(kw_only=True)
@@ -117,16 +117,15 @@ class _Averaged(LabelMetric):
                 "(set it or dataset.params.positive, or choose average macro or weighted)"
             )
 
-    def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
-        labels = collect_labels(pairs)
-        if self.average == "binary" and labels and self.positive not in labels:
-            log.warning(
-                "metric %s: no row has the positive label %r%s",
-                self.name,
-                self.positive,
-                suggest(str(self.positive), map(str, labels)),
-            )
-        return super().cells(pairs)
+    def named_labels(self) -> list[LabelOption]:
+        if self.average != "binary":
+            return super().named_labels()
+        return [("positive", self.positive, (self.prediction, self.target), self.target)]
+
+    def explain(self, cells: pl.DataFrame) -> str:
+        """Say whether the positive label has no targets, no predictions, or neither."""
+        absent = [name for name in ("target", "prediction") if self.positive not in cells[name].to_list()]
+        return f"no {' and no '.join(absent)} is {self.positive!r}" if absent else super().explain(cells)
 
     def value(self, cells: pl.DataFrame, counts: Floats) -> float | None:
         from sklearn.metrics import precision_recall_fscore_support

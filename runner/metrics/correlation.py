@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.metrics.base import Metric, nan_to_none
-from runner.metrics.bootstrap import Floats
+from runner.metrics.base import Metric
+from runner.metrics.bootstrap import Floats, nan_to_none
 from runner.metrics.confusion import divide
 from runner.metrics.rating import check_numeric, check_scale, find_farthest
 

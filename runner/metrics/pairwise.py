@@ -6,7 +6,7 @@ Order ``ab`` shows the pair as given, ``ba`` shows it swapped.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +25,7 @@ from runner.metrics.pairwise_measures import (
     average_orders,
     swap_for_order,
 )
+from runner.parse.sides import find_family, make_family, spell
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,10 @@ class Pairwise(Metric):
 
     pair                 column of the id that the two rows of a pair share
     order                column of the order, ``ab`` or ``ba``
-    prediction, target   columns of the better position, one of ``positions`` as shown in that row; any
-                         other value is a tie
+    prediction, target   columns of the better position as shown in that row, or of a tie
+    positions            the values for the first and the second position. By default they are found from the
+                         target: a and b, 1 and 2, or first and second, in capitals or brackets too
+    ties                 the values for a tie; by default ``tie``, ``draw``, ``equal``, and c beside a and b
     tie                  what a predicted tie means: ``keep`` (right if the target is a tie too), the output
                          shown ``first`` or ``second`` wins, or ``wrong``
     unparsed             what a missing prediction means: ``wrong``, ``first``, ``second``, or ``tie``
@@ -47,7 +50,8 @@ class Pairwise(Metric):
     (right in both), ``_agreement`` (the same output wins in both), ``_agreement_kappa`` (Cohen's kappa
     between the orders), ``_kappa_ab`` and ``_kappa_ba`` (Cohen's kappa with the target). The parsed reading
     takes pairs with a prediction in both orders; n counts pairs. A pair with only one order is left out with
-    a warning.
+    a warning. A predicted value that is neither a position nor a tie is no prediction. Such a target is a
+    :class:`DataError` that names its rows, and so is a target without any position.
 
     ``odd_kappa`` adds ``_odd_kappa_ab``, ``_odd_kappa_ba`` and ``_odd_kappa``, which serve only to compare
     with the files of LLMBar: see :func:`runner.metrics.pairwise_measures.encode_odd_kappa`.
@@ -55,7 +59,8 @@ class Pairwise(Metric):
 
     pair: str = "pair"
     order: str = "order"
-    positions: Sequence[Any] = field(default_factory=lambda: ["a", "b"])
+    positions: Sequence[Any] | None = None
+    ties: Sequence[Any] | None = None
     tie: Literal["keep", "first", "second", "wrong"] = "keep"
     unparsed: Literal["wrong", "first", "second", "tie"] = "wrong"
     odd_kappa: bool = False
@@ -68,8 +73,13 @@ class Pairwise(Metric):
         for key, value, known in (("tie", self.tie, RULES), ("unparsed", self.unparsed, (*RULES[1:], "tie"))):
             if value not in known:
                 raise ConfigError(f"metric {self.name}: {key} {value!r}{suggest(str(value), known)}")
-        if len(self.positions) != 2:
-            raise ConfigError(f"metric {self.name}: expected two positions, got {list(self.positions)}")
+        for which, chosen in self._list_positions().items():
+            if isinstance(chosen, str) or len({spell(value) for value in chosen}) != 2 or len(chosen) != 2:
+                raise ConfigError(f"metric {self.name}: expected two {which}, got {chosen}")
+
+    def _list_positions(self) -> dict[str, Any]:
+        """The options that name two outputs, by their name."""
+        return {"positions": self.positions} if self.positions is not None else {}
 
     @property
     def row_kind(self) -> RowKind | None:
@@ -78,16 +88,63 @@ class Pairwise(Metric):
     def score_rows(self, frame: pl.DataFrame) -> pl.Series:
         """1 if a row's verdict is right in its own order, 0 if not; null without a verdict or a target."""
         said, gold = (get_column(frame, name, self.name) for name in (self.prediction, self.target))
-        right = self._find_winners(said, self.tie) == self._find_winners(gold, "keep")
-        known = said.is_not_null() & gold.is_not_null()
+        places = self._read_places(frame)
+        wanted = _gather(gold, places)
+        won = pl.Series(
+            [apply_rules(place, self.tie, self.unparsed) for place in _gather(said, places)], dtype=pl.Int64
+        )
+        right = won == pl.Series(wanted, dtype=pl.Int64)
+        known = pl.Series([place is not None for place in _gather(said, places)], dtype=pl.Boolean)
+        known &= gold.is_not_null()
         return pl.select(pl.when(known).then(right.fill_null(False).cast(pl.Float64))).to_series()
 
-    def _find_winners(self, values: pl.Series, tie: str) -> pl.Series:
-        """The winning position in each row by a rule for ties; null if no position wins."""
-        known = values.drop_nulls().unique().to_list()
-        places = [apply_rules(self._find_place(value), tie, self.unparsed) for value in known]
-        found = dict(zip(known, places, strict=True))
-        return pl.Series([found.get(value) for value in values.to_list()], dtype=pl.Int64)
+    def _read_places(self, frame: pl.DataFrame) -> dict[str, int]:
+        """The place of each value: 0 and 1 for the positions, 2 for a tie. Every target must have one."""
+        target = get_column(frame, self.target, self.name)
+        golds = target.drop_nulls().unique().sort().to_list()
+        said = frame[self.prediction].drop_nulls().unique().to_list() if self._compares_labels else []
+        places = self._place_values(golds, said)
+        shown = ", ".join(map(str, golds[:5])) + (", …" if len(golds) > 5 else "")
+        if golds and not any(places.get(str(gold)) in (0, 1) for gold in golds):
+            raise DataError(
+                f"metric {self.name}: no value of column {self.target!r} is a position ({shown}); "
+                f"{self._explain_positions()}"
+            )
+        unknown = [row for row, gold in enumerate(target) if gold is not None and str(gold) not in places]
+        if unknown:
+            raise DataError(
+                f"metric {self.name}: column {self.target!r} is neither a position nor a tie in rows "
+                f"{name_rows(frame, unknown)}, such as {target[unknown[0]]!r}; {self._explain_positions()}"
+            )
+        return places
+
+    def check_names(self, frame: pl.DataFrame, names: Sequence[str]) -> None:
+        """Refuse a closed set of predictions in which a position or the meaning of a name is missing."""
+        if not names or not self._compares_labels:
+            return
+        golds = get_column(frame, self.target, self.name).drop_nulls().unique().sort().to_list()
+        places = self._place_values(golds, names)
+        unknown = [name for name in names if name not in places]
+        if not {0, 1} <= {places.get(name) for name in names} or (unknown and self.positions is None):
+            raise ConfigError(
+                f"metric {self.name}: prompt.parser gives {', '.join(names)}, so it is not known which label "
+                f"names which position; {self._explain_positions()}"
+            )
+
+    _compares_labels: ClassVar[bool] = True
+    """Whether predictions are positions."""
+
+    def _explain_positions(self) -> str:
+        ((option, given),) = (self._list_positions() or {"positions": ("a", "b")}).items()
+        return f"{option} are {' and '.join(map(str, given))}: set {option}, and ties if there are any"
+
+    def _place_values(self, golds: Sequence[Any], said: Sequence[Any]) -> dict[str, int]:
+        family = find_family(golds) if self.positions is None else make_family(self.positions)
+        if self.ties is not None:
+            family = {name: place for name, place in family.items() if place != TIE}
+            family |= {spell(value): TIE for value in self.ties}
+        places = {str(value): family.get(spell(value)) for value in [*golds, *said]}
+        return {value: place for value, place in places.items() if place is not None}
 
     def pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
         """One row per pair: ``gold``, ``ab`` and ``ba`` (winners), ``parsed`` and, if set, ``group``."""
@@ -96,6 +153,11 @@ class Pairwise(Metric):
         self.check_targets(frame, frame[self.target])
         if self.group:
             rows = rows.with_columns(group=get_column(frame, self.group, self.name))
+        places = self._read_places(frame)
+        rows = rows.with_columns(
+            said=pl.Series(_gather(rows["said"], places), dtype=pl.Int64),
+            gold=pl.Series(_gather(rows["gold"], places), dtype=pl.Int64),
+        )
         ab, ba = (self._read_order(frame, rows, order) for order in ORDERS)
         both = ab.join(ba, on="pair", suffix="_ba", maintain_order="left")
         self._warn_incomplete(max(ab.height, ba.height) - both.height)
@@ -120,18 +182,13 @@ class Pairwise(Metric):
             raise DataError(
                 f"metric {self.name}: pair {some['pair'][twice[0]]!r} occurs twice in order {order}"
             )
-        said = [self._find_winner(self._find_place(value), order) for value in some["said"].to_list()]
-        gold = [swap_for_order(self._find_place(value), order) for value in some["gold"].to_list()]
+        said = [self._find_winner(place, order) for place in some["said"].to_list()]
+        gold = [swap_for_order(place, order) for place in some["gold"].to_list()]
         return some.with_columns(
             parsed=pl.col("said").is_not_null(),
             won=pl.Series(said, dtype=pl.Int64),
             gold=pl.Series(gold, dtype=pl.Int64),
         )
-
-    def _find_place(self, value: Any) -> int | None:
-        if value is None:
-            return None
-        return list(self.positions).index(value) if value in self.positions else TIE
 
     def _find_winner(self, place: int | None, order: str) -> int | None:
         return swap_for_order(apply_rules(place, self.tie, self.unparsed), order)
@@ -160,14 +217,18 @@ class Pairwise(Metric):
         return PAIR_MEASURES | (ODD_MEASURES if self.odd_kappa else {})
 
 
+def _gather(values: pl.Series, places: Mapping[str, int]) -> list[int | None]:
+    """The place of each value; None for a null and for a value without a place."""
+    return [None if value is None else places.get(str(value)) for value in values.to_list()]
+
+
 @dataclass(kw_only=True)
 class PairwiseRating(Pairwise):
     """The same scores from ratings of single outputs: two rows per pair, one for each output.
 
     output         column that says which output a row rates, one of ``outputs`` (the first and the second)
     prediction     column of ratings; the higher one wins
-    target         column with the better output, one of ``outputs``, the same in both rows; any other value
-                   is a tie
+    target         column with the better output, one of ``outputs`` or of ``ties``, the same in both rows
     tie, unparsed  as in :class:`Pairwise`; a pair is unparsed if one of its ratings is. The rules name
                    positions, so with ``second`` a tie is won by a different output in each order.
     """
@@ -175,6 +236,14 @@ class PairwiseRating(Pairwise):
     output: str = "output"
     outputs: Sequence[Any] = field(default_factory=lambda: [1, 2])
     default_name: ClassVar[str] = "pairwise"
+    _compares_labels: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self.positions = self.outputs
+        super().__post_init__()
+
+    def _list_positions(self) -> dict[str, Any]:
+        return {"outputs": self.outputs}
 
     @property
     def row_kind(self) -> RowKind | None:
@@ -193,11 +262,11 @@ class PairwiseRating(Pairwise):
         both = one.join(other, on="pair", suffix="_2", maintain_order="left")
         self._warn_incomplete(max(one.height, other.height) - both.height)
         places = [_compare_ratings(*pair) for pair in both.select("rating", "rating_2").rows()]
-        outputs = list(self.outputs)
+        golds = self._read_places(frame)
         return both.select(
             pl.Series(
                 "gold",
-                [outputs.index(g) if g in outputs else TIE for g in both["gold"].to_list()],
+                _gather(both["gold"], golds),
                 dtype=pl.Int64,
             ),
             pl.Series("ab", [self._find_winner(place, "ab") for place in places], dtype=pl.Int64),

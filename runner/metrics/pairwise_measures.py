@@ -15,8 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.metrics.agreement import compute_kappas
-from runner.metrics.base import Measure, nan_to_none
-from runner.metrics.bootstrap import Floats
+from runner.metrics.base import Measure
+from runner.metrics.bootstrap import Floats, nan_to_none
 
 ORDERS = ("ab", "ba")
 TIE = 2

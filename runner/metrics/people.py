@@ -13,10 +13,11 @@ import polars as pl
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Score
 from runner.metrics.agreement import collect_ratings
-from runner.metrics.base import Metric, align_types, get_column, nan_to_none
-from runner.metrics.bootstrap import Floats, bootstrap_intervals, tally
+from runner.metrics.base import LabelOption, Metric, align_types, get_column, require_values
+from runner.metrics.bootstrap import Floats, bootstrap_intervals, nan_to_none, tally
 from runner.metrics.confusion import divide
 
+ALONE = "no row has values of two people"
 AGAINST = ("pairs", "majority", "mean")
 
 
@@ -53,9 +54,15 @@ class HumanCeiling:
         groups = get_column(frame, self.group, self.name).filter(used) if self.group else None
         sample = tally(ratings.filter(used), groups)
         n = int(sample.counts.sum())
+        if self.against == "mean" and not all(
+            column.dtype.is_numeric() for column in ratings.iter_columns() if n
+        ):
+            raise DataError(f"metric {self.name}: against mean needs numbers in {self.annotators!r}")
         if not n:
-            return {self.name: Score(None)}
-        comparisons = [_drop_incomplete(*both) for both in self._pair_people(sample.cells)]
+            return {self.name: Score(None, reason=ALONE)}
+        comparisons = [
+            _drop_incomplete(*self.metric.align_types(*both)) for both in self._pair_people(sample.cells)
+        ]
         if isinstance(self.annotators, str):
             comparisons = [pl.concat(comparisons)]
         parts = [self._index_cells(some, len(sample.counts)) for some in comparisons if some.height]
@@ -63,7 +70,8 @@ class HumanCeiling:
             sample, [lambda counts: self._average(parts, counts)], self.confidence, self.resamples, self.seed
         )[0]
         value = float(self._average(parts, sample.counts[None, :])[0])
-        return {self.name: Score(nan_to_none(value), bounds[0], bounds[1], n)}
+        reason = f"{self.metric.name} is not defined for these people" if np.isnan(value) else ""
+        return {self.name: Score(nan_to_none(value), bounds[0], bounds[1], n, reason)}
 
     def _index_cells(self, comparison: pl.DataFrame, rows: int) -> tuple[Any, pl.DataFrame]:
         """The distinct cells of one comparison, and the sparse matrix of shape (rows, cells)."""
@@ -131,6 +139,12 @@ class Baseline:
         if self.choice not in CHOICES:
             raise ConfigError(f"metric {self.name}: choice {self.choice!r}{suggest(self.choice, CHOICES)}")
 
+    def named_labels(self) -> list[LabelOption]:
+        """The constant, and the labels that the metric names."""
+        column = self.metric.target
+        named = [("constant", self.constant, (column,), None)] if self.constant is not None else []
+        return [*named, *self.metric.named_labels()]
+
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         target = get_column(frame, self.metric.target, self.name)
         said = self.constant if self.constant is not None else choose_constant(target, self.choice)
@@ -179,13 +193,15 @@ class UpperBound:
         ratings = collect_ratings(frame, self.annotators, self.name)
         several = ratings.select(pl.sum_horizontal(pl.all().is_not_null()) >= 2).to_series()
         target = get_column(frame, self.target, self.name)
+        require_values(frame.filter(several), target.filter(several), self.name)
         cells, choices = self._collect_cells(ratings.filter(several), target.filter(several))
         if not len(choices):
-            return {self.name: Score(None)}
+            return {self.name: Score(None, reason=ALONE)}
         values = self.metric.values(self.metric.cells(cells), self._draw_counts(choices, cells.height))
         known = values[np.isfinite(values)]
         if not known.size:
-            return {self.name: Score(None, n=len(choices))}
+            reason = f"{self.metric.name} is not defined for any of the drawn judges"
+            return {self.name: Score(None, n=len(choices), reason=reason)}
         tail = (1 - self.confidence) / 2
         low, high = np.quantile(known, [tail, 1 - tail])
         return {self.name: Score(nan_to_none(float(known.mean())), float(low), float(high), len(choices))}

@@ -10,7 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError
-from runner.metrics.base import Metric, RowKind, align_types
+from runner.metrics.base import LabelOption, Metric, RowKind, align_types
 from runner.metrics.bootstrap import Floats
 from runner.metrics.confusion import divide
 from runner.metrics.correlation import rank_weighted
@@ -36,6 +36,14 @@ class Probabilistic(Metric):
             raise DataError(f"metric {self.name}: column {prediction.name!r} has values outside 0 … 1")
         label, target = align_types(pl.Series("positive", [self.positive]), target, self.name)
         return probability, (target == label[0]).cast(pl.Float64)
+
+    def named_labels(self) -> list[LabelOption]:
+        return [("positive", self.positive, (self.target,), self.target)]
+
+    def explain(self, cells: pl.DataFrame) -> str:
+        """Say that there is only one class."""
+        positive = cells["target"][0] == 1
+        return f"{'every' if positive else 'no'} target is {self.positive!r}"
 
     def cells(self, pairs: pl.DataFrame) -> pl.DataFrame:
         parsed = pairs["prediction"].is_not_null()

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError
+from runner.metrics.base import LabelOption
 from runner.metrics.rows import RowMetric
 
 
@@ -65,6 +66,11 @@ class Bias(RowMetric):
     label: Any = None
     default_name: ClassVar[str] = "bias"
     best: ClassVar[float | None] = 0.0
+
+    def named_labels(self) -> list[LabelOption]:
+        if self.label is None:
+            return super().named_labels()
+        return [("label", self.label, (self.prediction, self.target), self.target)]
 
     def scores(self, pairs: pl.DataFrame) -> pl.Series:
         if self.label is None:

@@ -12,10 +12,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, DataError
 from runner.core.identity import digest
 from runner.core.types import Score, write_column, write_value
-from runner.metrics.base import Metric, RowKind, get_column
+from runner.metrics.base import UNREAD_SCALE, LabelOption, Metric, RowKind, get_column
 from runner.metrics.bootstrap import Floats
 
 
@@ -78,6 +78,11 @@ class RowMetric(Metric):
             )
         return scores.cast(pl.Float64).to_numpy()
 
+    def explain(self, cells: pl.DataFrame) -> str:
+        """Rows without a prediction may have no score."""
+        hint = f"; {UNREAD_SCALE.partition('; ')[2]} minimum and maximum" if hasattr(self, "minimum") else ""
+        return "an answer that was not read has no value" + hint if cells["score"].is_nan().any() else ""
+
     def values(self, cells: pl.DataFrame, counts: Floats) -> Floats:
         with np.errstate(invalid="ignore"):
             return counts @ cells["score"].to_numpy() / counts.sum(axis=1)  # type: ignore[no-any-return]
@@ -91,8 +96,16 @@ class Count:
     value: Any = None
     name: str = "count"
 
+    def named_labels(self) -> list[LabelOption]:
+        """The counted value, which must be one that the column can have."""
+        return [] if self.value is None else [("value", self.value, (self.column,), None)]
+
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         values = get_column(frame, self.column, self.name)
+        if self.value is not None and values.dtype.is_nested():
+            raise DataError(
+                f"metric {self.name}: column {self.column!r} is {values.dtype}, not single values"
+            )
         chosen = (
             values.is_not_null() if self.value is None else write_column(values) == write_value(self.value)
         )

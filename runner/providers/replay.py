@@ -34,6 +34,10 @@ class Replay(Provider):
         if columns is not None and self.column not in (known := list(columns)):
             raise ConfigError(self._explain_missing(known))
 
+    def gives_logprobs(self, sampling: Sampling) -> bool:
+        """Recorded answers have none, whatever is asked for."""
+        return False
+
     def identity(self) -> Mapping[str, Any]:
         """The column and the name; the answers themselves are part of the rows."""
         return {"provider": self.name, "column": self.column, "model": self.model} | identify_more(self)

@@ -18,6 +18,7 @@ from runner.core.errors import BudgetError, DataError, WaitError, is_mistake
 from runner.core.files import write_atomically
 from runner.core.types import Score
 from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
+from runner.records.published import read_comparisons
 
 PAIRS = "(pairs)"
 ROW_COLUMNS = ("id", "completion", "prediction")
@@ -55,7 +56,8 @@ class Record:
     inputs: list[dict[str, Any]] = field(default_factory=list)
     """Data sets: name, source, digest, split, rows."""
     reference: list[dict[str, Any]] = field(default_factory=list)
-    """Published against measured: metric, published, printed, measured, low, high, agrees."""
+    """Published against measured: metric, published, printed, measured, low, high, n, standing (see
+    :mod:`runner.records.published`), agrees (whether an exact replay meets the figure; null otherwise)."""
     models: list[dict[str, Any]] = field(default_factory=list)
     """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
     identities: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -128,6 +130,8 @@ def read_record(folder: Path, name: str = RECORD) -> Record:
         data = loads(file.read_text())
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
         data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
+        exact = ((data.get("config") or {}).get("reference") or {}).get("exact", False)
+        data["reference"] = read_comparisons(data.get("reference") or [], exact)
         record = Record(**data)
         _check_types(record)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:

@@ -19,8 +19,8 @@ def summarize(records: Sequence[Record]) -> pl.DataFrame:
     """One row per point, in the order of the jobs.
 
     The columns are ``job``; the swept keys; for each score its value, ``_low``, ``_high`` and, where there is
-    a published figure, ``_published`` and ``_agrees``; ``n`` (rows measured); ``parse_rate``; ``cost_usd``;
-    ``status``; and ``reason`` (why a point failed). A point has null where it has no value.
+    a published figure, ``_published``, ``_standing`` and ``_agrees``; ``n`` (rows measured); ``parse_rate``;
+    ``cost_usd``; ``status``; and ``reason`` (why a point failed). A point has null where it has no value.
     """
     points = sorted(records, key=lambda record: (record.job is None, record.job, record.started))
     columns: dict[str, list[Any]] = {"job": [record.job for record in points]}
@@ -80,7 +80,7 @@ def _make_score_columns(metric: str, points: Sequence[Record]) -> dict[str, list
         f"{metric}_low": [score.low if score else None for score in scores],
         f"{metric}_high": [score.high if score else None for score in scores],
     }
-    for side in ("published", "agrees"):
+    for side in ("published", "standing", "agrees"):
         known = [_get_reference(metric, side, record) for record in points]
         columns |= {f"{metric}_{side}": known} if any(value is not None for value in known) else {}
     return columns

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runner.core.types import Score
+from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record
 from runner.records.sweep import PARSED, column_names, main_score_names
 from runner.report.formats import format_number
@@ -29,6 +30,9 @@ class Cell:
     printed: str = ""
     """The published figure as the paper prints it."""
     agrees: bool | None = None
+    """Whether an exact replay meets the figure."""
+    compared: str = ""
+    """What the comparison says, in words."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,8 @@ class Line:
 class Results:
     """``keys`` are the titles of settings, ``metrics`` those of cells.
 
-    ``met`` of ``compared`` published figures agree.
+    ``met`` of ``compared`` published figures are met by exact replays; ``summary`` says this and what else
+    the comparisons say.
     """
 
     keys: list[str]
@@ -54,8 +59,7 @@ class Results:
     lines: list[Line]
     met: int
     compared: int
-    exact: bool
-    """Whether all of them had to agree in every printed digit, as for replays."""
+    summary: str
 
     def split_panels(self, most: int) -> list[Results]:
         """Split into tables of at most ``most`` scores each; a point without any of them is left out."""
@@ -86,9 +90,7 @@ def tabulate_results(points: Sequence[Point]) -> Results:
         lines=[_make_line(point, list(keys), metrics) for point in points],
         met=sum(compared),
         compared=len(compared),
-        exact=all(
-            (record.config.get("reference") or {}).get("exact") for record in records if record.reference
-        ),
+        summary=summarize_standings(row for record in records for row in record.reference),
     )
 
 
@@ -121,6 +123,7 @@ def make_cell(record: Record, metric: str) -> Cell | None:
         published=printed if len(printed) <= MAX_PRINTED else format_number(row["published"], bounded),
         printed=printed,
         agrees=row.get("agrees"),
+        compared=describe_standing(row) if row else "",
     )
 
 

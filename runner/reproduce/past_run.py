@@ -133,11 +133,12 @@ class PastRun:
         """Its config with the recorded prompt texts, the data files of its export, and other providers.
 
         ``providers`` are config nodes for ``model`` and ``judge``. Fine-tuning is left out, since the model
-        already is its result. The budget and the prices are left out, since they change no answer.
+        already is its result. The budget, the prices and the published figures are left out, since they
+        change neither an answer nor a score.
         """
         config = _relocate_data(deepcopy(self.record.config), self.export)
         config |= {"provider": providers["model"], "finetune": {"name": "none"}, "checkpoint": None}
-        config |= {"budget_usd": None, "prices": {}}
+        config |= {"budget_usd": None, "prices": {}, "reference": {}}
         if config["judge"]:
             config["judge"]["provider"] = providers["judge"]
         for name, text in self.texts.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.core.types import Score
+from runner.records.published import describe_standing
 from runner.records.record import Record
 
 # MLflow's page leaves no space between the columns of a table
@@ -20,7 +21,7 @@ def describe_run(record: Record) -> str:
         parts.append(format_table(["metric", "value", "95% interval", "n"], rows, GAP))
     if record.reference:
         rows = [_format_comparison(row) for row in record.reference]
-        parts.append(format_table(["metric", "published", "measured", "agrees"], rows, GAP))
+        parts.append(format_table(["metric", "published", "measured", "compared"], rows, GAP))
     return "\n\n".join(parts)
 
 
@@ -30,7 +31,8 @@ def _format_score(score: Score) -> list[str]:
 
 
 def _format_comparison(row: Mapping[str, Any]) -> list[str]:
-    return [str(row["metric"]), *(format_cell(row.get(name)) for name in ("published", "measured", "agrees"))]
+    numbers = [format_cell(row.get(name)) for name in ("published", "measured")]
+    return [str(row["metric"]), *numbers, describe_standing(row)]
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]], gap: str = "") -> str:

@@ -102,10 +102,12 @@ def format_summary(frame: pl.DataFrame, gap: str = "") -> str:
 
 
 def _describe_sweep(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
-    """The text for MLflow's page: the first scores, marked if a published figure is met or missed."""
+    """The text for MLflow's page: the first scores, marked if a replay meets or misses its figure."""
     done = sum(record.status == "finished" for record in records)
     scores = score_names(records)
-    beside = [f"{name}_{side}" for name in scores for side in ("low", "high", "published", "agrees")]
+    beside = [
+        f"{name}_{side}" for name in scores for side in ("low", "high", "published", "standing", "agrees")
+    ]
     first = main_score_names(records)[:NOTE_SCORES]
     compact = frame.with_columns(_mark_scores(frame, name) for name in first)
     compact = compact.drop([name for name in scores if name not in first], *beside, strict=False)

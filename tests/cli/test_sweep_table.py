@@ -19,7 +19,7 @@ FRAME = pl.DataFrame(
         "pairwise_agreement_low": [0.93, 0.4],
         "pairwise_agreement_high": [1.0, 0.6],
         "pairwise_agreement_published": [0.97, 0.58],
-        "pairwise_agreement_agrees": [True, False],
+        "pairwise_agreement_standing": ["met", "missed"],
         "kappa": [0.125, None],
         "status": ["finished", "finished"],
         "reason": [None, None],
@@ -77,9 +77,9 @@ def test_status_and_cost_are_shown_where_there_is_something_to_say(
 
 
 def test_published_figures_are_counted() -> None:
-    """Agreeing figures are counted over all points and scores; nothing is shown without figures."""
-    assert describe_agreement(FRAME) == "1 of 2 published figures agree"
-    assert describe_agreement(FRAME.drop("pairwise_agreement_agrees")) == ""
+    """Figures that are met are counted over all points and scores; nothing is shown without figures."""
+    assert describe_agreement(FRAME) == "published: 1 of 2 figures met"
+    assert describe_agreement(FRAME.drop("pairwise_agreement_standing")) == ""
 
 
 def test_numbers_have_three_decimals_and_counts_none() -> None:

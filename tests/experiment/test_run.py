@@ -123,13 +123,24 @@ def test_sweep(command, runner):
     assert "[2] failed: hyperparameter.n_shot=99, but the train split has 10 rows" in outcome.out
 
 
+LOGPROBS = "hyperparameter.logprobs=2"
 UNMEASURABLE = {
     "an objective": (["objective=f1"], "objective: 'f1' is not a metric", None),
     "a metric's column": (["+metric.accuracy.group=document"], "no column 'document'", None),
-    "a column of the judge's": (["metric=verdict_share"], "no column 'verdict'", None),
+    "a column of the judge's": (["metric=verdict_share"], "no column 'verdict'; set judge", None),
     "probabilities": (
         ["metric=brier", "+dataset.params={positive: odd}"],
-        "no column 'probability'",
+        "no column 'probability'; set hyperparameter.logprobs",
+        None,
+    ),
+    "another label's probability": (
+        ["metric=brier", "metric.brier.positive=even", "+dataset.params.positive=odd", LOGPROBS],
+        "metric.brier.positive: 'even', but the column 'probability' is that of 'odd'",
+        None,
+    ),
+    "sides of a judge": (
+        ["judge=even", "judge.both_orders=[completion,target]"],
+        "judge.prompt.parser:",
         None,
     ),
     "the judge's template": (["judge=even", "judge.prompt.user='{{ complettion }}'"], "'complettion'", None),

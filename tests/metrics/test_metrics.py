@@ -107,10 +107,10 @@ def test_f1_needs_to_know_the_positive_label() -> None:
         metrics.F1(average="marco")  # type: ignore[arg-type]
 
 
-def test_a_positive_label_that_never_occurs_is_pointed_out(caplog: pytest.LogCaptureFixture) -> None:
-    """A mistyped positive label is not only a None without reason."""
-    metrics.F1(positive="consistnt")(frame(["consistent"], ["consistent"]))
-    assert "did you mean 'consistent'" in caplog.text
+def test_a_positive_label_that_never_occurs_is_explained() -> None:
+    """A null has its reason."""
+    score = metrics.F1(positive="consistnt")(frame(["consistent"], ["consistent"]))["f1"]
+    assert (score.value, score.reason) == (None, "no target and no prediction is 'consistnt'")
 
 
 def test_share_counts_verdicts() -> None:
@@ -261,7 +261,7 @@ def test_unusable_columns_are_errors(rows: pl.DataFrame, message: str) -> None:
 def test_whole_numbers_and_fractions_compare() -> None:
     """5 and 5.0 are one rating; a column without any prediction takes the target's type."""
     assert metrics.Accuracy()(frame([5.0], [5]))["accuracy"].value == 1.0
-    assert metrics.Accuracy()(frame(["a"], [None]))["accuracy"].value == 0.0
+    assert metrics.Accuracy()(frame(["a"], [None]))["accuracy"].n == 1
 
 
 def test_scores_carry_the_name_from_the_config() -> None:
@@ -282,16 +282,42 @@ def test_two_metrics_cannot_share_a_name() -> None:
         metrics.evaluate({"accuracy": metrics.Accuracy(), "mine": plain}, frame([1], [1]))
 
 
-def test_an_interval_lies_around_its_value_even_where_resampling_is_biased() -> None:
-    """Macro F1 over many rare classes falls in every resample; the interval is moved back."""
+def test_a_value_that_resampling_pushes_aside_has_no_interval() -> None:
+    """Macro F1 over many rare classes falls in every resample, which says nothing about its value."""
     random = np.random.default_rng(4)
     gold = random.integers(0, 300, 900)
     said = np.where(random.random(900) < 0.5, gold, random.integers(0, 300, 900))
     score = metrics.F1(average="macro")(frame(gold.tolist(), said.tolist()))["f1_macro"]
-    assert score.low is not None
-    assert score.high is not None
-    assert score.value is not None
-    assert score.low < score.value < score.high
+    assert (score.low, score.high) == (None, None)
+    assert score.value == pytest.approx(0.4547, abs=1e-4)
+
+
+def test_without_any_answer_read_nothing_is_scored() -> None:
+    """Not 0.000 but null with its reason, in both readings and for every metric."""
+    rows = frame([1, 2, 2], [None] * 3).with_columns(prediction=pl.lit(None, pl.Int64))
+    for metric in (metrics.Accuracy(), metrics.F1(average="macro"), metrics.CohenKappa(), metrics.Pearson()):
+        for score in metric(rows).values():
+            assert (score.value, score.low, score.reason) == (None, None, "no answer was read")
+    assert metrics.Accuracy()(rows)["accuracy"].n == 3
+
+
+@pytest.mark.parametrize(
+    ("metric", "gold", "said", "reason"),
+    [
+        (metrics.CohenKappa(), ["a", "a"], ["a", "a"], "every target is 'a'"),
+        (metrics.Precision(positive="b"), ["a", "b"], ["a", "a"], "no prediction is 'b'"),
+        (metrics.Recall(positive="b"), ["a", "a"], ["a", "b"], "no target is 'b'"),
+        (metrics.Pearson(), [1, 2, 3], [2, 2, 2], "every prediction is 2.0"),
+        (metrics.Pearson(), [1, 2, 3], [1, 2, None], "set the ends of the scale"),
+        (metrics.MeanAbsoluteError(), [1, 2], [1, None], "an answer that was not read has no value"),
+        (metrics.Bias(), [1, 2], [1, None], "an answer that was not read has no value"),
+    ],
+)
+def test_an_undefined_score_says_why(metric: metrics.Metric, gold: Any, said: Any, reason: str) -> None:
+    """The reason is that of the strict score."""
+    score = metric(frame(gold, said))[metric.name]
+    assert score.value is None
+    assert reason in score.reason
 
 
 def test_kappa_of_very_many_labels_needs_no_matrix_of_them() -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score
 
 from runner import metrics, parse
@@ -57,9 +59,9 @@ def test_a_tie_goes_where_the_rule_says(tie: Any, ab: float, ba: float) -> None:
 
 def test_a_kept_tie_is_right_where_the_target_is_a_tie() -> None:
     """Ties are an outcome of their own, unless the rule takes them away."""
-    rows = judged(("tie", "tie", "tie"))
+    rows = judged(("tie", "tie", "tie"), ("a", "a", "b"))
     assert values(metrics.Pairwise()(rows))["_both"] == 1.0
-    assert values(metrics.Pairwise(tie="wrong")(rows))["_both"] == 0.0
+    assert values(metrics.Pairwise(tie="wrong")(rows))["_both"] == 0.5
 
 
 @pytest.mark.parametrize(("unparsed", "ab", "ba"), [("wrong", 0, 0), ("first", 1, 0), ("second", 0, 1)])
@@ -107,6 +109,73 @@ def test_impossible_rules_are_refused(options: dict[str, Any], message: str) -> 
         metrics.Pairwise(**options)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "tie"),
+    [
+        ("a", "b", "tie"),
+        ("A", "B", "C"),
+        ("[[A]]", "[[B]]", "[[C]]"),
+        (1, 2, "tie"),
+        ("first", "second", "Tie"),
+    ],
+)
+def test_the_names_of_positions_do_not_matter(first: Any, second: Any, tie: Any) -> None:
+    """Usual names are known: a right judge is right, a wrong one is wrong, and a tie is a tie."""
+    names = {"a": first, "b": second, "tie": tie, None: None}
+    for said in (("a", "b", "tie"), ("b", "a", "a"), ("tie", "tie", None)):
+        rows = judged(*((gold, ab, said[0]) for gold, ab in zip(("a", "b", "tie"), said, strict=True)))
+        renamed = rows.with_columns(
+            pl.Series(name, [str(names[value]) if names[value] is not None else None for value in rows[name]])
+            for name in ("target", "prediction")
+        )
+        assert metrics.Pairwise()(renamed) == metrics.Pairwise()(rows)
+
+
+@given(
+    pairs=st.lists(st.tuples(*[st.sampled_from(["a", "b", "tie"])] * 3), min_size=1, max_size=8).filter(
+        lambda pairs: any(gold != "tie" for gold, _, _ in pairs)
+    )
+)
+@settings(max_examples=25, deadline=None)
+def test_swapping_names_and_sides_gives_the_same_verdicts(pairs: list[tuple[str, str, str]]) -> None:
+    """What is right does not depend on which output is called the first one."""
+    metric = metrics.Pairwise(resamples=0)
+    swap = {"a": "b", "b": "a", "tie": "tie"}
+    plain = values(metric(judged(*pairs)))
+    swapped = values(metric(judged(*(tuple(swap[value] for value in pair) for pair in pairs))))
+    assert swapped == pytest.approx(plain, nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("gold", "message"),
+    [
+        (["good", "bad"], "no value of column 'target' is a position"),
+        (["a", "2"], "no value of column 'target' is a position"),
+        (["0", "1"], "neither a position nor a tie in rows 0"),
+        (["a", "d"], "neither a position nor a tie in rows 1, such as 'd'"),
+        (["tie", "tie"], "no value of column 'target' is a position"),
+    ],
+)
+def test_a_target_that_names_no_position_is_refused(gold: list[str], message: str) -> None:
+    """Numbers from 0, several kinds of names and other words are not guessed."""
+    rows = judged(("a", "a", "b")).with_columns(target=pl.Series(gold))
+    with pytest.raises(DataError, match=message):
+        metrics.Pairwise()(rows)
+
+
+def test_positions_and_ties_can_be_named() -> None:
+    """With names given, no others count; a predicted value that is none of them is no prediction."""
+    rows = judged(("a", "a", "b"), ("tie", "tie", "hm"))
+    renamed = rows.with_columns(
+        pl.col(name).replace({"a": "left", "b": "right", "tie": "same"}) for name in ("target", "prediction")
+    )
+    metric = metrics.Pairwise(positions=["left", "right"], ties=["same"])
+    scores = metric(renamed)
+    assert (scores["pairwise_ab"].value, scores["pairwise_ba"].value) == (1.0, 0.5)
+    assert scores["pairwise_parsed"].n == 1
+    assert metric.score_rows(renamed).to_list() == [1.0, 1.0, 1.0, None]
+
+
 def rated(*pairs: tuple[int, int | None, int | None]) -> pl.DataFrame:
     """Rows of pairs given as (better output, rating of output 1, rating of output 2)."""
     return pl.DataFrame(
@@ -129,9 +198,11 @@ def test_the_higher_rating_wins_and_a_tie_follows_its_rule() -> None:
 
 def test_a_missing_rating_makes_the_pair_unparsed() -> None:
     """One of two ratings is not enough; the rule for unparsed decides, not the rule for ties."""
-    scores = metrics.PairwiseRating(target="label", tie="second", unparsed="first")(rated((1, 5, None)))
-    assert (scores["pairwise_ab"].value, scores["pairwise_ba"].value) == (1.0, 0.0)
-    assert scores["pairwise_parsed"].n == 0
+    scores = metrics.PairwiseRating(target="label", tie="second", unparsed="first")(
+        rated((1, 5, None), (1, 5, 2))
+    )
+    assert (scores["pairwise_ab"].value, scores["pairwise_ba"].value) == (1.0, 0.5)
+    assert scores["pairwise_parsed"].n == 1
 
 
 RUNS = [

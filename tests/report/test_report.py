@@ -121,12 +121,16 @@ def test_no_credential_reaches_a_page(tmp_path):
 
 def test_results_show_interval_published_figure_and_parsed_reading():
     """A cell has the score, its bounds, the figure as the paper prints it, and whether they agree."""
-    reference = [{"metric": "f1", "published": 0.915, "printed": "91.5%", "agrees": False}]
+    reference = [
+        {"metric": "f1", "published": 0.915, "printed": "91.5%", "standing": "missed", "agrees": False}
+    ]
     scores = {"f1": Score(0.75, 0.6, 0.9, 8), "f1_parsed": Score(0.8571, 0.7, 1, 7)}
     table = results.tabulate_results([point(scores=scores, reference=reference)])
     assert table.metrics == ["f1"]
     assert table.lines[0].cells == [
-        results.Cell("0.750", "0.600", "0.900", "0.857 of 7", "91.5%", "91.5%", agrees=False)
+        results.Cell(
+            "0.750", "0.600", "0.900", "0.857 of 7", "91.5%", "91.5%", agrees=False, compared="not met"
+        )
     ]
     assert (table.met, table.compared) == (0, 1)
 
@@ -386,7 +390,9 @@ def test_tables_are_escaped(escape, text):
 
 def test_latex_table(tmp_path):
     """Booktabs rules, a measured line and a line of intervals per point, published figures in parentheses."""
-    reference = [{"metric": "accuracy", "published": 0.9, "printed": "90%", "agrees": True}]
+    reference = [
+        {"metric": "accuracy", "published": 0.9, "printed": "90%", "standing": "met", "agrees": True}
+    ]
     _, folder = page(tmp_path, [point(reference=reference), point(job=1)])
     text = (folder / "table.tex").read_text()
     assert [text.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1, 1, 1]

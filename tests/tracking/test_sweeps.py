@@ -69,7 +69,7 @@ def test_a_failed_point_fails_the_sweep(mlflow_config, tmp_path):
 def test_the_page_marks_published_figures(mlflow_config, tmp_path):
     """Where a paper has a figure, the parent's page says whether it is met."""
     above = parent(mlflow_config)
-    reference = [{"metric": "accuracy", "published": 0.9, "measured": 0.75, "agrees": False}]
+    reference = [{"metric": "accuracy", "published": 0.9, "standing": "missed", "agrees": False}]
     tracking.close_sweep(above, [tracked.point(tmp_path, 0, reference=reference)], mlflow_config)
     text = client(mlflow_config).get_run(above).data.tags["mlflow.note.content"]
     assert "0.75\u00a0✗" in text

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.metrics.base import Measure, Metric
-from runner.metrics.bootstrap import Tally, draw_resamples, percentile_interval, tally
+from runner.metrics.base import Measure, Metric, is_parsed
+from runner.metrics.bootstrap import Statistic, Tally, draw_statistics, find_intervals, tally
 from runner.metrics.rows import RowMetric
 from runner.metrics.statistics.significance import (
     benjamini_hochberg,
@@ -142,12 +142,15 @@ def _compare_measure(name: str, metric: Metric, measure: Measure, both: _PairedR
     n = int(sample.counts.sum())
     if not n:
         return Comparison(name, 0, None, None)
-    one, other = (measure.value(side, sample.counts) for side in (both.one, both.other))
+    one, other = (
+        measure.value(side, sample.counts) if is_parsed(side).any() else None
+        for side in (both.one, both.other)
+    )
     if one is None or other is None:
         return Comparison(name, n, one, other)
-    blocks = draw_resamples(sample, metric.resamples, metric.seed)
-    drawn = np.concatenate([measure.values(both.one, b) - measure.values(both.other, b) for b in blocks])
-    low, high = percentile_interval(drawn, metric.confidence)
+    differ: Statistic = lambda counts: measure.values(both.one, counts) - measure.values(both.other, counts)  # noqa: E731
+    (drawn,) = draw_statistics(sample, [differ], metric.resamples, metric.seed)
+    low, high = find_intervals(sample, [differ], [drawn], metric.confidence, metric.seed)[0]
     test, p = _test_difference(metric, measure, both, one - other)
     smallest = detectable_difference(float(np.nanstd(drawn)))
     return Comparison(name, n, one, other, one - other, low, high, p, test, detectable=smallest)

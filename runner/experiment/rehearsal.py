@@ -1,0 +1,106 @@
+"""The rehearsal of a run: everything that follows the answers is done without them, before money is spent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import polars as pl
+
+from runner import metrics, parse
+from runner.core.errors import ConfigError, suggest
+from runner.core.types import Parser
+from runner.experiment import stages
+from runner.experiment.plan import Plan
+from runner.experiment.reference import check_figures, read_figures
+from runner.parse.sides import list_names
+from runner.pipeline.answer import leave_unanswered
+from runner.pipeline.judge import VERDICT
+
+log = logging.getLogger(__name__)
+
+
+def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
+    """Run all stages after the answers on empty answers, to find errors before anything is paid.
+
+    Raises for what could not be measured later: a gold value that is missing or cannot be read, a column that
+    does not exist, an objective that no metric gives, a published figure that cannot be compared.
+    """
+    read_figures(plan.config.reference)
+    frame = leave_unanswered(frame, plan.responder)
+    frame = stages.add_probability(plan, stages.add_predictions(plan.responder, frame))
+    frame = stages.judge_nothing(plan, frame)
+    check_made_columns(plan, frame)
+    names = metrics.rehearse(plan.metrics, frame, find_labels(plan))
+    if names is not None:
+        check_objective(plan.config.objective, names)
+        check_figures(plan.config.reference, names)
+
+
+def find_labels(plan: Plan) -> dict[str, list[str]]:
+    """Return all values that predictions, gold values and verdicts can have, where this is known."""
+    labels = list_values(plan.responder.parser)
+    judged = plan.sides.verdicts if plan.sides else list_values(plan.judge.parser) if plan.judge else []
+    return {"prediction": labels, "target": labels, VERDICT: judged}
+
+
+def list_values(parser: Parser) -> list[str]:
+    """Return all values that a parser can give; empty where they are not a closed set."""
+    return parse.classes(parser) or list_names(parser)
+
+
+def check_made_columns(plan: Plan, frame: pl.DataFrame) -> None:
+    """Refuse a metric of a column that a setting would make: the verdict, or the probability of a label."""
+    positive, labels = plan.config.dataset.params.get("positive"), parse.classes(plan.responder.parser)
+    if plan.judge and not any(reads_verdicts(metric) for metric in plan.metrics.values()):
+        log.warning(
+            "no metric reads the judge's verdicts; metric=verdict_share does, and judge=none saves its calls"
+        )
+    for key, metric in plan.metrics.items():
+        read = {value for name, value in vars_of(metric).items() if name != "name" and isinstance(value, str)}
+        if VERDICT in read and VERDICT not in frame.columns:
+            raise ConfigError(
+                f"metric.{key}: the rows have no column 'verdict'; set judge, such as judge=correctness"
+            )
+        if stages.PROBABILITY not in read:
+            continue
+        if stages.PROBABILITY not in frame.columns:
+            raise ConfigError(f"metric.{key}: the rows have no column 'probability'; {explain_missing(plan)}")
+        asked = vars_of(metric).get("positive", positive)
+        if str(positive) in labels and str(asked) != str(positive):
+            raise ConfigError(
+                f"metric.{key}.positive: {asked!r}, but the column 'probability' is that of {positive!r} "
+                "(dataset.params.positive)"
+            )
+
+
+def reads_verdicts(metric: object) -> bool:
+    """Whether a metric may read verdicts; what a metric without settings reads is not known."""
+    settings = vars_of(metric)
+    return not settings or VERDICT in map(str, settings.values()) or VERDICT in str(settings.get("metric"))
+
+
+def vars_of(metric: object) -> dict[str, Any]:
+    """Return the settings of a metric; a plain function has none."""
+    return dict(getattr(metric, "__dict__", {}))
+
+
+def explain_missing(plan: Plan) -> str:
+    """Return which setting makes the probability of a label."""
+    provider, labels = plan.responder.provider, parse.classes(plan.responder.parser)
+    if provider.name == stages.REPLAY:
+        return "recorded answers have no log-probabilities; name a column that has probabilities"
+    if not provider.gives_logprobs(plan.responder.sampling):
+        return "set hyperparameter.logprobs, such as hyperparameter.logprobs=20"
+    if not labels:
+        return "prompt.parser must have a closed set of labels, such as runner.parse.Label"
+    positive = plan.config.dataset.params.get("positive")
+    return f"dataset.params.positive={positive} must name one of the labels{suggest(str(positive), labels)}"
+
+
+def check_objective(objective: str | None, names: Iterable[str]) -> None:
+    """Raise :class:`ConfigError` if the objective is not among the names of the scores."""
+    known = list(names)
+    if objective is not None and objective not in known:
+        raise ConfigError(f"objective: {objective!r} is not a metric{suggest(objective, known)}")
