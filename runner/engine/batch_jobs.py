@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from runner.core.adapt import check_completion
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError, describe_failure
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Batcher, Provider
-from runner.core.retry import Retry
+from runner.core.retry import Patience
 from runner.core.services import BatchStatus
 from runner.engine.call import KIND, drop_nulls
 from runner.engine.claims import is_alive, make_claim
@@ -26,9 +27,8 @@ from runner.engine.ledger import Ledger
 log = logging.getLogger(__name__)
 
 BATCH, ROW = "batch", "batched"
-TRIES = 5
+NOT_LISTED = {403, 404, 405}  # a service without a list of files, or a key without the right to it
 WRITE_ROWS = 500  # answers written to the ledger in one transaction
-LONGEST_WAIT_S = 30.0
 
 
 class BatchJobs:
@@ -39,7 +39,7 @@ class BatchJobs:
     ) -> None:
         self._provider, self._batcher, self._ledger = provider, batcher, ledger
         self._poll_s, self._pause = float(provider.batch_poll_s), pause
-        self._retry = Retry(tries=TRIES, limited_tries=TRIES, longest_s=min(LONGEST_WAIT_S, self._poll_s))
+        self._patience = Patience(self._poll_s, pause)
         self._token = uuid4().hex
 
     def claim(self, lines: Mapping[str, bytes]) -> dict[str, str]:
@@ -82,11 +82,7 @@ class BatchJobs:
     def wait_until_ended(self, entry: Mapping[str, Any], progress: Callable[[float], None]) -> BatchStatus:
         """Poll until a batch has ended; ``progress`` is called with the share that is done, from 0 to 1."""
         while True:
-            try:
-                status = self._batcher.status(str(entry["id"]))
-            except RetryableError as error:  # a connection may well fail once during a day
-                log.warning("batch %s: %s", entry["id"], error)
-                status = BatchStatus("running")
+            status = self._patience.call(lambda: self._batcher.status(str(entry["id"])))
             if status.state != "running":
                 return status
             progress(status.done / max(status.total, 1))
@@ -102,7 +98,7 @@ class BatchJobs:
         errors: dict[str, str] = {}
         answers: dict[str, Any] = {}
         fatal: ProviderError | None = None
-        for key, outcome in self._batcher.results(str(entry["id"])):
+        for key, outcome in self._patience.call(lambda: list(self._batcher.results(str(entry["id"])))):
             if isinstance(outcome, FatalProviderError):
                 fatal = fatal or outcome
             elif not isinstance(outcome, ProviderError):
@@ -140,14 +136,9 @@ class BatchJobs:
 
     def _submit(self, batch: str, lines: list[bytes]) -> None:
         try:
-            batch_id = self._batcher.find(
-                batch, None
-            )  # found if the batch was created and its ledger was lost
+            batch_id = self._batcher.find(batch, None)  # there if the batch was created and its ledger lost
             if batch_id is None:
-                name, content = f"runner-{batch[:32]}.jsonl", b"\n".join(lines) + b"\n"
-                file = self._retry.call(lambda: self._batcher.upload(name, content), self._pause)
-                self._ledger.put(BATCH, batch, {**self._make_own_claim(), "file": file})
-                batch_id = self._create_once(batch, file)
+                batch_id = self._create(batch, b"\n".join(lines) + b"\n")
             self._ledger.put(BATCH, batch, {**self._make_own_claim(), "id": batch_id})
             log.info("%s: batch %s of %d requests", self._provider.name, batch_id, len(lines))
         except BaseException as error:
@@ -157,24 +148,27 @@ class BatchJobs:
                 self._abandon(batch)  # it may have been created: the next process looks
             raise
 
-    def _create_once(self, batch: str, file: str) -> str:
-        unanswered: RetryableError | None = None
+    def _create(self, batch: str, content: bytes) -> str:
+        """Upload the input file and create the batch, each only if it is not there; return the batch's id."""
+        name = f"runner-{digest([batch, content.decode()])[:32]}.jsonl"  # an equal name is an equal file
+        find_file, upload = (
+            partial(self._find_file, name),
+            partial(self._batcher.upload, name, content),
+        )
+        found = self._patience.call(find_file)
+        file = found or self._patience.make(find_file, upload)
+        self._ledger.put(BATCH, batch, {**self._make_own_claim(), "file": file})
+        find, create = partial(self._batcher.find, batch, file), partial(self._batcher.create, batch, file)
+        return (found and self._patience.call(find)) or self._patience.make(find, create)
 
-        def create() -> str:
-            nonlocal unanswered
-            found = self._batcher.find(batch, file) if unanswered else None  # the call may have arrived
-            try:
-                return found or self._batcher.create(batch, file)
-            except RetryableError as error:
-                unanswered = error
-                raise
-
+    def _find_file(self, name: str) -> str | None:
+        """The id of an input file; None also where a key or a gateway may not list files."""
         try:
-            return self._retry.call(create, self._pause)
-        except RetryableError:
-            raise
-        except ProviderError as error:
-            raise unanswered or error from None  # the first call may have created the batch all the same
+            return self._batcher.find_file(name)
+        except FatalProviderError as error:
+            if error.status not in NOT_LISTED:
+                raise
+            return None
 
     def _take_over(self, batch: str, entry: dict[str, Any]) -> dict[str, Any] | None:
         """Take over the batch of an ended process; None if another process did or it was never created."""
@@ -182,7 +176,7 @@ class BatchJobs:
         if not self._ledger.swap(BATCH, batch, entry, own):
             return None
         if "id" not in own:
-            found = self._batcher.find(batch, own.get("file"))
+            found = self._patience.call(lambda: self._batcher.find(batch, own.get("file")))
             if found is None:
                 self._release(batch)
                 return None

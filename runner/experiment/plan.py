@@ -22,6 +22,7 @@ from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text
 from runner.pipeline.answer import Responder, make_sampling
+from runner.pipeline.checkpoint import read_place
 from runner.pipeline.prompt import compile_prompt
 
 Metric = Callable[[pl.DataFrame], dict[str, Score]]
@@ -88,6 +89,7 @@ def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder |
 
 
 def _make_tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:
+    read_place(config.checkpoint)
     if config.finetune.name == "none":
         return None
     if config.hyperparameter.n_shot:

@@ -18,20 +18,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
-from runner.core.errors import ConfigError, DataError, RunnerError
+from runner.core.errors import DataError, ProviderError, RunnerError
 from runner.core.identity import digest
 from runner.core.provider import Deployer, Provider, Tuner
-from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
+from runner.core.retry import Patience
+from runner.core.services import Checkpoint, Schedule, TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Message
 from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-FILE, JOB, DEPLOYMENT = "file", "job", "deployment"
+JOB, DEPLOYMENT = "job", "deployment"
 OnStatus = Callable[[TuningStatus], None]
 """Called with the status of a job each time it is polled."""
 
@@ -68,6 +70,13 @@ class TrainingOrder:
             }
         )
 
+    @property
+    def schedule(self) -> Schedule:
+        """What tells the epochs of steps, as far as the order says it."""
+        given, weighted = self.hyperparameter, any(file.weight != 1 for file in self.training)
+        rows = None if weighted else sum(file.rows for file in self.training)
+        return Schedule(rows, given.batch_size, None if given.training_steps else given.n_epochs)
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -92,25 +101,20 @@ def train_once(
     """
     entry = ledger.get(JOB, order.key) or {}
     job_id = entry.get("id") or _create_once(order, tuner, ledger, pay)
-    _wait(job_id, tuner, on_status, order.config.poll_s)
-    return TrainingResult(job_id, tuner.curve(job_id), tuner.checkpoints(job_id))
+    patience = _make_patience(order)
+    _wait(job_id, tuner, on_status, order.config.poll_s, patience)
+    checkpoints = patience.call(lambda: tuner.checkpoints(job_id, order.schedule))
+    try:
+        curve = patience.call(lambda: tuner.curve(job_id))
+    except ProviderError as error:  # the model is finished and paid for: a missing curve must not lose it
+        log.warning("%s: no training curve: %s", job_id, error)
+        curve = {}
+    return TrainingResult(job_id, curve, checkpoints)
 
 
-def pick_model(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
-    """Return the model id of ``checkpoint``: a number from 1, ``last`` or None, or a model id itself.
-
-    Raises :class:`ConfigError` for a number that the training does not have.
-    """
-    if checkpoint in (None, "last"):
-        return checkpoints[-1].model
-    text = str(checkpoint)
-    if not text.isdigit():
-        return text
-    matches = [item.model for item in checkpoints if item.number == int(text)]
-    if not matches:
-        numbers = ", ".join(str(item.number) for item in checkpoints)
-        raise ConfigError(f"checkpoint: {checkpoint} does not exist; this training has {numbers}")
-    return matches[0]
+def is_ordered(order: TrainingOrder, ledger: Ledger) -> bool:
+    """Whether the ledger has the job of an order, whatever became of it."""
+    return "id" in (ledger.get(JOB, order.key) or {})
 
 
 @contextmanager
@@ -190,10 +194,12 @@ def _create(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[]
     tuner.check(files)
     tuner.check_job(job)
     pay()
-    ids = [_upload(file, order.base, tuner, ledger) for file in files]
+    patience = _make_patience(order)
+    ids = [_upload(file, tuner, patience) for file in files]
     weights = [weight for _, weight in job.training]
     training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
-    return tuner.create(replace(job, training=training, validation=ids[-1] if order.validation else None))
+    job = replace(job, training=training, validation=ids[-1] if order.validation else None)
+    return patience.make(lambda: tuner.find_job(job.key), lambda: tuner.create(job))
 
 
 def _make_job(order: TrainingOrder) -> TuningJob:
@@ -215,23 +221,24 @@ def _make_job(order: TrainingOrder) -> TuningJob:
     )
 
 
-def _upload(file: TrainingFile, base: dict[str, Any], tuner: Tuner, ledger: Ledger) -> str:
-    """Return the id of a file with this content; upload it if the provider does not have it."""
-    account = {name: base.get(name) for name in ("provider", "base_url")}
-    key = digest([account, file.name])
-    file_id = ledger.get(FILE, key) or tuner.find_file(file.name) or tuner.upload(file)
-    ledger.put(FILE, key, file_id)
-    return str(file_id)
+def _upload(file: TrainingFile, tuner: Tuner, patience: Patience) -> str:
+    """Return the id of a file with this content; upload it if the provider does not have it.
+
+    The provider is asked each time, since files are deleted there and expire.
+    """
+    find, upload = partial(tuner.find_file, file.name), partial(tuner.upload, file)
+    return patience.call(find) or patience.make(find, upload)
 
 
-def _wait(job_id: str, tuner: Tuner, on_status: OnStatus, poll_s: float) -> None:
+def _make_patience(order: TrainingOrder) -> Patience:
+    return Patience(order.config.poll_s, time.sleep)
+
+
+def _wait(job_id: str, tuner: Tuner, on_status: OnStatus, poll_s: float, patience: Patience) -> None:
     logged = 0
     while True:
-        status = tuner.status(job_id)
-        events = tuner.events(job_id)
-        for event in events[logged:]:
-            log.info("%s: %s", job_id, event)
-        logged = len(events)
+        status = patience.call(lambda: tuner.status(job_id))
+        logged = _log_events(job_id, tuner, logged)
         on_status(status)
         if status.state == "succeeded":
             return
@@ -240,3 +247,15 @@ def _wait(job_id: str, tuner: Tuner, on_status: OnStatus, poll_s: float) -> None
                 f"fine-tuning job {job_id} {status.state}: {status.detail or 'no reason given'}"
             )
         time.sleep(poll_s)
+
+
+def _log_events(job_id: str, tuner: Tuner, logged: int) -> int:
+    """Log the events after the first ``logged``; return how many there are. A failure can wait."""
+    try:
+        events = tuner.events(job_id)
+    except ProviderError as error:
+        log.info("%s: no events: %s", job_id, error)
+        return logged
+    for event in events[logged:]:
+        log.info("%s: %s", job_id, event)
+    return max(logged, len(events))

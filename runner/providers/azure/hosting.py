@@ -24,6 +24,7 @@ from runner.providers.http.failures import Service
 POLL_S = 5.0
 ENDED = {"Failed", "Canceled", "Disabled"}
 FREE_SKU = "DeveloperTier"
+GONE = object()
 
 
 @dataclass(kw_only=True)
@@ -130,9 +131,12 @@ class Hosting:
         raise ProviderError(f"azure: deployment {name} takes longer than {waited:.0f} s")
 
     def _get_state(self, name: str) -> str | None:
-        """The provisioning state, None where there is no such deployment."""
+        """The provisioning state, None where there is no such deployment, "" for an answer without one."""
         found = self._request("GET", name)
-        return None if found is None else str(found.get("properties", {}).get("provisioningState"))
+        if found is GONE:
+            return None
+        properties = found.get("properties") if isinstance(found, dict) else None
+        return str(properties.get("provisioningState") or "") if isinstance(properties, dict) else ""
 
     def _request(self, method: str, name: str, **settings: Any) -> Any:
         url = self._deployment.build_url(self._endpoint, name)
@@ -142,7 +146,7 @@ class Hosting:
         except FatalProviderError as error:
             if method == "PUT" or error.status != 404:
                 raise
-            return None
+            return GONE
 
     @cached_property
     def _client(self) -> Client:

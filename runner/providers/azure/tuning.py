@@ -15,7 +15,7 @@ from runner.core.provider import Provider
 from runner.core.services import TuningJob
 from runner.providers.azure.hosting import Deployment, Hosting
 from runner.providers.azure.resource import Resource
-from runner.providers.openai.tuning import RETRIES, OpenAITuner
+from runner.providers.openai.tuning import RETRIES, OpenAITuner, list_all
 from runner.providers.tuning_files import make_suffix
 
 MARK = {"key_letters": 16, "letters": 40}
@@ -94,7 +94,7 @@ class AzureTuner(OpenAITuner):
         return {"suffix": make_suffix(job.key, job.suffix, **MARK)}
 
     def _list_jobs(self, key: str) -> Iterator[FineTuningJob]:
-        return iter(self._client.fine_tuning.jobs.list(limit=100))
+        return list_all(self._client.fine_tuning.jobs.list(limit=100))
 
     def _is_ours(self, job: FineTuningJob, key: str) -> bool:
         mark = key[: MARK["key_letters"]]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -21,11 +22,26 @@ from mistralai.client import errors
 
 from runner.core.errors import ConfigError, RetryableError
 from runner.core.provider import Provider
-from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
+from runner.core.services import (
+    UNKNOWN,
+    Checkpoint,
+    Schedule,
+    TrainingFile,
+    TuningJob,
+    TuningState,
+    TuningStatus,
+)
 from runner.providers.chat import Chat
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service, decode, make_error, suggest_local
-from runner.providers.tuning_files import Rules, check_files, estimate_epochs, make_suffix
+from runner.providers.tuning_files import (
+    Rules,
+    State,
+    check_files,
+    estimate_epochs,
+    make_suffix,
+    number_states,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +77,8 @@ class MistralTuner:
     Mistral's jobs carry no metadata, so the key goes into the suffix, which is also part of the model's
     name. Checkpoints before the last have no model id: they appear in the curve and cannot be evaluated.
     """
+
+    kept: int | None = 1
 
     def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
         self._provider = provider
@@ -112,7 +130,7 @@ class MistralTuner:
             log.info(
                 "mistral: %s", _describe_offer(self._request("POST", params={"dry_run": "true"}, json=body))
             )
-            made = self._request("POST", json=body, need="id")
+            made = self._request("POST", json=body, need={"id": str})
         return str(made["id"])
 
     def build_body(self, job: TuningJob) -> dict[str, Any]:
@@ -140,7 +158,8 @@ class MistralTuner:
         job = self._get_job(job_id)
         word = str(job["status"])
         state = STATES.get(word, "running")
-        reason = _describe_event(job["events"][-1]) if state == "failed" and job.get("events") else ""
+        events = job.get("events") or []
+        reason = _describe_event(events[-1]) if state == "failed" and events else ""
         return TuningStatus(
             state=state,
             detail=reason or word,
@@ -164,8 +183,8 @@ class MistralTuner:
                 curves.setdefault(name, []).append((point["step_number"], value))
         return curves
 
-    def checkpoints(self, job_id: str) -> list[Checkpoint]:
-        """The finished model only, under its number among the checkpoints."""
+    def checkpoints(self, job_id: str, schedule: Schedule = UNKNOWN) -> list[Checkpoint]:
+        """The finished model only: the last epoch, or under its number among the checkpoints."""
         job = self._get_job(job_id)
         points = self._sort_points(job)
         model = job.get("fine_tuned_model")
@@ -174,7 +193,10 @@ class MistralTuner:
         if len(points) > 1:
             log.info("%s: of %d checkpoints only the last has a model id at Mistral", job_id, len(points))
         last = points[-1] if points else {}
-        return [Checkpoint(max(len(points), 1), last.get("step_number", 0), str(model), _read_metrics(last))]
+        schedule = schedule.fill(None, (job.get("hyperparameters") or {}).get("epochs"))
+        step, metrics = int(last.get("step_number", 0)), _read_metrics(last)
+        (finished,) = number_states([State(step, str(model), metrics)], str(model), schedule)
+        return [finished if schedule.n_epochs else replace(finished, number=max(len(points), 1))]
 
     def serving(self, model: str) -> Provider:
         """The same account, answering as ``model``."""
@@ -194,22 +216,26 @@ class MistralTuner:
         return given
 
     def _get_job(self, job_id: str) -> Any:
-        return self._request("GET", f"/{job_id}", need="status")
+        return self._request("GET", f"/{job_id}", need={"status": str})
 
     def _list_jobs(self) -> Iterator[dict[str, Any]]:
         for page in range(1000):
             params = {"page": page, "page_size": PAGE, "created_by_me": "true"}
-            found = self._request("GET", params=params, need="data")["data"]
+            found = self._request("GET", params=params, need={"data": list})["data"]
+            if not all(isinstance(job, dict) and job.get("id") for job in found):
+                raise RetryableError("mistral: the list of jobs cannot be read")
             yield from found
             if len(found) < PAGE:
                 return
 
-    def _request(self, method: str, path: str = "", need: str | None = None, **settings: Any) -> Any:
-        """A JSON object. One without the field ``need`` counts as a fault of the service."""
+    def _request(
+        self, method: str, path: str = "", need: Mapping[str, type] = MappingProxyType({}), **settings: Any
+    ) -> Any:
+        """A JSON object. One without the fields ``need`` counts as a fault of the service."""
         provider = self._provider
         url = f"{provider.endpoint()}/fine_tuning/jobs{path}"
         answer = self._client.request(method, url, timeout=provider.timeout_s, **settings)
-        if not isinstance(answer, dict) or (need and need not in answer):
+        if not isinstance(answer, dict) or not all(isinstance(answer.get(key), need[key]) for key in need):
             raise RetryableError(f"mistral: {method} {url}: the answer cannot be read")
         return answer
 
