@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -91,14 +91,29 @@ class ServiceBatcher:
             file = self._ask("GET", f"/files/{file['id']}", {"id": str})
         return file
 
-    def _read_results(self, file: str) -> Iterator[tuple[str, Completion | ProviderError]]:
-        """Key and answer, or failure, of each line of a result file; a line without a key is skipped."""
-        for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
-            line = _parse_line(text)
-            if line:
-                yield str(line["custom_id"]), self._parse_result(line)
-            elif text.strip():
+    def _read_results(
+        self, files: Iterable[Any], expected: object
+    ) -> Iterator[tuple[str, Completion | ProviderError]]:
+        """Key and answer, or failure, of each line of result files; a line without a key is skipped.
+
+        Raises :class:`RetryableError` for a file without any line that can be read, and if there is no line
+        at all though the service says that some requests are done: to ask again would be to pay twice.
+        """
+        found = 0
+        for file in filter(None, files):
+            skipped = []
+            for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
+                if line := _parse_line(text):
+                    found += 1
+                    yield str(line["custom_id"]), self._parse_result(line)
+                elif text.strip():
+                    skipped.append(number)
+            for number in skipped if found else []:
                 log.warning("%s: %s, line %d: expected an object with custom_id", self._name, file, number)
+            if skipped and not found:
+                raise RetryableError(f"{self._name}: the results in {file} cannot be read")
+        if expected and not found:
+            raise RetryableError(f"{self._name}: there are no results, but {expected} requests are done")
 
     def _parse_result(self, line: Mapping[str, Any]) -> Completion | ProviderError:
         """What became of one request. Whatever is malformed in the line is its own failure."""

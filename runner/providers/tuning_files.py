@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -77,6 +77,21 @@ def is_unread(state: object) -> bool:
 def is_lost(state: object) -> bool:
     """Whether a file in this state can never be used: unreadable, or deleted."""
     return str(state).lower() in LOST
+
+
+def list_all(first: Any) -> Iterator[Any]:
+    """The items of all pages of an SDK; raises :class:`ValueError` where a page has no list."""
+    for page in first.iter_pages():
+        if not isinstance(page.data, list) or None in page.data:
+            raise ValueError("a page without items")
+        yield from page.data
+
+
+def need_text(value: object) -> str:
+    """A text that an answer must have; raises :class:`ValueError` where it has none."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected an id or a state, found {value!r}")
+    return value
 
 
 def make_suffix(key: str, words: str, *, key_letters: int, letters: int) -> str:

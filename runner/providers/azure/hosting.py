@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import chain
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -25,6 +26,7 @@ POLL_S = 5.0
 ENDED = {"Failed", "Canceled", "Disabled"}
 FREE_SKU = "DeveloperTier"
 GONE = object()
+PUTS = 3
 
 
 @dataclass(kw_only=True)
@@ -106,11 +108,14 @@ class Hosting:
             "sku": {"name": self._deployment.sku, "capacity": self._deployment.capacity},
             "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
         }
-        self._request("PUT", name, json=body)
-        for state in self._poll_states(name):
-            if state == "Succeeded":
+        tries = PUTS
+        for state in chain([None], self._poll_states(name)):
+            if state is None and tries:  # asked for the first time, or it was not heard
+                self._request("PUT", name, json=body)
+                tries -= 1
+            elif state == "Succeeded":
                 return
-            if state in ENDED or state is None:
+            elif state in ENDED or state is None:
                 raise ProviderError(f"azure: deployment {name} ended as {state or 'deleted'}")
 
     def delete(self, name: str) -> None:

@@ -55,8 +55,8 @@ class MistralBatcher(ServiceBatcher):
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """The lines of the output file and of the error file."""
         job = self._ask("GET", f"/batch/jobs/{batch_id}", {"id": str, "status": str})
-        for file in filter(None, (job.get("output_file"), job.get("error_file"))):
-            yield from self._read_results(str(file))
+        done = job.get("succeeded_requests")
+        yield from self._read_results((job.get("output_file"), job.get("error_file")), done)
 
     def _list_jobs(self) -> Iterator[dict[str, Any]]:
         """All jobs of the key's owner, the newest first."""

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import httpx2
@@ -34,6 +33,7 @@ from runner.core.services import (
 from runner.providers.chat import Chat
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service, decode, make_error, suggest_local
+from runner.providers.mistral.job_fields import describe_event, describe_offer, read_metrics, read_progress
 from runner.providers.tuning_files import (
     Rules,
     State,
@@ -68,6 +68,7 @@ FOREIGN = {
     "learning_rate_multiplier": "hyperparameter.learning_rate",
 }
 PAGE = 100
+NEEDED: Mapping[str, type] = {"id": str, "status": str, "data": list}
 MARK = {"key_letters": 12, "letters": 18}
 
 
@@ -128,9 +129,9 @@ class MistralTuner:
         body = self.build_body(job)
         with suggest_local():
             log.info(
-                "mistral: %s", _describe_offer(self._request("POST", params={"dry_run": "true"}, json=body))
+                "mistral: %s", describe_offer(self._request("POST", params={"dry_run": "true"}, json=body))
             )
-            made = self._request("POST", json=body, need={"id": str})
+            made = self._request("POST", json=body, need="id")
         return str(made["id"])
 
     def build_body(self, job: TuningJob) -> dict[str, Any]:
@@ -159,12 +160,12 @@ class MistralTuner:
         word = str(job["status"])
         state = STATES.get(word, "running")
         events = job.get("events") or []
-        reason = _describe_event(events[-1]) if state == "failed" and events else ""
+        reason = describe_event(events[-1]) if state == "failed" and events else ""
         return TuningStatus(
             state=state,
             detail=reason or word,
             model=job.get("fine_tuned_model"),
-            progress=_read_progress(job),
+            progress=read_progress(job),
             trained_tokens=job.get("trained_tokens"),
         )
 
@@ -172,14 +173,14 @@ class MistralTuner:
         """The job's messages, oldest first."""
         found = self._get_job(job_id).get("events") or []
         return [
-            _describe_event(event) for event in sorted(found, key=lambda event: event.get("created_at") or 0)
+            describe_event(event) for event in sorted(found, key=lambda event: event.get("created_at") or 0)
         ]
 
     def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
         """The training curve, which at Mistral is the metrics of the checkpoints."""
         curves: dict[str, list[tuple[int, float]]] = {}
         for point in self._sort_points(self._get_job(job_id)):
-            for name, value in _read_metrics(point).items():
+            for name, value in read_metrics(point).items():
                 curves.setdefault(name, []).append((point["step_number"], value))
         return curves
 
@@ -194,7 +195,7 @@ class MistralTuner:
             log.info("%s: of %d checkpoints only the last has a model id at Mistral", job_id, len(points))
         last = points[-1] if points else {}
         schedule = schedule.fill(None, (job.get("hyperparameters") or {}).get("epochs"))
-        step, metrics = int(last.get("step_number", 0)), _read_metrics(last)
+        step, metrics = int(last.get("step_number", 0)), read_metrics(last)
         (finished,) = number_states([State(step, str(model), metrics)], str(model), schedule)
         return [finished if schedule.n_epochs else replace(finished, number=max(len(points), 1))]
 
@@ -216,26 +217,24 @@ class MistralTuner:
         return given
 
     def _get_job(self, job_id: str) -> Any:
-        return self._request("GET", f"/{job_id}", need={"status": str})
+        return self._request("GET", f"/{job_id}", need="status")
 
     def _list_jobs(self) -> Iterator[dict[str, Any]]:
         for page in range(1000):
             params = {"page": page, "page_size": PAGE, "created_by_me": "true"}
-            found = self._request("GET", params=params, need={"data": list})["data"]
+            found = self._request("GET", params=params, need="data")["data"]
             if not all(isinstance(job, dict) and job.get("id") for job in found):
                 raise RetryableError("mistral: the list of jobs cannot be read")
             yield from found
             if len(found) < PAGE:
                 return
 
-    def _request(
-        self, method: str, path: str = "", need: Mapping[str, type] = MappingProxyType({}), **settings: Any
-    ) -> Any:
-        """A JSON object. One without the fields ``need`` counts as a fault of the service."""
+    def _request(self, method: str, path: str = "", need: str = "", **settings: Any) -> Any:
+        """A JSON object. One without the field ``need`` counts as a fault of the service."""
         provider = self._provider
         url = f"{provider.endpoint()}/fine_tuning/jobs{path}"
         answer = self._client.request(method, url, timeout=provider.timeout_s, **settings)
-        if not isinstance(answer, dict) or not all(isinstance(answer.get(key), need[key]) for key in need):
+        if not isinstance(answer, dict) or (need and not isinstance(answer.get(need), NEEDED[need])):
             raise RetryableError(f"mistral: {method} {url}: the answer cannot be read")
         return answer
 
@@ -266,6 +265,8 @@ def translate_errors(service: Service) -> Iterator[None]:
     except errors.ResponseValidationError as error:
         raise RetryableError(f"{service.name}: {service.redact(str(error))}") from error
     except errors.MistralError as error:
+        if error.status_code < 300:
+            raise RetryableError(f"{service.name}: the answer cannot be read") from error
         raise make_error(service, error.status_code, error.headers, decode(error.body.encode())) from None
     except (errors.NoResponseError, httpx2.HTTPError, json.JSONDecodeError) as error:
         raise RetryableError(
@@ -283,27 +284,3 @@ def _add_key(integration: dict[str, Any]) -> dict[str, Any]:
             f"finetune.integrations: api_key_env={variable}: the environment variable is not set"
         )
     return {**integration, "api_key": value}
-
-
-def _describe_offer(offer: Mapping[str, Any]) -> str:
-    cost = f"{offer['cost']} {offer.get('cost_currency') or ''}".strip() if offer.get("cost") else "unknown"
-    duration = offer.get("expected_duration_seconds")
-    return f"this job costs {cost}" + (f" and takes about {duration} s" if duration else "")
-
-
-def _describe_event(event: Mapping[str, Any]) -> str:
-    data = event.get("data") or {}
-    text = ", ".join(f"{name} {value}" for name, value in data.items() if value is not None)
-    return f"{event.get('name', 'event')}: {text}" if text else str(event.get("name", "event"))
-
-
-def _read_metrics(point: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in (point.get("metrics") or {}).items() if value is not None}
-
-
-def _read_progress(job: Mapping[str, Any]) -> float | None:
-    steps = (job.get("hyperparameters") or {}).get("training_steps")
-    points = job.get("checkpoints") or []
-    if not steps or not points:
-        return None
-    return round(min(max(int(point["step_number"]) for point in points) / int(steps), 1.0), 3)

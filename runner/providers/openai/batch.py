@@ -53,8 +53,8 @@ class OpenAIBatcher(ServiceBatcher):
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """The lines of the output file and of the error file."""
         batch = self._ask("GET", f"/batches/{batch_id}", {"id": str, "status": str})
-        for file in filter(None, (batch.get("output_file_id"), batch.get("error_file_id"))):
-            yield from self._read_results(str(file))
+        done = (batch.get("request_counts") or {}).get("completed")
+        yield from self._read_results((batch.get("output_file_id"), batch.get("error_file_id")), done)
 
     def _list_batches(self) -> Iterator[dict[str, Any]]:
         """All batches of the account, the newest first."""

@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import openai
-from openai.pagination import SyncCursorPage, SyncPage
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
 
@@ -42,6 +41,8 @@ from runner.providers.tuning_files import (
     estimate_epochs,
     is_lost,
     is_unread,
+    list_all,
+    need_text,
     number_states,
 )
 
@@ -66,7 +67,6 @@ STATES: Mapping[str, TuningState] = {
 }
 RETRIES = 5  # of calls that change nothing; a repeated upload or create could be paid twice
 KEY = "runner_key"
-T = TypeVar("T")
 
 
 class OpenAITuner:
@@ -273,21 +273,6 @@ def translate_errors(service: Service) -> Iterator[None]:
         raise ProviderError(f"{service.name}: {service.redact(str(error))}") from error
     except (AttributeError, TypeError, ValueError) as error:  # the SDK does not check what it was answered
         raise RetryableError(f"{service.name}: the answer cannot be read: {error}") from error
-
-
-def list_all(first: SyncPage[T] | SyncCursorPage[T]) -> Iterator[T]:
-    """The items of all pages; raises :class:`ValueError` for a page without a list, which is not an end."""
-    for page in first.iter_pages():
-        if not isinstance(page.data, list) or None in page.data:
-            raise ValueError("a page without items")
-        yield from page.data
-
-
-def need_text(value: object) -> str:
-    """A text that an answer must have; raises :class:`ValueError` where it has none."""
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"expected an id or a state, found {value!r}")
-    return value
 
 
 def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
