@@ -238,6 +238,7 @@ class MistralBatchService(BatchService):
         elif job["status"] in {"SUCCESS", "TIMEOUT_EXCEEDED", "CANCELLED"} and "output_file" not in job:
             good, bad = self.work(job["input_files"][0])
             job["output_file"], job["error_file"] = self.write(good), self.write(bad)
+            job |= {"succeeded_requests": len(good), "completed_requests": len(good) + len(bad)}
         return job
 
     def listing(self, call: Call, of: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
