@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
@@ -18,9 +19,8 @@ from rich.text import Text
 from runner.cli.progress import show_progress
 from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
-from runner.core.errors import ConfigError, RunnerError
+from runner.core.errors import ConfigError, DataError, RunnerError, describe_error
 from runner.core.types import Score
-from runner.records.record import read_record
 from runner.report.formats import format_number
 from runner.reproduce import past_run
 from runner.reproduce.compare import compare_with_today
@@ -56,16 +56,13 @@ def _reproduce(given: Path, config: DictConfig) -> list[str]:
     """Reproduce and show each run of a folder; return what differs, one text per run."""
     failed = []
     with unpack(given) as top:
-        export, folders = past_run.find_export(top), past_run.require_runs(top)
-        for folder in folders:
-            name = str(given / folder.relative_to(top))
-            if len(folders) > 1 and (status := read_record(folder).status) != "finished":
-                console.print(f"{name}: {status}, so there is nothing to reproduce")
-                continue
-            past, ledger_url = past_run.read_past_run(folder, export), past_run.get_ledger_override(config)
+        export, ledger_url = past_run.find_export(top), past_run.get_ledger_override(config)
+        many = len(past_run.require_runs(top)) > 1
+        for past in past_run.read_past_runs(top, export, lambda text: console.print(Text(text))):
+            name = str(given / past.folder.relative_to(top))
             with show_progress() as bars:
                 report = compare_with_today(past, ledger_url, config.reproduce.ask, bars.open_bar)
-            console.print(make_tables(report, name, brief=len(folders) > 1))
+            console.print(make_tables(report, name, brief=many))
             failed += [f"{name}: {', '.join(report.failed)}"] if report.failed else []
     return failed
 
@@ -77,8 +74,11 @@ def unpack(given: Path) -> Iterator[Path]:
         yield given
         return
     with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(given) as file:
-            file.extractall(folder)
+        try:
+            with zipfile.ZipFile(given) as file:
+                file.extractall(folder)
+        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+            raise DataError(f"{given} cannot be unpacked ({describe_error(error)})") from error
         yield Path(folder)
 
 

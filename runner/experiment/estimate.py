@@ -24,7 +24,7 @@ from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
 from runner.money.prices import MILLION, Price
-from runner.pipeline import finetune
+from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
 from runner.pipeline.checkpoint import name_place
 from runner.pipeline.judge import group_by_row, judge_row, pose_questions
@@ -95,7 +95,7 @@ def _estimate_model(
         provider = model.find_existing_provider(plan, checkpoint)
         return PricedModel.of(replace(plan.responder, provider=provider)), 0.0, 0.0
     order, price = model.make_order(plan, frame), model.find_tuned_price(plan)
-    is_ordered = finetune.is_ordered(order, ledger)
+    is_ordered = jobs.has_job(order, ledger)
     if not is_ordered:
         model.check_checkpoint(plan)
     untrained = UntrainedModel(

@@ -8,6 +8,7 @@ this machine: it has no ledger and no credentials.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -20,6 +21,7 @@ from runner.core.errors import DataError, count_of
 from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
 from runner.engine.call import KIND
+from runner.pipeline.prompt import SUFFIX
 from runner.records import environment
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP
 from runner.records.record import dumps
@@ -27,15 +29,15 @@ from runner.reproduce import differences, past_run
 from runner.reproduce.answers import write_answer_file
 from runner.reproduce.past_run import PastRun
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 TEXTS = (RECORD, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 
 def export(source: Path, target: Path, ledger_url: str | None = None, with_data: bool = False) -> str:
     """Write to ``target`` what is needed to reproduce the runs of ``source``. Returns a summary of it."""
-    pasts = [
-        past_run.read_past_run(folder, past_run.Export(folder)) for folder in past_run.require_runs(source)
-    ]
+    pasts = list(past_run.read_past_runs(source, past_run.Export(source), log.warning))
     for past in pasts:
         _copy(past, target / past.folder.relative_to(source))
     if (source / SWEEP).exists():
@@ -62,10 +64,15 @@ def _count(items: Sized, noun: str) -> str:
 def _copy(past: PastRun, target: Path) -> None:
     (target / ".hydra").mkdir(parents=True)
     for name in TEXTS:
-        if (past.folder / name).exists():
-            (target / name).write_text(remove_credentials((past.folder / name).read_text()))
+        try:
+            if (past.folder / name).exists():
+                (target / name).write_text(remove_credentials((past.folder / name).read_text()))
+        except (OSError, ValueError) as error:
+            log.warning("%s cannot be read (%s); it is left out", past.folder / name, error)
     shutil.copyfile(past.folder / PREDICTIONS, target / PREDICTIONS)
-    shutil.copytree(past.folder / past_run.PROMPTS, target / past_run.PROMPTS)
+    (target / past_run.PROMPTS).mkdir()
+    for key, text in past.texts.items():
+        (target / past_run.PROMPTS / f"{key}{SUFFIX}").write_bytes(text.encode())
 
 
 def _read_answers(pasts: Iterable[PastRun], ledger_url: str | None) -> tuple[dict[str, Any], int]:

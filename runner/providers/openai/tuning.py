@@ -196,8 +196,13 @@ class OpenAITuner:
             return {}
 
     def checkpoints(self, job_id: str, schedule: Schedule = UNKNOWN) -> list[Checkpoint]:
-        """The states that the service kept, by epoch (it keeps the last three), the finished model last."""
+        """The states that the service kept, by epoch (it keeps the last three), the finished model last.
+
+        None without a finished model, even if the service kept states on the way to it.
+        """
         job = self._get_job(job_id)
+        if not job.fine_tuned_model:
+            return []
         with self._translate_errors():
             listed = list_all(self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=100))
             states = [
