@@ -244,7 +244,10 @@ class RunnerConfig:
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     checkpoint: Any = None
-    """``base``, a number counted from 1, ``last`` or a model id; null means last if fine-tuned, else base."""
+    """``base``, an epoch from 1, ``last``, ``last-1``, ``last-2`` … or a model id.
+
+    Null means last if fine-tuned, else base.
+    """
     objective: str | None = None
     """The metric a run returns to an optimising sweeper; null means the first one."""
     budget_usd: float | None = None

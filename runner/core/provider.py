@@ -12,7 +12,15 @@ from typing import Any, ClassVar, Protocol, cast, runtime_checkable
 from runner.core import tokens
 from runner.core.errors import ConfigError, ProviderError, suggest
 from runner.core.identity import identify, list_declared
-from runner.core.services import BatchStatus, Checkpoint, TrainingFile, TuningJob, TuningStatus
+from runner.core.services import (
+    UNKNOWN,
+    BatchStatus,
+    Checkpoint,
+    Schedule,
+    TrainingFile,
+    TuningJob,
+    TuningStatus,
+)
 from runner.core.types import Completion, Request, Sampling
 
 MAX_WAIT_S = 300.0
@@ -159,7 +167,15 @@ def check_number(key: str, value: Any, *, least: int | None = None, optional: bo
 
 @runtime_checkable
 class Tuner(Protocol):
-    """The fine-tuning half of a provider. All calls block; errors are :class:`ProviderError`."""
+    """The fine-tuning half of a provider. All calls block; errors are :class:`ProviderError`.
+
+    The caller repeats what fails with a :class:`~runner.core.errors.RetryableError`, and looks for the result
+    of a lost :meth:`upload` or :meth:`create` before it repeats that. An answer that cannot be read is such
+    an error.
+    """
+
+    kept: int | None
+    """How many states, the last ones, the service keeps under a model id; None: that of every epoch."""
 
     def check(self, files: tuple[TrainingFile, ...]) -> None:
         """Refuse files that the service would refuse (counts, roles, lengths), before any upload."""
@@ -168,7 +184,10 @@ class Tuner(Protocol):
         """Refuse settings that the service does not have, before any upload; names stand for file ids."""
 
     def find_file(self, name: str) -> str | None:
-        """The id of an uploaded file of this name (names hold the content's digest), or None."""
+        """The id of an uploaded file of this name (names hold the content's digest), or None.
+
+        Waits until the service has read the file; one that it deleted or could not read does not count.
+        """
 
     def upload(self, file: TrainingFile) -> str:
         """Send a file and return its id once it can be used."""
@@ -188,8 +207,11 @@ class Tuner(Protocol):
     def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
         """Training curve: name (``train_loss``, …) to (step, value) pairs, without blanks or sentinels."""
 
-    def checkpoints(self, job_id: str) -> list[Checkpoint]:
-        """The saved states, in order; the model ids can be given to :meth:`serving`."""
+    def checkpoints(self, job_id: str, schedule: Schedule = UNKNOWN) -> list[Checkpoint]:
+        """The saved states, in order, each once; the model ids can be given to :meth:`serving`.
+
+        ``schedule`` tells the epochs of steps, for their numbers.
+        """
 
     def serving(self, model: str) -> Provider:
         """A provider that answers as this fine-tuned model."""
@@ -232,6 +254,9 @@ class Batcher(Protocol):
 
     def line(self, key: str, request: Request) -> bytes:
         """A request as a line of the input file, without the newline."""
+
+    def find_file(self, name: str) -> str | None:
+        """The id of an uploaded input file of this name once it can be used, or None."""
 
     def upload(self, name: str, content: bytes) -> str:
         """Send an input file and return its id once it can be used."""

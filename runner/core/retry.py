@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from runner.core.errors import RetryableError, WaitError
+from runner.core.errors import ProviderError, RetryableError, WaitError
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 FIRST_WAIT_S = 1.0
 FAR_S = 1e9  # a longer wait is shown as this one
+LONGEST_LOOK_S = 60.0
+OUTAGE_S = 3 * 3600.0
+CREATES = 5
 
 
 @dataclass(frozen=True)
@@ -62,3 +68,56 @@ class Retry:
                 return work()
             except RetryableError as error:
                 sleep(self.wait_s(error, attempt))
+
+
+class Patience:
+    """Sits out an outage of hours in calls about a job, a batch or a file that may be paid for already.
+
+    A failed call is made again after 1, 2, 4 … seconds, at most ``poll_s`` and a minute, until the pauses add
+    up to about three hours. ``sleep`` pauses. The log says so now and then.
+    """
+
+    def __init__(self, poll_s: float, sleep: Callable[[float], None]) -> None:
+        self._longest_s = min(LONGEST_LOOK_S, poll_s)
+        self._sleep = sleep
+
+    def call(self, work: Callable[[], T]) -> T:
+        """Return the result of ``work``, which changes nothing; repeat it after :class:`RetryableError`."""
+        tries, attempt = 1 + OUTAGE_S / max(self._longest_s, 1.0), 0
+        while True:
+            attempt += 1
+            try:
+                return work()
+            except ProviderError as error:
+                if not _may_pass(error) or attempt >= tries:
+                    raise
+                pause = min(self._longest_s, FIRST_WAIT_S * 2.0 ** min(attempt - 1, 30))
+                if attempt & (attempt - 1) == 0:  # after 1, 2, 4, 8 … failures
+                    log.warning("%s; trying again in %.0f s (failure %d)", error, pause, attempt)
+                self._sleep(pause)
+
+    def make(self, find: Callable[[], T | None], create: Callable[[], T]) -> T:
+        """Return what ``create`` makes. After a try that may have been heard ``find`` looks for its result.
+
+        Raises what ``create`` raised first if a later try is refused: the first one may have been heard.
+        """
+        unsure: RetryableError | None = None
+        for attempt in range(1, CREATES + 1):
+            try:
+                return create()
+            except RetryableError as error:
+                unsure = unsure or error
+                if attempt == CREATES:
+                    raise
+                log.warning("%s; looking whether it was heard", error)
+            except ProviderError as error:
+                raise unsure or error from error.__cause__
+            self._sleep(min(self._longest_s, FIRST_WAIT_S * 2.0 ** (attempt - 1)))
+            if (found := self.call(find)) is not None:
+                return found
+        raise AssertionError
+
+
+def _may_pass(error: ProviderError) -> bool:
+    """Whether the same call may succeed later, also where a shorter patience has turned it into a refusal."""
+    return isinstance(error, RetryableError) or isinstance(error.__cause__, RetryableError)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal
 
 
@@ -54,8 +56,71 @@ class TuningStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Schedule:
+    """What tells the epoch of a step: the rows of an epoch, the rows of a step, the epochs; None: unknown."""
+
+    rows: int | None = None
+    batch_size: int | None = None
+    n_epochs: int | None = None
+
+    def fill(self, batch_size: object, n_epochs: object) -> Schedule:
+        """Return it with what a job itself reports, which is taken first where it is a number."""
+        return Schedule(
+            self.rows, _read_count(batch_size) or self.batch_size, _read_count(n_epochs) or self.n_epochs
+        )
+
+    def number(self, steps: Sequence[int], complete: bool = True) -> list[int] | None:
+        """Return the epochs after which states were kept, from their steps in order; None if unknown.
+
+        The epoch is step × batch / rows. Where a service ends each epoch with a smaller batch, or leaves that
+        one out, an epoch has a whole number of steps. Without a batch size the last state is that of the last
+        epoch if the list is ``complete``, and otherwise states are one epoch apart.
+
+        >>> Schedule(125, 1, 5).number([375, 500, 625]), Schedule(10, 4, 3).number([3, 6, 9])
+        ([3, 4, 5], [1, 2, 3])
+        >>> Schedule(n_epochs=5).number([375, 500, 625]), Schedule().number([10, 20])
+        ([3, 4, 5], None)
+        """
+        found = [
+            numbers for rule in self._list_rules(steps, complete) if (numbers := self._count(steps, *rule))
+        ]
+        ending = [numbers for numbers in found if complete and numbers[-1] == self.n_epochs]
+        return next(iter(ending + found), None)
+
+    def _list_rules(self, steps: Sequence[int], complete: bool) -> Iterator[tuple[float, float]]:
+        """Steps of an epoch as far as they may be known, with how far an epoch may be from a whole number."""
+        per_epoch = self.rows / self.batch_size if self.rows and self.batch_size else 0.0
+        yield from ((length, 0.1) for length in (per_epoch, math.ceil(per_epoch), math.floor(per_epoch)))
+        if self.n_epochs and steps and complete:
+            yield steps[-1] / self.n_epochs, 0.1
+        elif self.n_epochs and len(steps) > 1:
+            yield min(after - before for before, after in pairwise(steps)), 0.0
+        yield per_epoch, 0.5
+
+    def _count(self, steps: Sequence[int], length: float, within: float) -> list[int] | None:
+        epochs = [step / length for step in steps] if length > 0 else []
+        numbers = [round(epoch) for epoch in epochs]
+        whole = all(abs(epoch - number) <= within for epoch, number in zip(epochs, numbers, strict=True))
+        if not numbers or not whole or len(set(numbers)) < len(numbers):
+            return None
+        return numbers if numbers[0] >= 1 and numbers[-1] <= (self.n_epochs or numbers[-1]) else None
+
+
+UNKNOWN = Schedule()
+
+
+def _read_count(value: object) -> int | None:
+    """A whole number of at least 1, or None; services also report ``auto``, and numbers as text."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and int(text) else None
+
+
+@dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """One saved state of a training; ``number`` counts from 1, the last one is the finished model."""
+    """One saved state of a training; the last one is the finished model.
+
+    ``number`` is the epoch where the step tells it, else it counts the states from 1.
+    """
 
     number: int
     step: int

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,7 @@ from runner.core.adapt import check_completion
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError, describe_failure
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Batcher, Provider
-from runner.core.retry import Retry
+from runner.core.retry import Patience
 from runner.core.services import BatchStatus
 from runner.core.types import Completion
 from runner.engine.call import KIND, drop_nulls, read_answers
@@ -27,9 +28,8 @@ from runner.engine.ledger import Ledger
 log = logging.getLogger(__name__)
 
 BATCH, ROW = "batch", "batched"
-TRIES = 5
+NOT_LISTED = {403, 404, 405}  # a service without a list of files, or a key without the right to it
 WRITE_ROWS = 500  # answers written to the ledger in one transaction
-LONGEST_WAIT_S = 30.0
 GONE = (404, 410)
 
 
@@ -41,12 +41,7 @@ class BatchJobs:
     ) -> None:
         self._provider, self._batcher, self._ledger = provider, batcher, ledger
         self._poll_s, self._pause = float(provider.batch_poll_s), pause
-        self._retry = Retry(
-            tries=TRIES,
-            limited_tries=TRIES,
-            longest_s=min(LONGEST_WAIT_S, self._poll_s),
-            max_wait_s=provider.max_wait_s,
-        )
+        self._patience = Patience(self._poll_s, pause)
         self._token = uuid4().hex
 
     def claim(self, lines: Mapping[str, bytes]) -> dict[str, str]:
@@ -89,10 +84,7 @@ class BatchJobs:
         """Poll until a batch has ended; ``progress`` is called with the share that is done, from 0 to 1."""
         while True:
             try:
-                status = self._batcher.status(str(entry["id"]))
-            except RetryableError as error:  # a connection may well fail once during a day
-                log.warning("batch %s: %s", entry["id"], error)
-                status = BatchStatus("running")
+                status = self._patience.call(lambda: self._batcher.status(str(entry["id"])))
             except ProviderError as error:
                 if error.status not in GONE:
                     raise
@@ -150,7 +142,7 @@ class BatchJobs:
     def _read_results(self, batch_id: str) -> Iterator[tuple[str | None, Completion | ProviderError]]:
         """Key and outcome of each request; None and the reason where the service has no results any more."""
         try:
-            yield from self._batcher.results(batch_id)
+            yield from self._patience.call(lambda: list(self._batcher.results(batch_id)))
         except ProviderError as error:
             if error.status not in GONE:
                 raise
@@ -176,15 +168,9 @@ class BatchJobs:
 
     def _submit(self, batch: str, lines: list[bytes]) -> None:
         try:
-            batch_id = self._batcher.find(
-                batch, None
-            )  # found if the batch was created and its ledger was lost
+            batch_id = self._batcher.find(batch, None)  # there if the batch was created and its ledger lost
             if batch_id is None:
-                name, content = f"runner-{batch[:32]}.jsonl", b"\n".join(lines) + b"\n"
-                file = self._retry.call(lambda: self._batcher.upload(name, content), self._pause)
-                confirm_claim(self._ledger, BATCH, batch)
-                self._ledger.put(BATCH, batch, {**self._make_own_claim(), "file": file})
-                batch_id = self._create_once(batch, file)
+                batch_id = self._create(batch, b"\n".join(lines) + b"\n")
             self._ledger.put(BATCH, batch, {**self._make_own_claim(), "id": batch_id})
             log.info("%s: batch %s of %d requests", self._provider.name, batch_id, len(lines))
         except LostClaimError as error:
@@ -196,26 +182,33 @@ class BatchJobs:
                 self._abandon(batch)  # it may have been created: the next process looks
             raise
 
-    def _create_once(self, batch: str, file: str) -> str:
-        unanswered: RetryableError | None = None
+    def _create(self, batch: str, content: bytes) -> str:
+        """Upload the input file and create the batch, each only if it is not there; return the batch's id."""
+        name = f"runner-{digest([batch, content.decode()])[:32]}.jsonl"  # an equal name is an equal file
+        find_file, upload = (
+            partial(self._find_file, name),
+            partial(self._batcher.upload, name, content),
+        )
+        found = self._patience.call(find_file)
+        file = found or self._patience.make(find_file, upload)
+        confirm_claim(self._ledger, BATCH, batch)  # an upload can take longer than a lease
+        self._ledger.put(BATCH, batch, {**self._make_own_claim(), "file": file})
 
         def create() -> str:
-            nonlocal unanswered
-            found = self._batcher.find(batch, file) if unanswered else None  # the call may have arrived
-            if found is None:
-                confirm_claim(self._ledger, BATCH, batch)
-            try:
-                return found or self._batcher.create(batch, file)
-            except RetryableError as error:
-                unanswered = error
-                raise
+            confirm_claim(self._ledger, BATCH, batch)
+            return self._batcher.create(batch, file)
 
+        find = partial(self._batcher.find, batch, file)
+        return (found and self._patience.call(find)) or self._patience.make(find, create)
+
+    def _find_file(self, name: str) -> str | None:
+        """The id of an input file; None also where a key or a gateway may not list files."""
         try:
-            return self._retry.call(create, self._pause)
-        except RetryableError:
-            raise
-        except ProviderError as error:
-            raise unanswered or error from None  # the first call may have created the batch all the same
+            return self._batcher.find_file(name)
+        except FatalProviderError as error:
+            if error.status not in NOT_LISTED:
+                raise
+            return None
 
     def _take_over(self, batch: str, entry: dict[str, Any]) -> dict[str, Any] | None:
         """Take over the batch of an ended process; None if another process did or it was never created."""
@@ -223,7 +216,7 @@ class BatchJobs:
         if not self._ledger.swap(BATCH, batch, entry, own):
             return None
         if "id" not in own:
-            found = self._batcher.find(batch, own.get("file"))
+            found = self._patience.call(lambda: self._batcher.find(batch, own.get("file")))
             if found is None:
                 self._release(batch)
                 return None

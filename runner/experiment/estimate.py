@@ -26,6 +26,7 @@ from runner.money.forecast import add_placeholders
 from runner.money.prices import MILLION, Price
 from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
+from runner.pipeline.checkpoint import name_place
 from runner.pipeline.judge import group_by_row, judge_row, pose_questions
 
 
@@ -94,9 +95,14 @@ def _estimate_model(
         provider = model.find_existing_provider(plan, checkpoint)
         return PricedModel.of(replace(plan.responder, provider=provider)), 0.0, 0.0
     order, price = model.make_order(plan, frame), model.find_tuned_price(plan)
-    untrained = UntrainedModel(plan.responder.provider, order.key, checkpoint)
+    is_ordered = jobs.has_job(order, ledger)
+    if not is_ordered:
+        model.check_checkpoint(plan)
+    untrained = UntrainedModel(
+        plan.responder.provider, order.key, name_place(checkpoint, model.count_epochs(plan))
+    )
     answering = PricedModel(replace(plan.responder, provider=untrained), price)
-    if order.key in seen or jobs.has_job(order, ledger):
+    if is_ordered or order.key in seen:
         return answering, 0.0, 0.0
     seen.add(order.key)
     trained = model.count_training_tokens(plan, order)

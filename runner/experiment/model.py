@@ -22,6 +22,7 @@ from runner.money.forecast import estimate_training_tokens
 from runner.money.prices import Price
 from runner.pipeline import finetune, jobs
 from runner.pipeline.answer import Responder, needs_answers
+from runner.pipeline.checkpoint import check_place, pick_model, read_place
 from runner.pipeline.finetune import TrainingOrder, make_training_file
 from runner.pipeline.jobs import OnStatus
 from runner.pipeline.shots import refuse_leakage
@@ -61,10 +62,12 @@ def prepare_model(
     if isinstance(plan.tuner, Deployer):
         finetune.delete_leftovers(plan.tuner, ledger)
     order = make_order(plan, evaluated)
+    if not jobs.has_job(order, ledger):
+        check_checkpoint(plan)
     with spending.open_bill(order, find_tuned_price(plan), count_training_tokens(plan, order)) as bill:
         tuned = jobs.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay, command)
     with note_calls():
-        model = finetune.pick_model(checkpoint, tuned.checkpoints)
+        model = pick_model(checkpoint, tuned.checkpoints)
     replaced = {"finetune_replaced": "; ".join(tuned.replaced)} if tuned.replaced else {}
     return Model(
         tuned=model,
@@ -117,9 +120,21 @@ def find_existing_provider(plan: Plan, checkpoint: object) -> Provider:
     """Return the provider of the config, with the model that ``checkpoint`` names if it is a model id."""
     if checkpoint in (None, "base"):
         return plan.responder.provider
-    if checkpoint == "last" or str(checkpoint).isdigit():
+    if read_place(checkpoint) is not None:
         raise ConfigError(f"checkpoint: {checkpoint} needs fine-tuning; set finetune=supervised")
     return make_provider({**plan.config.provider, "model": str(checkpoint)})
+
+
+def check_checkpoint(plan: Plan) -> None:
+    """Raise :class:`ConfigError` for a checkpoint that the training of a plan is known not to have."""
+    assert plan.tuner is not None
+    check_place(plan.config.checkpoint, count_epochs(plan), plan.tuner.kept, plan.responder.provider.name)
+
+
+def count_epochs(plan: Plan) -> int | None:
+    """Return the epochs of a plan's training as far as the config says: None where the service chooses."""
+    given = plan.config.hyperparameter
+    return None if given.training_steps else given.n_epochs
 
 
 def find_tuned_price(plan: Plan) -> Price | None:

@@ -21,6 +21,7 @@ from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text
 from runner.pipeline.answer import Responder, make_sampling
+from runner.pipeline.checkpoint import read_place
 from runner.pipeline.judge import Sides, make_sides
 from runner.pipeline.prompt import compile_prompt
 
@@ -90,6 +91,7 @@ def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder |
 
 
 def _make_tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:
+    read_place(config.checkpoint)
     if config.finetune.name == "none":
         return None
     if config.hyperparameter.n_shot:

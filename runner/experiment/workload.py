@@ -140,11 +140,11 @@ class PricedModel:
 class UntrainedModel(Provider):
     """A model that does not exist yet, identified by its training and its checkpoint."""
 
-    def __init__(self, base: Provider, key: str, checkpoint: Any) -> None:
+    def __init__(self, base: Provider, key: str, checkpoint: str) -> None:
         self.name, self.model = base.name, f"{base.model}, fine-tuned"
         self.batch = base.batch
         self.requests_per_minute, self.tokens_per_minute = base.requests_per_minute, base.tokens_per_minute
-        self._identity = {"training": key, "checkpoint": str(checkpoint or "last")}
+        self._identity = {"training": key, "checkpoint": checkpoint}
 
     def identity(self) -> Mapping[str, Any]:
         """Identify the model by the key of its training and the checkpoint."""

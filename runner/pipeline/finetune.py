@@ -16,20 +16,22 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
-from runner.core.errors import ConfigError, DataError
+from runner.core.errors import DataError
 from runner.core.identity import digest
 from runner.core.provider import Deployer, Provider, Tuner
-from runner.core.services import Checkpoint, TrainingFile, TuningJob
+from runner.core.retry import Patience
+from runner.core.services import Schedule, TrainingFile, TuningJob
 from runner.core.types import Message
 from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-FILE, DEPLOYMENT = "file", "deployment"
+DEPLOYMENT = "deployment"
 
 
 @dataclass(frozen=True)
@@ -64,22 +66,12 @@ class TrainingOrder:
             }
         )
 
-
-def pick_model(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
-    """Return the model id of ``checkpoint``: a number from 1, ``last`` or None, or a model id itself.
-
-    Raises :class:`ConfigError` for a number that the training does not have.
-    """
-    if checkpoint in (None, "last"):
-        return checkpoints[-1].model
-    text = str(checkpoint)
-    if not text.isdigit():
-        return text
-    matches = [item.model for item in checkpoints if item.number == int(text)]
-    if not matches:
-        numbers = ", ".join(str(item.number) for item in checkpoints)
-        raise ConfigError(f"checkpoint: {checkpoint} does not exist; this training has {numbers}")
-    return matches[0]
+    @property
+    def schedule(self) -> Schedule:
+        """What tells the epochs of steps, as far as the order says it."""
+        given, weighted = self.hyperparameter, any(file.weight != 1 for file in self.training)
+        rows = None if weighted else sum(file.rows for file in self.training)
+        return Schedule(rows, given.batch_size, None if given.training_steps else given.n_epochs)
 
 
 @contextmanager
@@ -138,7 +130,6 @@ def create_job(
     key: str,
     order: TrainingOrder,
     tuner: Tuner,
-    ledger: Ledger,
     pay: Callable[[], None],
     confirm: Callable[[], None] = lambda: None,
 ) -> str:
@@ -151,11 +142,17 @@ def create_job(
     tuner.check(files)
     tuner.check_job(job)
     pay()
-    ids = [_upload(file, order.base, tuner, ledger) for file in files]
-    confirm()
+    patience = make_patience(order)
+    ids = [_upload(file, tuner, patience) for file in files]
     weights = [weight for _, weight in job.training]
     training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
-    return tuner.create(replace(job, training=training, validation=ids[-1] if order.validation else None))
+    job = replace(job, training=training, validation=ids[-1] if order.validation else None)
+
+    def create() -> str:
+        confirm()
+        return tuner.create(job)
+
+    return patience.make(lambda: tuner.find_job(job.key), create)
 
 
 def _make_job(key: str, order: TrainingOrder) -> TuningJob:
@@ -177,10 +174,15 @@ def _make_job(key: str, order: TrainingOrder) -> TuningJob:
     )
 
 
-def _upload(file: TrainingFile, base: dict[str, Any], tuner: Tuner, ledger: Ledger) -> str:
-    """Return the id of a file with this content; upload it if the provider does not have it."""
-    account = {name: base.get(name) for name in ("provider", "base_url")}
-    key = digest([account, file.name])
-    file_id = ledger.get(FILE, key) or tuner.find_file(file.name) or tuner.upload(file)
-    ledger.put(FILE, key, file_id)
-    return str(file_id)
+def _upload(file: TrainingFile, tuner: Tuner, patience: Patience) -> str:
+    """Return the id of a file with this content; upload it if the provider does not have it.
+
+    The provider is asked each time, since files are deleted there and expire.
+    """
+    find = partial(tuner.find_file, file.name)
+    return patience.call(find) or patience.make(find, lambda: tuner.upload(file))
+
+
+def make_patience(order: TrainingOrder) -> Patience:
+    """The patience for calls about a job of this order."""
+    return Patience(order.config.poll_s, time.sleep)

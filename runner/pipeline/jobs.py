@@ -20,10 +20,11 @@ from typing import Any
 from runner.core.errors import ProviderError, RunnerError, describe_error
 from runner.core.identity import digest
 from runner.core.provider import Tuner
+from runner.core.retry import Patience
 from runner.core.services import Checkpoint, TuningStatus
 from runner.engine.claims import LostClaimError, confirm_claim, is_alive, make_claim
 from runner.engine.ledger import Ledger
-from runner.pipeline.finetune import TrainingOrder, create_job
+from runner.pipeline.finetune import TrainingOrder, create_job, make_patience
 
 log = logging.getLogger(__name__)
 
@@ -65,14 +66,14 @@ def train_once(
     Raises :class:`RunnerError` with the provider's reason if the job fails, is cancelled or paused while this
     call waits for it, or if it succeeds without a model.
     """
-    number = _find_attempt(order, ledger)
+    number, patience = _find_attempt(order, ledger), make_patience(order)
     while True:
         key = make_attempt_key(order.key, number)
         job_id, is_new = _find_or_create(key, order, tuner, ledger, pay)
         entry = ledger.get(JOB, key) or {}
         if command and command in entry.get("seen_by", ()):
             raise _make_error(job_id, entry["state"], entry["reason"])
-        status = _look(job_id, tuner)
+        status = _look(job_id, tuner, patience)
         if status.state in ENDED and not is_new:
             _note_end(key, status, ledger)
             log.warning(
@@ -86,15 +87,14 @@ def train_once(
         if "state" in entry and status.state not in ENDED:
             log.warning("fine-tuning job %s %s (%s); it goes on", job_id, entry["state"], entry["reason"])
             ledger.put(JOB, key, {name: entry[name] for name in entry if name not in END_NOTES})
-        status = _wait(job_id, status, tuner, on_status, order.config.poll_s)
+        status = _wait(job_id, status, tuner, on_status, order.config.poll_s, patience)
         if status.state in ENDED:
             _note_end(key, status, ledger, command)
         if status.state != "succeeded":
             raise _make_error(job_id, status.state, _explain(status))
-        checkpoints = _read_checkpoints(job_id, tuner)
-        return TrainingResult(
-            job_id, _read_curve(job_id, tuner), checkpoints, _list_replaced(order, number, ledger)
-        )
+        checkpoints = _read_checkpoints(job_id, order, tuner, patience)
+        curve = _read_curve(job_id, tuner, patience)
+        return TrainingResult(job_id, curve, checkpoints, _list_replaced(order, number, ledger))
 
 
 def make_attempt_key(key: str, number: int) -> str:
@@ -137,7 +137,7 @@ def _find_or_create(
         time.sleep(min(1.0, order.config.poll_s))
     try:
         found = tuner.find_job(key)
-        job_id = found or create_job(key, order, tuner, ledger, pay, lambda: confirm_claim(ledger, JOB, key))
+        job_id = found or create_job(key, order, tuner, pay, lambda: confirm_claim(ledger, JOB, key))
     except LostClaimError:  # waits for the owner that took the claim over
         return _find_or_create(key, order, tuner, ledger, pay)
     except BaseException:
@@ -164,10 +164,12 @@ def _list_replaced(order: TrainingOrder, number: int, ledger: Ledger) -> list[st
     return [f"{entry.get('id')} {entry.get('state')}: {entry.get('reason')}" for entry in entries]
 
 
-def _read_checkpoints(job_id: str, tuner: Tuner) -> list[Checkpoint]:
+def _read_checkpoints(
+    job_id: str, order: TrainingOrder, tuner: Tuner, patience: Patience
+) -> list[Checkpoint]:
     """The checkpoints of a job that succeeded. Raises :class:`RunnerError` without one that has a model."""
     try:
-        checkpoints = list(tuner.checkpoints(job_id))
+        checkpoints = patience.call(lambda: list(tuner.checkpoints(job_id, order.schedule)))
         unnamed = [point for point in checkpoints if not isinstance(point.model, str) or not point.model]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         reason = describe_error(error)
@@ -182,19 +184,19 @@ def _read_checkpoints(job_id: str, tuner: Tuner) -> list[Checkpoint]:
     return checkpoints
 
 
-def _read_curve(job_id: str, tuner: Tuner) -> dict[str, list[tuple[int, float]]]:
+def _read_curve(job_id: str, tuner: Tuner, patience: Patience) -> dict[str, list[tuple[int, float]]]:
     """The training curve; empty, with a warning, if it cannot be read, since the model is paid for."""
     try:
-        return tuner.curve(job_id)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        return patience.call(lambda: tuner.curve(job_id))
+    except (ProviderError, LookupError, TypeError, ValueError, AttributeError) as error:
         log.warning("%s: no training curve: %s", job_id, describe_error(error))
         return {}
 
 
-def _look(job_id: str, tuner: Tuner) -> TuningStatus:
+def _look(job_id: str, tuner: Tuner, patience: Patience) -> TuningStatus:
     """The status of a job. Raises :class:`RunnerError` that says what to do if the service lost the job."""
     try:
-        return tuner.status(job_id)
+        return patience.call(lambda: tuner.status(job_id))
     except ProviderError as error:
         if error.status != 404:
             raise
@@ -214,17 +216,26 @@ def _make_error(job_id: str, state: str, reason: str) -> RunnerError:
 
 
 def _wait(
-    job_id: str, status: TuningStatus, tuner: Tuner, on_status: OnStatus, poll_s: float
+    job_id: str, status: TuningStatus, tuner: Tuner, on_status: OnStatus, poll_s: float, patience: Patience
 ) -> TuningStatus:
     """Poll a job, of which ``status`` is the first look, until it ends or is paused."""
     logged = 0
     while True:
-        events = tuner.events(job_id)
-        for event in events[logged:]:
-            log.info("%s: %s", job_id, event)
-        logged = len(events)
+        logged = _log_events(job_id, tuner, logged)
         on_status(status)
         if status.state in ("succeeded", "paused", *ENDED):
             return status
         time.sleep(poll_s)
-        status = tuner.status(job_id)
+        status = patience.call(lambda: tuner.status(job_id))
+
+
+def _log_events(job_id: str, tuner: Tuner, logged: int) -> int:
+    """Log the events after the first ``logged``; return how many there are. A failure can wait."""
+    try:
+        events = tuner.events(job_id)
+    except ProviderError as error:
+        log.info("%s: no events: %s", job_id, error)
+        return logged
+    for event in events[logged:]:
+        log.info("%s: %s", job_id, event)
+    return max(logged, len(events))

@@ -9,7 +9,7 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from runner.providers.chat import Chat
 from runner.providers.completion import parse_completion
 from runner.providers.http.client import Client
 from runner.providers.http.failures import make_error
+from runner.providers.tuning_files import READ_WITHIN_S, is_lost, is_unread
 
 log = logging.getLogger(__name__)
 
@@ -49,19 +50,71 @@ class ServiceBatcher:
     def _base_url(self) -> str:
         return self._provider.endpoint()
 
-    def _upload(self, name: str, content: bytes) -> Any:
-        """Send an input file and return the service's file object."""
-        file = (name, content, "application/jsonl")
-        return self._request("POST", "/files", data={"purpose": "batch"}, files={"file": file})
+    def _ask(self, method: str, path: str, need: Mapping[str, type], **settings: Any) -> dict[str, Any]:
+        """An answer that is an object with these fields; any other counts as a fault of the service."""
+        answer = self._request(method, path, **settings)
+        if not isinstance(answer, dict) or not all(isinstance(answer.get(key), need[key]) for key in need):
+            raise RetryableError(f"{self._name}: {method} {path}: the answer cannot be read")
+        return answer
 
-    def _read_results(self, file: str) -> Iterator[tuple[str, Completion | ProviderError]]:
-        """Key and answer, or failure, of each line of a result file; a line without a key is skipped."""
-        for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
-            line = _parse_line(text)
-            if line:
-                yield str(line["custom_id"]), self._parse_result(line)
-            elif text.strip():
+    def find_file(self, name: str) -> str | None:
+        """The id of an uploaded input file of this name once the service has read it, or None."""
+        files = [file for file in self._list_files(name) if file.get("filename") == name]
+        files.sort(key=lambda file: is_unread(file.get("status")))
+        for file in files:
+            if not is_lost(file.get("status")) and not is_lost(self._wait_until_read(file).get("status")):
+                return str(file["id"])
+        return None
+
+    def upload(self, name: str, content: bytes) -> str:
+        """Send an input file; returns its id when the service has read it."""
+        form = {"data": {"purpose": "batch"}, "files": {"file": (name, content, "application/jsonl")}}
+        file = self._wait_until_read(self._ask("POST", "/files", {"id": str}, **form))
+        if is_lost(file.get("status")):
+            raise ProviderError(f"{self._name}: {name} was refused: {file.get('status_details')}")
+        return str(file["id"])
+
+    def _list_files(self, name: str) -> Iterator[dict[str, Any]]:
+        """The account's input files, at least those of this name."""
+        raise NotImplementedError
+
+    def _wait_until_read(self, file: dict[str, Any]) -> dict[str, Any]:
+        """The file once the service has read it, or as one of :data:`LOST`; raises after an hour."""
+        waited, pause = 0.0, 1.0
+        while is_unread(file.get("status")):
+            if waited >= READ_WITHIN_S:
+                raise ProviderError(
+                    f"{self._name}: the file {file['id']} is still {file['status']} after {waited / 60:.0f}"
+                    " minutes; the same command waits for it again"
+                )
+            self._sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, 30.0)
+            file = self._ask("GET", f"/files/{file['id']}", {"id": str})
+        return file
+
+    def _read_results(
+        self, files: Iterable[Any], expected: object
+    ) -> Iterator[tuple[str, Completion | ProviderError]]:
+        """Key and answer, or failure, of each line of result files; a line without a key is skipped.
+
+        Raises :class:`RetryableError` for a file without any line that can be read, and if there is no line
+        at all though the service says that some requests are done: to ask again would be to pay twice.
+        """
+        found = 0
+        for file in filter(None, files):
+            skipped = []
+            for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
+                if line := _parse_line(text):
+                    found += 1
+                    yield str(line["custom_id"]), self._parse_result(line)
+                elif text.strip():
+                    skipped.append(number)
+            for number in skipped if found else []:
                 log.warning("%s: %s, line %d: expected an object with custom_id", self._name, file, number)
+            if skipped and not found:
+                raise RetryableError(f"{self._name}: the results in {file} cannot be read")
+        if expected and not found:
+            raise RetryableError(f"{self._name}: there are no results, but {expected} requests are done")
 
     def _parse_result(self, line: Mapping[str, Any]) -> Completion | ProviderError:
         """What became of one request. Whatever is malformed in the line is its own failure."""
@@ -94,6 +147,13 @@ class ServiceBatcher:
         weakref.finalize(self, client.close)
         retry = Retry(max_wait_s=self._provider.max_wait_s)
         return Client(self._provider.service(), client, self._make_headers, self._sleep, retry)
+
+
+def check_items(items: list[Any], name: str) -> list[dict[str, Any]]:
+    """Items of a list that the service gave, each with an id; else the list cannot be read."""
+    if not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items):
+        raise RetryableError(f"{name}: a list cannot be read")
+    return items
 
 
 def dump_line(content: Mapping[str, Any]) -> bytes:

@@ -1,18 +1,21 @@
-"""What fine-tuning services have in common: checks of files, suffixes that hold a job's key, epochs."""
+"""What fine-tuning services have in common: files, suffixes that hold a job's key, epochs, checkpoints."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.core.errors import DataError, count_of
-from runner.core.services import TrainingFile
+from runner.core.services import Checkpoint, Schedule, TrainingFile
 
 BYTES_PER_TOKEN = 4  # of English text; other scripts take more bytes, and about as many tokens
 ROLES = ("system", "user", "assistant")
+UNREAD = {"uploaded", "pending", "running", "notrunning"}  # a file's state; Mistral tells none
+LOST = {"error", "failed", "canceled", "cancelled", "deleting", "deleted", "expired"}
+READ_WITHIN_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,31 @@ def _find_turn_fault(messages: list[Any]) -> str | None:
     return None
 
 
+def is_unread(state: object) -> bool:
+    """Whether a service has yet to read a file in this state, which is its own word."""
+    return str(state).lower() in UNREAD
+
+
+def is_lost(state: object) -> bool:
+    """Whether a file in this state can never be used: unreadable, or deleted."""
+    return str(state).lower() in LOST
+
+
+def list_all(first: Any) -> Iterator[Any]:
+    """The items of all pages of an SDK; raises :class:`ValueError` where a page has no list."""
+    for page in first.iter_pages():
+        if not isinstance(page.data, list) or None in page.data:
+            raise ValueError("a page without items")
+        yield from page.data
+
+
+def need_text(value: object) -> str:
+    """A text that an answer must have; raises :class:`ValueError` where it has none."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"expected an id or a state, found {value!r}")
+    return value
+
+
 def make_suffix(key: str, words: str, *, key_letters: int, letters: int) -> str:
     """A suffix of a model's name: the job's key, then the user's words; letters, digits and dashes only.
 
@@ -90,3 +118,48 @@ def estimate_epochs(rows: int) -> int:
     if rows * 3 < 100:
         return min(25, 100 // max(rows, 1))
     return max(1, 25_000 // rows) if rows * 3 > 25_000 else 3
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A state of a training as a service lists it."""
+
+    step: int
+    model: str
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def number_states(listed: Iterable[State], finished: str | None, schedule: Schedule) -> list[Checkpoint]:
+    """Listed states as checkpoints, each once, the finished model last and under its own name.
+
+    Services list the finished model under its own name, under another one, or not at all. A state after the
+    last step has the finished model's weights, so it is the same checkpoint whatever its name. A finished
+    model whose step is not known has the step 0.
+    """
+    states = sorted(listed, key=lambda state: state.step)
+    if finished:
+        last = next((state for state in states if state.model == finished), None)
+        last = last or _find_end(states, finished, schedule) or State(0, finished)
+        states = [state for state in states if state.model != finished and state.step != last.step] + [last]
+    numbers = _number([state.step for state in states], schedule)
+    return [
+        Checkpoint(number, state.step, state.model, state.metrics)
+        for number, state in zip(numbers, states, strict=True)
+    ]
+
+
+def _find_end(states: Sequence[State], finished: str, schedule: Schedule) -> State | None:
+    """The finished model, if a state under another name is that of the last epoch."""
+    numbers = schedule.number([state.step for state in states], complete=False)
+    if (numbers and numbers[-1] == schedule.n_epochs) or (len(states) == schedule.n_epochs == 1):
+        return replace(states[-1], model=finished)
+    return None
+
+
+def _number(steps: Sequence[int], schedule: Schedule) -> list[int]:
+    """The epochs where the steps tell them, else 1, 2, 3 …; a model without a step is the last epoch's."""
+    if schedule.n_epochs and steps and steps[-1] == 0:
+        before = schedule.number(steps[:-1], complete=False) or []
+        if len(before) == len(steps) - 1 and schedule.n_epochs not in before:
+            return [*before, schedule.n_epochs]
+    return schedule.number(steps) or list(range(1, len(steps) + 1))

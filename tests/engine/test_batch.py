@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from children import dies_at, process_of, shared_queue
-from hosted import KEY, loses, worth_losing
+from hosted import KEY, SPOILED, Outage, loses, worth_losing
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
-from servers import Reply, Server, completion, serving
+from servers import Call, Reply, Server, completion, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, RunnerError
 from runner.core.types import Request, Sampling
@@ -253,13 +253,14 @@ def test_overlapping_runs(ledger: Ledger, tmp_path: Path) -> None:
     assert len(api.batches) == 2
 
 
-def test_a_lost_ledger_finds_the_batch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_lost_ledger_finds_the_batch(name: str, tmp_path: Path) -> None:
     """With a new ledger the batch that was made for the same rows is found at the service."""
-    api = BatchService()
+    api = SERVICES[name]()
     with serving(api) as server:
-        ask("openai", server.url, Ledger(database(tmp_path, "lost")), 1, 2)
-        assert texts(ask("openai", server.url, Ledger(database(tmp_path, "new")), 1, 2)) == ["2", "4"]
-    assert (len(api.batches), set(api.asked.values())) == (1, {1})
+        ask(name, server.url, Ledger(database(tmp_path, "lost")), 1, 2)
+        assert texts(ask(name, server.url, Ledger(database(tmp_path, "new")), 1, 2)) == ["2", "4"]
+    assert (len(api.uploads), len(api.batches), set(api.asked.values())) == (1, 1, {1})
 
 
 def cuts(name: str, lost: str, folder: Path) -> list[int]:
@@ -283,7 +284,63 @@ def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
                 answers = ask(name, server.url, ledger, 1, 2, 3)
         assert texts(answers) == ["2", "4", "6"], f"call {cut}"
         assert (len(api.batches), set(api.asked.values())) == (1, {1}), f"call {cut}"
+        assert len(api.uploads) == 1, f"call {cut}"
         assert clean(ledger)
+
+
+@pytest.mark.parametrize("name", ["azure", "mistral"])
+def test_an_outage_at_any_call(name: str, tmp_path: Path) -> None:
+    """From the second call on no fault ends a run: there is one file and one batch, and it is collected."""
+    calls, kinds = cuts(name, "request", tmp_path), list(SPOILED.values())
+    for start in calls[1:]:
+        api = SERVICES[name]()
+        answer = kinds[start % len(kinds)]
+        with serving(Outage(api, start, 8, answer, heard=start % 4 < 2)) as server:
+            answers = ask(name, server.url, Ledger(database(tmp_path, start)), 1, 2, 3)
+        assert texts(answers) == ["2", "4", "6"]
+        assert (len(api.uploads), len(api.batches), set(api.asked.values())) == (1, 1, {1}), f"call {start}"
+
+
+@pytest.mark.parametrize("kind", ["page", "junk"])
+@pytest.mark.parametrize("name", SERVICES)
+def test_results_that_cannot_be_read(name: str, kind: str, ledger: Ledger) -> None:
+    """Are asked for again, and no row is."""
+    api, left = SERVICES[name](), [SPOILED[kind], Reply(b"")]
+
+    def spoil(call: Call) -> Reply:
+        reply = api(call)
+        return left.pop() if call.path.endswith("/content") and left else reply
+
+    with serving(spoil) as server:
+        assert texts(ask(name, server.url, ledger, 1, 2, 3)) == ["2", "4", "6"]
+    assert (len(api.batches), set(api.asked.values())) == (1, {1})
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_deleted_input_file(name: str, ledger: Ledger, tmp_path: Path) -> None:
+    """A killed run had sent it, and it is gone before the batch is made: it is sent once more."""
+    created = cuts(name, "answer", tmp_path)[-1]
+    api = SERVICES[name]()
+    with serving(api) as server:
+        kill_at(api, name, server, database(tmp_path), created, done=False)
+        api.uploads.clear()
+        assert texts(ask(name, server.url, ledger, 1, 2, 3)) == ["2", "4", "6"]
+    assert (len(api.uploads), len(api.batches)) == (1, 1)
+
+
+def test_a_service_without_a_list_of_files(ledger: Ledger) -> None:
+    """Takes the file all the same, and so does one that does not show the list to this key."""
+
+    class Closed(BatchService):
+        def uploaded(self, call: Call) -> dict[str, Any]:
+            raise AssertionError
+
+        def route(self, call: Call) -> Reply:
+            closed = call.method == "GET" and call.path.endswith("/files")
+            return Reply({"error": {"message": "no"}}, status=403) if closed else super().route(call)
+
+    with serving(Closed()) as server:
+        assert texts(ask("openai", server.url, ledger, 1, 2)) == ["2", "4"]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -327,6 +384,7 @@ def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
             answers = ask(name, server.url, ledger, 1, 2, 3)
         assert texts(answers) == ["2", "4", "6"], f"call {cut}"
         assert (len(api.batches), set(api.asked.values())) == (1, {1}), f"call {cut}"
+        assert len(api.uploads) == 1, f"call {cut}"
         assert clean(ledger)
 
 

@@ -72,6 +72,34 @@ def test_one_training_for_all_checkpoints(command, runner):
     assert not records[0].curves
 
 
+def test_what_the_service_will_not_keep(command):
+    """Of five epochs OpenAI keeps three: the first is refused before anything is bought."""
+    api = Answering()
+    with serving(api) as server:
+        provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
+        outcome = command(*provider, "hyperparameter.n_epochs=5", "checkpoint=1")
+        assert outcome.code == 2
+        assert "openai keeps of 5 epochs: 3, 4, 5, last, last-1, last-2" in outcome.err
+        assert not api.files
+        assert not api.jobs
+
+
+def test_names_of_equal_weights_are_asked_once(command, runner):
+    """Of epochs 3, 4 and 5, whatever the service calls the last: 5 is last, and 4 is last-1."""
+    kept = tuple((12 * epoch, f"ft:m:o::1:ckpt-step-{12 * epoch}") for epoch in (3, 4, 5))
+    api = Answering(checkpoints=kept)
+    with serving(api) as server:
+        provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
+        settings = ["hyperparameter.n_epochs=5", "hyperparameter.batch_size=1"]
+        outcome = command(*provider, *settings, "-m", "checkpoint=last-1,last,4,5")
+        asked = [call.json["model"] for call in server.calls if call.path.endswith("/chat/completions")]
+        missing = command(*provider, *settings, "checkpoint=2")
+    assert outcome.code == 0, outcome.err
+    assert {model: asked.count(model) for model in asked} == {kept[1][1]: 4, "ft:m:o::1": 4}
+    assert [[item["number"] for item in record.models] for record in runner.records()[:4]] == [[3, 4, 5]] * 4
+    assert "checkpoint: 2 does not exist; this training has 3, 4, 5, last, last-1, last-2" in missing.err
+
+
 def test_trained_on_the_prompt_that_is_asked(command, runner):
     """Every training line is the chat that inference sends, with the gold turn appended."""
     api = Answering()

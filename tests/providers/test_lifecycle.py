@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from children import dies_at, process_of
-from hosted import KEY, AzureApi, Hosted, MistralApi, OpenAIApi, loses, worth_losing
-from servers import Server, serving
+from hosted import KEY, SPOILED, AzureApi, Hosted, MistralApi, OpenAIApi, Outage, loses, worth_losing
+from servers import Call, Reply, Server, serving
 
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
-from runner.core.errors import RunnerError
+from runner.core.errors import ProviderError, RunnerError
 from runner.core.provider import Deployer, Tuner
 from runner.core.types import Message, Request
 from runner.engine.ledger import Ledger
@@ -36,6 +36,7 @@ SERVICES = {"openai": OpenAIApi, "azure": AzureApi, "mistral": MistralApi}
 def _variables(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OPENAI_API_KEY", "MISTRAL_API_KEY", "TOKEN"):
         monkeypatch.setenv(name, KEY)
+    monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.0)
     for module in ("openai.tuning", "azure.tuning"):  # the SDK's own pauses would make the tests long
         monkeypatch.setattr(f"runner.providers.{module}.RETRIES", 0)
 
@@ -57,13 +58,13 @@ def tuner_for(name: str, url: str) -> Tuner:
     return AzureTuner(Azure(model="m", base_url=url, token_env="TOKEN", deployment=node), rest)
 
 
-def live(name: str, url: str, ledger: Ledger) -> str:
+def live(name: str, url: str, ledger: Ledger, n_epochs: int = 3) -> str:
     """Clean up, train, host where that is needed, and ask the finished model one question."""
     tuner = tuner_for(name, url)
     if isinstance(tuner, Deployer):
         finetune.delete_leftovers(tuner, ledger)
     config = FinetuneConfig(name="supervised", poll_s=0.0)
-    settings = HyperparameterConfig(n_epochs=3)
+    settings = HyperparameterConfig(n_epochs=n_epochs)
     base = {"provider": name, "base_url": url, "model": "m"}
     order = finetune.TrainingOrder(base, FILES[:1], FILES[1], settings, config)
     tuned = jobs.train_once(order, tuner, ledger)
@@ -160,6 +161,100 @@ def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
 
 def _live_alone(name: str, url: str, database: str) -> None:
     live(name, url, Ledger(database))
+
+
+@pytest.mark.parametrize("name", ["openai", "mistral"])
+def test_an_outage_at_any_call(name: str, tmp_path: Path) -> None:
+    """From the second call on no fault ends a run: it waits, looks for what was made, and repeats nothing."""
+    kinds = list(SPOILED.values())
+    with serving(SERVICES[name]()) as server:
+        live(name, server.url, Ledger(database(tmp_path, "count")))
+    for start in range(2, len(server.calls) + 1):
+        api, answer = SERVICES[name](), kinds[start % len(kinds)]
+        with serving(Outage(api, start, 8, answer, heard=start % 4 < 2)) as down:
+            live(name, down.url, Ledger(database(tmp_path, start)))
+        assert bought(api) == (2, 1, 0), f"call {start}: {answer}"
+
+
+@pytest.mark.parametrize("kind", ["page", "empty"])
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_spoiled_answer_to_a_create_call(name: str, kind: str, tmp_path: Path) -> None:
+    """It was heard, so the job is looked for, and it is the one that is found."""
+    api, spoiled = SERVICES[name](), [SPOILED[kind]]
+
+    def spoil(call: Call) -> Reply:
+        reply = api(call)
+        return spoiled.pop() if api.jobs and spoiled else reply
+
+    with serving(spoil) as server:
+        live(name, server.url, Ledger(database(tmp_path, "ledger")))
+    assert bought(api) == (2, 1, 0)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_deleted_file_is_uploaded_again(name: str, tmp_path: Path) -> None:
+    """The next job of the same files finds one of them gone, though the ledger was there when it was sent."""
+    api = SERVICES[name]()
+    with serving(api) as server:
+        ledger = Ledger(database(tmp_path, "ledger"))
+        live(name, server.url, ledger)
+        del api.files["file-1"]
+        live(name, server.url, ledger, n_epochs=2)
+        assert (len(api.jobs), sorted(api.files)) == (2, ["file-2", "file-3"])
+
+
+@pytest.mark.parametrize("state", ["deleted", "error", "expired"])
+def test_a_file_that_cannot_be_used_is_uploaded_again(state: str, tmp_path: Path) -> None:
+    """A service may still list it."""
+    api = OpenAIApi()
+    with serving(api) as server:
+        live("openai", server.url, Ledger(database(tmp_path, "one")))
+        api.files["file-1"]["status"] = state
+        live("openai", server.url, Ledger(database(tmp_path, "two")), n_epochs=2)
+    assert (len(api.jobs), len(api.files)) == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["openai", "azure"])
+@pytest.mark.parametrize("word", ["pending", "running", "notRunning", "uploaded"])
+def test_a_file_that_is_found_is_waited_for(name: str, word: str, tmp_path: Path) -> None:
+    """A killed run left it with the service, which has not read it yet."""
+    api = SERVICES[name]()
+    with serving(api) as server:
+        tuner_for(name, server.url).upload(FILES[0])
+        api.files["file-1"]["status"] = word
+        live(name, server.url, Ledger(database(tmp_path, "ledger")))
+    assert bought(api) == (2, 1, 0)
+
+
+def test_a_file_that_is_never_read(tmp_path: Path) -> None:
+    """Is given up after an hour, in words that say what is waited for."""
+
+    class Stuck(AzureApi):
+        def route(self, call: Call) -> Reply:
+            reply = super().route(call)
+            for file in self.files.values():
+                file["status"] = "running"
+            return reply
+
+    with (
+        serving(Stuck()) as server,
+        pytest.raises(ProviderError, match=r"file-1.* still running after \d+ min"),
+    ):
+        live("azure", server.url, Ledger(database(tmp_path, "ledger")))
+
+
+def test_a_model_without_its_curve(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The result file was deleted at the service; the model was not."""
+
+    class Bare(OpenAIApi):
+        def route(self, call: Call) -> Reply:
+            if call.path.endswith(("/content", "/events")):
+                return Reply({"error": {"message": "no such file"}}, status=404)
+            return super().route(call)
+
+    with serving(Bare()) as server:
+        assert live("openai", server.url, Ledger(database(tmp_path, "ledger"))) == "ft:m:o::1"
+    assert "no training curve" in caplog.text
 
 
 def test_lines_are_what_was_prepared() -> None:

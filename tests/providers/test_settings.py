@@ -2,6 +2,7 @@
 
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from asking import MESSAGES, ask
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from runner.core.errors import ConfigError, FatalProviderError
+from runner.core.errors import ConfigError, FatalProviderError, RetryableError
 from runner.core.paths import CONF
 from runner.core.types import Request, Sampling
 from runner.providers.azure import Azure
+from runner.providers.azure.entra import Entra
 from runner.providers.openai import OpenAI, OpenAICompatible
 
 pytestmark = pytest.mark.usefixtures("keys")
@@ -106,3 +108,29 @@ def test_azure_identity_without_an_account(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
     with pytest.raises(FatalProviderError, match="no Entra token"):
         ask(Azure(model="m", base_url="http://localhost:9", api_key_env=None))
+
+
+def test_an_outage_of_the_sign_in_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the first token a failure stops the run; later it may pass, as when a token is renewed."""
+
+    class AzureError(Exception):
+        pass
+
+    class Credential:
+        up = False
+
+        def get_token(self, scope: str) -> SimpleNamespace:
+            if not self.up:
+                raise AzureError("no route to host")
+            return SimpleNamespace(token="t")
+
+    monkeypatch.setitem(sys.modules, "azure.core.exceptions", SimpleNamespace(AzureError=AzureError))
+    monkeypatch.setitem(sys.modules, "azure.identity", SimpleNamespace(DefaultAzureCredential=Credential))
+    entra = Entra("scope", None, "provider.token_env")
+    with pytest.raises(FatalProviderError, match="no Entra token: no route"):
+        entra.get_token()
+    Credential.up = True
+    assert entra.get_token() == "t"
+    Credential.up = False
+    with pytest.raises(RetryableError, match="no Entra token: no route"):
+        entra.get_token()

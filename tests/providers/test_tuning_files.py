@@ -1,4 +1,4 @@
-"""Training files are checked by a service's rules before anything is uploaded."""
+"""Training files are checked before anything is uploaded; checkpoints are numbered after the training."""
 
 import json
 from typing import Any
@@ -7,11 +7,11 @@ import pytest
 
 from runner.core.errors import DataError
 from runner.core.provider import Tuner
-from runner.core.services import TrainingFile
+from runner.core.services import Schedule, TrainingFile
 from runner.providers.local import Local
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI
-from runner.providers.tuning_files import Rules, check_files, make_suffix
+from runner.providers.tuning_files import Rules, State, check_files, make_suffix, number_states
 
 RULES = Rules(source="the rules", least_rows=2, most_bytes=2000, most_tokens=50)
 USER, GOLD = {"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}
@@ -96,3 +96,49 @@ def test_default_epochs(tuner: Tuner, epochs: list[int]) -> None:
 def test_a_suffix_fits_and_starts_with_the_key(wanted: str, found: str) -> None:
     """Only letters, digits and dashes, never ending in a dash, however short the service wants it."""
     assert make_suffix("f" * 64, wanted, key_letters=4, letters=10) == found
+
+
+FIVE = Schedule(125, 1, 5)
+UNREPORTED = Schedule(125, None, 5)
+
+
+@pytest.mark.parametrize("schedule", [FIVE, UNREPORTED])
+@pytest.mark.parametrize("last", ["ft:1", "ft:1:ckpt-step-625", None])
+def test_numbers_do_not_depend_on_how_the_last_one_is_named(last: str | None, schedule: Schedule) -> None:
+    """Under its own name, under another one, or not in the list: it is the fifth epoch, and there once."""
+    listed = [State(625, last, {"loss": 1.0})] if last else []
+    listed += [State(500, "ft:1:ckpt-step-500"), State(375, "ft:1:ckpt-step-375")]
+    found = number_states(listed, "ft:1", schedule)
+    assert [(point.number, point.model) for point in found] == [
+        (3, "ft:1:ckpt-step-375"),
+        (4, "ft:1:ckpt-step-500"),
+        (5, "ft:1"),
+    ]
+    assert [point.step for point in found] == [375, 500, 625 if last else 0]
+    assert found[-1].metrics == ({"loss": 1.0} if last else {})
+
+
+@pytest.mark.parametrize(
+    ("steps", "schedule", "numbers"),
+    [
+        ([3, 6, 9], Schedule(10, 4, 5), [1, 2, 3, 5]),
+        ([250, 375, 500], UNREPORTED, [2, 3, 4, 5]),
+        ([10, 25], Schedule(), [1, 2, 3]),
+        ([], UNREPORTED, [5]),
+        ([], Schedule(), [1]),
+        ([7], Schedule(n_epochs=1), [1]),
+    ],
+)
+def test_a_finished_model_that_is_not_listed(
+    steps: list[int], schedule: Schedule, numbers: list[int]
+) -> None:
+    """Comes last: as the last epoch, or counted on."""
+    found = number_states([State(step, f"s{step}") for step in steps], "ft:1", schedule)
+    assert [point.number for point in found] == numbers
+    assert found[-1].model == "ft:1"
+
+
+def test_two_names_at_one_step_are_one_state() -> None:
+    """The finished model's own name is the one that is kept."""
+    found = number_states([State(2, "a"), State(4, "b"), State(4, "ft:1")], "ft:1", Schedule(n_epochs=2))
+    assert [(point.number, point.model) for point in found] == [(1, "a"), (2, "ft:1")]

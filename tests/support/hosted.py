@@ -50,6 +50,40 @@ def loses(cut: int, lost: str) -> Callable[[int, bool], bool]:
     return lambda number, done: number == cut and done == (lost == "answer")
 
 
+SPOILED = {
+    "cut": Reply(fault="cut"),
+    "error": Reply({"error": {"message": "boom"}}, status=500, headers={"retry-after-ms": "1"}),
+    "page": Reply(b"<html>back soon</html>", headers={"Content-Type": "text/html"}),
+    "empty": Reply({}),
+    "null": Reply(None),
+    "junk": Reply({"id": None, "data": [None], "status": 7}),
+}
+"""Answers that tell nothing, as they come from a proxy or a service in trouble."""
+
+
+@dataclass
+class Outage:
+    """A service in front of which something spoils all calls from the n-th on, for a number of calls.
+
+    With ``heard`` the first of them has its effect all the same.
+    """
+
+    service: Callable[[Call], Reply]
+    start: int
+    lasts: int
+    answer: Reply
+    heard: bool = False
+    calls: int = 0
+
+    def __call__(self, call: Call) -> Reply:
+        self.calls += 1
+        if not self.start <= self.calls < self.start + self.lasts:
+            return self.service(call)
+        if self.heard and self.calls == self.start:
+            self.service(call)
+        return self.answer
+
+
 @dataclass
 class Service:
     """A local server: whoever has the key is served, calls are counted and may be cut.
@@ -105,7 +139,7 @@ class Hosted(Service):
         content = form["file"].get_payload(decode=True)
         for line in content.decode().splitlines():
             need(json.loads(line)["messages"][-1]["role"] == "assistant", "last turn")
-        name = f"file-{len(self.files) + 1}"
+        name = f"file-{len(self.contents) + 1}"
         self.contents[name] = content
         self.files[name] = {"id": name, "object": "file", "filename": form["file"].get_filename()}
         self.files[name] |= {
@@ -167,6 +201,8 @@ class OpenAIApi(Hosted):
         need(set(body) <= self.allowed, f"unknown fields {set(body) - self.allowed}")
         need(body["training_file"] in self.files, "training_file")
         need(body.get("validation_file") in {None, *self.files}, "validation_file")
+        for name in filter(None, (body["training_file"], body.get("validation_file"))):
+            need(self.files[name]["status"] == "processed", "the file is still being processed")
         need(body["method"]["type"] == "supervised", "method.type")
         given = body["method"].get("supervised", {"hyperparameters": {"n_epochs": 1}})["hyperparameters"]
         need(

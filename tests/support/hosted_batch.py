@@ -39,7 +39,8 @@ class BatchService(Service):
     errors: tuple[str, ...] = ()
     upload_state: str = "processed"
     root: str = "/v1"
-    endpoint: str = "/v1/chat/completions"
+    uploads: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The input files as the service tells of them; a deleted one is taken out."""
     files: dict[str, bytes] = field(default_factory=dict)
     batches: dict[str, dict[str, Any]] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
@@ -54,8 +55,11 @@ class BatchService(Service):
         match call.method, path.strip("/").split("/"):
             case "POST", ["files"]:
                 return Reply(self.upload(call))
+            case "GET", ["files"]:
+                return Reply(self.uploaded(call))
             case "GET", ["files", name]:
-                return Reply({"id": name, "object": "file", "status": "processed"})
+                self.uploads[name]["status"] = "processed"
+                return Reply(self.uploads[name])
             case "GET", ["files", name, "content"]:
                 return Reply(self.files[name], headers={"Content-Type": "application/octet-stream"})
             case "POST", ["chat", "completions"]:
@@ -90,13 +94,20 @@ class BatchService(Service):
             self.check(line)
         name = f"file-{len(self.files) + 1}"
         self.files[name] = content
-        return {
+        self.uploads[name] = {
             "id": name,
             "object": "file",
+            "filename": form["file"].get_filename(),
             "bytes": len(content),
             "status": self.upload_state,
             "purpose": "batch",
         }
+        return self.uploads[name]
+
+    def uploaded(self, call: Call) -> dict[str, Any]:
+        """A page of the uploaded files, the newest first."""
+        need(call.query["purpose"] == ["batch"], "purpose")
+        return self.listing(call, self.uploads)
 
     def check(self, line: dict[str, Any]) -> None:
         need(set(line) == {"custom_id", "method", "url", "body"}, f"line {set(line)}")
@@ -107,8 +118,12 @@ class BatchService(Service):
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
         allowed = {"input_file_id", "endpoint", "completion_window", "metadata"}
         need(set(body) <= allowed, f"unknown fields {set(body) - allowed}")
-        need(body["input_file_id"] in self.files, "input_file_id")
-        need((body["endpoint"], body["completion_window"]) == (self.endpoint, "24h"), "endpoint, window")
+        need(body["input_file_id"] in self.uploads, "input_file_id")
+        need(
+            self.uploads[body["input_file_id"]]["status"] == "processed", "the file is still being processed"
+        )
+        need(body["endpoint"] == "/v1/chat/completions", "endpoint")
+        need(body["completion_window"] == "24h", "completion_window")
         self.metadata(body.get("metadata") or {})
         name = f"batch_{len(self.batches) + 1}"
         self.batches[name] = {"id": name, "object": "batch", "status": self.states[0], **body}
@@ -118,8 +133,8 @@ class BatchService(Service):
         for name, value in given.items():
             need(len(name) <= 64 and isinstance(value, str) and len(value) <= 512, "metadata")
 
-    def listing(self, call: Call) -> dict[str, Any]:
-        items = list(self.batches.values())[::-1]
+    def listing(self, call: Call, of: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+        items = list((self.batches if of is None else of).values())[::-1]
         after = call.query.get("after", [None])[0]
         start = next((place + 1 for place, item in enumerate(items) if item["id"] == after), 0)
         part = items[start : start + self.page]
@@ -174,7 +189,6 @@ class AzureBatchService(BatchService):
     """https://learn.microsoft.com/azure/ai-foundry/openai/how-to/batch: metadata is taken and forgotten."""
 
     root: str = "/openai/v1"
-    endpoint: str = "/chat/completions"
     states: tuple[str, ...] = ("Validating", "in_progress", "completed")
 
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -198,10 +212,8 @@ class MistralBatchService(BatchService):
             case "POST", ["batch", "jobs"]:
                 return Reply(self.create(call.json))
             case "GET", ["batch", "jobs"]:
-                size, page = int(call.query["page_size"][0]), int(call.query["page"][0])
                 need(call.query["created_by_me"] == ["true"], "created_by_me")
-                jobs = list(self.batches.values())[::-1][page * size : (page + 1) * size]
-                return Reply({"object": "list", "total": len(self.batches), "data": jobs})
+                return Reply(self.listing(call))
             case "GET", ["batch", "jobs", name]:
                 return Reply(self.look(name))
         return Reply({"detail": "Not Found"}, status=404)
@@ -209,7 +221,7 @@ class MistralBatchService(BatchService):
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
         allowed = {"input_files", "model", "endpoint", "metadata", "timeout_hours"}
         need(set(body) <= allowed, f"unknown fields {set(body) - allowed}")
-        need(len(body["input_files"]) == 1 and body["input_files"][0] in self.files, "input_files")
+        need(len(body["input_files"]) == 1 and body["input_files"][0] in self.uploads, "input_files")
         need((body["model"], body["endpoint"]) == (MODEL, "/v1/chat/completions"), "model, endpoint")
         need(isinstance(body["timeout_hours"], int), "timeout_hours")
         self.metadata(body["metadata"])
@@ -226,7 +238,14 @@ class MistralBatchService(BatchService):
         elif job["status"] in {"SUCCESS", "TIMEOUT_EXCEEDED", "CANCELLED"} and "output_file" not in job:
             good, bad = self.work(job["input_files"][0])
             job["output_file"], job["error_file"] = self.write(good), self.write(bad)
+            job |= {"succeeded_requests": len(good), "completed_requests": len(good) + len(bad)}
         return job
+
+    def listing(self, call: Call, of: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+        items = list((self.batches if of is None else of).values())[::-1]
+        size, page = int(call.query["page_size"][0]), int(call.query["page"][0])
+        items = [item for item in items if call.query.get("search", [""])[0] in item.get("filename", "")]
+        return {"object": "list", "total": len(items), "data": items[page * size : (page + 1) * size]}
 
     def work(self, file: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Nothing is said of lines whose turn did not come."""

@@ -15,7 +15,6 @@ class AzureBatcher(OpenAIBatcher):
     """See :class:`runner.core.provider.Batcher`."""
 
     most_requests = 100_000
-    endpoint = "/chat/completions"  # as in Azure's reference, although the lines have the longer path
     _provider: Resource
 
     def _request(self, method: str, path: str, **settings: Any) -> Any:

@@ -7,7 +7,7 @@ import os
 from functools import cached_property
 from typing import Any
 
-from runner.core.errors import ConfigError, FatalProviderError
+from runner.core.errors import ConfigError, FatalProviderError, RetryableError
 
 INFERENCE = "https://cognitiveservices.azure.com/.default"
 MANAGEMENT = "https://management.azure.com/.default"
@@ -25,6 +25,7 @@ class Entra:
         self._scope = scope
         self._token_env = token_env
         self._key = key
+        self._signed_in = False
 
     def check(self) -> None:
         """Raise :class:`ConfigError` if no token can be had. No network."""
@@ -34,14 +35,19 @@ class Entra:
             self._import_package("azure.identity")
 
     def get_token(self) -> str:
-        """A token that is valid now. azure-identity keeps it in memory, so this is cheap to call."""
+        """A token that is valid now. azure-identity keeps it in memory, so this is cheap to call.
+
+        Raises :class:`FatalProviderError` without one, but once there was one a failure is an outage.
+        """
         if self._token_env:
             return self._read_token(self._token_env)
         azure_error = self._import_package("azure.core.exceptions").AzureError
         try:
             token: str = self._credential.get_token(self._scope).token
         except azure_error as error:
-            raise FatalProviderError(f"azure: no Entra token: {error}") from error
+            kind = RetryableError if self._signed_in else FatalProviderError
+            raise kind(f"azure: no Entra token: {error}") from error
+        self._signed_in = True
         return token
 
     @cached_property

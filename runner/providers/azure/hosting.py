@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import chain
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -24,6 +25,8 @@ from runner.providers.http.failures import Service
 POLL_S = 5.0
 ENDED = {"Failed", "Canceled", "Disabled"}
 FREE_SKU = "DeveloperTier"
+GONE = object()
+PUTS = 3
 
 
 @dataclass(kw_only=True)
@@ -105,11 +108,14 @@ class Hosting:
             "sku": {"name": self._deployment.sku, "capacity": self._deployment.capacity},
             "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
         }
-        self._request("PUT", name, json=body)
-        for state in self._poll_states(name):
-            if state == "Succeeded":
+        tries = PUTS
+        for state in chain([None], self._poll_states(name)):
+            if state is None and tries:  # asked for the first time, or it was not heard
+                self._request("PUT", name, json=body)
+                tries -= 1
+            elif state == "Succeeded":
                 return
-            if state in ENDED or state is None:
+            elif state in ENDED or state is None:
                 raise ProviderError(f"azure: deployment {name} ended as {state or 'deleted'}")
 
     def delete(self, name: str) -> None:
@@ -130,9 +136,12 @@ class Hosting:
         raise ProviderError(f"azure: deployment {name} takes longer than {waited:.0f} s")
 
     def _get_state(self, name: str) -> str | None:
-        """The provisioning state, None where there is no such deployment."""
+        """The provisioning state, None where there is no such deployment, "" for an answer without one."""
         found = self._request("GET", name)
-        return None if found is None else str(found.get("properties", {}).get("provisioningState"))
+        if found is GONE:
+            return None
+        properties = found.get("properties") if isinstance(found, dict) else None
+        return str(properties.get("provisioningState") or "") if isinstance(properties, dict) else ""
 
     def _request(self, method: str, name: str, **settings: Any) -> Any:
         url = self._deployment.build_url(self._endpoint, name)
@@ -142,7 +151,7 @@ class Hosting:
         except FatalProviderError as error:
             if method == "PUT" or error.status != 404:
                 raise
-            return None
+            return GONE
 
     @cached_property
     def _client(self) -> Client:

@@ -16,7 +16,7 @@ from runner.core.services import TuningJob
 from runner.providers.azure.hosting import Deployment, Hosting
 from runner.providers.azure.resource import Resource
 from runner.providers.openai.tuning import RETRIES, OpenAITuner
-from runner.providers.tuning_files import make_suffix
+from runner.providers.tuning_files import list_all, make_suffix
 
 MARK = {"key_letters": 16, "letters": 40}
 ANSWERS_WITHIN_S = 600.0  # a new deployment may not be found for some minutes
@@ -70,14 +70,14 @@ class AzureTuner(OpenAITuner):
         """Whether a deployment is found. An empty chat is refused unread (400), so it costs nothing."""
         try:
             with self._translate_errors():
-                self._unrepeated.chat.completions.create(model=name, messages=[])
+                answer = self._unrepeated.chat.completions.create(model=name, messages=[])
+                return bool(answer.choices)
         except RetryableError as error:
             return error.limited
         except ProviderError as error:
             if error.status in {401, 403}:
                 raise
             return error.status != 404
-        return True
 
     def _connect(self) -> openai.OpenAI:
         provider = self._provider
@@ -94,7 +94,7 @@ class AzureTuner(OpenAITuner):
         return {"suffix": make_suffix(job.key, job.suffix, **MARK)}
 
     def _list_jobs(self, key: str) -> Iterator[FineTuningJob]:
-        return iter(self._client.fine_tuning.jobs.list(limit=100))
+        return list_all(self._client.fine_tuning.jobs.list(limit=100))
 
     def _is_ours(self, job: FineTuningJob, key: str) -> bool:
         mark = key[: MARK["key_letters"]]

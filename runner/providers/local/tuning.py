@@ -22,7 +22,7 @@ from typing import Any
 from runner.core.errors import ConfigError, ProviderError, suggest
 from runner.core.files import write_atomically
 from runner.core.provider import Provider
-from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
+from runner.core.services import UNKNOWN, Checkpoint, Schedule, TrainingFile, TuningJob, TuningStatus
 from runner.providers.curves import parse_curves
 from runner.providers.local.embedded import Embedded
 from runner.providers.local.packing import check_length, encode
@@ -45,6 +45,8 @@ _children: dict[Path, subprocess.Popen[bytes]] = {}
 
 class LocalTuner:
     """Trainings under the provider's ``models_dir``. See :class:`runner.core.provider.Tuner`."""
+
+    kept: int | None = None
 
     def __init__(self, provider: Embedded) -> None:
         self._provider = provider
@@ -115,8 +117,8 @@ class LocalTuner:
         path = self._find_folder(job_id).path / "curve.csv"
         return parse_curves(path.read_bytes()) if path.exists() else {}
 
-    def checkpoints(self, job_id: str) -> list[Checkpoint]:
-        """The states after each epoch, and after the last step."""
+    def checkpoints(self, job_id: str, schedule: Schedule = UNKNOWN) -> list[Checkpoint]:
+        """The states after each epoch, and after the last step, by the trainer's own count."""
         return [
             Checkpoint(item["number"], item["step"], make_model_id(job_id, item["number"]), item["metrics"])
             for item in self._find_folder(job_id).read_checkpoints()

@@ -8,7 +8,7 @@ from typing import Any
 from runner.core.errors import ProviderError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
-from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, describe_error, dump_line
+from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, check_items, describe_error, dump_line
 
 RUNNING = {"QUEUED", "RUNNING", "CANCELLATION_REQUESTED"}
 
@@ -22,10 +22,6 @@ class MistralBatcher(ServiceBatcher):
         """A request as a line of the input file."""
         body = self._provider.build_body(request)
         return dump_line({"custom_id": key, "body": {name: body[name] for name in body if name != "model"}})
-
-    def upload(self, name: str, content: bytes) -> str:
-        """Send an input file and return its id."""
-        return str(self._upload(name, content)["id"])
 
     def find(self, key: str, file_id: str | None) -> str | None:
         """The newest job with this key or made from this file, unless it was refused."""
@@ -44,11 +40,11 @@ class MistralBatcher(ServiceBatcher):
             "metadata": {KEY: key},
             "timeout_hours": 24,
         }
-        return str(self._request("POST", "/batch/jobs", json=body)["id"])
+        return str(self._ask("POST", "/batch/jobs", {"id": str}, json=body)["id"])
 
     def status(self, batch_id: str) -> BatchStatus:
         """Where the job stands."""
-        job = self._request("GET", f"/batch/jobs/{batch_id}")
+        job = self._ask("GET", f"/batch/jobs/{batch_id}", {"id": str, "status": str})
         done, total = int(job.get("completed_requests") or 0), int(job.get("total_requests") or 0)
         word = str(job["status"])
         if _is_refused(job):
@@ -58,16 +54,22 @@ class MistralBatcher(ServiceBatcher):
 
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """The lines of the output file and of the error file."""
-        job = self._request("GET", f"/batch/jobs/{batch_id}")
-        for file in filter(None, (job.get("output_file"), job.get("error_file"))):
-            yield from self._read_results(str(file))
+        job = self._ask("GET", f"/batch/jobs/{batch_id}", {"id": str, "status": str})
+        done = job.get("succeeded_requests")
+        yield from self._read_results((job.get("output_file"), job.get("error_file")), done)
 
     def _list_jobs(self) -> Iterator[dict[str, Any]]:
         """All jobs of the key's owner, the newest first."""
-        for page in range(1_000_000):
-            params = {"page": page, "page_size": PAGE, "created_by_me": "true", "order_by": "-created"}
-            found = self._request("GET", "/batch/jobs", params=params).get("data") or []
-            yield from found
+        return self._list_pages("/batch/jobs", {"created_by_me": "true", "order_by": "-created"})
+
+    def _list_files(self, name: str) -> Iterator[dict[str, Any]]:
+        return self._list_pages("/files", {"search": name, "purpose": "batch"})
+
+    def _list_pages(self, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for number in range(1_000_000):
+            page = {"page": number, "page_size": PAGE, **params}
+            found = self._ask("GET", path, {"data": list}, params=page)["data"]
+            yield from check_items(found, self._name)
             if len(found) < PAGE:
                 return
 

@@ -21,11 +21,27 @@ from mistralai.client import errors
 
 from runner.core.errors import ConfigError, RetryableError
 from runner.core.provider import Provider
-from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
+from runner.core.services import (
+    UNKNOWN,
+    Checkpoint,
+    Schedule,
+    TrainingFile,
+    TuningJob,
+    TuningState,
+    TuningStatus,
+)
 from runner.providers.chat import Chat
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service, decode, make_error, suggest_local
-from runner.providers.tuning_files import Rules, check_files, estimate_epochs, make_suffix
+from runner.providers.mistral.job_fields import describe_event, describe_offer, read_metrics, read_progress
+from runner.providers.tuning_files import (
+    Rules,
+    State,
+    check_files,
+    estimate_epochs,
+    make_suffix,
+    number_states,
+)
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +68,7 @@ FOREIGN = {
     "learning_rate_multiplier": "hyperparameter.learning_rate",
 }
 PAGE = 100
+NEEDED: Mapping[str, type] = {"id": str, "status": str, "data": list}
 MARK = {"key_letters": 12, "letters": 18}
 
 
@@ -61,6 +78,8 @@ class MistralTuner:
     Mistral's jobs carry no metadata, so the key goes into the suffix, which is also part of the model's
     name. Checkpoints before the last have no model id: they appear in the curve and cannot be evaluated.
     """
+
+    kept: int | None = 1
 
     def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
         self._provider = provider
@@ -110,7 +129,7 @@ class MistralTuner:
         body = self.build_body(job)
         with suggest_local():
             log.info(
-                "mistral: %s", _describe_offer(self._request("POST", params={"dry_run": "true"}, json=body))
+                "mistral: %s", describe_offer(self._request("POST", params={"dry_run": "true"}, json=body))
             )
             made = self._request("POST", json=body, need="id")
         return str(made["id"])
@@ -140,12 +159,13 @@ class MistralTuner:
         job = self._get_job(job_id)
         word = str(job["status"])
         state = STATES.get(word, "running")
-        reason = _describe_event(job["events"][-1]) if state == "failed" and job.get("events") else ""
+        events = job.get("events") or []
+        reason = describe_event(events[-1]) if state == "failed" and events else ""
         return TuningStatus(
             state=state,
             detail=reason or word,
             model=job.get("fine_tuned_model"),
-            progress=_read_progress(job),
+            progress=read_progress(job),
             trained_tokens=job.get("trained_tokens"),
         )
 
@@ -153,19 +173,19 @@ class MistralTuner:
         """The job's messages, oldest first."""
         found = self._get_job(job_id).get("events") or []
         return [
-            _describe_event(event) for event in sorted(found, key=lambda event: event.get("created_at") or 0)
+            describe_event(event) for event in sorted(found, key=lambda event: event.get("created_at") or 0)
         ]
 
     def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
         """The training curve, which at Mistral is the metrics of the checkpoints."""
         curves: dict[str, list[tuple[int, float]]] = {}
         for point in self._sort_points(self._get_job(job_id)):
-            for name, value in _read_metrics(point).items():
+            for name, value in read_metrics(point).items():
                 curves.setdefault(name, []).append((point["step_number"], value))
         return curves
 
-    def checkpoints(self, job_id: str) -> list[Checkpoint]:
-        """The finished model only, under its number among the checkpoints."""
+    def checkpoints(self, job_id: str, schedule: Schedule = UNKNOWN) -> list[Checkpoint]:
+        """The finished model only: the last epoch, or under its number among the checkpoints."""
         job = self._get_job(job_id)
         points = self._sort_points(job)
         model = job.get("fine_tuned_model")
@@ -174,7 +194,10 @@ class MistralTuner:
         if len(points) > 1:
             log.info("%s: of %d checkpoints only the last has a model id at Mistral", job_id, len(points))
         last = points[-1] if points else {}
-        return [Checkpoint(max(len(points), 1), last.get("step_number", 0), str(model), _read_metrics(last))]
+        schedule = schedule.fill(None, (job.get("hyperparameters") or {}).get("epochs"))
+        step, metrics = int(last.get("step_number", 0)), read_metrics(last)
+        (finished,) = number_states([State(step, str(model), metrics)], str(model), schedule)
+        return [finished if schedule.n_epochs else replace(finished, number=max(len(points), 1))]
 
     def serving(self, model: str) -> Provider:
         """The same account, answering as ``model``."""
@@ -200,16 +223,18 @@ class MistralTuner:
         for page in range(1000):
             params = {"page": page, "page_size": PAGE, "created_by_me": "true"}
             found = self._request("GET", params=params, need="data")["data"]
+            if not all(isinstance(job, dict) and job.get("id") for job in found):
+                raise RetryableError("mistral: the list of jobs cannot be read")
             yield from found
             if len(found) < PAGE:
                 return
 
-    def _request(self, method: str, path: str = "", need: str | None = None, **settings: Any) -> Any:
+    def _request(self, method: str, path: str = "", need: str = "", **settings: Any) -> Any:
         """A JSON object. One without the field ``need`` counts as a fault of the service."""
         provider = self._provider
         url = f"{provider.endpoint()}/fine_tuning/jobs{path}"
         answer = self._client.request(method, url, timeout=provider.timeout_s, **settings)
-        if not isinstance(answer, dict) or (need and need not in answer):
+        if not isinstance(answer, dict) or (need and not isinstance(answer.get(need), NEEDED[need])):
             raise RetryableError(f"mistral: {method} {url}: the answer cannot be read")
         return answer
 
@@ -240,6 +265,8 @@ def translate_errors(service: Service) -> Iterator[None]:
     except errors.ResponseValidationError as error:
         raise RetryableError(f"{service.name}: {service.redact(str(error))}") from error
     except errors.MistralError as error:
+        if error.status_code < 300:
+            raise RetryableError(f"{service.name}: the answer cannot be read") from error
         raise make_error(service, error.status_code, error.headers, decode(error.body.encode())) from None
     except (errors.NoResponseError, httpx2.HTTPError, json.JSONDecodeError) as error:
         raise RetryableError(
@@ -257,27 +284,3 @@ def _add_key(integration: dict[str, Any]) -> dict[str, Any]:
             f"finetune.integrations: api_key_env={variable}: the environment variable is not set"
         )
     return {**integration, "api_key": value}
-
-
-def _describe_offer(offer: Mapping[str, Any]) -> str:
-    cost = f"{offer['cost']} {offer.get('cost_currency') or ''}".strip() if offer.get("cost") else "unknown"
-    duration = offer.get("expected_duration_seconds")
-    return f"this job costs {cost}" + (f" and takes about {duration} s" if duration else "")
-
-
-def _describe_event(event: Mapping[str, Any]) -> str:
-    data = event.get("data") or {}
-    text = ", ".join(f"{name} {value}" for name, value in data.items() if value is not None)
-    return f"{event.get('name', 'event')}: {text}" if text else str(event.get("name", "event"))
-
-
-def _read_metrics(point: Mapping[str, Any]) -> dict[str, float]:
-    return {name: float(value) for name, value in (point.get("metrics") or {}).items() if value is not None}
-
-
-def _read_progress(job: Mapping[str, Any]) -> float | None:
-    steps = (job.get("hyperparameters") or {}).get("training_steps")
-    points = job.get("checkpoints") or []
-    if not steps or not points:
-        return None
-    return round(min(max(int(point["step_number"]) for point in points) / int(steps), 1.0), 3)

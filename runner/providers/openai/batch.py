@@ -8,35 +8,22 @@ from typing import Any
 from runner.core.errors import ProviderError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
-from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, describe_error, dump_line
+from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, check_items, describe_error, dump_line
 
-UNREAD = {"uploaded", "pending", "running"}
-READY_WITHIN_S = 120
+ENDPOINT = "/v1/chat/completions"  # of the batch and of its lines, at OpenAI and at Azure
 ENDED = {"completed", "expired", "cancelled"}
+FILES_PAGE = 1000
 
 
 class OpenAIBatcher(ServiceBatcher):
     """See :class:`runner.core.provider.Batcher`."""
 
     most_requests = 50_000
-    endpoint = "/v1/chat/completions"
 
     def line(self, key: str, request: Request) -> bytes:
         """A request as a line of the input file."""
         body = self._provider.build_body(request)
-        return dump_line({"custom_id": key, "method": "POST", "url": "/v1/chat/completions", "body": body})
-
-    def upload(self, name: str, content: bytes) -> str:
-        """Send an input file; returns its id when the service has read it, or after two minutes."""
-        file = self._upload(name, content)
-        for _ in range(READY_WITHIN_S):
-            if file.get("status") not in UNREAD:
-                break
-            self._sleep(1.0)
-            file = self._request("GET", f"/files/{file['id']}")
-        if file.get("status") == "error":
-            raise ProviderError(f"{self._provider.name}: {name} was refused: {file.get('status_details')}")
-        return str(file["id"])
+        return dump_line({"custom_id": key, "method": "POST", "url": ENDPOINT, "body": body})
 
     def find(self, key: str, file_id: str | None) -> str | None:
         """The newest batch with this key or made from this file, unless it was refused."""
@@ -49,12 +36,12 @@ class OpenAIBatcher(ServiceBatcher):
 
     def create(self, key: str, file_id: str) -> str:
         """Start a batch and return its id."""
-        body = {"input_file_id": file_id, "endpoint": self.endpoint, "completion_window": "24h"}
-        return str(self._request("POST", "/batches", json={**body, "metadata": {KEY: key}})["id"])
+        body = {"input_file_id": file_id, "endpoint": ENDPOINT, "completion_window": "24h"}
+        return str(self._ask("POST", "/batches", {"id": str}, json={**body, "metadata": {KEY: key}})["id"])
 
     def status(self, batch_id: str) -> BatchStatus:
         """Where the batch stands; a word that is not known counts as running."""
-        batch = self._request("GET", f"/batches/{batch_id}")
+        batch = self._ask("GET", f"/batches/{batch_id}", {"id": str, "status": str})
         counts, word = batch.get("request_counts") or {}, _read_state(batch)
         done = int(counts.get("completed") or 0) + int(counts.get("failed") or 0)
         total = int(counts.get("total") or 0)
@@ -65,19 +52,24 @@ class OpenAIBatcher(ServiceBatcher):
 
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """The lines of the output file and of the error file."""
-        batch = self._request("GET", f"/batches/{batch_id}")
-        for file in filter(None, (batch.get("output_file_id"), batch.get("error_file_id"))):
-            yield from self._read_results(str(file))
+        batch = self._ask("GET", f"/batches/{batch_id}", {"id": str, "status": str})
+        done = (batch.get("request_counts") or {}).get("completed")
+        yield from self._read_results((batch.get("output_file_id"), batch.get("error_file_id")), done)
 
     def _list_batches(self) -> Iterator[dict[str, Any]]:
         """All batches of the account, the newest first."""
-        params: dict[str, Any] = {"limit": PAGE}
+        return self._list_pages("/batches", {"limit": PAGE})
+
+    def _list_files(self, name: str) -> Iterator[dict[str, Any]]:
+        return self._list_pages("/files", {"purpose": "batch", "limit": FILES_PAGE})
+
+    def _list_pages(self, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
         while True:
-            page = self._request("GET", "/batches", params=params)
-            yield from page["data"]
+            page = self._ask("GET", path, {"data": list}, params=params)
+            yield from check_items(page["data"], self._name)
             if not page.get("has_more") or not page["data"]:
                 return
-            params = {"limit": PAGE, "after": page["data"][-1]["id"]}
+            params = {**params, "after": page["data"][-1]["id"]}
 
 
 def _read_state(batch: Mapping[str, Any]) -> str:

@@ -21,11 +21,30 @@ from openai.types.fine_tuning import FineTuningJob
 
 from runner.core.errors import ConfigError, DataError, ProviderError, RetryableError
 from runner.core.provider import Provider
-from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
+from runner.core.services import (
+    UNKNOWN,
+    Checkpoint,
+    Schedule,
+    TrainingFile,
+    TuningJob,
+    TuningState,
+    TuningStatus,
+)
 from runner.providers.chat import Chat
 from runner.providers.curves import SENTINEL, parse_curves
 from runner.providers.http.failures import Service, make_error, suggest_local
-from runner.providers.tuning_files import Rules, check_files, estimate_epochs
+from runner.providers.tuning_files import (
+    READ_WITHIN_S,
+    Rules,
+    State,
+    check_files,
+    estimate_epochs,
+    is_lost,
+    is_unread,
+    list_all,
+    need_text,
+    number_states,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +65,6 @@ STATES: Mapping[str, TuningState] = {
     "cancelled": "cancelled",
     "paused": "paused",
 }
-UNREAD = {"uploaded", "pending", "running", "notRunning"}
 RETRIES = 5  # of calls that change nothing; a repeated upload or create could be paid twice
 KEY = "runner_key"
 
@@ -54,6 +72,7 @@ KEY = "runner_key"
 class OpenAITuner:
     """Files, jobs and checkpoints of one account. See :class:`runner.core.provider.Tuner`."""
 
+    kept: int | None = 3
     foreign: Mapping[str, str] = {
         "learning_rate": "hyperparameter.learning_rate_multiplier",
         "training_steps": "hyperparameter.n_epochs",
@@ -76,36 +95,50 @@ class OpenAITuner:
             raise ConfigError(f"finetune.extra: {self._provider.name} takes one training file, not weighted")
 
     def find_file(self, name: str) -> str | None:
-        """The id of an uploaded file of this name, or None."""
+        """The id of an uploaded file of this name once the service has read it, or None."""
         with self._translate_errors():
-            files = self._client.files.list(purpose="fine-tune", limit=1000)
-            return next((file.id for file in files if _is_usable(file, name)), None)
+            files = list_all(self._client.files.list(purpose="fine-tune", limit=1000))
+            mine = [file for file in files if file.filename == name and not is_lost(file.status)]
+            mine.sort(key=lambda file: is_unread(file.status))
+            read = (self._wait_until_read(file) for file in mine)
+            return next((file.id for file in read if not is_lost(file.status)), None)
 
     def upload(self, file: TrainingFile) -> str:
         """Send a file; returns its id when the service has read it."""
         content = (file.name, file.content, "application/jsonl")
         with self._translate_errors():
-            sent = self._unrepeated.files.create(file=content, purpose="fine-tune")
-            while sent.status in UNREAD:
-                self._sleep(1.0)
-                sent = self._client.files.retrieve(sent.id)
-        if sent.status == "error":
-            raise ProviderError(f"{self._provider.name}: {file.name} was refused: {sent.status_details}")
-        return sent.id
+            sent = self._wait_until_read(self._unrepeated.files.create(file=content, purpose="fine-tune"))
+            if is_lost(sent.status):
+                raise ProviderError(f"{self._provider.name}: {file.name} was refused: {sent.status_details}")
+            return sent.id
+
+    def _wait_until_read(self, file: FileObject) -> FileObject:
+        """The file once the service has read it, or as one of :data:`LOST`; raises after an hour."""
+        file_id, waited, pause = need_text(file.id), 0.0, 1.0
+        while is_unread(file.status):
+            if waited >= READ_WITHIN_S:
+                raise ProviderError(
+                    f"{self._provider.name}: {file.filename} ({file_id}) is still {file.status} after"
+                    f" {waited / 60:.0f} minutes; the same command waits for it again"
+                )
+            self._sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, 30.0)
+            file = self._client.files.retrieve(file_id)
+            need_text(file.id)
+        return file
 
     def find_job(self, key: str) -> str | None:
         """The id of the job with this key: the newest that did not fail, else the newest."""
         with self._translate_errors():
             jobs = [job for job in self._list_jobs(key) if self._is_ours(job, key)]
-        alive = [job for job in jobs if STATES.get(job.status) not in {"failed", "cancelled"}]
-        return next((job.id for job in alive + jobs), None)
+            alive = [job for job in jobs if STATES.get(job.status) not in {"failed", "cancelled"}]
+            return next((need_text(job.id) for job in alive + jobs), None)
 
     def create(self, job: TuningJob) -> str:
         """Start a job and return its id."""
         self.check_job(job)
         with suggest_local(), self._translate_errors():
-            made = self._unrepeated.fine_tuning.jobs.create(**self.build_arguments(job))
-        return made.id
+            return need_text(self._unrepeated.fine_tuning.jobs.create(**self.build_arguments(job)).id)
 
     def build_arguments(self, job: TuningJob) -> dict[str, Any]:
         """What the create call says; what is None is left to the service."""
@@ -143,8 +176,8 @@ class OpenAITuner:
     def events(self, job_id: str) -> list[str]:
         """The job's messages, oldest first."""
         with self._translate_errors():
-            newest_first = list(self._client.fine_tuning.jobs.list_events(job_id, limit=100))
-        return [event.message for event in reversed(newest_first)]
+            newest_first = list_all(self._client.fine_tuning.jobs.list_events(job_id, limit=100))
+            return [event.message for event in newest_first][::-1]
 
     def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
         """The training curve in the job's result files."""
@@ -162,7 +195,7 @@ class OpenAITuner:
             log.warning("%s: no training curve: %s", job_id, error)
             return {}
 
-    def checkpoints(self, job_id: str) -> list[Checkpoint]:
+    def checkpoints(self, job_id: str, schedule: Schedule = UNKNOWN) -> list[Checkpoint]:
         """The states that the service kept, by epoch (it keeps the last three), the finished model last.
 
         None without a finished model, even if the service kept states on the way to it.
@@ -171,15 +204,16 @@ class OpenAITuner:
         if not job.fine_tuned_model:
             return []
         with self._translate_errors():
-            kept = list(self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=100))
-        states = [
-            (point.step_number, point.fine_tuned_model_checkpoint, _read_metrics(point)) for point in kept
-        ]
-        states.sort(key=lambda state: (state[1] == job.fine_tuned_model, state[0]))
-        if job.fine_tuned_model not in (model for _, model, _ in states):
-            states.append((states[-1][0] if states else 0, job.fine_tuned_model, {}))
-        numbers = _number_epochs([step for step, _, _ in states], job)
-        return [Checkpoint(number, *state) for number, state in zip(numbers, states, strict=True)]
+            listed = list_all(self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=100))
+            states = [
+                State(
+                    int(point.step_number), need_text(point.fine_tuned_model_checkpoint), _read_metrics(point)
+                )
+                for point in listed
+            ]
+        if job.hyperparameters:
+            schedule = schedule.fill(job.hyperparameters.batch_size, job.hyperparameters.n_epochs)
+        return number_states(states, job.fine_tuned_model, schedule)
 
     def serving(self, model: str) -> Provider:
         """The same account, answering as ``model``."""
@@ -214,14 +248,16 @@ class OpenAITuner:
         return {"metadata": {KEY: job.key}, "suffix": job.suffix or None}
 
     def _list_jobs(self, key: str) -> Iterator[FineTuningJob]:
-        return iter(self._client.fine_tuning.jobs.list(limit=100, metadata={KEY: key}))
+        return list_all(self._client.fine_tuning.jobs.list(limit=100, metadata={KEY: key}))
 
     def _is_ours(self, job: FineTuningJob, key: str) -> bool:
         return (job.metadata or {}).get(KEY) == key
 
     def _get_job(self, job_id: str) -> FineTuningJob:
         with self._translate_errors():
-            return self._client.fine_tuning.jobs.retrieve(job_id)
+            job = self._client.fine_tuning.jobs.retrieve(job_id)
+            need_text(job.id), need_text(job.status)
+            return job
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
@@ -240,10 +276,8 @@ def translate_errors(service: Service) -> Iterator[None]:
         raise RetryableError(f"{service.name}: {service.redact(str(error))}") from error
     except openai.OpenAIError as error:
         raise ProviderError(f"{service.name}: {service.redact(str(error))}") from error
-
-
-def _is_usable(file: FileObject, name: str) -> bool:
-    return file.filename == name and file.status != "error"
+    except (AttributeError, TypeError, ValueError) as error:  # the SDK does not check what it was answered
+        raise RetryableError(f"{service.name}: the answer cannot be read: {error}") from error
 
 
 def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
@@ -255,18 +289,3 @@ def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
 def _read_metrics(point: Any) -> dict[str, float]:
     measured = point.metrics.model_dump(exclude_none=True)
     return {name: float(value) for name, value in measured.items() if name != "step" and value != SENTINEL}
-
-
-def _number_epochs(steps: list[int], job: FineTuningJob) -> list[int]:
-    """The epochs after which the states were kept; 1, 2, 3 … where the steps do not tell.
-
-    Of 5 epochs of 125 steps the states after steps 375, 500 and 625 are kept: epochs 3, 4 and 5.
-    """
-    epochs = job.hyperparameters.n_epochs if job.hyperparameters else None
-    if isinstance(epochs, int) and steps and steps[-1]:
-        exact = [step * epochs / steps[-1] for step in steps]
-        numbers = [round(number) for number in exact]
-        whole = all(abs(a - b) < 0.01 for a, b in zip(exact, numbers, strict=True))
-        if whole and len(set(numbers)) == len(steps):
-            return numbers
-    return list(range(1, len(steps) + 1))

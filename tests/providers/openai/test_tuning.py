@@ -221,10 +221,10 @@ def test_checkpoints_that_were_not_kept_leave_their_numbers() -> None:
 
 
 def test_the_finished_model_is_always_a_checkpoint() -> None:
-    """Also where the list holds none."""
+    """Also where the list holds none: it is that of the last epoch."""
     api = OpenAIApi(checkpoints=())
     with tuning(api) as (tuner, _):
-        assert tuner.checkpoints(finished(api, tuner)) == [Checkpoint(1, 0, "ft:m:o::1")]
+        assert tuner.checkpoints(finished(api, tuner)) == [Checkpoint(3, 0, "ft:m:o::1")]
 
 
 def test_serving_answers_as_the_model() -> None:
