@@ -22,8 +22,8 @@ from runner.core.retry import Patience
 from runner.core.services import BatchStatus
 from runner.core.types import Completion
 from runner.engine.call import KIND, drop_nulls, read_answers
-from runner.engine.claims import LostClaimError, confirm_claim, is_alive, make_claim
 from runner.engine.ledger import Ledger
+from runner.engine.ledger.claims import LostClaimError, confirm_claim, is_alive, make_claim
 
 log = logging.getLogger(__name__)
 

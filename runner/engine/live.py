@@ -26,7 +26,7 @@ from runner.engine.call import KIND, UNASKED, Answer, Call, Caller, drop_nulls, 
 from runner.engine.guard import Calls, is_interrupt, read_limits, tell_of_retry
 from runner.engine.lanes import use_lane
 from runner.engine.ledger import Ledger
-from runner.engine.ledger_writer import LedgerWriter
+from runner.engine.ledger.writer import LedgerWriter
 from runner.engine.under_way import Blocks, find_under_way, use_claims
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
-from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
+from runner.engine.ledger.claims import is_alive, make_claim
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

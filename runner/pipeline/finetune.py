@@ -26,8 +26,8 @@ from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.retry import Patience
 from runner.core.services import Schedule, TrainingFile, TuningJob
 from runner.core.types import Message
-from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
+from runner.engine.ledger.claims import is_alive, make_claim
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from runner.core.identity import digest
 from runner.core.provider import Tuner
 from runner.core.retry import Patience
 from runner.core.services import Checkpoint, TuningStatus
-from runner.engine.claims import LostClaimError, confirm_claim, is_alive, make_claim
 from runner.engine.ledger import Ledger
+from runner.engine.ledger.claims import LostClaimError, confirm_claim, is_alive, make_claim
 from runner.pipeline.finetune import TrainingOrder, create_job, make_patience
 
 log = logging.getLogger(__name__)

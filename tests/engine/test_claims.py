@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from runner.engine import claims
-from runner.engine.claims import (
+from runner.engine.ledger import Ledger, claims
+from runner.engine.ledger.claims import (
     LEASE_S,
     OWNER,
     LostClaimError,
@@ -20,7 +20,6 @@ from runner.engine.claims import (
     is_alive,
     make_claim,
 )
-from runner.engine.ledger import Ledger
 
 
 @pytest.fixture

@@ -13,7 +13,8 @@ from runner.core.provider import Provider
 from runner.core.types import Completion, Request
 from runner.engine.ask import ask_all
 from runner.engine.call import KIND, make_keys
-from runner.engine.ledger import ENTRIES, Ledger
+from runner.engine.ledger import Ledger
+from runner.engine.ledger.table import ENTRIES
 
 
 class Guarded(Provider):

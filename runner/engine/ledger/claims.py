@@ -23,7 +23,7 @@ from typing import Any
 from uuid import uuid4
 
 from runner.core.errors import RunnerError
-from runner.engine.ledger import Ledger
+from runner.engine.ledger.table import Ledger
 
 log = logging.getLogger(__name__)
 

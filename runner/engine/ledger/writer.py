@@ -7,7 +7,7 @@ import threading
 from typing import Any
 
 from runner.core.errors import RunnerError
-from runner.engine.ledger import Ledger, database_reason
+from runner.engine.ledger.table import Ledger, database_reason
 
 
 class LedgerWriter:
