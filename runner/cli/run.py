@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from runner import tracking
 from runner.cli import screen
 from runner.cli.progress import show_progress
-from runner.cli.sweep import Sweep, find_swept, open_parent
+from runner.cli.sweep import Sweep, find_keeper, find_swept, open_parent
 from runner.config import hydra_job
 from runner.config.instantiate import instantiate
 from runner.config.schema import TrackingConfig
@@ -25,8 +27,10 @@ from runner.core.errors import BudgetError, RunnerError, note_calls
 from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.run import Screen, run
 from runner.experiment.stages import check_objective
+from runner.pipeline.keeping import SweepKeeper
+from runner.records.alive import is_alive
 from runner.records.environment import find_code, find_git_sha, find_versions
-from runner.records.folder import find_runs, list_points, read_notes
+from runner.records.folder import SWEEP, find_runs, list_points, read_notes, write_notes
 from runner.records.record import Record, flatten, keep_record, read_records
 from runner.records.sweep import summarize
 from runner.reproduce.past_run import write_prompts
@@ -56,6 +60,8 @@ def run_command(config: DictConfig) -> float | None:
             screen.show_run(outcome.record, outcome.folder, outcome.tracked)
         raise stopped.reason from None
     screen.show_run(outcome.record, outcome.folder, outcome.tracked)
+    if outcome.record.warnings and not outcome.record.sweep:  # a sweep says so at its end
+        raise RunnerError(f"the scores are kept, but {'; '.join(outcome.record.warnings)}")
     return find_objective(outcome.record, config.objective)
 
 
@@ -71,6 +77,7 @@ def carry_out(config: DictConfig) -> Outcome:
     """Run one experiment, record it and log it to MLflow. Raises :class:`Unfinished` if it ends early."""
     folder = Path(hydra_job.get_settings().runtime.output_dir)
     record = new_record(config)
+    keeper = find_keeper(Path(hydra_job.get_settings().sweep.dir)) if record.sweep else None
     try:
         with keep_record(record, folder), show_progress(screen.name_point(record)) as bars:
             plan = make_plan(config)
@@ -78,12 +85,23 @@ def carry_out(config: DictConfig) -> Outcome:
             describe_run(record, plan)
             write_prompts(plan, folder)
             during_calls = tracking.warm_up_in_background(plan.config.tracking)
-            run(plan, record, folder, Screen(bars.open_bar, bars.show_status, during_calls))
+            with end_point(keeper, record):
+                run(plan, record, folder, Screen(bars.open_bar, bars.show_status, during_calls), keeper)
     except Exception as error:
         # a failed point belongs in the sweep's table; a single mistake need not be tracked
         tracked = None if record.mistake and not record.sweep else _track(record, folder, config)
         raise Unfinished(Outcome(record, folder, tracked), error) from error
     return Outcome(record, folder, _track(record, folder, config))
+
+
+@contextmanager
+def end_point(keeper: SweepKeeper | None, record: Record) -> Iterator[None]:
+    """After the block, delete the deployments that were kept for this point of a sweep only."""
+    try:
+        yield
+    finally:
+        if keeper and record.job is not None:
+            keeper.end_point(record.job)
 
 
 def new_record(config: DictConfig) -> Record:
@@ -134,7 +152,10 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
     if record.sweep:
         with suppress(RunnerError):  # logging the run fails with the same error and reports it
             parent = open_parent(Path(hydra_job.get_settings().sweep.dir), config)
-    return tracking.log_run(folder, settings, parent)
+    tracked = tracking.log_run(folder, settings, parent)
+    if tracked and not record.sweep:
+        close_killed(folder.parents[1])
+    return tracked
 
 
 def read_tracking(config: DictConfig) -> TrackingConfig:
@@ -154,7 +175,8 @@ def find_objective(record: Record, name: str | None) -> float | None:
 def close_sweep(sweep: Sweep, code: int) -> int:
     """Print a sweep's table, log it to the parent run, and return the exit code.
 
-    It is 2 if all points were mistakes, so that nothing was paid; 1 if a point failed; else ``code``.
+    It is 2 if all points were mistakes, so that nothing was paid; 1 if a point failed or a deployment was
+    left; else ``code``.
     """
     folders, recorded = list_points(sweep.folder), find_runs(sweep.folder)
     records = list(read_records(recorded).values())
@@ -165,14 +187,49 @@ def close_sweep(sweep: Sweep, code: int) -> int:
     log_sweep(sweep, folders, comparison)
     if all(record.mistake for record in records):
         return 2
-    return int(any(record.status != "finished" for record in records)) or code
+    warnings = [warning for record in records for warning in record.warnings] + _find_warnings(sweep)
+    for warning in warnings:
+        print(f"error: {warning}", file=sys.stderr)
+    return int(bool(warnings) or any(record.status != "finished" for record in records)) or code
 
 
 def log_sweep(sweep: Sweep, folders: Sequence[Path], comparison: str = "") -> None:
     """Log a sweep's table to its parent run in MLflow."""
     files = {"comparison.csv": comparison} if comparison else {}
-    parent = read_notes(sweep.folder).get("parent")
-    tracking.close_sweep(parent, folders, read_tracking(sweep.config), files)
+    warnings = _find_warnings(sweep)
+    write_notes(sweep.folder, read_notes(sweep.folder) | {"ended": True, "warnings": warnings})
+    _log_notes(sweep.folder, folders, read_tracking(sweep.config), files)
+
+
+def _find_warnings(sweep: Sweep) -> list[str]:
+    return sweep.keeper.warnings if sweep.keeper else []
+
+
+def _log_notes(
+    folder: Path, folders: Sequence[Path], settings: TrackingConfig, files: Mapping[str, str] | None = None
+) -> None:
+    """Close the parent run of a sweep, and note in its folder that this is done."""
+    notes = read_notes(folder)
+    warnings, killed = list(notes.get("warnings", [])), not notes.get("ended")
+    if tracking.close_sweep(notes.get("parent"), folders, settings, files, warnings, killed):
+        write_notes(folder, notes | {"closed": True})
+
+
+def close_killed(outputs: Path) -> None:
+    """Close the parent runs of sweeps below ``outputs`` that no living process will close.
+
+    Such sweeps were killed or interrupted, or the tracking server was down at their end.
+    """
+    for folder in sorted(file.parent for file in outputs.glob(f"sweeps/*/{SWEEP}")):
+        with suppress(OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException):
+            notes = read_notes(folder)
+            if not notes.get("parent") or notes.get("closed", True) or is_alive(folder):
+                continue
+            points = list_points(folder)
+            if any(is_alive(point) for point in points):  # processes of their own may outlive the first one
+                continue
+            settings = OmegaConf.merge(OmegaConf.structured(TrackingConfig), notes["tracking"])
+            _log_notes(folder, points, cast(TrackingConfig, OmegaConf.to_object(settings)))
 
 
 def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:

@@ -74,11 +74,12 @@ def describe_claim(ledger: Ledger, claim: Mapping[str, Any]) -> str:
     age = max(0.0, ledger.now() - float(claim.get("time") or 0))
     state = "alive" if is_alive(ledger, claim) else "dead"
     return (
-        f"{claim.get('host', 'unknown host')}, process {claim.get('pid', '?')} ({state}), {_say_age(age)} old"
+        f"{claim.get('host', 'unknown host')}, process {claim.get('pid', '?')} ({state}), {say_age(age)} old"
     )
 
 
-def _say_age(seconds: float) -> str:
+def say_age(seconds: float) -> str:
+    """Return a length of time for people, in the largest unit of which it has two."""
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

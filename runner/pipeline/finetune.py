@@ -12,18 +12,16 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.errors import ConfigError, DataError, RunnerError
 from runner.core.identity import digest
-from runner.core.provider import Deployer, Provider, Tuner
+from runner.core.provider import Tuner
+from runner.core.retry import pause
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
 from runner.core.types import Message
 from runner.engine.claims import LostClaimError, confirm_claim, is_alive, make_claim
@@ -31,7 +29,16 @@ from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-FILE, JOB, DEPLOYMENT = "file", "job", "deployment"
+FILE, JOB = "file", "job"
+TRAINING_SETTINGS = (
+    "n_epochs",
+    "batch_size",
+    "learning_rate",
+    "learning_rate_multiplier",
+    "training_steps",
+    "seed",
+)
+"""The keys of the group ``hyperparameter`` that determine a fine-tuned model."""
 OnStatus = Callable[[TuningStatus], None]
 """Called with the status of a job each time it is polled."""
 
@@ -50,21 +57,13 @@ class TrainingOrder:
     def key(self) -> str:
         """The digest under which the ledger and the provider know the job."""
         values = asdict(self.hyperparameter)
-        names = (
-            "n_epochs",
-            "batch_size",
-            "learning_rate",
-            "learning_rate_multiplier",
-            "training_steps",
-            "seed",
-        )
         return digest(
             {
                 "base": self.base,
                 "training": [(file.name, file.weight) for file in self.training],
                 "validation": self.validation.name if self.validation else None,
                 "options": self.config.options,
-                **{name: values[name] for name in names},
+                **{name: values[name] for name in TRAINING_SETTINGS},
             }
         )
 
@@ -113,47 +112,6 @@ def pick_model(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
     return matches[0]
 
 
-@contextmanager
-def serve_model(
-    model: str, tuner: Tuner, ledger: Ledger, is_needed: Callable[[Provider], bool] = lambda provider: True
-) -> Iterator[Provider]:
-    """Yield a provider that answers as ``model``.
-
-    A model that must be hosted is deployed on entry and its deployment deleted on exit, but only if
-    ``is_needed`` says that the provider will be called.
-    """
-    if not isinstance(tuner, Deployer):
-        yield tuner.serving(model)
-        return
-    name = f"runner-{digest([model, os.getpid(), time.time()])[:12]}"
-    provider = tuner.hosted(model, name)
-    if not is_needed(provider):
-        yield provider
-        return
-    ledger.put(DEPLOYMENT, name, {"model": model, **make_claim(ledger)})
-    try:
-        tuner.deploy(model, name)
-        yield provider
-    finally:
-        tuner.undeploy(name)
-        ledger.remove(DEPLOYMENT, name)
-
-
-def list_leftovers(ledger: Ledger) -> list[str]:
-    """Return the deployments whose process has ended; each costs money by the hour until it is deleted."""
-    return [name for name, claim in ledger.items(DEPLOYMENT) if not is_alive(ledger, claim)]
-
-
-def delete_leftovers(tuner: Deployer, ledger: Ledger) -> list[str]:
-    """Delete the deployments that :func:`list_leftovers` returns, and return their names."""
-    names = list_leftovers(ledger)
-    for name in names:
-        tuner.undeploy(name)
-        ledger.remove(DEPLOYMENT, name)
-        log.warning("deleted deployment %s, left over from a run that was killed", name)
-    return names
-
-
 def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: float = 1.0) -> TrainingFile:
     """Write chats as a JSONL file in memory; its name ends in a digest, so equal files have equal names."""
     lines = [json.dumps({"messages": list(chat)}, ensure_ascii=False) for chat in chats]
@@ -174,7 +132,7 @@ def _create_once(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callab
             return str(entry["id"])
         if entry and not is_alive(ledger, entry) and ledger.swap(JOB, order.key, entry, claim):
             break
-        time.sleep(min(1.0, order.config.poll_s))
+        pause(min(1.0, order.config.poll_s))
     try:
         job_id = tuner.find_job(order.key) or _create(order, tuner, ledger, pay)
     except LostClaimError:
@@ -193,6 +151,7 @@ def _create(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[]
     tuner.check_job(job)
     pay()
     ids = [_upload(file, order.base, tuner, ledger) for file in files]
+    pause(0)  # raises if the sweep was interrupted meanwhile
     confirm_claim(ledger, JOB, order.key)  # an upload can take longer than a lease
     weights = [weight for _, weight in job.training]
     training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
@@ -242,4 +201,4 @@ def _wait(job_id: str, tuner: Tuner, on_status: OnStatus, poll_s: float) -> None
             raise RunnerError(
                 f"fine-tuning job {job_id} {status.state}: {status.detail or 'no reason given'}"
             )
-        time.sleep(poll_s)
+        pause(poll_s)

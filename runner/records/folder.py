@@ -6,7 +6,10 @@
 <run>/.hydra/               the composed config and the overrides, written by Hydra
 <run>/runner.log            the log
 
-<sweep>/sweep.json          notes: name, overrides, start, parent run
+<run>/running.lock          held while the run's process lives (:mod:`runner.records.alive`)
+
+<sweep>/sweep.json          notes: name, overrides, start, parent run, and whether this is closed
+<sweep>/running.lock        held while the process lives that opened the sweep
 <sweep>/0/, 1/, …           its points (hydra.sweep.subdir), each the folder of a run
 """
 

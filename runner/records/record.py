@@ -16,6 +16,7 @@ import polars as pl
 from runner.core.errors import BudgetError, DataError, is_mistake
 from runner.core.files import write_atomically
 from runner.core.types import Score
+from runner.records.alive import hold_alive, is_alive
 from runner.records.folder import PREDICTIONS, RECORD
 
 PAIRS = "(pairs)"
@@ -30,7 +31,10 @@ class Record:
     id: str
     name: str
     status: str = "running"
-    """``running``, ``finished``, ``stopped`` (budget, Ctrl-C: partial results kept) or ``failed``."""
+    """``running``, ``finished``, ``stopped`` (budget, Ctrl-C: partial results kept), ``failed``, ``killed``.
+
+    ``killed`` is what is read where the file says ``running`` and no living process holds the folder.
+    """
     started: float = 0.0
     finished: float | None = None
     sweep: str | None = None
@@ -63,6 +67,8 @@ class Record:
     """Metrics that score single rows, each a column of the predictions: ``right`` (1 or 0) or ``value``."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
+    warnings: list[str] = field(default_factory=list)
+    """What somebody must do something about, such as a deployment that could not be deleted."""
     error: str | None = None
     mistake: bool = False
     """Whether the input was at fault, and this was found before the first call."""
@@ -81,20 +87,21 @@ class Record:
 @contextmanager
 def keep_record(record: Record, folder: Path) -> Iterator[None]:
     """Keep ``record.json`` true: written at the start, at the end and on every way out of the block."""
-    record.started = time.time()
-    record.write(folder)
-    try:
-        yield
-        record.status = "finished"
-    except BaseException as error:
-        stopped = isinstance(error, BudgetError | KeyboardInterrupt)
-        record.status = "stopped" if stopped else "failed"
-        record.error = str(error) or type(error).__name__
-        record.mistake = is_mistake(error)
-        raise
-    finally:
-        record.finished = time.time()
+    with hold_alive(folder):
+        record.started = time.time()
         record.write(folder)
+        try:
+            yield
+            record.status = "finished"
+        except BaseException as error:
+            stopped = isinstance(error, BudgetError) or not isinstance(error, Exception)
+            record.status = "stopped" if stopped else "failed"
+            record.error = str(error) or type(error).__name__
+            record.mistake = is_mistake(error)
+            raise
+        finally:
+            record.finished = time.time()
+            record.write(folder)
 
 
 def read_record(folder: Path) -> Record:
@@ -106,6 +113,8 @@ def read_record(folder: Path) -> Record:
         data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
         record = Record(**data)
         _check_types(record)
+        if record.status == "running" and not is_alive(folder):
+            record.status = "killed"
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{file} cannot be read as a record ({reason})") from error

@@ -127,16 +127,21 @@ def close_sweep(
     folders: Sequence[Path],
     config: TrackingConfig,
     files: Mapping[str, str] | None = None,
-) -> None:
-    """Log the summary of the points in ``folders``, the outcome and further texts on their parent run."""
+    warnings: Sequence[str] = (),
+    killed: bool = False,
+) -> bool:
+    """Log the summary of the points in ``folders``, the outcome and further texts on their parent run.
 
-    def work() -> None:
+    Returns whether there is nothing left to log.
+    """
+
+    def work() -> bool:
         from runner.tracking import store, sweeps
 
-        sweeps.close_sweep(str(parent), folders, store.connect(config), files or {})
+        sweeps.close_sweep(str(parent), folders, store.connect(config), files or {}, warnings, killed)
+        return True
 
-    if config.enabled and parent is not None:
-        _run_or_warn(work, config)
+    return parent is None or not config.enabled or bool(_run_or_warn(work, config))
 
 
 def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:

@@ -16,7 +16,7 @@ from runner.core.errors import RunnerError
 from runner.core.provider import Deployer, Tuner
 from runner.core.types import Message, Request
 from runner.engine.ledger import Ledger
-from runner.pipeline import finetune
+from runner.pipeline import finetune, hosting
 from runner.pipeline.finetune import make_training_file
 from runner.providers.azure import Azure
 from runner.providers.azure.tuning import AzureTuner
@@ -61,13 +61,13 @@ def live(name: str, url: str, ledger: Ledger) -> str:
     """Clean up, train, host where that is needed, and ask the finished model one question."""
     tuner = tuner_for(name, url)
     if isinstance(tuner, Deployer):
-        finetune.delete_leftovers(tuner, ledger)
+        hosting.delete_leftovers(tuner, ledger)
     config = FinetuneConfig(name="supervised", poll_s=0.0)
     settings = HyperparameterConfig(n_epochs=3)
     base = {"provider": name, "base_url": url, "model": "m"}
     order = finetune.TrainingOrder(base, FILES[:1], FILES[1], settings, config)
     tuned = finetune.train_once(order, tuner, ledger)
-    with finetune.serve_model(tuned.checkpoints[-1].model, tuner, ledger) as provider:
+    with hosting.serve_model(tuned.checkpoints[-1].model, tuner, ledger) as provider:
         if name == "azure":
             asyncio.run(_ask(provider))
         return str(provider.identity()["model"])

@@ -14,6 +14,7 @@ from runner import tracking
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
 from runner.core.types import Score
+from runner.records.alive import hold_alive
 from runner.tracking import store
 
 
@@ -98,9 +99,10 @@ def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
     logged(there, mlflow_config)
     missing = tracked.write(tmp_path / "runs" / "missing", "missing")
     points = [tracked.point(tmp_path / "sweeps", job) for job in range(2)]
-    tracked.write(tmp_path / "runs" / "live", "live", status="running", finished=None)
-    assert set(tracking.sync_records(tmp_path, mlflow_config)) == {missing, *points}
-    assert tracking.sync_records(tmp_path, mlflow_config) == {}
+    live = tracked.write(tmp_path / "runs" / "live", "live", status="running", finished=None)
+    with hold_alive(live):
+        assert set(tracking.sync_records(tmp_path, mlflow_config)) == {missing, *points}
+        assert tracking.sync_records(tmp_path, mlflow_config) == {}
     (above,) = all_runs(mlflow_config, "tags.sweep_parent = 's1'")
     assert (above.info.status, above.data.metrics["points"]) == ("FINISHED", 2)
     assert len(all_runs(mlflow_config)) == 5

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from mistralai.client import errors
 
 from runner.core.errors import ConfigError, RetryableError
 from runner.core.provider import Provider
+from runner.core.retry import pause
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
 from runner.providers.chat import Chat
 from runner.providers.http.client import Client
@@ -62,7 +62,7 @@ class MistralTuner:
     name. Checkpoints before the last have no model id: they appear in the curve and cannot be evaluated.
     """
 
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, provider: Chat, sleep: Callable[[float], None] = pause) -> None:
         self._provider = provider
         self._sleep = sleep
         self._secrets: set[str] = set()

@@ -21,6 +21,7 @@ from openai.types.fine_tuning import FineTuningJob
 
 from runner.core.errors import ConfigError, DataError, ProviderError, RetryableError
 from runner.core.provider import Provider
+from runner.core.retry import pause
 from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningState, TuningStatus
 from runner.providers.chat import Chat
 from runner.providers.curves import SENTINEL, parse_curves
@@ -59,7 +60,7 @@ class OpenAITuner:
         "training_steps": "hyperparameter.n_epochs",
     }
 
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, provider: Chat, sleep: Callable[[float], None] = pause) -> None:
         self._provider = provider
         self._sleep = sleep
 
