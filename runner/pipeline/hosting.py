@@ -186,7 +186,7 @@ def name_deployment(model: str, tuner: Deployer, ledger: Ledger) -> str:
     provider = tuner.hosted(model, "name")
     settings = dict(getattr(provider, "deployment", None) or {})
     own = ledger.change("ledger", "id", lambda known: known or uuid4().hex)
-    return PREFIX + digest([own, read_identity(provider), settings])[:12]
+    return PREFIX + digest([own, model, read_identity(provider), settings])[:12]
 
 
 def find_place(tuner: Deployer) -> str:

@@ -13,8 +13,10 @@ from typing import Any
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload(
     [
+        "runner.cli.run",
         "runner.engine.batch",
         "runner.pipeline.finetune",
+        "runner.providers.azure",
         "runner.providers.azure.batch",
         "runner.providers.azure.tuning",
         "runner.providers.mistral.batch",
@@ -23,7 +25,10 @@ _FORKED.set_forkserver_preload(
         "openai.resources.files",
         "openai.resources.fine_tuning.jobs",
         "mistralai.client.files",
+        "hydra.main",
+        "openai.resources.chat.completions",
         "polars",
+        "scipy.stats",
         "pytest",
     ]
 )
