@@ -32,7 +32,7 @@ FOLDERS = {
 READ = {
     "cleanup": ["cleanup", "provider", "ledger", "experiment"],
     "export": ["export", "ledger"],
-    "list": [],
+    "list": ["tracking"],
     "report": ["report"],
     "sync": ["tracking", "experiment"],
 }

@@ -28,9 +28,9 @@ from runner.records.record import read_records
 OUTPUTS = Path("outputs")
 
 
-def list_runs(_: DictConfig) -> None:
+def list_runs(config: DictConfig) -> None:
     """Show the runs and sweeps that are recorded under outputs/, newest last; warn of unreadable records."""
-    close_killed(OUTPUTS)
+    close_killed(OUTPUTS, read_tracking(config))
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
     screen.show_runs(list(read_records(file.parent for file in found).items()))
 
@@ -50,7 +50,7 @@ def write_report(config: DictConfig) -> None:
 
 def sync(config: DictConfig) -> None:
     """Log recorded runs that MLflow lacks, for example because its server was down."""
-    close_killed(OUTPUTS)
+    close_killed(OUTPUTS, read_tracking(config))
     logged = tracking.sync_records(OUTPUTS, read_tracking(config))
     screen.console.print(f"{count_of(len(logged), 'run')} logged")
 

@@ -14,7 +14,6 @@ from typing import cast
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from runner import tracking
 from runner.cli import screen
@@ -154,7 +153,7 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
             parent = open_parent(Path(hydra_job.get_settings().sweep.dir), config)
     tracked = tracking.log_run(folder, settings, parent)
     if tracked and not record.sweep:
-        close_killed(folder.parents[1])
+        close_killed(folder.parents[1], settings)
     return tracked
 
 
@@ -185,6 +184,7 @@ def close_sweep(sweep: Sweep, code: int) -> int:
     line, comparison = _compare_points(recorded)
     screen.show_sweep(summarize(records), sweep.folder, line)
     log_sweep(sweep, folders, comparison)
+    close_killed(sweep.folder.absolute().parents[1], read_tracking(sweep.config))
     if all(record.mistake for record in records):
         return 2
     warnings = [warning for record in records for warning in record.warnings] + _find_warnings(sweep)
@@ -215,21 +215,20 @@ def _log_notes(
         write_notes(folder, notes | {"closed": True})
 
 
-def close_killed(outputs: Path) -> None:
+def close_killed(outputs: Path, settings: TrackingConfig) -> None:
     """Close the parent runs of sweeps below ``outputs`` that no living process will close.
 
-    Such sweeps were killed or interrupted, or the tracking server was down at their end.
+    Such sweeps were killed or interrupted, or the tracking server was down at their end. Sweeps that are
+    tracked elsewhere than ``settings`` say are left alone: an address in a folder may be a stranger's.
     """
-    for folder in sorted(file.parent for file in outputs.glob(f"sweeps/*/{SWEEP}")):
-        with suppress(OSError, ValueError, TypeError, AttributeError, OmegaConfBaseException):
+    for folder in sorted(file.parent for file in outputs.glob(f"sweeps/*/{SWEEP}") if settings.enabled):
+        with suppress(OSError, ValueError, TypeError, AttributeError):  # a file that cannot be read
             notes = read_notes(folder)
-            if not notes.get("parent") or notes.get("closed", True) or is_alive(folder):
+            if not notes.get("parent") or notes.get("tracked") != tracking.name_place(settings):
                 continue
-            points = list_points(folder)
-            if any(is_alive(point) for point in points):  # processes of their own may outlive the first one
-                continue
-            settings = OmegaConf.merge(OmegaConf.structured(TrackingConfig), notes["tracking"])
-            _log_notes(folder, points, cast(TrackingConfig, OmegaConf.to_object(settings)))
+            points = list_points(folder)  # processes of their own may outlive the first one
+            if not notes.get("closed") and not any(map(is_alive, [folder, *points])):
+                _log_notes(folder, points, settings)
 
 
 def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:

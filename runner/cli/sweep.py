@@ -111,7 +111,6 @@ class OpenSweep(Callback):
             "fixed": find_fixed(overrides),
             "overrides": overrides,
         }
-        notes |= {"tracking": OmegaConf.to_container(config.tracking), "closed": False}
         sweep = Sweep(folder, config, _make_keeper(config))
         sweep.alive.enter_context(hold_alive(folder))
         write_notes(folder, notes | {"started": time.time()})
@@ -137,6 +136,7 @@ def open_parent(folder: Path, config: DictConfig) -> str | None:
             settings = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
             name, started = notes.get("name", "sweep"), notes.get("started")
             notes["parent"] = tracking.open_sweep(name, folder.name, settings, started=started)
+            notes["tracked"] = tracking.name_place(settings)
             write_notes(folder, notes)
         return cast("str | None", notes["parent"])
 

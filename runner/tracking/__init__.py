@@ -72,6 +72,13 @@ def check(config: TrackingConfig) -> None:
         store.check(config)
 
 
+def name_place(config: TrackingConfig) -> str:
+    """Store and experiment in one text, without credentials."""
+    from runner.tracking import store
+
+    return f"{config.experiment_name} in {store.describe_store(config)}"
+
+
 def prepare(config: TrackingConfig) -> bool:
     """Create store and experiment, if other processes have not; False if the store is unreachable.
 
@@ -203,6 +210,7 @@ __all__ = [
     "check",
     "close_sweep",
     "log_run",
+    "name_place",
     "open_sweep",
     "prepare",
     "sync_records",
