@@ -20,7 +20,7 @@ from runner.core.errors import ProviderError, describe_failure
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.retry import pause
-from runner.engine.claims import is_alive, is_mine, make_claim
+from runner.engine.claims import is_alive, is_mine, make_claim, outlives_look
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
@@ -108,6 +108,10 @@ class Use:
         self._leave_entry(lambda entry: entry)
 
     def _end(self, interrupted: bool) -> None:
+        users = (self.ledger.get(DEPLOYMENT, self.name) or {}).get("users", {})
+        for claim in [claim for token, claim in users.items() if token != self.token]:
+            if outlives_look(self.ledger, claim, pause):
+                break  # that one will delete it
         entry = self._leave_entry(self._go)
         if entry and is_mine(self.ledger, entry["deleting"]):
             self.bill.leftovers[self.name] = "it was interrupted"

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from children import dies_at, process_of
+from children import container_of, dies_at, find_inner, process_of
 from hosted import KEY, AzureApi, Hosted, MistralApi, OpenAIApi, loses, worth_losing
 from servers import Server, serving
 
@@ -15,6 +17,8 @@ from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.errors import RunnerError
 from runner.core.provider import Deployer, Tuner
 from runner.core.types import Message, Request
+from runner.engine import claims
+from runner.engine.claims import OWNER
 from runner.engine.ledger import Ledger
 from runner.pipeline import finetune, hosting
 from runner.pipeline.finetune import make_training_file
@@ -145,6 +149,54 @@ def test_killed_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
 
 def _live_alone(name: str, url: str, database: str) -> None:
     live(name, url, Ledger(database))
+
+
+@pytest.mark.parametrize("next_one", ["the same container", "cleanup from outside"])
+def test_a_container_that_is_killed(next_one: str, tmp_path: Path) -> None:
+    """Its deployment is deleted by a process with the same host name and process id, or from outside."""
+    api = AzureApi()
+    url = database(tmp_path, "ledger")
+    with serving(api) as server:
+        killed = container_of(_live_briefly, server.url, url)
+        asked = [n for n, call in enumerate(_count(tmp_path), start=1) if call.path.endswith("/completions")]
+
+        def kill(number: int, done: bool) -> bool:
+            if number == asked[-1] and not done:
+                os.kill(find_inner(killed.pid), signal.SIGKILL)
+            return number == asked[-1]
+
+        api.fault = kill
+        killed.start()
+        killed.join(60)
+        api.fault = lambda number, done: False
+        if killed.exitcode == 77:
+            pytest.skip("needs the right to make namespaces")
+        assert (killed.exitcode, len(api.deployments)) == (247, 1)
+        if next_one == "the same container":
+            again = container_of(_live_briefly, server.url, url)
+            again.start()
+            again.join(60)
+            assert again.exitcode == 0
+        else:
+            with closing(Ledger(url)) as ledger:
+                ledger.change(OWNER, next(ledger.items(OWNER))[0], lambda entry: {**entry, "time": 0})
+                assert list(hosting.delete_leftovers(tuner_for("azure", server.url), ledger).values()) == [
+                    None
+                ]
+    assert bought(api) == (2, 1, 0)
+
+
+def _count(folder: Path) -> list[Any]:
+    with serving(AzureApi()) as server:
+        live("azure", server.url, Ledger(database(folder, "count")))
+    return server.calls
+
+
+def _live_briefly(url: str, database: str) -> None:
+    """With a lease of a second; as in a container, the first process."""
+    claims.LEASE_S, claims.BEAT_S = 1.0, 0.2
+    assert os.getpid() == 1
+    live("azure", url, Ledger(database))
 
 
 def test_lines_are_what_was_prepared() -> None:
