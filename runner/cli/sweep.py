@@ -144,7 +144,7 @@ def open_parent(folder: Path, config: DictConfig) -> str | None:
 def _make_keeper(config: DictConfig) -> SweepKeeper | None:
     """Return what keeps deployments, if points in this process may share some."""
     texts = get_overrides(config.hydra)
-    trains = config.finetune.name != "none" or any(
+    trains = OmegaConf.select(config, "finetune.name") not in (None, "none") or any(
         "finetune" in text or "experiment" in text for text in texts
     )
     if not trains or not _runs_here(config):
