@@ -79,7 +79,7 @@ def collect_sweeps() -> Iterator[list[Sweep]]:
     finally:
         _open_sweeps.reset(token)
         for sweep in sweeps:
-            del _opened[sweep.folder]
+            _opened.pop(sweep.folder, None)
             sweep.alive.close()
 
 
