@@ -53,8 +53,10 @@ class ConcurrentLauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Run all points. A failure is in the return value of its point and does not stop the others."""
+        from runner.core.retry import Interrupt
         from runner.engine import event_loop
 
+        interrupt = Interrupt()
         setup_globals()
         folder = Path(str(self.config.hydra.sweep.dir))
         folder.mkdir(parents=True, exist_ok=True)
@@ -68,14 +70,31 @@ class ConcurrentLauncher(Launcher):
         try:
             for number, overrides in enumerate(map(list, job_overrides), initial_job_idx):
                 config = self.composer.take(self.config, overrides)
-                points.append(pool.submit(self._run, number, config, overrides))
+                points.append(pool.submit(self._listen, interrupt, number, config, overrides))
             event_loop.wait_for(*points)
             return [point.result() for point in points]
         except BaseException:
-            event_loop.interrupt_all()
+            self._end(pool, interrupt)
             raise
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _end(self, pool: ThreadPoolExecutor, interrupt: Any) -> None:
+        """End all points; they may delete their deployments first, until a second Ctrl-C."""
+        from runner.engine import event_loop
+
+        while True:
+            interrupt.ask()
+            event_loop.interrupt_all()
+            try:
+                pool.shutdown(cancel_futures=True)
+                return
+            except KeyboardInterrupt:
+                continue
+
+    def _listen(self, interrupt: Any, number: int, config: DictConfig, overrides: list[str]) -> JobReturn:
+        with interrupt.listen():
+            return self._run(number, config, overrides)
 
     def _run(self, number: int, config: DictConfig, overrides: list[str]) -> JobReturn:
         """Run one point in its own folder."""

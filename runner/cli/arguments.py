@@ -21,13 +21,18 @@ COMMANDS = {
 
 An object of the class is such a function, and its ``finish()`` is called after the last config.
 """
-# The commands that take folders of runs, and the config key that holds these folders.
-FOLDERS = {"export": "export.folders", "report": "report.folders", "reproduce": "reproduce.folders"}
+# The commands that take folders of runs, or names, and the config key that holds these.
+FOLDERS = {
+    "cleanup": "cleanup.names",
+    "export": "export.folders",
+    "report": "report.folders",
+    "reproduce": "reproduce.folders",
+}
 # What the smaller commands read of the config; other overrides would have no effect.
 READ = {
-    "cleanup": ["provider", "ledger", "experiment"],
+    "cleanup": ["cleanup", "provider", "ledger", "experiment"],
     "export": ["export", "ledger"],
-    "list": [],
+    "list": ["tracking"],
     "report": ["report"],
     "sync": ["tracking", "experiment"],
 }

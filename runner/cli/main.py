@@ -21,41 +21,58 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
-from runner.cli.sweep import collect_sweeps
+from runner.cli.sweep import Sweep, collect_sweeps, end_hosting
 from runner.config import hydra_job, schema, secrets
 from runner.core.errors import BudgetError, WaitError
 from runner.core.paths import CONF
 from runner.core.redact import hide_keys
+from runner.engine.event_loop import end_on_signals
 
 INTERRUPTED = 130
 
 
 def main() -> None:
-    """Entry point of the console script. Exits 0, 1 (a run failed), 2 (bad input) or 130 (Ctrl-C)."""
+    """Entry point of the console script.
+
+    Exits 0; 1 (a run failed, or left a deployment); 2 (bad input); 130 (Ctrl-C), or 128 plus the number of
+    the signal that ended it (SIGTERM, SIGHUP).
+    """
     _relax_garbage_collection()
     argv = sys.argv[1:]
-    full_error = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch, collect_sweeps() as sweeps:
-        name, arguments = read_arguments(argv, scratch)
-        command = Command(name)
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+        end_on_signals() as signals,
+        collect_sweeps() as sweeps,
+    ):
         try:
-            start(command, arguments)
-            code = 0
+            code = _run(argv, scratch, sweeps)
         except KeyboardInterrupt:
-            code = _print_how_to_continue(argv, "stopped; what is finished is kept. ", INTERRUPTED)
-        except Exception as error:
-            if full_error:
-                raise
-            code = _print_error(error)
-            if isinstance(error, BudgetError | WaitError):
-                _print_how_to_continue(argv)
-        command.finish()
-        # after Ctrl-C nobody wants to wait seconds for MLflow; `runner sync` logs the sweep later
-        for sweep in sweeps if code != INTERRUPTED else ():
-            from runner.cli.run import close_sweep
-
-            code = close_sweep(sweep, code)
+            # nobody wants to wait seconds for MLflow; the next `runner` command logs the sweep
+            code = 128 + signals[0] if signals else INTERRUPTED
+            _print_how_to_continue(argv, "stopped; what is finished is kept. ")
     sys.exit(code)
+
+
+def _run(argv: list[str], scratch: str, sweeps: list[Sweep]) -> int:
+    """Run the command that was typed and return the exit code."""
+    full_error = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    name, arguments = read_arguments(argv, scratch)
+    command = Command(name)
+    try:
+        start(command, arguments)
+        code = 0
+    except Exception as error:
+        if full_error:
+            raise
+        code = _print_error(error)
+        if isinstance(error, BudgetError | WaitError):
+            _print_how_to_continue(argv)
+    command.finish()
+    for sweep in sweeps:
+        from runner.cli.sweep_end import close_sweep
+
+        code = close_sweep(sweep, code)
+    return code
 
 
 class Command:
@@ -75,7 +92,8 @@ class Command:
         try:
             for override in find_unused(self._name, hydra_job.get_overrides()):
                 print(f"{override}: has no effect on runner {self._name}", file=sys.stderr)
-            return self._load()(config)
+            with end_on_signals():  # this may be a launcher's process, where nobody listens yet
+                return self._load()(config)
         except Exception as error:
             if hydra_job.get_settings().mode == RunMode.MULTIRUN:
                 raise
@@ -103,7 +121,14 @@ def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
         return command(config)
 
     with _replace_arguments(arguments):
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+        interrupted = False
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt)
+            raise
+        finally:
+            end_hosting(interrupted)
     if failure := getattr(command, "failure", None):
         raise failure
 
@@ -121,10 +146,9 @@ def _replace_arguments(arguments: list[str]) -> Iterator[None]:
         os.environ |= {"HYDRA_FULL_ERROR": full_error} if full_error is not None else {}
 
 
-def _print_how_to_continue(argv: list[str], why: str = "", code: int = 1) -> int:
-    """Print the command that continues, and return the exit code."""
+def _print_how_to_continue(argv: list[str], why: str = "") -> None:
+    """Print the command that continues."""
     print(f"{why}To go on: {shlex.join(['runner', *argv])}", file=sys.stderr)
-    return code
 
 
 def _relax_garbage_collection() -> None:

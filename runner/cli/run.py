@@ -1,15 +1,14 @@
-"""``runner``: one run or one point of a sweep, and the end of a sweep."""
+"""``runner``: one run or one point of a sweep."""
 
 from __future__ import annotations
 
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -18,19 +17,21 @@ from omegaconf.errors import OmegaConfBaseException
 from runner import tracking
 from runner.cli import screen
 from runner.cli.progress import show_progress
-from runner.cli.sweep import Sweep, find_swept, get_name, open_parent
+from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking
+from runner.cli.sweep_end import close_killed
 from runner.config import hydra_job
 from runner.config.explain import explain
-from runner.config.instantiate import instantiate
-from runner.config.schema import TrackingConfig
 from runner.core.errors import BudgetError, ConfigError, RunnerError, note_calls
 from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
+from runner.pipeline.keeping import SweepKeeper
 from runner.records.environment import find_code, find_git_sha, find_versions
-from runner.records.folder import MISTAKE, SWEEP, find_runs, list_points, read_notes, remove_traces
-from runner.records.record import Record, flatten, keep_record, read_mistakes, read_records
-from runner.records.sweep import summarize
+from runner.records.folder import (
+    read_notes,
+    remove_traces,
+)
+from runner.records.record import Record, flatten, keep_record
 from runner.reproduce.past_run import write_prompts
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ def run_command(config: DictConfig) -> float | None:
             screen.show_run(outcome.record, outcome.folder, outcome.tracked)
         raise stopped.reason from None
     screen.show_run(outcome.record, outcome.folder, outcome.tracked)
+    if outcome.record.warnings and not outcome.record.sweep:  # a sweep says so at its end
+        raise RunnerError(f"the scores are kept, but {'; '.join(outcome.record.warnings)}")
     return find_objective(outcome.record, config.objective)
 
 
@@ -73,12 +76,17 @@ def carry_out(config: DictConfig) -> Outcome:
     """Run one experiment, record it and log it to MLflow. Raises :class:`Unfinished` if it ends early."""
     folder = Path(hydra_job.get_settings().runtime.output_dir)
     record = new_record(config)
+    keeper = find_keeper(Path(hydra_job.get_settings().sweep.dir)) if record.sweep else None
     try:
-        with keep_record(record, folder), show_progress(screen.name_point(record)) as bars:
+        with (
+            keep_record(record, folder),
+            show_progress(screen.name_point(record)) as bars,
+            end_point(keeper, record),
+        ):
             plan = _make_plan(config)
             describe_run(record, plan)
             shown = Screen(bars.open_bar, bars.show_status, _during_calls(plan, folder))
-            run(plan, record, folder, shown, name_command(record))
+            run(plan, record, folder, shown, keeper, name_command(record))
     except Exception as error:
         tracked = None if record.mistake else _track(record, folder, config)
         if record.mistake and not record.sweep:
@@ -103,6 +111,16 @@ def _during_calls(plan: Plan, folder: Path) -> Iterator[None]:
     write_prompts(plan, folder)
     with tracking.warm_up_in_background(plan.config.tracking):
         yield
+
+
+@contextmanager
+def end_point(keeper: SweepKeeper | None, record: Record) -> Iterator[None]:
+    """After the block, delete the deployments that were kept for this point of a sweep only."""
+    try:
+        yield
+    finally:
+        if keeper and record.job is not None:
+            keeper.end_point(record.job)
 
 
 def new_record(config: DictConfig) -> Record:
@@ -161,12 +179,10 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
     if record.sweep:
         with suppress(RunnerError):  # logging the run fails with the same error and reports it
             parent = open_parent(Path(hydra_job.get_settings().sweep.dir), config)
-    return tracking.log_run(folder, settings, parent)
-
-
-def read_tracking(config: DictConfig) -> TrackingConfig:
-    """Return the group ``tracking`` of a config."""
-    return cast(TrackingConfig, OmegaConf.to_object(config.tracking))
+    tracked = tracking.log_run(folder, settings, parent)
+    if tracked and not record.sweep:
+        close_killed(folder.parents[1], settings)
+    return tracked
 
 
 def find_objective(record: Record, name: str | None) -> float | None:
@@ -176,54 +192,3 @@ def find_objective(record: Record, name: str | None) -> float | None:
     with note_calls():
         check_objective(name, record.scores)
     return record.scores[name].value
-
-
-def close_sweep(sweep: Sweep, code: int) -> int:
-    """Print a sweep's table, log it to the parent run, and return the exit code.
-
-    It is 2 if all points were mistakes, so that nothing was paid; 1 if a point failed; else ``code``.
-    """
-    points = list_points(sweep.folder)
-    mistakes = read_mistakes(points)
-    recorded = [folder for folder in find_runs(sweep.folder) if folder not in mistakes]
-    records = list(read_records(recorded).values())
-    if not records and not mistakes and code != 2:
-        return code
-    line, comparison = _compare_points(recorded)
-    if records or mistakes:
-        table = summarize([*records, *mistakes.values()])
-        screen.show_sweep(table, sweep.folder if recorded else None, line)
-    log_sweep(sweep, points, mistakes, comparison, began=bool(recorded))
-    if not recorded:
-        return 2
-    return int(bool(mistakes) or any(record.status != "finished" for record in records)) or code
-
-
-def log_sweep(
-    sweep: Sweep, points: Sequence[Path], mistakes: Iterable[Path], comparison: str = "", began: bool = True
-) -> None:
-    """Log a sweep's table to its parent run in MLflow, and remove the folders of points with mistakes.
-
-    Of a sweep that never ``began``, since all of it was a mistake, nothing is left here or there.
-    """
-    files = {"comparison.csv": comparison} if comparison else {}
-    parent, settings = read_notes(sweep.folder).get("parent"), read_tracking(sweep.config)
-    for folder in mistakes:
-        (folder / MISTAKE).unlink(missing_ok=True)
-        remove_traces(folder)
-    if began:
-        tracking.close_sweep(parent, points, settings, files)
-    else:
-        tracking.drop_sweep(parent, settings)
-        remove_traces(sweep.folder, (SWEEP,))
-
-
-def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:
-    """Compare the points of a sweep with its first one; return empty texts if that fails."""
-    from runner.report.write import compare_with_first
-
-    try:
-        return compare_with_first(folders, instantiate)
-    except Exception:
-        log.debug("the points cannot be compared", exc_info=True)
-        return "", ""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -20,17 +20,51 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.config.hydra_job import get_overrides
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
+from runner.records.alive import hold_alive
 from runner.records.folder import read_notes, write_notes
+
+if TYPE_CHECKING:
+    from runner.pipeline.keeping import SweepKeeper
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep that this process has opened."""
+    """A sweep that this process has opened.
+
+    ``keeper`` keeps deployments from point to point, where the points run in this process and are known.
+    """
 
     folder: Path
     config: DictConfig
+    keeper: SweepKeeper | None = None
+    alive: ExitStack = field(default_factory=ExitStack)
+
+    def end_hosting(self, interrupted: bool) -> None:
+        """Delete what was kept; and, after Ctrl-C, what points leave that were killed by their launcher."""
+        if self.keeper:
+            self.keeper.close()
+        elif interrupted and not _runs_here(self.config):
+            with suppress(RunnerError, OmegaConfBaseException):
+                self._delete_orphans()
+
+    def _delete_orphans(self) -> None:
+        from runner.engine.ledger import Ledger
+        from runner.experiment.plan import make_deployer
+        from runner.pipeline.hosting import delete_leftovers
+
+        tuner = make_deployer(OmegaConf.to_container(self.config.provider, resolve=True))
+        if tuner:
+            with closing(Ledger(self.config.ledger.url)) as ledger:
+                delete_leftovers(tuner, ledger, hurried=True)
 
 
+def _runs_here(config: DictConfig) -> bool:
+    """Whether the points of a sweep run in this process."""
+    launcher = config.hydra.launcher
+    return bool(launcher.get("in_this_process", "BasicLauncher" in str(launcher.get("_target_"))))
+
+
+_opened: dict[Path, Sweep] = {}
 _open_sweeps: ContextVar[list[Sweep] | None] = ContextVar("opened", default=None)
 _parent_lock = threading.Lock()
 
@@ -44,6 +78,20 @@ def collect_sweeps() -> Iterator[list[Sweep]]:
         yield sweeps
     finally:
         _open_sweeps.reset(token)
+        for sweep in sweeps:
+            _opened.pop(sweep.folder, None)
+            sweep.alive.close()
+
+
+def end_hosting(interrupted: bool) -> None:
+    """Delete the deployments of the sweeps that :func:`collect_sweeps` has collected."""
+    for sweep in _open_sweeps.get() or ():
+        sweep.end_hosting(interrupted)
+
+
+def find_keeper(folder: Path) -> SweepKeeper | None:
+    """Return what keeps deployments for the sweep in ``folder``; None if its points are not known here."""
+    return _opened[folder].keeper if folder in _opened else None
 
 
 class OpenSweep(Callback):
@@ -58,11 +106,18 @@ class OpenSweep(Callback):
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         overrides = get_overrides(config.hydra)
-        notes = {"name": get_name(config), "fixed": find_fixed(overrides), "overrides": overrides}
+        notes: dict[str, Any] = {
+            "name": get_name(config),
+            "fixed": find_fixed(overrides),
+            "overrides": overrides,
+        }
+        sweep = Sweep(folder, config, _make_keeper(config))
+        sweep.alive.enter_context(hold_alive(folder))
         write_notes(folder, notes | {"started": time.time()})
         sweeps = _open_sweeps.get()
         if sweeps is not None:
-            sweeps.append(Sweep(folder, config))
+            _opened[folder] = sweep
+            sweeps.append(sweep)
         if not config.hydra.launcher.get("in_this_process", False):
             with suppress(RunnerError):  # the points fail with the same error and report it
                 open_parent(folder, config)
@@ -78,11 +133,41 @@ def open_parent(folder: Path, config: DictConfig) -> str | None:
     with _parent_lock:
         notes = read_notes(folder)
         if notes.get("parent") is None:
-            settings = cast(TrackingConfig, OmegaConf.to_object(config.tracking))
+            settings = read_tracking(config)
             name, started = notes.get("name", "sweep"), notes.get("started")
             notes["parent"] = tracking.open_sweep(name, folder.name, settings, started=started)
+            notes["tracked"] = tracking.name_place(settings)
             write_notes(folder, notes)
         return cast("str | None", notes["parent"])
+
+
+def _make_keeper(config: DictConfig) -> SweepKeeper | None:
+    """Return what keeps deployments, if points in this process may share some."""
+    texts = get_overrides(config.hydra)
+    trains = OmegaConf.select(config, "finetune.name") not in (None, "none") or any(
+        "finetune" in text or "experiment" in text for text in texts
+    )
+    if not trains or not _runs_here(config):
+        return None
+    from runner.config.points import compose_points
+    from runner.experiment.model import find_need
+    from runner.pipeline.keeping import SweepKeeper
+
+    needs = {}
+    for number, point in compose_points(config).items():
+        with suppress(OmegaConfBaseException):  # the point itself reports it
+            needs[number] = find_need(_read_plain(point))
+    return SweepKeeper({number: need for number, need in needs.items() if need})
+
+
+def _read_plain(config: DictConfig) -> dict[str, Any]:
+    groups = ("finetune", "checkpoint", "dataset", "hyperparameter", "provider", "prompt")
+    return {
+        name: OmegaConf.to_container(config[name], resolve=True, enum_to_str=True)
+        if OmegaConf.is_config(config[name])
+        else config[name]
+        for name in groups
+    }
 
 
 def get_name(config: DictConfig, otherwise: str = "sweep") -> str:
@@ -91,6 +176,11 @@ def get_name(config: DictConfig, otherwise: str = "sweep") -> str:
         return str(config.get("name") or otherwise)
     except OmegaConfBaseException:  # such as p${hydra:job.num}, which only a point has
         return otherwise
+
+
+def read_tracking(config: DictConfig) -> TrackingConfig:
+    """Return the group ``tracking`` of a config."""
+    return cast(TrackingConfig, OmegaConf.to_object(config.tracking))
 
 
 def find_fixed(overrides: list[str]) -> dict[str, str]:

@@ -229,6 +229,13 @@ class ReportConfig:
 
 
 @dataclass
+class CleanupConfig:
+    """``runner cleanup [NAME…]``: the deployments in ``names`` are deleted even if a living run uses them."""
+
+    names: list[str] = field(default_factory=list)
+
+
+@dataclass
 class RunnerConfig:
     """One experiment."""
 
@@ -256,6 +263,7 @@ class RunnerConfig:
     reproduce: ReproduceConfig = field(default_factory=ReproduceConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
+    cleanup: CleanupConfig = field(default_factory=CleanupConfig)
 
 
 def register() -> None:

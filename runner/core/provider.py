@@ -225,11 +225,15 @@ class Deployer(Protocol):
     """A tuner whose models must be hosted, at a price per hour, before they answer (Azure).
 
     The caller notes every deployment in the ledger before it makes it, and always deletes it in the end; so
-    these calls need only be repeatable.
+    these calls need only be repeatable. A deployer may also have ``list_deployments()``: the models of all
+    deployments at the service by their names.
     """
 
     def deploy(self, model: str, name: str) -> None:
-        """Host a model under a deployment name; returns when it answers. No error if it is there already."""
+        """Host a model under a deployment name; returns when it answers.
+
+        No error if it is there already, or is being made or deleted.
+        """
 
     def hosted(self, model: str, name: str) -> Provider:
         """A provider that answers as this deployment; its identity is the model's, not the deployment's."""

@@ -1,11 +1,14 @@
-"""The rule for failed calls: how often they are repeated, and how long to wait before each."""
+"""The rule for failed calls: how often they are repeated, and how long to wait before each; and pauses."""
 
 from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -121,3 +124,57 @@ class Patience:
 def _may_pass(error: ProviderError) -> bool:
     """Whether the same call may succeed later, also where a shorter patience has turned it into a refusal."""
     return isinstance(error, RetryableError) or isinstance(error.__cause__, RetryableError)
+
+
+class Interrupt:
+    """Ends the pauses of threads, since Ctrl-C and other signals reach only the main thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._asked = 0
+        self._here = threading.local()
+
+    def ask(self) -> None:
+        """Raise ``KeyboardInterrupt`` once in the present or next :func:`pause` of each listening thread."""
+        with self._changed:
+            self._asked += 1
+            self._changed.notify_all()
+
+    @contextmanager
+    def listen(self) -> Iterator[None]:
+        """Make this thread listen within the block."""
+        token = _interrupt.set(self)
+        try:
+            yield
+        finally:
+            _interrupt.reset(token)
+
+    def note_heard(self) -> None:
+        """Note that this thread was interrupted in another way, so that its next pause is a pause."""
+        self._here.heard = self._asked
+
+    def wait(self, seconds: float) -> None:
+        """Sleep; see :func:`pause`."""
+        with self._changed:
+            heard = getattr(self._here, "heard", 0)
+            if not self._changed.wait_for(lambda: self._asked > heard, seconds):
+                return
+            self.note_heard()
+        raise KeyboardInterrupt
+
+
+_interrupt: ContextVar[Interrupt | None] = ContextVar("interrupt", default=None)
+
+
+def pause(seconds: float) -> None:
+    """Sleep. Raises ``KeyboardInterrupt`` where the sweep shall end of which this thread is a point."""
+    if interrupt := _interrupt.get():
+        interrupt.wait(seconds)
+    else:
+        time.sleep(seconds)
+
+
+def note_heard() -> None:
+    """Note that this thread was interrupted in another way, so that its next :func:`pause` is a pause."""
+    if interrupt := _interrupt.get():
+        interrupt.note_heard()

@@ -1,14 +1,17 @@
-"""The event loop that runs all asynchronous work of the process, in its own thread."""
+"""The event loop that runs all asynchronous work of the process, in its own thread; and what ends it."""
 
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from concurrent.futures import CancelledError, Future, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
+
+from runner.core.retry import note_heard, pause
 
 T = TypeVar("T")
 
@@ -21,8 +24,14 @@ _running: set[Future[Any]] = set()
 def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine, wait for it and return its result. If the wait is interrupted, cancel the coroutine.
 
-    Raises ``KeyboardInterrupt`` in the waiting thread if :func:`interrupt_all` cancels the coroutine.
+    Raises ``KeyboardInterrupt`` in the waiting thread if :func:`interrupt_all` cancels the coroutine, or if
+    the thread was interrupted before.
     """
+    try:
+        pause(0)
+    except KeyboardInterrupt:
+        work.close()
+        raise
     future: Future[T] = asyncio.run_coroutine_threadsafe(work, _get_loop())
     _running.add(future)
     try:
@@ -35,6 +44,7 @@ def run_in_loop(work: Coroutine[Any, Any, T]) -> T:
     try:
         return future.result()
     except CancelledError:
+        note_heard()
         raise KeyboardInterrupt from None
 
 
@@ -48,6 +58,34 @@ def interrupt_all() -> None:
     """Cancel the coroutines that all threads wait for, since Ctrl-C reaches only the main thread."""
     for future in list(_running):
         future.cancel()
+
+
+@contextmanager
+def end_on_signals() -> Iterator[list[int]]:
+    """Let SIGTERM and SIGHUP raise ``KeyboardInterrupt`` in the main thread, as Ctrl-C does.
+
+    Yields the numbers of those that came. After the second one the next ends the process at once. A signal
+    that is ignored (nohup) or handled otherwise (submitit) stays so, and so do all outside the main thread.
+    """
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        came.append(number)
+        if len(came) > 1:
+            for ours in set_here:
+                signal.signal(ours, signal.SIG_DFL)
+        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+    here = threading.current_thread() is threading.main_thread()
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if here and hasattr(signal, name)]
+    set_here = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in set_here:
+        signal.signal(number, interrupt)
+    try:
+        yield came
+    finally:
+        for number in set_here:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _get_loop() -> asyncio.AbstractEventLoop:

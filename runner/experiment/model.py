@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig
 from runner.core.errors import ConfigError, DataError, note_calls
-from runner.core.identity import read_identity
+from runner.core.identity import digest, read_identity
 from runner.core.provider import Deployer, Provider
 from runner.core.services import TrainingFile
 from runner.data import dataset
@@ -20,12 +21,15 @@ from runner.experiment.plan import Plan, make_provider
 from runner.experiment.spending import Spending
 from runner.money.forecast import estimate_training_tokens
 from runner.money.prices import Price
-from runner.pipeline import finetune, jobs
+from runner.pipeline import finetune, hosting, jobs
 from runner.pipeline.answer import Responder, needs_answers
 from runner.pipeline.checkpoint import check_place, pick_model, read_place
 from runner.pipeline.finetune import TrainingOrder, make_training_file
 from runner.pipeline.jobs import OnStatus
+from runner.pipeline.keeping import FindModel, Need, PointKeeper
 from runner.pipeline.shots import refuse_leakage
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,10 @@ class Model:
     """The identity of the model that was trained."""
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     checkpoints: list[dict[str, Any]] = field(default_factory=list)
+    find: FindModel | None = None
+    """From another checkpoint of the same training to its model."""
+    warnings: list[str] = field(default_factory=list)
+    """What somebody must do something about, such as deployments that could not be deleted."""
 
 
 def prepare_model(
@@ -59,8 +67,9 @@ def prepare_model(
     checkpoint = plan.config.checkpoint
     if plan.tuner is None or checkpoint == "base":
         return Model(find_existing_provider(plan, checkpoint))
+    warnings: list[str] = []
     if isinstance(plan.tuner, Deployer):
-        finetune.delete_leftovers(plan.tuner, ledger)
+        warnings = _delete_leftovers(plan, plan.tuner, ledger)
     order = make_order(plan, evaluated)
     if not jobs.has_job(order, ledger):
         check_checkpoint(plan)
@@ -79,17 +88,33 @@ def prepare_model(
             {"number": item.number, "step": item.step, "model": item.model, "evaluated": item.model == model}
             for item in tuned.checkpoints
         ],
+        find=lambda name: pick_model(name, tuned.checkpoints),
+        warnings=warnings,
     )
+
+
+def _delete_leftovers(plan: Plan, tuner: Deployer, ledger: Ledger) -> list[str]:
+    """Delete what killed runs left; return what to say of deployments that could not be deleted."""
+    found = hosting.delete_leftovers(tuner, ledger, hurried=True)
+    for name in [name for name, reason in found.items() if reason is None]:
+        log.warning("deleted deployment %s, left over from a run that was killed", name)
+    reasons = {name: reason for name, reason in found.items() if reason}
+    return hosting.say_leftovers(hosting.Bill(_find_hourly_price(plan, tuner), leftovers=reasons))
 
 
 @contextmanager
 def serve_model(
-    plan: Plan, model: Model, evaluated: pl.DataFrame, ledger: Ledger, spending: Spending
+    plan: Plan,
+    model: Model,
+    evaluated: pl.DataFrame,
+    ledger: Ledger,
+    spending: Spending,
+    keeper: PointKeeper | None = None,
 ) -> Iterator[Responder]:
     """Yield the plan's responder with a provider that answers as the model.
 
     ``evaluated`` holds the rendered chats. A model that is hosted by the hour is deployed only if the ledger
-    lacks the answer to one of them.
+    lacks the answer to one of them. ``model.warnings`` then has the deployments that could not be deleted.
     """
     if model.provider is not None:
         yield replace(plan.responder, provider=model.provider)
@@ -97,23 +122,36 @@ def serve_model(
     tuner = plan.tuner
     assert tuner is not None
     assert model.tuned is not None
+    bill = hosting.Bill(_find_hourly_price(plan, tuner) if isinstance(tuner, Deployer) else None)
 
     def is_needed(provider: Provider) -> bool:
-        needed = needs_answers(evaluated, replace(plan.responder, provider=provider), ledger)
-        if needed and isinstance(tuner, Deployer):
-            spending.start_hosting(_find_hourly_price(plan, tuner))
-        return needed
+        return needs_answers(evaluated, replace(plan.responder, provider=provider), ledger)
 
     try:
-        with finetune.serve_model(model.tuned, tuner, ledger, is_needed) as provider:
+        with hosting.serve_model(model.tuned, tuner, ledger, is_needed, bill, keeper) as provider:
             yield replace(plan.responder, provider=provider)
     finally:
-        spending.end_hosting()
+        spending.pay_hosting(bill.hours, bill.usd_per_hour)
+        model.warnings.extend(hosting.say_leftovers(bill))
 
 
 def _find_hourly_price(plan: Plan, deployer: Deployer) -> float | None:
     price = find_tuned_price(plan)
     return 0.0 if not deployer.bills_hosting() else price.hosting_per_hour if price else None
+
+
+def find_need(config: Mapping[str, Any]) -> Need | None:
+    """Return which model a point of a sweep may need a deployment of; None if it trains nothing.
+
+    ``config`` is the composed config as plain data. Equal needs are of the same model.
+    """
+    finetuning, checkpoint = config["finetune"], config["checkpoint"]
+    if finetuning["name"] == "none" or checkpoint == "base":
+        return None
+    rows = None if finetuning["dataset"] else config["dataset"]
+    settings = {name: config["hyperparameter"][name] for name in finetune.TRAINING_SETTINGS}
+    parts = [finetuning, rows, config["provider"], config["prompt"], settings]
+    return Need(digest(parts), checkpoint)
 
 
 def find_existing_provider(plan: Plan, checkpoint: object) -> Provider:

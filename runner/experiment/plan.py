@@ -15,7 +15,7 @@ from runner.config.schema import HyperparameterConfig, PromptConfig, RunnerConfi
 from runner.config.validate import validate
 from runner.core.adapt import adapt
 from runner.core.errors import ConfigError
-from runner.core.provider import Provider, Tuner
+from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Score
 from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
@@ -74,6 +74,15 @@ def make_provider(node: Any, key: str = "provider") -> Provider:
     """Return the provider that a config node names; ``key`` is its place in the config, for messages."""
     given = [str(name) for name in node if not str(name).startswith("_")]
     return adapt(instantiate(node, key, "complete"), key, given)
+
+
+def make_deployer(node: Any) -> Deployer | None:
+    """Return the half of a config node's provider that makes deployments; None if it has none."""
+    provider = make_provider(node)
+    if type(provider).tuner is Provider.tuner:
+        return None
+    tuner = provider.tuner()
+    return tuner if isinstance(tuner, Deployer) else None
 
 
 def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder | None) -> None:

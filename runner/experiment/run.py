@@ -26,6 +26,7 @@ from runner.money.budget import Budget
 from runner.money.usage import count_usage, split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
 from runner.pipeline.jobs import OnStatus
+from runner.pipeline.keeping import SweepKeeper
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record
 
@@ -43,10 +44,18 @@ class Screen:
     during_calls: AbstractContextManager[None] = field(default_factory=nullcontext)
 
 
-def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen(), command: str = "") -> None:
+def run(
+    plan: Plan,
+    record: Record,
+    folder: Path,
+    screen: Screen = Screen(),
+    keeper: SweepKeeper | None = None,
+    command: str = "",
+) -> None:
     """Carry out a plan. Write the predictions into ``folder`` and everything else into ``record``.
 
-    ``command`` is what the points of a sweep share: together they make at most one new fine-tuning job.
+    ``keeper`` keeps the deployments that other points of the sweep may need. ``command`` is what the points
+    of a sweep share: together they make at most one new fine-tuning job.
 
     Raises :class:`runner.core.errors.RunnerError` if the run fails or its budget is used up; ``record`` then
     holds what is known so far.
@@ -60,7 +69,9 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen(), com
         model = prepare_model(plan, frame, ledger, screen.on_status, spending, command)
         note_model(record, model)
         with note_calls():
-            with serve_model(plan, model, frame, ledger, spending) as responder, screen.during_calls:
+            record.warnings = model.warnings
+            own = keeper.of_point(record.job or 0, model.find) if keeper and model.find else None
+            with serve_model(plan, model, frame, ledger, spending, own) as responder, screen.during_calls:
                 note_identities(record, responder, plan.judge)
                 allowance = spending.allow_answers(responder, frame)
                 frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance)

@@ -6,7 +6,6 @@ pays it and others use the model.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import polars as pl
@@ -100,8 +99,6 @@ class Spending:
         self._allowances: list[StageAllowance] = []
         self._bills: list[TrainingBill] = []
         self._hosting: float | None = 0.0
-        self._hourly: float | None = None
-        self._hosted_from: float | None = None
 
     def __enter__(self) -> Spending:
         return self
@@ -137,16 +134,10 @@ class Spending:
         self._bills.append(TrainingBill(self._ledger, self._budget, order, price, tokens))
         return self._bills[-1]
 
-    def start_hosting(self, price_per_hour: float | None) -> None:
-        """Note that a deployment costs this much per hour from now on; None if the price is unknown."""
-        self._hourly = price_per_hour
-        self._hosted_from = time.monotonic()
-
-    def end_hosting(self) -> None:
-        """Note that the deployment was deleted."""
-        if self._hosted_from is not None:
-            hours = (time.monotonic() - self._hosted_from) / 3600
-            self._hosting = None if self._hourly is None else self._hourly * hours
+    def pay_hosting(self, hours: float, price_per_hour: float | None) -> None:
+        """Note what a deployment has cost; the price in dollars is None if it is unknown."""
+        if hours:
+            self._hosting = None if price_per_hour is None else price_per_hour * hours
 
     def sum_up(self, frame: pl.DataFrame) -> dict[str, float]:
         """Return the costs of the run: :func:`runner.money.usage.sum_costs` plus its training and hosting.

@@ -10,11 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
@@ -22,16 +19,22 @@ from typing import Any
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.errors import DataError
 from runner.core.identity import digest
-from runner.core.provider import Deployer, Provider, Tuner
-from runner.core.retry import Patience
+from runner.core.provider import Tuner
+from runner.core.retry import Patience, pause
 from runner.core.services import Schedule, TrainingFile, TuningJob
 from runner.core.types import Message
-from runner.engine.ledger import Ledger
-from runner.engine.ledger.claims import is_alive, make_claim
 
 log = logging.getLogger(__name__)
 
-DEPLOYMENT = "deployment"
+TRAINING_SETTINGS = (
+    "n_epochs",
+    "batch_size",
+    "learning_rate",
+    "learning_rate_multiplier",
+    "training_steps",
+    "seed",
+)
+"""The keys of the group ``hyperparameter`` that determine a fine-tuned model."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +51,13 @@ class TrainingOrder:
     def key(self) -> str:
         """The digest under which the ledger and the provider know the job."""
         values = asdict(self.hyperparameter)
-        names = (
-            "n_epochs",
-            "batch_size",
-            "learning_rate",
-            "learning_rate_multiplier",
-            "training_steps",
-            "seed",
-        )
         return digest(
             {
                 "base": self.base,
                 "training": [(file.name, file.weight) for file in self.training],
                 "validation": self.validation.name if self.validation else None,
                 "options": self.config.options,
-                **{name: values[name] for name in names},
+                **{name: values[name] for name in TRAINING_SETTINGS},
             }
         )
 
@@ -72,47 +67,6 @@ class TrainingOrder:
         given, weighted = self.hyperparameter, any(file.weight != 1 for file in self.training)
         rows = None if weighted else sum(file.rows for file in self.training)
         return Schedule(rows, given.batch_size, None if given.training_steps else given.n_epochs)
-
-
-@contextmanager
-def serve_model(
-    model: str, tuner: Tuner, ledger: Ledger, is_needed: Callable[[Provider], bool] = lambda provider: True
-) -> Iterator[Provider]:
-    """Yield a provider that answers as ``model``.
-
-    A model that must be hosted is deployed on entry and its deployment deleted on exit, but only if
-    ``is_needed`` says that the provider will be called.
-    """
-    if not isinstance(tuner, Deployer):
-        yield tuner.serving(model)
-        return
-    name = f"runner-{digest([model, os.getpid(), time.time()])[:12]}"
-    provider = tuner.hosted(model, name)
-    if not is_needed(provider):
-        yield provider
-        return
-    ledger.put(DEPLOYMENT, name, {"model": model, **make_claim(ledger)})
-    try:
-        tuner.deploy(model, name)
-        yield provider
-    finally:
-        tuner.undeploy(name)
-        ledger.remove(DEPLOYMENT, name)
-
-
-def list_leftovers(ledger: Ledger) -> list[str]:
-    """Return the deployments whose process has ended; each costs money by the hour until it is deleted."""
-    return [name for name, claim in ledger.items(DEPLOYMENT) if not is_alive(ledger, claim)]
-
-
-def delete_leftovers(tuner: Deployer, ledger: Ledger) -> list[str]:
-    """Delete the deployments that :func:`list_leftovers` returns, and return their names."""
-    names = list_leftovers(ledger)
-    for name in names:
-        tuner.undeploy(name)
-        ledger.remove(DEPLOYMENT, name)
-        log.warning("deleted deployment %s, left over from a run that was killed", name)
-    return names
 
 
 def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: float = 1.0) -> TrainingFile:
@@ -144,6 +98,7 @@ def create_job(
     pay()
     patience = make_patience(order)
     ids = [_upload(file, tuner, patience) for file in files]
+    pause(0)  # raises if the sweep was interrupted meanwhile
     weights = [weight for _, weight in job.training]
     training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
     job = replace(job, training=training, validation=ids[-1] if order.validation else None)
@@ -185,4 +140,4 @@ def _upload(file: TrainingFile, tuner: Tuner, patience: Patience) -> str:
 
 def make_patience(order: TrainingOrder) -> Patience:
     """The patience for calls about a job of this order."""
-    return Patience(order.config.poll_s, time.sleep)
+    return Patience(order.config.poll_s, pause)

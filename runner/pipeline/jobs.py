@@ -12,7 +12,6 @@ one before it has ended, so no two jobs of an order are ever at work.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 from runner.core.errors import ProviderError, RunnerError, describe_error
 from runner.core.identity import digest
 from runner.core.provider import Tuner
-from runner.core.retry import Patience
+from runner.core.retry import Patience, pause
 from runner.core.services import Checkpoint, TuningStatus
 from runner.engine.ledger import Ledger
 from runner.engine.ledger.claims import LostClaimError, confirm_claim, is_alive, make_claim
@@ -134,7 +133,7 @@ def _find_or_create(
             return str(entry["id"]), False
         if entry and not is_alive(ledger, entry) and ledger.swap(JOB, key, entry, claim):
             break
-        time.sleep(min(1.0, order.config.poll_s))
+        pause(min(1.0, order.config.poll_s))
     try:
         found = tuner.find_job(key)
         job_id = found or create_job(key, order, tuner, pay, lambda: confirm_claim(ledger, JOB, key))
@@ -225,7 +224,7 @@ def _wait(
         on_status(status)
         if status.state in ("succeeded", "paused", *ENDED):
             return status
-        time.sleep(poll_s)
+        pause(poll_s)
         status = patience.call(lambda: tuner.status(job_id))
 
 

@@ -6,7 +6,10 @@
 <run>/.hydra/               the composed config and the overrides, written by Hydra
 <run>/runner.log            the log
 
-<sweep>/sweep.json          notes: name, overrides, start, parent run
+<run>/running.lock          held while the run's process lives (:mod:`runner.records.alive`)
+
+<sweep>/sweep.json          notes: name, overrides, start, parent run, and whether this is closed
+<sweep>/running.lock        held while the process lives that opened the sweep
 <sweep>/0/, 1/, …           its points (hydra.sweep.subdir), each the folder of a run
 <sweep>/0/mistake.json      why a point could not begin, as a record; gone when the sweep is closed
 """
@@ -22,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.files import write_atomically
+from runner.records.alive import LOCK
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
@@ -29,7 +33,7 @@ SWEEP = "sweep.json"
 MISTAKE = "mistake.json"
 HYDRA = (".hydra", "runner.log", "multirun.yaml")
 """What Hydra writes into the folder of a run or of a sweep."""
-NOTES = {"name": str, "overrides": list, "fixed": dict, "started": float}
+NOTES = {"name": str, "overrides": list, "fixed": dict, "started": float, "warnings": list, "points": int}
 """Types of what is in ``sweep.json``."""
 
 log = logging.getLogger(__name__)
@@ -77,7 +81,7 @@ def remove_traces(folder: Path, also: tuple[str, ...] = ()) -> None:
 
     Empty folders in it do not count: ``hydra.sweep.subdir`` puts folders into folders.
     """
-    names = {*HYDRA, *also}
+    names = {*HYDRA, LOCK, *also}
     if folder.is_dir() and all(entry.name in names or _is_empty(entry) for entry in folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
 

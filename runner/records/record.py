@@ -17,6 +17,7 @@ import polars as pl
 from runner.core.errors import BudgetError, DataError, WaitError, is_mistake
 from runner.core.files import write_atomically
 from runner.core.types import Score
+from runner.records.alive import hold_alive, is_alive
 from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
 from runner.records.published import read_comparisons
 
@@ -34,7 +35,11 @@ class Record:
     id: str
     name: str
     status: str = "running"
-    """``running``, ``finished``, ``stopped`` (budget, a wait, Ctrl-C: partial results kept) or ``failed``."""
+    """``running``, ``finished``, ``stopped`` (budget, a wait, Ctrl-C: partial results kept), ``failed``,
+    ``killed``.
+
+    ``killed`` is what is read where the file says ``running`` and no living process holds the folder.
+    """
     started: float = 0.0
     finished: float | None = None
     sweep: str | None = None
@@ -68,6 +73,8 @@ class Record:
     """Metrics that score single rows, each a column of the predictions: ``right`` (1 or 0) or ``value``."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
+    warnings: list[str] = field(default_factory=list)
+    """What somebody must do something about, such as a deployment that could not be deleted."""
     error: str | None = None
     mistake: bool = False
     """Whether the input was at fault, and this was found before the first call."""
@@ -90,25 +97,26 @@ def keep_record(record: Record, folder: Path) -> Iterator[None]:
     A mistake leaves no record: the file is again as it was. For the table of its sweep, the reason of a point
     is in ``mistake.json``.
     """
-    before = _read_bytes(folder / RECORD)
-    (folder / MISTAKE).unlink(missing_ok=True)
-    record.started = time.time()
-    record.write(folder)
-    try:
-        yield
-        record.status = "finished"
-    except BaseException as error:
-        stopped = isinstance(error, BudgetError | WaitError | KeyboardInterrupt)
-        record.status = "stopped" if stopped else "failed"
-        record.error = str(error) or type(error).__name__
-        record.mistake = is_mistake(error)
-        raise
-    finally:
-        record.finished = time.time()
-        if record.mistake:
-            _put_back(folder / RECORD, before)
-        if record.sweep or not record.mistake:
-            record.write(folder, MISTAKE if record.mistake else RECORD)
+    with hold_alive(folder):
+        before = _read_bytes(folder / RECORD)
+        (folder / MISTAKE).unlink(missing_ok=True)
+        record.started = time.time()
+        record.write(folder)
+        try:
+            yield
+            record.status = "finished"
+        except BaseException as error:
+            stopped = isinstance(error, BudgetError | WaitError) or not isinstance(error, Exception)
+            record.status = "stopped" if stopped else "failed"
+            record.error = str(error) or type(error).__name__
+            record.mistake = is_mistake(error)
+            raise
+        finally:
+            record.finished = time.time()
+            if record.mistake:
+                _put_back(folder / RECORD, before)
+            if record.sweep or not record.mistake:
+                record.write(folder, MISTAKE if record.mistake else RECORD)
 
 
 def _read_bytes(file: Path) -> bytes | None:
@@ -134,6 +142,8 @@ def read_record(folder: Path, name: str = RECORD) -> Record:
         data["reference"] = read_comparisons(data.get("reference") or [], exact)
         record = Record(**data)
         _check_types(record)
+        if record.status == "running" and not is_alive(folder):
+            record.status = "killed"
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{file} cannot be read as a record ({reason})") from error

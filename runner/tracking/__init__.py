@@ -72,6 +72,13 @@ def check(config: TrackingConfig) -> None:
         store.check(config)
 
 
+def name_place(config: TrackingConfig) -> str:
+    """Store and experiment in one text, without credentials."""
+    from runner.tracking import store
+
+    return f"{config.experiment_name} in {store.describe_store(config)}"
+
+
 def prepare(config: TrackingConfig) -> bool:
     """Create store and experiment, if other processes have not; False if the store is unreachable.
 
@@ -127,16 +134,21 @@ def close_sweep(
     folders: Sequence[Path],
     config: TrackingConfig,
     files: Mapping[str, str] | None = None,
-) -> None:
-    """Log the summary of the points in ``folders``, the outcome and further texts on their parent run."""
+    warnings: Sequence[str] = (),
+    killed: bool = False,
+) -> bool:
+    """Log the summary of the points in ``folders``, the outcome and further texts on their parent run.
 
-    def work() -> None:
+    Returns whether there is nothing left to log.
+    """
+
+    def work() -> bool:
         from runner.tracking import store, sweeps
 
-        sweeps.close_sweep(str(parent), folders, store.connect(config), files or {})
+        sweeps.close_sweep(str(parent), folders, store.connect(config), files or {}, warnings, killed)
+        return True
 
-    if config.enabled and parent is not None:
-        _run_or_warn(work, config)
+    return parent is None or not config.enabled or bool(_run_or_warn(work, config))
 
 
 def drop_sweep(parent: str | None, config: TrackingConfig) -> None:
@@ -211,6 +223,7 @@ __all__ = [
     "close_sweep",
     "drop_sweep",
     "log_run",
+    "name_place",
     "open_sweep",
     "prepare",
     "sync_records",

@@ -14,8 +14,9 @@ GAP = "\u00a0" * 4
 
 
 def describe_run(record: Record) -> str:
-    """Why the run stopped, its scores with their intervals, and published against measured figures."""
+    """Why the run stopped, its warnings, its scores with intervals, and published figures."""
     parts = [f"**{record.status}**: {record.error}"] if record.error else []
+    parts += [f"**warning**: {warning}" for warning in record.warnings]
     if record.scores:
         rows = [[name, *_format_score(score)] for name, score in record.scores.items()]
         parts.append(format_table(["metric", "value", "95% interval", "n"], rows, GAP))

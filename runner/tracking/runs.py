@@ -20,7 +20,13 @@ from runner.tracking import artifacts, datasets, names, note, traces
 from runner.tracking.store import SOURCE, Store
 
 LOGGED = "mlflow.json"
-STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "running": "KILLED"}
+STATUS = {
+    "finished": "FINISHED",
+    "failed": "FAILED",
+    "stopped": "KILLED",
+    "killed": "KILLED",
+    "running": "KILLED",
+}
 
 
 def log_run(folder: Path, store: Store, parent: str | None = None, wanted_traces: object = "none") -> str:

@@ -49,9 +49,17 @@ def open_sweep(
 
 
 def close_sweep(
-    parent: str, folders: Sequence[Path], store: Store, files: Mapping[str, str] | None = None
+    parent: str,
+    folders: Sequence[Path],
+    store: Store,
+    files: Mapping[str, str] | None = None,
+    warnings: Sequence[str] = (),
+    killed: bool = False,
 ) -> None:
-    """Log table, plots, shared params, further files and the outcome on the parent run; may be repeated."""
+    """Log table, plots, shared params, further files and the outcome on the parent run; may be repeated.
+
+    The outcome is KILLED if the sweep was ``killed``.
+    """
     recorded = (folder for folder in folders if (folder / RECORD).exists())
     records = list(read_records(recorded).values())
     frame = summarize(records)
@@ -61,10 +69,11 @@ def close_sweep(
             Path(staging, name).write_text(text)
         store.client.log_artifacts(parent, staging)
     tags = artifacts.make_table_tag([TABLE]) | {
-        "mlflow.note.content": _describe_sweep(frame, records, len(folders))
+        "mlflow.note.content": _describe_sweep(frame, records, len(folders), warnings)
     }
     _log_values(parent, records, len(folders), store, tags)
-    store.client.set_terminated(parent, find_status(records, len(folders)), _find_end(parent, records, store))
+    status = "KILLED" if killed else find_status(records, len(folders))
+    store.client.set_terminated(parent, status, _find_end(parent, records, store))
 
 
 def _find_end(parent: str, records: Sequence[Record], store: Store) -> int:
@@ -78,7 +87,7 @@ def find_status(records: Sequence[Record], wanted: int) -> str:
     states = {record.status for record in records}
     if "failed" in states or len(records) < wanted:
         return "FAILED"
-    return "KILLED" if states & {"stopped", "running"} else "FINISHED"
+    return "KILLED" if states & {"stopped", "killed", "running"} else "FINISHED"
 
 
 def _collect_files(frame: pl.DataFrame, records: Sequence[Record], folder: Path) -> None:
@@ -101,7 +110,9 @@ def format_summary(frame: pl.DataFrame, gap: str = "") -> str:
     return note.format_table(filled, rows, gap)
 
 
-def _describe_sweep(frame: pl.DataFrame, records: Sequence[Record], wanted: int) -> str:
+def _describe_sweep(
+    frame: pl.DataFrame, records: Sequence[Record], wanted: int, warnings: Sequence[str]
+) -> str:
     """The text for MLflow's page: the first scores, marked if a replay meets or misses its figure."""
     done = sum(record.status == "finished" for record in records)
     scores = score_names(records)
@@ -112,7 +123,9 @@ def _describe_sweep(frame: pl.DataFrame, records: Sequence[Record], wanted: int)
     compact = frame.with_columns(_mark_scores(frame, name) for name in first)
     compact = compact.drop([name for name in scores if name not in first], *beside, strict=False)
     head = f"{done} of {count_of(wanted, 'point')} finished; all scores are in {TABLE}"
-    return f"{head}\n\n{format_summary(compact, note.GAP)}"
+    said = dict.fromkeys([*warnings, *(warning for record in records for warning in record.warnings)])
+    parts = [head, *(f"**warning**: {warning}" for warning in said), format_summary(compact, note.GAP)]
+    return "\n\n".join(parts)
 
 
 def _mark_scores(frame: pl.DataFrame, metric: str) -> pl.Series:

@@ -19,6 +19,7 @@ from runner.engine.ledger.claims import (
     describe_claim,
     is_alive,
     make_claim,
+    outlives_look,
 )
 
 
@@ -111,3 +112,19 @@ def test_a_claim_is_described(ledger: Ledger, theirs: tuple[Ledger, dict[str, An
     """Host, process, whether it lives, and its age."""
     claim = theirs[1] | {"host": "box", "pid": 7, "time": ledger.now() - 7200}
     assert describe_claim(ledger, claim) == "box, process 7 (alive), 2 hours old"
+
+
+def test_an_owner_out_of_sight_is_looked_at_twice(
+    ledger: Ledger, theirs: tuple[Ledger, dict[str, Any]]
+) -> None:
+    """It lives if it renews its entry meanwhile; if it does not, its lease is waited for."""
+    _, claim = theirs
+    assert outlives_look(ledger, claim, lambda seconds: pytest.fail("in sight"))
+    away = {"place": ["another start", "pid:[1]"], "pid": 1}
+    change(ledger, claim, **away, time=ledger.now() - LEASE_S + 60)
+    assert outlives_look(ledger, claim, lambda seconds: change(ledger, claim, time=ledger.now()))
+    change(ledger, claim, **away, time=ledger.now() - LEASE_S + 60)
+    later = iter(range(3))
+    assert not outlives_look(
+        ledger, claim, lambda seconds: ledger.remove(OWNER, claim["owner"]) if next(later) == 2 else None
+    )

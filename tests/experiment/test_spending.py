@@ -100,15 +100,11 @@ def test_a_failed_training_is_not_billed(ledger):
     assert Budget(ledger, "run", 5.0).spent == pytest.approx(0.0)
 
 
-def test_hosting_is_billed_by_the_hour(ledger, monkeypatch):
-    """A deployment costs by the hour until it is deleted; without a price the cost is unknown."""
-    now = [0.0]
-    monkeypatch.setattr("runner.experiment.spending.time.monotonic", lambda: now[0])
+def test_hosting_is_billed_by_the_hour(ledger):
+    """A deployment costs by the hour; without a price the cost is unknown."""
     for price, usd in [(1.7, 0.85), (None, None), (0.0, 0.0)]:
         spending = Spending(ledger, None, None, None)
-        spending.start_hosting(price)
-        now[0] += 1800
-        spending.end_hosting()
+        spending.pay_hosting(0.5, price)
         assert spending.sum_up(ROWS).get("cost_usd") == usd
 
 

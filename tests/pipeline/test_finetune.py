@@ -5,27 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
-from hosted import KEY, AzureApi, OpenAIApi
+from hosted import KEY, OpenAIApi
 from servers import Call, Reply, completion, serving
-
-ROWS = [
-    {"question": f"{n}+1?", "target": str(n + 1), "part": "train" if n < 12 else "test"} for n in range(16)
-]
-DATASET = """
-name: sums
-path: rows.jsonl
-steps: [{derive: {split: part}}]
-"""
-PROMPT = """
-name: sums
-user: "{{ question }}"
-parser: {_target_: runner.parse.Number}
-"""
-FACTS = """
-defaults: [supervised, _self_]
-name: facts
-poll_s: 0.01
-"""
+from training import ROWS, Hosting, at_azure, write_training
 
 
 class Answering(OpenAIApi):
@@ -47,13 +29,8 @@ def command(runner, monkeypatch):
         monkeypatch.setattr(f"runner.providers.{module}.RETRIES", 0)
     for module in ("azure.tuning", "azure.hosting"):
         monkeypatch.setattr(f"runner.providers.{module}.POLL_S", 0.01)
-    for name, text in {"dataset/sums": DATASET, "prompt/sums": PROMPT, "finetune/facts": FACTS}.items():
-        file = runner.folder / "mine" / f"{name}.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
-    (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
-    options = ["dataset=sums", "prompt=sums", "metric=exact_agreement", "finetune=facts", "tracking=none"]
-    return lambda *more: runner("--config-dir", "mine", *options, *more)
+    arguments = write_training(runner.folder)
+    return lambda *more: runner(*arguments, *more)
 
 
 def test_one_training_for_all_checkpoints(command, runner):
@@ -138,24 +115,11 @@ def test_shots_and_training_exclude_each_other(command):
     assert "hyperparameter.n_shot: a fine-tuned model is trained and asked without shots" in outcome.err
 
 
-class Hosting(AzureApi):
-    """A fake Azure whose deployments answer."""
-
-    def chat(self, body):
-        if body["model"] in self.deployments and body["messages"]:
-            return Reply(completion(str(int(body["messages"][-1]["content"].split("+")[0]) + 1)))
-        return super().chat(body)
-
-
 def test_deployed_evaluated_deleted(command, runner):
     """On Azure a fine-tuned model is deployed only for its calls; a second run deploys nothing."""
     api = Hosting()
     with serving(api) as server:
-        provider = ["provider=azure", f"provider.base_url={server.url}", "provider.model=m"]
-        provider += ["provider.api_key_env=null", "provider.token_env=TOKEN"]
-        hosting = {"subscription": "s", "resource_group": "g", "account": "a", "token_env": "TOKEN"}
-        hosting["base_url"] = server.url
-        provider += [f"provider.deployment.{key}={value}" for key, value in hosting.items()]
+        provider = at_azure(server.url)
         first = command(*provider)
         assert first.code == 0, first.err
         assert (api.made, len(api.deployments)) == (1, 0)

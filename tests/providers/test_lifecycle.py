@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import os
 import signal
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
-from children import dies_at, process_of
+from children import container_of, dies_at, find_inner, process_of
 from hosted import KEY, SPOILED, AzureApi, Hosted, MistralApi, OpenAIApi, Outage, loses, worth_losing
 from servers import Call, Reply, Server, serving
 
@@ -15,8 +17,9 @@ from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.errors import ProviderError, RunnerError
 from runner.core.provider import Deployer, Tuner
 from runner.core.types import Message, Request
-from runner.engine.ledger import Ledger
-from runner.pipeline import finetune, jobs
+from runner.engine.ledger import Ledger, claims
+from runner.engine.ledger.claims import OWNER
+from runner.pipeline import finetune, hosting, jobs
 from runner.pipeline.finetune import make_training_file
 from runner.providers.azure import Azure
 from runner.providers.azure.tuning import AzureTuner
@@ -62,13 +65,13 @@ def live(name: str, url: str, ledger: Ledger, n_epochs: int = 3) -> str:
     """Clean up, train, host where that is needed, and ask the finished model one question."""
     tuner = tuner_for(name, url)
     if isinstance(tuner, Deployer):
-        finetune.delete_leftovers(tuner, ledger)
+        hosting.delete_leftovers(tuner, ledger)
     config = FinetuneConfig(name="supervised", poll_s=0.0)
     settings = HyperparameterConfig(n_epochs=n_epochs)
     base = {"provider": name, "base_url": url, "model": "m"}
     order = finetune.TrainingOrder(base, FILES[:1], FILES[1], settings, config)
     tuned = jobs.train_once(order, tuner, ledger)
-    with finetune.serve_model(tuned.checkpoints[-1].model, tuner, ledger) as provider:
+    with hosting.serve_model(tuned.checkpoints[-1].model, tuner, ledger) as provider:
         if name == "azure":
             asyncio.run(_ask(provider))
         return str(provider.identity()["model"])
@@ -255,6 +258,54 @@ def test_a_model_without_its_curve(tmp_path: Path, caplog: pytest.LogCaptureFixt
     with serving(Bare()) as server:
         assert live("openai", server.url, Ledger(database(tmp_path, "ledger"))) == "ft:m:o::1"
     assert "no training curve" in caplog.text
+
+
+@pytest.mark.parametrize("next_one", ["the same container", "cleanup from outside"])
+def test_a_container_that_is_killed(next_one: str, tmp_path: Path) -> None:
+    """Its deployment is deleted by a process with the same host name and process id, or from outside."""
+    api = AzureApi()
+    url = database(tmp_path, "ledger")
+    with serving(api) as server:
+        killed = container_of(_live_briefly, server.url, url)
+        asked = [n for n, call in enumerate(_count(tmp_path), start=1) if call.path.endswith("/completions")]
+
+        def kill(number: int, done: bool) -> bool:
+            if number == asked[-1] and not done:
+                os.kill(find_inner(killed.pid), signal.SIGKILL)
+            return number == asked[-1]
+
+        api.fault = kill
+        killed.start()
+        killed.join(60)
+        api.fault = lambda number, done: False
+        if killed.exitcode == 77:
+            pytest.skip("needs the right to make namespaces")
+        assert (killed.exitcode, len(api.deployments)) == (247, 1)
+        if next_one == "the same container":
+            again = container_of(_live_briefly, server.url, url)
+            again.start()
+            again.join(60)
+            assert again.exitcode == 0
+        else:
+            with closing(Ledger(url)) as ledger:
+                ledger.change(OWNER, next(ledger.items(OWNER))[0], lambda entry: {**entry, "time": 0})
+                assert list(hosting.delete_leftovers(tuner_for("azure", server.url), ledger).values()) == [
+                    None
+                ]
+    assert bought(api) == (2, 1, 0)
+
+
+def _count(folder: Path) -> list[Any]:
+    with serving(AzureApi()) as server:
+        live("azure", server.url, Ledger(database(folder, "count")))
+    return server.calls
+
+
+def _live_briefly(url: str, database: str) -> None:
+    """With a lease of a second; as in a container, the first process."""
+    claims.LEASE_S, claims.BEAT_S = 1.0, 0.2
+    assert os.getpid() == 1
+    live("azure", url, Ledger(database))
 
 
 def test_lines_are_what_was_prepared() -> None:

@@ -272,6 +272,8 @@ class AzureApi(OpenAIApi):
     hidden: int = 1
     """How often a finished deployment is not found yet."""
     made: int = 0
+    keeps: int = 0
+    """The status with which a deletion is refused, if it is."""
 
     def route(self, call: Call) -> Reply:
         if call.path.startswith("/subscriptions/"):
@@ -287,12 +289,20 @@ class AzureApi(OpenAIApi):
     def manage(self, call: Call) -> Reply:
         found = re.fullmatch(
             r"/subscriptions/s/resourceGroups/g/providers/Microsoft.CognitiveServices"
-            r"/accounts/([^/]+)/deployments/([A-Za-z0-9-]{2,64})",
+            r"/accounts/([^/]+)/deployments(?:/([A-Za-z0-9-]{2,64}))?",
             call.path,
         )
         need(found, f"address {call.path}")
         need(re.fullmatch(r"\d{4}-\d\d-\d\d", call.query["api-version"][0]), "api-version")
         name = found[2]
+        if name is None:
+            need(call.method == "GET", "method")
+            items = [
+                {"name": name, "properties": item["properties"]} for name, item in self.deployments.items()
+            ]
+            return Reply({"value": items})
+        if call.method == "DELETE" and self.keeps:
+            return Reply({"error": {"code": "Refused", "message": "not now"}}, status=self.keeps)
         if call.method == "PUT":
             return self.deploy(name, call.json)
         if name not in self.deployments:
@@ -305,9 +315,12 @@ class AzureApi(OpenAIApi):
     def deploy(self, name: str, body: dict[str, Any]) -> Reply:
         need(set(body) == {"sku", "properties"}, "fields")
         need(set(body["sku"]) == {"name", "capacity"} and isinstance(body["sku"]["capacity"], int), "sku")
-        need(
-            body["properties"] == {"model": {"format": "OpenAI", "name": self.model, "version": "1"}}, "model"
-        )
+        name_of_model = body["properties"]["model"]["name"]
+        need(name_of_model in {self.model, *(model for _, model in self.checkpoints)}, "model's name")
+        wanted = {"model": {"format": "OpenAI", "name": name_of_model, "version": "1"}}
+        need(body["properties"] == wanted, "model")
+        if self.deployments.get(name, {}).get("ending"):
+            return Reply({"error": {"code": "RequestConflict", "message": "being deleted"}}, status=409)
         if name not in self.deployments:
             self.made += 1
         self.deployments.setdefault(name, {**body, "looks": 0, "hidden": self.hidden})

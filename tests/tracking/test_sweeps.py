@@ -11,9 +11,12 @@ import tracked
 from tracked import all_runs, artifact, client, logged
 
 from runner import tracking
+from runner.cli.sweep_end import close_killed
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
 from runner.core.types import Score
+from runner.records.alive import hold_alive
+from runner.records.folder import read_notes, write_notes
 from runner.tracking import store
 
 
@@ -106,9 +109,10 @@ def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
     logged(there, mlflow_config)
     missing = tracked.write(tmp_path / "runs" / "missing", "missing")
     points = [tracked.point(tmp_path / "sweeps", job) for job in range(2)]
-    tracked.write(tmp_path / "runs" / "live", "live", status="running", finished=None)
-    assert set(tracking.sync_records(tmp_path, mlflow_config)) == {missing, *points}
-    assert tracking.sync_records(tmp_path, mlflow_config) == {}
+    live = tracked.write(tmp_path / "runs" / "live", "live", status="running", finished=None)
+    with hold_alive(live):
+        assert set(tracking.sync_records(tmp_path, mlflow_config)) == {missing, *points}
+        assert tracking.sync_records(tmp_path, mlflow_config) == {}
     (above,) = all_runs(mlflow_config, "tags.sweep_parent = 's1'")
     assert (above.info.status, above.data.metrics["points"]) == ("FINISHED", 2)
     assert len(all_runs(mlflow_config)) == 5
@@ -157,3 +161,32 @@ def test_sync_to_a_dead_server_is_an_error(tmp_path):
     with pytest.raises(RunnerError, match="cannot be used"):
         tracking.sync_records(tmp_path, TrackingConfig(uri=f"http://127.0.0.1:{port}"))
     assert store.describe_store(TrackingConfig(uri="http://me:secret@host")) == "http://***@host"
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_killed_sweep_is_closed_by_the_next_command(mlflow_config, tmp_path, ended):
+    """KILLED where no living process would close it, once; as it ended where only the server was missing."""
+    above, folder = parent(mlflow_config), tmp_path / "sweeps" / "s1"
+    point = tracked.write(folder / "0", "0", status="finished" if ended else "running", sweep="s1")
+    notes = {"parent": above, "tracked": tracking.name_place(mlflow_config)}
+    notes |= {"ended": True} if ended else {}
+    write_notes(folder, notes)
+    for living in (folder, point):
+        with hold_alive(living):
+            close_killed(tmp_path, mlflow_config)
+        assert client(mlflow_config).get_run(above).info.status == "SCHEDULED"
+    close_killed(tmp_path, mlflow_config)
+    assert client(mlflow_config).get_run(above).info.status == ("FINISHED" if ended else "KILLED")
+    assert read_notes(folder)["closed"]
+    close_killed(tmp_path, mlflow_config)
+
+
+def test_broken_notes_are_passed_over(mlflow_config, tmp_path, monkeypatch):
+    """They keep no command from its work, and an address that came with a folder is not used."""
+    monkeypatch.setattr(tracking, "close_sweep", lambda *_: 1 / 0)
+    other = json.dumps({"parent": "x", "tracked": "runner in http://stranger"})
+    for number, text in enumerate(["{", "[]", '{"parent": "x"}', "null", "\xff", other]):
+        folder = tmp_path / "sweeps" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "sweep.json").write_bytes(text.encode("latin-1"))
+    close_killed(tmp_path, mlflow_config)

@@ -17,7 +17,7 @@ import socket
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -54,9 +54,27 @@ def is_alive(ledger: Ledger, claim: Mapping[str, Any]) -> bool:
     entry = ledger.get(OWNER, str(claim.get("owner")))
     if entry is None:
         return False
-    if entry["place"] is not None and entry["place"] == _find_place():
+    if _is_in_sight(entry):
         return bool(_find_start(entry["pid"]) == entry["start"])
     return bool(ledger.now() - entry["time"] < LEASE_S)
+
+
+def outlives_look(ledger: Ledger, claim: Mapping[str, Any], pause: Callable[[float], None]) -> bool:
+    """Whether the owner of a claim lives, beyond doubt.
+
+    One that cannot be seen from here is waited for until it renews its entry, or is dead.
+    """
+    before = ledger.get(OWNER, str(claim.get("owner"))) or {}
+    while is_alive(ledger, claim):
+        entry = ledger.get(OWNER, str(claim.get("owner")))
+        if is_mine(ledger, claim) or (entry and (_is_in_sight(entry) or entry["time"] != before.get("time"))):
+            return True
+        pause(min(1.0, BEAT_S / 4))
+    return False
+
+
+def _is_in_sight(entry: Mapping[str, Any]) -> bool:
+    return entry["place"] is not None and entry["place"] == _find_place()
 
 
 def confirm_claim(ledger: Ledger, kind: str, key: str) -> None:
@@ -74,11 +92,12 @@ def describe_claim(ledger: Ledger, claim: Mapping[str, Any]) -> str:
     age = max(0.0, ledger.now() - float(claim.get("time") or 0))
     state = "alive" if is_alive(ledger, claim) else "dead"
     return (
-        f"{claim.get('host', 'unknown host')}, process {claim.get('pid', '?')} ({state}), {_say_age(age)} old"
+        f"{claim.get('host', 'unknown host')}, process {claim.get('pid', '?')} ({state}), {say_age(age)} old"
     )
 
 
-def _say_age(seconds: float) -> str:
+def say_age(seconds: float) -> str:
+    """Return a length of time for people, in the largest unit of which it has two."""
     for unit, length in (("days", 86400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * length:
             return f"{seconds / length:.0f} {unit}"

@@ -6,18 +6,17 @@ https://learn.microsoft.com/rest/api/aiservices/accountmanagement/deployments
 from __future__ import annotations
 
 import os
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import chain
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx2
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
+from runner.core.retry import pause
 from runner.providers.azure.entra import MANAGEMENT, Entra
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
@@ -26,7 +25,7 @@ POLL_S = 5.0
 ENDED = {"Failed", "Canceled", "Disabled"}
 FREE_SKU = "DeveloperTier"
 GONE = object()
-PUTS = 3
+MOST_PUTS = 3  # a deployment may be deleted while it is asked for, or a call was not heard
 
 
 @dataclass(kw_only=True)
@@ -84,9 +83,7 @@ class Deployment:
 class Hosting:
     """Makes and deletes the deployments of one resource."""
 
-    def __init__(
-        self, deployment: Deployment, endpoint: str, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, deployment: Deployment, endpoint: str, sleep: Callable[[float], None] = pause) -> None:
         self._deployment = deployment
         self._endpoint = endpoint
         self._sleep = sleep
@@ -103,20 +100,24 @@ class Hosting:
         self._entra.check()
 
     def create(self, model: str, name: str) -> None:
-        """Host a model and wait until that is done; nothing happens if it is hosted already."""
+        """Host a model and wait until that is done.
+
+        The deployment may be there, be made or be deleted by somebody else at the same time.
+        """
         body = {
             "sku": {"name": self._deployment.sku, "capacity": self._deployment.capacity},
             "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
         }
-        tries = PUTS
-        for state in chain([None], self._poll_states(name)):
-            if state is None and tries:  # asked for the first time, or it was not heard
-                self._request("PUT", name, json=body)
-                tries -= 1
-            elif state == "Succeeded":
+        puts = 0
+        for state in self._poll_states(name):
+            if state == "Succeeded":
                 return
-            elif state in ENDED or state is None:
+            if state is not None and state not in ENDED:
+                continue
+            if puts == MOST_PUTS or (puts and state is not None):
                 raise ProviderError(f"azure: deployment {name} ended as {state or 'deleted'}")
+            self._request("PUT", name, json=body)
+            puts += 1
 
     def delete(self, name: str) -> None:
         """Delete a deployment and wait until it is gone; no error if it was."""
@@ -125,6 +126,19 @@ class Hosting:
                 return
             if state != "Deleting":
                 self._request("DELETE", name)
+
+    def list_all(self) -> dict[str, str]:
+        """The models of all deployments of the resource, by the deployments' names."""
+        found: dict[str, str] = {}
+        page = self._request("GET", "")
+        while isinstance(page, dict):
+            for item in page.get("value") or []:
+                model = (item.get("properties") or {}).get("model") or {}
+                found[str(item.get("name"))] = str(model.get("name") or "")
+            following = str(page.get("nextLink") or "")
+            inside = following.startswith(self._deployment.base_url)  # the token goes nowhere else
+            page = self._request("GET", "", following) if inside else None
+        return found
 
     def _poll_states(self, name: str) -> Iterator[str | None]:
         """The provisioning state, again and again; raises when the deployment takes too long."""
@@ -143,9 +157,9 @@ class Hosting:
         properties = found.get("properties") if isinstance(found, dict) else None
         return str(properties.get("provisioningState") or "") if isinstance(properties, dict) else ""
 
-    def _request(self, method: str, name: str, **settings: Any) -> Any:
-        url = self._deployment.build_url(self._endpoint, name)
-        params = {"api-version": self._deployment.api_version}
+    def _request(self, method: str, name: str, address: str | None = None, **settings: Any) -> Any:
+        url = address or self._deployment.build_url(self._endpoint, name).rstrip("/")
+        params = None if address else {"api-version": self._deployment.api_version}
         try:
             return self._client.request(method, url, params=params, **settings)
         except FatalProviderError as error:

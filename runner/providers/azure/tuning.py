@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from openai.types.fine_tuning import FineTuningJob
 
 from runner.core.errors import ProviderError, RetryableError
 from runner.core.provider import Provider
+from runner.core.retry import pause
 from runner.core.services import TuningJob
 from runner.providers.azure.hosting import Deployment, Hosting
 from runner.providers.azure.resource import Resource
@@ -31,7 +31,7 @@ class AzureTuner(OpenAITuner):
 
     _provider: Resource
 
-    def __init__(self, provider: Resource, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, provider: Resource, sleep: Callable[[float], None] = pause) -> None:
         super().__init__(provider, sleep)
         self._hosting = Hosting(Deployment.from_config(provider.deployment), provider.endpoint(), sleep)
 
@@ -53,6 +53,10 @@ class AzureTuner(OpenAITuner):
     def undeploy(self, name: str) -> None:
         """Delete a deployment; no error if it is gone."""
         self._hosting.delete(name)
+
+    def list_deployments(self) -> dict[str, str]:
+        """The models of all deployments of the resource, by the deployments' names."""
+        return self._hosting.list_all()
 
     def bills_hosting(self) -> bool:
         """Whether a deployment costs money while it stands: all but the developer tier."""

@@ -6,14 +6,13 @@ no event loop. Answers to rows go through :mod:`runner.providers.http.async_clie
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx2
 
 from runner.core.errors import RetryableError
-from runner.core.retry import Retry
+from runner.core.retry import Retry, pause
 from runner.providers.http.failures import Service, decode, make_error
 
 RETRY = Retry()
@@ -32,7 +31,7 @@ class Client:
         service: Service,
         client: httpx2.Client,
         make_headers: Callable[[], Mapping[str, str]],
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], None] = pause,
         retry: Retry = RETRY,
     ) -> None:
         self._service = service

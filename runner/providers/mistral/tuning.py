@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +20,7 @@ from mistralai.client import errors
 
 from runner.core.errors import ConfigError, RetryableError
 from runner.core.provider import Provider
+from runner.core.retry import pause
 from runner.core.services import (
     UNKNOWN,
     Checkpoint,
@@ -81,7 +81,7 @@ class MistralTuner:
 
     kept: int | None = 1
 
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, provider: Chat, sleep: Callable[[float], None] = pause) -> None:
         self._provider = provider
         self._sleep = sleep
         self._secrets: set[str] = set()

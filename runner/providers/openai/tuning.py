@@ -21,6 +21,7 @@ from openai.types.fine_tuning import FineTuningJob
 
 from runner.core.errors import ConfigError, DataError, ProviderError, RetryableError
 from runner.core.provider import Provider
+from runner.core.retry import pause
 from runner.core.services import (
     UNKNOWN,
     Checkpoint,
@@ -78,7 +79,7 @@ class OpenAITuner:
         "training_steps": "hyperparameter.n_epochs",
     }
 
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, provider: Chat, sleep: Callable[[float], None] = pause) -> None:
         self._provider = provider
         self._sleep = sleep
 

@@ -118,6 +118,36 @@ def test_deploying_again_changes_nothing() -> None:
     assert (api.made, set(api.deployments)) == (1, {"runner-1"})
 
 
+def test_deploying_while_it_is_deleted() -> None:
+    """The deployment is made again once it is gone."""
+    api = AzureApi()
+    with tuning(api) as (tuner, _):
+        tuner.deploy(MODEL, "runner-1")
+        api.deployments["runner-1"]["ending"] = True
+        tuner.deploy(MODEL, "runner-1")
+    assert (api.made, set(api.deployments)) == (2, {"runner-1"})
+
+
+def test_deployments_are_listed() -> None:
+    """Over all pages, but a page elsewhere is not asked for, since the token would go along."""
+
+    class Paged(AzureApi):
+        def manage(self, call: Call) -> Reply:
+            reply = super().manage(call)
+            if call.path.endswith("/deployments"):
+                second = f"{self.url}{call.path}?api-version=2025-06-01&page=2"
+                reply.body["nextLink"] = "https://elsewhere/" if "page" in call.query else second
+                reply.body["value"] = reply.body["value"]["page" in call.query :: 2]
+            return reply
+
+    api = Paged()
+    with tuning(api) as (tuner, server):
+        api.url = server.url
+        for name in ("runner-1", "runner-2"):
+            tuner.deploy(MODEL, name)
+        assert tuner.list_deployments() == {"runner-1": MODEL, "runner-2": MODEL}
+
+
 def test_sku_and_capacity_are_configured() -> None:
     """And so is the version of the management API."""
     with tuning(AzureApi(), sku="Standard", capacity=5, api_version="2024-10-01") as (tuner, server):

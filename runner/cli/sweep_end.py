@@ -1,0 +1,127 @@
+"""The end of a sweep: its table, its parent run, and what killed sweeps and mistakes have left."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from runner import tracking
+from runner.cli import screen
+from runner.cli.sweep import Sweep, read_tracking
+from runner.config.instantiate import instantiate
+from runner.config.schema import TrackingConfig
+from runner.records.alive import is_alive
+from runner.records.folder import (
+    MISTAKE,
+    SWEEP,
+    find_runs,
+    list_points,
+    read_notes,
+    remove_traces,
+    write_notes,
+)
+from runner.records.record import read_mistakes, read_records
+from runner.records.sweep import summarize
+
+log = logging.getLogger(__name__)
+
+
+def close_sweep(sweep: Sweep, code: int) -> int:
+    """Print a sweep's table, log it to the parent run, and return the exit code.
+
+    It is 2 if all points were mistakes, so that nothing was paid; 1 if a point failed or a deployment was
+    left; else ``code``.
+    """
+    points = list_points(sweep.folder)
+    mistakes = read_mistakes(points)
+    recorded = [folder for folder in find_runs(sweep.folder) if folder not in mistakes]
+    records = list(read_records(recorded).values())
+    if not records and not mistakes and code != 2:
+        return code
+    line, comparison = _compare_points(recorded)
+    if records or mistakes:
+        table = summarize([*records, *mistakes.values()])
+        screen.show_sweep(table, sweep.folder if recorded else None, line)
+    log_sweep(sweep, points, mistakes, comparison, began=bool(recorded))
+    if not recorded:
+        return 2
+    close_killed(sweep.folder.absolute().parents[1], read_tracking(sweep.config))
+    warnings = [warning for record in records for warning in record.warnings] + _find_warnings(sweep)
+    for warning in warnings:
+        print(f"error: {warning}", file=sys.stderr)
+    unfinished = any(record.status != "finished" for record in records)
+    return int(bool(mistakes) or bool(warnings) or unfinished) or code
+
+
+def log_sweep(
+    sweep: Sweep, points: Sequence[Path], mistakes: Iterable[Path], comparison: str = "", began: bool = True
+) -> None:
+    """Log a sweep's table to its parent run in MLflow, and remove the folders of points with mistakes.
+
+    Of a sweep that never ``began``, since all of it was a mistake, nothing is left here or there.
+    """
+    files = {"comparison.csv": comparison} if comparison else {}
+    notes, settings = read_notes(sweep.folder), read_tracking(sweep.config)
+    _remove_mistakes(mistakes)
+    if began:
+        ended = {"ended": True, "warnings": _find_warnings(sweep), "points": len(points)}
+        write_notes(sweep.folder, notes | ended)
+        _log_notes(sweep.folder, points, settings, files)
+    else:
+        tracking.drop_sweep(notes.get("parent"), settings)
+        sweep.alive.close()  # the lock is one of the traces
+        remove_traces(sweep.folder, (SWEEP,))
+
+
+def _remove_mistakes(folders: Iterable[Path]) -> None:
+    """Remove what points of a sweep left that could not begin."""
+    for folder in folders:
+        (folder / MISTAKE).unlink(missing_ok=True)
+        remove_traces(folder)
+
+
+def _find_warnings(sweep: Sweep) -> list[str]:
+    return sweep.keeper.warnings if sweep.keeper else []
+
+
+def _log_notes(
+    folder: Path, folders: Sequence[Path], settings: TrackingConfig, files: Mapping[str, str] | None = None
+) -> None:
+    """Close the parent run of a sweep, and note in its folder that this is done."""
+    notes = read_notes(folder)
+    warnings, killed = list(notes.get("warnings", [])), not notes.get("ended")
+    gone = notes.get("points", 0) - len(folders)  # those of mistakes, if MLflow could not be reached then
+    folders = [*folders, *[folder / MISTAKE] * gone]
+    if tracking.close_sweep(notes.get("parent"), folders, settings, files, warnings, killed):
+        write_notes(folder, notes | {"closed": True})
+
+
+def close_killed(outputs: Path, settings: TrackingConfig) -> None:
+    """Close the parent runs of sweeps below ``outputs`` that no living process will close.
+
+    Such sweeps were killed or interrupted, or the tracking server was down at their end. Sweeps that are
+    tracked elsewhere than ``settings`` say are left alone: an address in a folder may be a stranger's.
+    """
+    for folder in sorted(file.parent for file in outputs.glob(f"sweeps/*/{SWEEP}") if settings.enabled):
+        with suppress(OSError, ValueError, TypeError, AttributeError):  # a file that cannot be read
+            notes = read_notes(folder)
+            if not notes.get("parent") or notes.get("tracked") != tracking.name_place(settings):
+                continue
+            points = list_points(folder)  # processes of their own may outlive the first one
+            if not notes.get("closed") and not any(map(is_alive, [folder, *points])):
+                _remove_mistakes(read_mistakes(points))
+                _log_notes(folder, points, settings)
+
+
+def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:
+    """Compare the points of a sweep with its first one; return empty texts if that fails."""
+    from runner.report.write import compare_with_first
+
+    try:
+        return compare_with_first(folders, instantiate)
+    except Exception:
+        log.debug("the points cannot be compared", exc_info=True)
+        return "", ""
