@@ -78,6 +78,7 @@ class Metric(ABC):
     name: str = ""
 
     default_name: ClassVar[str] = ""
+    unread: ClassVar[str] = UNREAD
     """The ``name`` where none is given; empty: after the class, as ``answer_length`` for ``AnswerLength``."""
     proportion: ClassVar[bool] = False
     best: ClassVar[float | None] = None
@@ -114,9 +115,8 @@ class Metric(ABC):
     def _leave_undefined(self, n: int) -> dict[str, Score]:
         """The scores of rows of which none has a prediction: they say nothing about the model's answers."""
         names = [f"{self.name}{suffix}" for suffix in self.measures()]
-        return {name: Score(None, n=n, reason=UNREAD) for name in names} | {
-            f"{name}_parsed": Score(None, n=0, reason=UNREAD) for name in names
-        }
+        strict, some = Score(None, n=n, reason=self.unread), Score(None, n=0, reason=self.unread)
+        return dict.fromkeys(names, strict) | {f"{name}_parsed": some for name in names}
 
     def named_labels(self) -> list[LabelOption]:
         """The labels that options of this metric name; each must be one that the rows can have."""

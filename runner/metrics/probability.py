@@ -25,6 +25,7 @@ class Probabilistic(Metric):
 
     prediction: str = "probability"
     positive: Any = 1
+    unread: ClassVar[str] = "no answer has a probability"
 
     def align_types(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
         if not (prediction.dtype.is_numeric() or prediction.dtype == pl.Null):

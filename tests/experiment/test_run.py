@@ -167,9 +167,9 @@ def test_refused_before_the_first_call(command, runner, server, overrides, messa
     "asked", ["hyperparameter.logprobs=0", "+provider.options={logprobs: true, top_logprobs: 2}"]
 )
 def test_probabilities_that_are_asked_for(command, server, asked):
-    """Probabilities come with the answers, so they are missed only if the server leaves them out."""
+    """Where the server leaves log-probabilities out, the score is null, which is said."""
     outcome = command("metric=brier", "+dataset.params={positive: odd}", asked)
-    assert "no column 'probability'" in outcome.err
+    assert "not defined: brier (no answer has a probability)" in outcome.out
     assert server.calls
 
 
