@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,6 +24,12 @@ An object of the class is such a function, and its ``finish()`` is called after 
 """
 # The commands that take folders of runs, and the config key that holds these folders.
 FOLDERS = {"export": "export.folders", "report": "report.folders", "reproduce": "reproduce.folders"}
+# The commands that read records whose addresses are used only if named, and the key that holds these names.
+NAMED = {"export": "export.named", "reproduce": "reproduce.named"}
+ADDRESS = re.compile(
+    r"\+{0,2}((judge\.)?provider\.([\w.]+[._])?(base_url|url|uri|host|endpoint|server|address|proxy|\w+_env)"
+    r"|(dataset|finetune)\.([\w.\[\]-]+\.)?(path|url))=."
+)
 # What the smaller commands read of the config; other overrides would have no effect.
 READ = {
     "cleanup": ["provider", "ledger", "experiment"],
@@ -52,6 +59,7 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     """
     command = argv[0] if argv and argv[0] in COMMANDS else "run"
     arguments = join_folders(FOLDERS.get(command), argv[1:] if argv[:1] == [command] else argv)
+    arguments = join_addresses(NAMED.get(command), arguments)
     if command != "run":
         arguments = leave_no_record(arguments, scratch if command == "estimate" else ".")
     return command, put_options_first(arguments)
@@ -100,9 +108,26 @@ def join_folders(key: str | None, arguments: list[str]) -> list[str]:
     ]
     if not folders_at:
         return arguments
-    quoted = ["'" + arguments[index].replace("'", r"\'") + "'" for index in folders_at]
     rest = [argument for index, argument in enumerate(arguments) if index not in folders_at]
-    return [*rest, f"{key}=[{','.join(quoted)}]"]
+    return [*rest, _join(str(key), [arguments[index] for index in folders_at])]
+
+
+def join_addresses(key: str | None, arguments: list[str]) -> list[str]:
+    """Turn the addresses that are named among the arguments into one override of ``key``.
+
+    The config of these commands comes from a record, so the addresses are no overrides of today's config.
+
+    >>> join_addresses("reproduce.named", ["run", "provider.base_url=http://localhost:8000/v1"])
+    ['run', "reproduce.named=['provider.base_url=http://localhost:8000/v1']"]
+    """
+    named = [argument for argument in arguments if key and ADDRESS.match(argument)]
+    rest = [argument for argument in arguments if argument not in named]
+    return [*rest, _join(str(key), named)] if named else arguments
+
+
+def _join(key: str, words: Iterable[str]) -> str:
+    quoted = ["'" + word.replace("'", r"\'") + "'" for word in words]
+    return f"{key}=[{','.join(quoted)}]"
 
 
 def _is_folder(argument: str) -> bool:

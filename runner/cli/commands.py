@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,6 +13,7 @@ from runner.cli import screen
 from runner.cli.run import read_tracking
 from runner.config import validate
 from runner.config.instantiate import instantiate
+from runner.config.trust import refuse_foreign_classes
 from runner.core.errors import count_of
 from runner.core.provider import Deployer
 from runner.engine.ledger import Ledger
@@ -38,8 +40,15 @@ def write_report(config: DictConfig) -> None:
     validate.check("report.rows", config.report.rows, validate.COUNT)
     folders = find_folders(list(config.report.folders), OUTPUTS)
     target = OUTPUTS / "reports" / (config.report.name or write.name_report(folders))
-    for file in write.write_report(folders, target, instantiate, config.report.rows):
+    build = instantiate if config.report.trust else instantiate_own
+    for file in write.write_report(folders, target, build, config.report.rows):
         screen.console.print(str(file))
+
+
+def instantiate_own(node: Any, key: str) -> Any:
+    """Make a metric that a record names, if it is this package's own; else raise :class:`ConfigError`."""
+    refuse_foreign_classes({key: node}, "report.trust=true")
+    return instantiate(node, key)
 
 
 def sync(config: DictConfig) -> None:

@@ -30,7 +30,7 @@ def export_command(config: DictConfig) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
         staged = Path(partial, "export")
-        summary = export(source, staged, past_run.get_ledger_override(config), config.export.data)
+        summary = export(source, staged, config.ledger.url, config.export.named, config.export.data)
         made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
         made.rename(target)
     console.print(f"{target}: {summary}")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -23,6 +20,8 @@ from runner.core.types import Score
 from runner.records.record import read_record
 from runner.report.formats import format_number
 from runner.reproduce import past_run
+from runner.reproduce.addresses import read_own
+from runner.reproduce.archive import unpack
 from runner.reproduce.compare import compare_with_today
 from runner.reproduce.differences import Change, Check, Differences, is_same_score
 
@@ -48,7 +47,8 @@ def _refuse_other_overrides(overrides: list[str]) -> None:
     for override in overrides:
         if not override.startswith(ALLOWED):
             raise ConfigError(
-                f"{override}: the config comes from the record; only reproduce.ask and ledger.url can be set"
+                f"{override}: the config comes from the record; only reproduce.ask, reproduce.trust, "
+                "ledger.url and addresses such as provider.base_url can be set"
             )
 
 
@@ -62,24 +62,14 @@ def _reproduce(given: Path, config: DictConfig) -> list[str]:
             if len(folders) > 1 and (status := read_record(folder).status) != "finished":
                 console.print(f"{name}: {status}, so there is nothing to reproduce")
                 continue
-            past, ledger_url = past_run.read_past_run(folder, export), past_run.get_ledger_override(config)
+            past = past_run.read_past_run(folder, export)
+            own = read_own(past.record, config.reproduce.named, config.ledger.url)
             with show_progress() as bars:
-                report = compare_with_today(past, ledger_url, config.reproduce.ask, bars.open_bar)
+                ask, trust = config.reproduce.ask, config.reproduce.trust
+                report = compare_with_today(past, own, ask, trust, bars.open_bar)
             console.print(make_tables(report, name, brief=len(folders) > 1))
             failed += [f"{name}: {', '.join(report.failed)}"] if report.failed else []
     return failed
-
-
-@contextmanager
-def unpack(given: Path) -> Iterator[Path]:
-    """Yield the folder itself, or the unpacked ``.zip``, which is deleted on exit."""
-    if not zipfile.is_zipfile(given):
-        yield given
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(given) as file:
-            file.extractall(folder)
-        yield Path(folder)
 
 
 def make_tables(report: Differences, name: str, brief: bool = False) -> RenderableType:
