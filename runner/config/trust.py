@@ -90,10 +90,13 @@ def _is_safe(text: str, only_options: bool) -> bool:
     if key.rpartition(".")[2] == TARGET:
         return not only_options and is_own_class(value)
     is_option = "." not in key and key not in VALUES
-    names = [name for name in (value if isinstance(value, list) else [value]) if isinstance(name, str)]
+    values = value if isinstance(value, list) else [value]
+    names = [name for name in values if isinstance(name, str)]
     if is_option and not all(OPTION.fullmatch(name) for name in names):
         return False
-    return is_option if only_options else all(is_own_class(node[TARGET]) for _, node in find_nodes(value))
+    if only_options:
+        return is_option and len(names) == len(values)
+    return all(is_own_class(node[TARGET]) for _, node in find_nodes(value))
 
 
 def _show_call(node: Mapping[Any, Any], key: str) -> str:

@@ -1,0 +1,385 @@
+"""A folder or zip that somebody sent: its addresses, classes and links are not trusted."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+from adding import CONFIG, answer
+from hosted import KEY
+from servers import serving
+
+import runner as api
+from runner.core.errors import ConfigError
+from runner.reproduce.archive import unpack
+
+PASSWORD = "the-password-of-the-ledger"
+EXPERIMENT = ["dataset=sums", "prompt=sums", "metric=accuracy", "tracking=none", "provider.model=adder"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A run and its ledger, made once."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch, serving(answer) as server:
+        patch.chdir(folder)
+        rows = [{"question": f"{n} + {n}", "target": f"{2 * n}"} for n in range(4)]
+        Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        for name, text in CONFIG.items():
+            Path("mine", name).parent.mkdir(parents=True)
+            Path("mine", name).write_text(text)
+        url = f"provider.base_url={server.url}/v1"
+        api.run([*EXPERIMENT, "provider=openai_compatible", url], config_dir="mine")
+    return folder
+
+
+@pytest.fixture
+def sent(made, runner, monkeypatch):
+    """``sent(change)``: the run with its record changed, as it comes to somebody who has keys to lose."""
+    shutil.copytree(made, runner.folder, dirs_exist_ok=True)
+    for name in ("OPENAI_API_KEY", "MISTRAL_API_KEY", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, KEY)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    (folder,) = runner.folder.glob("outputs/runs/*")
+
+    def send(change=lambda record: None):
+        record = json.loads((folder / "record.json").read_text())
+        change(record)
+        (folder / "record.json").write_text(json.dumps(record))
+        return str(folder.relative_to(runner.folder))
+
+    return send
+
+
+@pytest.fixture
+def listener():
+    """A stranger's server that is no HTTP server, and what it heard."""
+    heard = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def listen():
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    heard.append(connection.recv(64))
+
+        threading.Thread(target=listen, daemon=True).start()
+        yield f"127.0.0.1:{server.getsockname()[1]}", heard
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def lose_answers(folder):
+    """No ledger and no answers here, so that ``reproduce.ask`` has something to ask."""
+    shutil.rmtree(folder / "outputs" / "ledger.db", ignore_errors=True)
+    for file in folder.glob("outputs/ledger*"):
+        file.unlink()
+
+
+def test_ledger_url(sent, runner, listener):
+    """No database that only the record names is spoken to; the command line may name it."""
+    address, heard = listener
+    url = f"postgresql+psycopg://me@{address}/runs"
+    folder = sent(lambda record: record["config"]["ledger"].update(url=url))
+    outcome = runner("reproduce", folder)
+    assert outcome.code == 0, outcome.out + outcome.err
+    assert f"ledger.url=postgresql+psycopg://***@{address}/runs is not used" in " ".join(outcome.out.split())
+    outcome = runner("export", folder, "export.to=paper")
+    assert (outcome.code, "is not used; ledger.url=… names it" in outcome.out) == (0, True)
+    assert heard == []
+
+
+@pytest.mark.parametrize("driver", ["sqlite", "sqlite+pysqlite"])
+def test_ledger_file(sent, runner, driver):
+    """No ledger file is made, neither where a record says, nor for a mere look."""
+    place = runner.folder / "elsewhere.db"
+    folder = sent(lambda record: record["config"]["ledger"].update(url=f"{driver}:///{place}"))
+    assert runner("reproduce", folder).code == 0
+    assert runner("reproduce", folder, f"ledger.url={driver}:///{place}").code == 1
+    assert runner("reproduce", folder, "reproduce.ask=true").code == 2
+    assert not place.exists()
+
+
+@pytest.mark.parametrize("key", ["OPENAI_API_KEY", "AWS_SECRET_ACCESS_KEY", None])
+@pytest.mark.parametrize("where", ["provider", "judge.provider"])
+def test_base_url(sent, runner, where, key):
+    """No question and no key goes to a server that only the record names."""
+
+    def change(record):
+        node = {**record["config"]["provider"], "base_url": f"{server.url}/v1", "api_key_env": key}
+        if where == "judge.provider":
+            record["config"]["judge"] = {"name": "x", "provider": node, "prompt": record["config"]["prompt"]}
+            record["config"]["provider"] |= {"base_url": None}
+            record["identities"]["judge"] = record["identities"]["model"]
+        else:
+            record["config"]["provider"] = node
+        record["identities"]["model"]["base_url"] = f"{server.url}/v1"
+
+    with serving(answer) as server:
+        folder = sent(change)
+        lose_answers(runner.folder)
+        outcome = runner("reproduce", folder, "reproduce.ask=true")
+        assert outcome.code == 2
+        assert f"{where}.base_url={server.url}/v1: only the record names it" in outcome.err
+        assert server.calls == []
+
+
+def test_named_base_url(sent, runner):
+    """A server that the command line names is asked, with the key of a variable that it names, too."""
+
+    def change(record):
+        record["config"]["provider"] |= {"base_url": f"{server.url}/v1", "api_key_env": "MISTRAL_API_KEY"}
+        record["identities"]["model"]["base_url"] = f"{server.url}/v1"
+
+    with serving(answer) as server:
+        folder = sent(change)
+        lose_answers(runner.folder)
+        named = ["reproduce.ask=true", f"provider.base_url={server.url}/v1"]
+        outcome = runner("reproduce", folder, *named)
+        assert "provider.api_key_env=MISTRAL_API_KEY: only the record names it, so its" in outcome.err
+        assert (outcome.code, server.calls) == (2, [])
+        outcome = runner("reproduce", folder, *named, "provider.api_key_env=MISTRAL_API_KEY")
+        assert len(server.calls) == 4, outcome.err
+        assert server.last.headers["authorization"] == f"Bearer {KEY}"
+
+
+def test_own_option(sent, runner):
+    """An address in an option file of one's own need not be named again."""
+
+    def change(record):
+        record["config"]["provider"] |= {"base_url": f"{server.url}/v1"}
+        record["identities"]["model"]["base_url"] = f"{server.url}/v1"
+        record["overrides"] = [*EXPERIMENT, "provider=ours"]
+
+    with serving(answer) as server:
+        folder = sent(change)
+        lose_answers(runner.folder)
+        option = runner.folder / "mine" / "provider" / "ours.yaml"
+        option.parent.mkdir()
+        target = "_target_: runner.providers.openai.OpenAICompatible"
+        option.write_text(f"{target}\nmodel: adder\nbase_url: {server.url}/v1\n")
+        runner("reproduce", folder, "--config-dir", "mine", "reproduce.ask=true")
+        assert len(server.calls) == 4
+
+
+@pytest.mark.parametrize("kind", ["url", "hashed", "file", "path", "up", "join", "finetune"])
+@pytest.mark.parametrize("command", ["reproduce", "export"])
+def test_data(sent, runner, tmp_path_factory, kind, command):
+    """No data is read from an address, or from outside the own folders, that only the record names."""
+    secret = tmp_path_factory.mktemp("home") / "secret.jsonl"
+    shutil.copy(runner.folder / "rows.jsonl", secret) if (runner.folder / "rows.jsonl").exists() else None
+
+    def change(record):
+        data = record["config"]["dataset"]
+        shutil.copy(runner.folder / "rows.jsonl", secret)
+        if kind == "url":
+            data |= {"path": None, "url": f"{server.url}/rows.jsonl"}
+        elif kind == "hashed":
+            data |= {"path": None, "url": f"{server.url}/rows.jsonl", "sha256": "0" * 64}
+        elif kind == "file":
+            data |= {"path": None, "url": f"file://{secret}"}
+        elif kind == "path":
+            data |= {"path": str(secret)}
+        elif kind == "up":
+            data |= {"path": os.path.relpath(secret, runner.folder)}
+        elif kind == "join":
+            join = {"url": f"{server.url}/more.csv", "key": "question"}
+            data["steps"] = [{"join": join}]
+        else:
+            record["config"]["finetune"] = {"name": "x", "dataset": {**data, "path": None, "url": server.url}}
+            record["identities"]["base"] = record["identities"]["model"]
+
+    with serving(answer) as server:
+        folder = sent(change)
+        outcome = runner(command, folder, *(["export.to=paper"] if command == "export" else []))
+        said = " ".join((outcome.out + outcome.err).split())
+        assert "only the record names it, so it is not used" in said
+        assert "internal" not in said
+        assert server.calls == []
+
+
+def test_named_data(sent, runner, tmp_path_factory):
+    """Data that the command line names is read."""
+    place = tmp_path_factory.mktemp("disk") / "rows.jsonl"
+    folder = sent(lambda record: record["config"]["dataset"].update(path=str(place)))
+    shutil.move(runner.folder / "rows.jsonl", place)
+    assert runner("reproduce", folder).code == 1
+    outcome = runner("reproduce", folder, f"dataset.path={place}")
+    assert outcome.code == 0, outcome.out + outcome.err
+    outcome = runner("export", folder, f"dataset.path={place}", "export.data=true", "export.to=paper")
+    assert (outcome.code, outcome.err) == (0, "")
+
+
+CALL = {"_target_": "shutil.copyfile", "src": "rows.jsonl", "dst": "stolen"}
+
+
+def add_metric(record):
+    record["config"]["metric"]["evil"] = CALL
+
+
+def add_argument(record):
+    record["config"]["metric"]["accuracy"]["name"] = CALL
+
+
+def add_parser(record):
+    record["config"]["prompt"]["parser"] = {**CALL, "_partial_": True}
+
+
+def add_provider(record):
+    record["config"]["provider"]["options"] = {"x": [CALL]}
+
+
+def add_identity(record):
+    record["identities"]["model"]["options"] = CALL
+
+
+def add_reach(record):
+    record["config"]["metric"]["evil"] = {**CALL, "_target_": "runner.reproduce.export.shutil.copyfile"}
+
+
+@pytest.mark.parametrize(
+    "change", [add_metric, add_argument, add_parser, add_provider, add_identity, add_reach]
+)
+def test_classes(sent, runner, change):
+    """No code of a record runs, and the message says what would have."""
+    outcome = runner("reproduce", sent(change))
+    assert outcome.code == 2
+    assert "copyfile(src='rows.jsonl', dst='stolen'" in outcome.err
+    assert "reproduce.trust=true runs it" in outcome.err
+    assert not (runner.folder / "stolen").exists()
+
+
+def test_overrides_import_nothing(sent, runner):
+    """Composing the recorded command imports no module that lies in the folder, and leaves no search path."""
+    folder = sent()
+    (runner.folder / folder / "evil.py").write_text("open('stolen', 'w')\nclass Evil: pass")
+    target = f"{folder}.evil.Evil".replace("/", ".")
+
+    def change(record):
+        record["overrides"] += [f"+metric.evil={{_target_: {target}}}", "+metric.evil.x=1"]
+        record["overrides"] += ["hydra.searchpath=[file://.]"]
+
+    assert runner("reproduce", sent(change)).code in (0, 1)
+    assert not (runner.folder / "stolen").exists()
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_report(sent, runner, trust):
+    """A report makes a record's own metrics only if it is told to trust them."""
+    folder = sent(add_metric)
+    twin = runner.folder / "outputs/runs/twin"
+    shutil.copytree(runner.folder / folder, twin)
+    outcome = runner("report", folder, "outputs/runs/twin", f"report.trust={str(trust).lower()}")
+    assert outcome.code == 0, outcome.err
+    assert (runner.folder / "stolen").exists() == trust
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["record.json", "predictions.parquet", "prompts/prompt.user.jinja", ".hydra/config.yaml", "prompts", ""],
+)
+def test_export_follows_no_link(sent, runner, tmp_path_factory, name):
+    """A file or folder that is a link out of the run's folder is named, and nothing is written."""
+    place = runner.folder / sent() / name
+    moved = tmp_path_factory.mktemp("home") / "moved"
+    shutil.move(place, moved)
+    target = place if name else place.parent / "sweep" / "0"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.symlink_to(moved)
+    source = place if name == "" else runner.folder / sent_folder(runner)
+    outcome = runner("export", str(target.parent if not name else source), "export.to=paper")
+    assert outcome.code == 2
+    assert "is a link out of" in outcome.err
+    assert not (runner.folder / "paper").exists()
+
+
+def sent_folder(runner):
+    (folder,) = runner.folder.glob("outputs/runs/*")
+    return folder.relative_to(runner.folder)
+
+
+def test_export_follows_links_inside(sent, runner, tmp_path_factory):
+    """A link to a file of the same run is fine, and so is a run's folder on another disk."""
+    folder = runner.folder / sent()
+    moved = tmp_path_factory.mktemp("disk") / "run"
+    (folder / "predictions.parquet").rename(folder / "rows.parquet")
+    (folder / "predictions.parquet").symlink_to("rows.parquet")
+    shutil.move(folder, moved)
+    folder.symlink_to(moved)
+    outcome = runner("export", str(folder), "export.to=paper")
+    assert outcome.code == 0, outcome.err
+    assert not (runner.folder / "paper" / "predictions.parquet").is_symlink()
+
+
+def test_export_data_is_no_link(sent, runner):
+    """Nor does an export take data through a link in the run's folder."""
+    folder = sent()
+    (runner.folder / folder / "rows.jsonl").symlink_to(runner.folder / "rows.jsonl")
+    folder = sent(lambda record: record["config"]["dataset"].update(path=f"{folder}/rows.jsonl"))
+    outcome = runner("export", folder, "export.data=true", "export.to=paper")
+    assert (outcome.code, "only the record names it" in outcome.err) == (2, True)
+
+
+def write_zip(file, *entries, mode=0):
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+        for name, content in entries:
+            info = zipfile.ZipInfo(name)
+            info.external_attr, info.compress_type = mode << 16, zipfile.ZIP_DEFLATED
+            made.writestr(info, content)
+
+
+def break_zip(file):
+    write_zip(file, ("a", os.urandom(5000)))
+    content = bytearray(file.read_bytes())
+    content[2000] ^= 255
+    file.write_bytes(content)
+
+
+ZIPS = {
+    "no zip": (lambda file: file.write_text("PK\3\4 is no zip"), "not a zip"),
+    "empty": (lambda file: file.write_bytes(b""), "not a zip"),
+    "broken": (break_zip, "Bad CRC-32"),
+    "up": (lambda file: write_zip(file, ("../evil", "x")), "'../evil' would be outside"),
+    "deep up": (lambda file: write_zip(file, ("a/../../evil", "x")), "would be outside"),
+    "absolute": (lambda file: write_zip(file, ("/tmp/evil", "x")), "would be outside"),
+    "windows": (lambda file: write_zip(file, ("C:\\evil", "x")), "would be outside"),
+    "backslash": (lambda file: write_zip(file, ("..\\evil", "x")), "would be outside"),
+    "link": (lambda file: write_zip(file, ("a", "/etc/passwd"), mode=0o120777), "is a link"),
+    "twice": (lambda file: write_zip(file, ("a", "x"), ("a", "y")), "is in it twice"),
+    "twice by another name": (lambda file: write_zip(file, ("a", "x"), ("./a", "y")), "is in it twice"),
+    "bomb": (lambda file: write_zip(file, ("a", bytes(80 * 2**20))), "would unpack to 83,886,080 bytes"),
+    "file and folder": (lambda file: write_zip(file, ("a", "x"), ("a/b", "y")), "cannot be unpacked"),
+    "long name": (lambda file: write_zip(file, ("a" * 300, "x")), "cannot be unpacked"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("kind", ZIPS)
+def test_zip(tmp_path, kind):
+    """A zip that is none, or that would do harm, is refused by its name and by its file's."""
+    write, message = ZIPS[kind]
+    write(tmp_path / "paper.zip")
+    with pytest.raises(ConfigError, match=message) as caught, unpack(tmp_path / "paper.zip"):
+        pass
+    assert str(tmp_path / "paper.zip") in str(caught.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["paper.zip"]
+
+
+def test_manifest_stays_inside(sent, runner):
+    """An export's list of files names only files of the export."""
+    runner("export", sent(), "export.to=paper")
+    manifest = runner.folder / "paper" / "export.json"
+    for name in ("../rows.jsonl", str(runner.folder / "rows.jsonl")):
+        content = json.loads(manifest.read_text())
+        content["data"][0]["file"] = name
+        manifest.write_text(json.dumps(content))
+        outcome = runner("reproduce", "paper")
+        assert (outcome.code, "is not a file of the export" in outcome.err) == (2, True)
