@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,11 @@ from omegaconf import DictConfig, OmegaConf
 from runner.config.instantiate import check_names
 from runner.core.errors import ConfigError
 from runner.core.redact import is_variable_name
+
+INTEGRATION_KEY = re.compile(
+    r"integrations\b.*[.\]](\w*_)?(api_?key|key|token|password|secret)$", re.IGNORECASE
+)
+"""Where a credential of a service that a training reports to would be."""
 
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
 
@@ -64,12 +70,16 @@ def refuse_secrets(node: Any, key: str) -> None:
             refuse_secrets(value, f"{key}.{name}")
     elif key.endswith("_env") and node is not None and not _may_name(str(node)):
         raise ConfigError(f"{key}: must be the name of an environment variable, not the key itself")
+    elif INTEGRATION_KEY.search(key) and node not in (None, ""):
+        raise ConfigError(
+            f"{key}: no key is written in a config; api_key_env names the variable that holds it"
+        )
 
 
 def refuse_typed_secrets(arguments: Sequence[str]) -> None:
     """Raise as :func:`refuse_secrets` for arguments, since a sweep saves them before it composes a point."""
     for argument in arguments:
-        if "_env" in argument and not argument.startswith("-"):
+        if ("_env" in argument or "integrations" in argument) and not argument.startswith("-"):
             for key, value in _list_values(argument):
                 refuse_secrets(value, key)
 

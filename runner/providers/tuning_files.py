@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runner.core.errors import DataError, count_of
-from runner.core.services import TrainingFile
+from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.services import TrainingFile, TuningJob
 
 BYTES_PER_TOKEN = 4  # of English text; other scripts take more bytes, and about as many tokens
 ROLES = ("system", "user", "assistant")
@@ -24,6 +25,41 @@ class Rules:
     most_bytes: int
     most_tokens: int
     """Per row; a longer one would be cut at its end, where the answer stands."""
+
+
+def read_integrations(job: TuningJob) -> tuple[list[dict[str, Any]], set[str]]:
+    """The integrations as the service takes them, and the keys in them.
+
+    A config holds ``api_key_env``, the name of a variable, and the service takes ``api_key``. Raises
+    :class:`ConfigError` if the variable is not set.
+    """
+    keys: set[str] = set()
+    found = [
+        _put_key(item, f"finetune.integrations[{place}]", keys) for place, item in enumerate(job.integrations)
+    ]
+    return found, keys
+
+
+def _put_key(node: Any, place: str, keys: set[str]) -> Any:
+    if isinstance(node, list):
+        return [_put_key(item, f"{place}[{index}]", keys) for index, item in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    found = {}
+    for name, value in node.items():
+        if name == "api_key_env" and value is not None:
+            found["api_key"] = _read_key(str(value), f"{place}.{name}")
+            keys.add(found["api_key"])
+        elif name != "api_key_env":
+            found[name] = _put_key(value, f"{place}.{name}", keys)
+    return found
+
+
+def _read_key(variable: str, place: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise ConfigError(f"{place}={variable}: the environment variable is not set")
+    return value
 
 
 def check_files(files: Iterable[TrainingFile], rules: Rules) -> None:

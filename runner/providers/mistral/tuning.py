@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,7 +24,7 @@ from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStat
 from runner.providers.chat import Chat
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service, decode, make_error, suggest_local
-from runner.providers.tuning_files import Rules, check_files, estimate_epochs, make_suffix
+from runner.providers.tuning_files import Rules, check_files, estimate_epochs, make_suffix, read_integrations
 
 log = logging.getLogger(__name__)
 
@@ -189,8 +188,8 @@ class MistralTuner:
 
     def _read_integrations(self, job: TuningJob) -> list[dict[str, Any]]:
         """As given, with the key that ``api_key_env`` names: configs hold names, the API takes the key."""
-        given = [_add_key(dict(item)) for item in job.integrations]
-        self._secrets.update(str(item["api_key"]) for item in given if "api_key" in item)
+        given, keys = read_integrations(job)
+        self._secrets |= keys
         return given
 
     def _get_job(self, job_id: str) -> Any:
@@ -245,18 +244,6 @@ def translate_errors(service: Service) -> Iterator[None]:
         raise RetryableError(
             f"{service.name}: {service.redact(str(error) or type(error).__name__)}"
         ) from error
-
-
-def _add_key(integration: dict[str, Any]) -> dict[str, Any]:
-    variable = integration.pop("api_key_env", None)
-    if variable is None:
-        return integration
-    value = os.environ.get(str(variable))
-    if not value:
-        raise ConfigError(
-            f"finetune.integrations: api_key_env={variable}: the environment variable is not set"
-        )
-    return {**integration, "api_key": value}
 
 
 def _describe_offer(offer: Mapping[str, Any]) -> str:

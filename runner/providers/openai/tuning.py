@@ -25,7 +25,7 @@ from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStat
 from runner.providers.chat import Chat
 from runner.providers.curves import SENTINEL, parse_curves
 from runner.providers.http.failures import Service, make_error, suggest_local
-from runner.providers.tuning_files import Rules, check_files, estimate_epochs
+from runner.providers.tuning_files import Rules, check_files, estimate_epochs, read_integrations
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +62,7 @@ class OpenAITuner:
     def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
         self._provider = provider
         self._sleep = sleep
+        self._secrets: set[str] = set()
 
     def check(self, files: tuple[TrainingFile, ...]) -> None:
         """Refuse files that the service would refuse."""
@@ -74,6 +75,7 @@ class OpenAITuner:
                 raise ConfigError(f"hyperparameter.{name}: {self._provider.name} takes {instead} instead")
         if len(job.training) != 1 or job.training[0][1] != 1:
             raise ConfigError(f"finetune.extra: {self._provider.name} takes one training file, not weighted")
+        self._read_integrations(job)
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name, or None."""
@@ -122,7 +124,7 @@ class OpenAITuner:
             "validation_file": job.validation,
             "method": {"type": "supervised", **supervised},
             "seed": job.seed,
-            "integrations": [dict(item) for item in job.integrations] or None,
+            "integrations": self._read_integrations(job) or None,
             "extra_body": dict(job.options) or None,
             **self._build_marks(job),
         }
@@ -214,13 +216,19 @@ class OpenAITuner:
     def _is_ours(self, job: FineTuningJob, key: str) -> bool:
         return (job.metadata or {}).get(KEY) == key
 
+    def _read_integrations(self, job: TuningJob) -> list[dict[str, Any]]:
+        """As given, with the keys that ``api_key_env`` names, which no message then shows."""
+        given, keys = read_integrations(job)
+        self._secrets |= keys
+        return given
+
     def _get_job(self, job_id: str) -> FineTuningJob:
         with self._translate_errors():
             return self._client.fine_tuning.jobs.retrieve(job_id)
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        with translate_errors(self._provider.service()):
+        with translate_errors(self._provider.service(*self._secrets)):
             yield
 
 
