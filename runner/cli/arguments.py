@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from runner.core.errors import ConfigError, suggest
+from runner.core.paths import CONF
 
 COMMANDS = {
     "run": "runner.cli.run:run_command",
@@ -30,6 +31,7 @@ ADDRESS = re.compile(
     r"\+{0,2}((judge\.)?provider\.([\w.]+[._])?(base_url|url|uri|host|endpoint|server|address|proxy|\w+_env)"
     r"|(dataset|finetune)\.([\w.\[\]-]+\.)?(path|url))=."
 )
+NO_OPTION = re.compile(r"null|true|false|[-+.\d]+", re.IGNORECASE)
 # What the smaller commands read of the config; other overrides would have no effect.
 READ = {
     "cleanup": ["provider", "ledger", "experiment"],
@@ -73,7 +75,18 @@ def refuse_words(arguments: Iterable[str]) -> None:
             raise ConfigError(f"{word!r} is {_describe_word(word)}")
         if word.startswith("="):
             raise ConfigError(f"{word!r} has no key: an override is key=value")
+        _refuse_no_option(word)
         before = word
+
+
+def _refuse_no_option(word: str) -> None:
+    """Raise :class:`ConfigError` for a group that is set to null, a number or a truth value."""
+    group, _, value = word.lstrip("+").partition("=")
+    name = group.partition("@")[0]
+    if re.fullmatch(r"\w+", name) and (CONF / name).is_dir() and NO_OPTION.fullmatch(value):
+        files = (CONF / name).rglob("*.yaml")
+        options = [file.relative_to(CONF / name).with_suffix("").as_posix() for file in files]
+        raise ConfigError(f"{word}: {value} is no option of {group}{suggest(value, options)}")
 
 
 def _describe_word(word: str) -> str:

@@ -54,6 +54,19 @@ def locate(file: FileConfig, key: str = "dataset") -> Path:
     """
     if not (file.path or file.url):
         raise ConfigError(f"{key}.path and {key}.url are both empty; set one of them")
+    try:
+        urlsplit(file.url or "")
+    except ValueError as error:
+        raise ConfigError(f"{key}.url={file.url!r}: {error}") from error
+    try:
+        return _find(file, key)
+    except OSError as error:  # a name that is too long, a folder that may not be read, a full disk
+        raise DataError(
+            f"{key}: {error.filename or file.path or file.url}: {error.strerror or error}"
+        ) from error
+
+
+def _find(file: FileConfig, key: str) -> Path:
     found = _find_by_path(file, key) or _find_by_hash(file) or _find_by_url(file, key)
     if found is None:
         raise DataError(_describe_missing(file, key))

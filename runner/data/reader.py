@@ -41,7 +41,7 @@ def read_file(
         raise ConfigError(f"{key}.rows={rows!r} needs a JSON file, and {path.name} is read as {kind}")
     try:
         frame = _read_json(path, rows, key) if kind == "json" else _READERS[kind](path)
-    except (pl.exceptions.PolarsError, UnicodeDecodeError, json.JSONDecodeError, OSError) as error:
+    except (pl.exceptions.PolarsError, UnicodeDecodeError, ValueError, RecursionError, OSError) as error:
         raise DataError(f"{path}: cannot be read as {kind}: {_describe_error(path, kind, error)}") from error
     if frame.is_empty():
         raise DataError(f"{path}: has no rows")
@@ -125,7 +125,7 @@ def _find_bad_line(path: Path) -> str | None:
         try:
             if line.strip() and not isinstance(json.loads(line), dict):
                 return f"line {number} is not an object"
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"line {number}: {error}"
     return None
 
