@@ -12,7 +12,8 @@ from places import ROOT
 PACKAGE = ROOT / "runner"
 
 MAY_IMPORT = {
-    "core": "",
+    "core.source": "",
+    "core": "core.source",
     "parse": "core",
     "config": "core",
     "engine": "core",

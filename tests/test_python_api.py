@@ -21,7 +21,7 @@ from servers import Reply, serving
 
 import runner as api
 from runner.cli import api as cli_api
-from runner.core.errors import ConfigError, ProviderError
+from runner.core.errors import ConfigError, ProviderError, RunnerError
 
 
 @pytest.fixture
@@ -182,12 +182,13 @@ def test_a_failed_run_raises_its_reason(sums):
 
 def test_a_run_without_rows_has_their_columns(sums, capsys):
     """The frame of a run that failed before its first call is empty, and the run shows its reason."""
-    with pytest.raises(ConfigError):
-        api.run([*sums.experiment, "prompt.user=no.jinja"])
+    (sums.folder / "broken.db").write_text("no database" * 100)
+    with pytest.raises(RunnerError):
+        api.run([*sums.experiment, "ledger.url=sqlite:///broken.db"])
     (folder,) = sums.folder.glob("outputs/runs/*")
     failed = api.load(folder)
     assert failed.frame.select("id", "target", "completion", "prediction", "error").is_empty()
-    assert "no prompt file 'no.jinja'" in repr(failed)
+    assert "ledger.url: cannot open" in repr(failed)
 
 
 def test_logging_stays_the_notebooks_own(sums):

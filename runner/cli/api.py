@@ -65,12 +65,14 @@ def run_sweep(overrides: Sequence[str], config_dir: str | Path | None) -> SweepR
         except Exception as error:  # whatever one point raised, the others are kept
             failure = error
         results = [load_sweep(sweep.folder) for sweep in sweeps]
+        for sweep, result in zip(sweeps, results, strict=True):
+            mistakes = [point.folder for point in result.results if point.record.mistake]
+            began = len(mistakes) < len(result.results)
+            log_sweep(sweep, list_points(sweep.folder), mistakes, began=began)
         if not results or not results[0].results:
             raise failure or ConfigError("the sweep has no points")
         if failure:
             log.warning("a point failed: %s", failure)
-        for sweep in sweeps:
-            log_sweep(sweep, list_points(sweep.folder))
     return results[0]
 
 

@@ -14,7 +14,7 @@ from runner.cli.run import read_tracking
 from runner.config import validate
 from runner.config.instantiate import instantiate
 from runner.config.trust import refuse_foreign_classes
-from runner.core.errors import count_of
+from runner.core.errors import DataError, count_of
 from runner.core.provider import Deployer
 from runner.engine.ledger import Ledger
 from runner.experiment.plan import make_provider
@@ -28,7 +28,10 @@ OUTPUTS = Path("outputs")
 def list_runs(_: DictConfig) -> None:
     """Show the runs and sweeps that are recorded under outputs/, newest last; warn of unreadable records."""
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
-    screen.show_runs(list(read_records(file.parent for file in found).items()))
+    records = read_records(file.parent for file in found)
+    if found and not records:
+        raise DataError(f"{OUTPUTS}: none of its {count_of(len(found), 'record')} can be read")
+    screen.show_runs([(folder, record) for folder, record in records.items() if not record.mistake])
 
 
 def write_report(config: DictConfig) -> None:

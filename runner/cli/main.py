@@ -22,9 +22,10 @@ from omegaconf import DictConfig
 
 from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
 from runner.cli.sweep import collect_sweeps
-from runner.config import hydra_job, overrides, schema, validate
+from runner.config import hydra_job, schema, secrets
 from runner.core.errors import BudgetError
 from runner.core.paths import CONF
+from runner.core.redact import hide_keys
 
 INTERRUPTED = 130
 
@@ -94,11 +95,8 @@ class Command:
 
 def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     """Let Hydra compose the configs and call the command with each. Raises the errors of both."""
+    secrets.refuse_typed_secrets(arguments)  # before Hydra or a message repeats them
     refuse_words(arguments)
-    for argument in arguments:  # checked before Hydra saves them
-        key, _, value = argument.partition("=")
-        validate.refuse_password(key, value)
-    overrides.refuse_typed_secrets(arguments)
     schema.register()
 
     def task(config: DictConfig) -> Any:  # Hydra needs a plain function, not an object
@@ -154,5 +152,5 @@ def _print_error(error: Exception) -> int:
     from runner.config.explain import explain
 
     message, code = explain(error)
-    print(message, file=sys.stderr)
+    print(hide_keys(message), file=sys.stderr)
     return code

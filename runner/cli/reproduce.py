@@ -17,7 +17,6 @@ from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.types import Score
-from runner.records.record import read_record
 from runner.report.formats import format_number
 from runner.reproduce import past_run
 from runner.reproduce.addresses import read_own
@@ -56,18 +55,15 @@ def _reproduce(given: Path, config: DictConfig) -> list[str]:
     """Reproduce and show each run of a folder; return what differs, one text per run."""
     failed = []
     with unpack(given) as top:
-        export, folders = past_run.find_export(top), past_run.require_runs(top)
-        for folder in folders:
-            name = str(given / folder.relative_to(top))
-            if len(folders) > 1 and (status := read_record(folder).status) != "finished":
-                console.print(f"{name}: {status}, so there is nothing to reproduce")
-                continue
-            past = past_run.read_past_run(folder, export)
+        export = past_run.find_export(top)
+        many = len(past_run.require_runs(top)) > 1
+        for past in past_run.read_past_runs(top, export, lambda text: console.print(Text(text))):
+            name = str(given / past.folder.relative_to(top))
             own = read_own(past.record, config.reproduce.named, config.ledger.url)
             with show_progress() as bars:
                 ask, trust = config.reproduce.ask, config.reproduce.trust
                 report = compare_with_today(past, own, ask, trust, bars.open_bar)
-            console.print(make_tables(report, name, brief=len(folders) > 1))
+            console.print(make_tables(report, name, brief=many))
             failed += [f"{name}: {', '.join(report.failed)}"] if report.failed else []
     return failed
 

@@ -5,29 +5,31 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from runner import tracking
 from runner.cli import screen
 from runner.cli.progress import show_progress
-from runner.cli.sweep import Sweep, find_swept, open_parent
+from runner.cli.sweep import Sweep, find_swept, get_name, open_parent
 from runner.config import hydra_job
+from runner.config.explain import explain
 from runner.config.instantiate import instantiate
 from runner.config.schema import TrackingConfig
-from runner.core.errors import BudgetError, RunnerError, note_calls
+from runner.core.errors import BudgetError, ConfigError, RunnerError, note_calls
 from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.run import Screen, run
 from runner.experiment.stages import check_objective
 from runner.records.environment import find_code, find_git_sha, find_versions
-from runner.records.folder import find_runs, list_points, read_notes
-from runner.records.record import Record, flatten, keep_record, read_records
+from runner.records.folder import MISTAKE, SWEEP, find_runs, list_points, read_notes, remove_traces
+from runner.records.record import Record, flatten, keep_record, read_mistakes, read_records
 from runner.records.sweep import summarize
 from runner.reproduce.past_run import write_prompts
 
@@ -73,17 +75,34 @@ def carry_out(config: DictConfig) -> Outcome:
     record = new_record(config)
     try:
         with keep_record(record, folder), show_progress(screen.name_point(record)) as bars:
-            plan = make_plan(config)
-            tracking.check(plan.config.tracking)
+            plan = _make_plan(config)
             describe_run(record, plan)
-            write_prompts(plan, folder)
-            during_calls = tracking.warm_up_in_background(plan.config.tracking)
-            run(plan, record, folder, Screen(bars.open_bar, bars.show_status, during_calls))
+            shown = Screen(bars.open_bar, bars.show_status, _during_calls(plan, folder))
+            run(plan, record, folder, shown, name_command(record))
     except Exception as error:
-        # a failed point belongs in the sweep's table; a single mistake need not be tracked
-        tracked = None if record.mistake and not record.sweep else _track(record, folder, config)
+        tracked = None if record.mistake else _track(record, folder, config)
+        if record.mistake and not record.sweep:
+            remove_traces(folder)
         raise Unfinished(Outcome(record, folder, tracked), error) from error
     return Outcome(record, folder, _track(record, folder, config))
+
+
+def _make_plan(config: DictConfig) -> Plan:
+    """Return the plan of a config. Raises :class:`ConfigError` also for a value that cannot be resolved."""
+    try:
+        plan = make_plan(config)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)[0].removeprefix("error: ")) from error
+    tracking.check(plan.config.tracking)
+    return plan
+
+
+@contextmanager
+def _during_calls(plan: Plan, folder: Path) -> Iterator[None]:
+    """Write the prompts, now that there is no mistake in them, and prepare MLflow while servers answer."""
+    write_prompts(plan, folder)
+    with tracking.warm_up_in_background(plan.config.tracking):
+        yield
 
 
 def new_record(config: DictConfig) -> Record:
@@ -93,7 +112,7 @@ def new_record(config: DictConfig) -> Record:
     overrides = hydra_job.get_overrides(hydra)
     return Record(
         id=uuid.uuid4().hex,
-        name=str(config.name),
+        name=get_name(config, "run"),
         started=time.time(),
         sweep=sweep,
         overrides=overrides,
@@ -102,6 +121,14 @@ def new_record(config: DictConfig) -> Record:
         # for `runner sync`; the rest follows when the plan is made
         config={"tracking": OmegaConf.to_container(config.tracking)},
     )
+
+
+def name_command(record: Record) -> str:
+    """Return what the points of a sweep share, and what no other command has, even in the same folder."""
+    if record.sweep is None:
+        return record.id
+    started = read_notes(Path(hydra_job.get_settings().sweep.dir)).get("started")
+    return f"{record.sweep} {started}"
 
 
 def describe_run(record: Record, plan: Plan) -> None:
@@ -156,23 +183,39 @@ def close_sweep(sweep: Sweep, code: int) -> int:
 
     It is 2 if all points were mistakes, so that nothing was paid; 1 if a point failed; else ``code``.
     """
-    folders, recorded = list_points(sweep.folder), find_runs(sweep.folder)
+    points = list_points(sweep.folder)
+    mistakes = read_mistakes(points)
+    recorded = [folder for folder in find_runs(sweep.folder) if folder not in mistakes]
     records = list(read_records(recorded).values())
-    if not records:
+    if not records and not mistakes and code != 2:
         return code
     line, comparison = _compare_points(recorded)
-    screen.show_sweep(summarize(records), sweep.folder, line)
-    log_sweep(sweep, folders, comparison)
-    if all(record.mistake for record in records):
+    if records or mistakes:
+        table = summarize([*records, *mistakes.values()])
+        screen.show_sweep(table, sweep.folder if recorded else None, line)
+    log_sweep(sweep, points, mistakes, comparison, began=bool(recorded))
+    if not recorded:
         return 2
-    return int(any(record.status != "finished" for record in records)) or code
+    return int(bool(mistakes) or any(record.status != "finished" for record in records)) or code
 
 
-def log_sweep(sweep: Sweep, folders: Sequence[Path], comparison: str = "") -> None:
-    """Log a sweep's table to its parent run in MLflow."""
+def log_sweep(
+    sweep: Sweep, points: Sequence[Path], mistakes: Iterable[Path], comparison: str = "", began: bool = True
+) -> None:
+    """Log a sweep's table to its parent run in MLflow, and remove the folders of points with mistakes.
+
+    Of a sweep that never ``began``, since all of it was a mistake, nothing is left here or there.
+    """
     files = {"comparison.csv": comparison} if comparison else {}
-    parent = read_notes(sweep.folder).get("parent")
-    tracking.close_sweep(parent, folders, read_tracking(sweep.config), files)
+    parent, settings = read_notes(sweep.folder).get("parent"), read_tracking(sweep.config)
+    for folder in mistakes:
+        (folder / MISTAKE).unlink(missing_ok=True)
+        remove_traces(folder)
+    if began:
+        tracking.close_sweep(parent, points, settings, files)
+    else:
+        tracking.drop_sweep(parent, settings)
+        remove_traces(sweep.folder, (SWEEP,))
 
 
 def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:

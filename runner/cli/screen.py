@@ -136,8 +136,11 @@ def _describe_failures(record: Record) -> list[str]:
     )
 
 
-def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
-    """Print the table of a sweep, and below it why points failed, how they compare, and what was spent."""
+def show_sweep(frame: pl.DataFrame, folder: Path | None, compared: str = "") -> None:
+    """Print the table of a sweep, and below it why points failed, how they compare, and what was spent.
+
+    Without a ``folder`` nothing is recorded of it.
+    """
     console.print()
     console.print(sweep_table.fit_table(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
@@ -145,7 +148,8 @@ def show_sweep(frame: pl.DataFrame, folder: Path, compared: str = "") -> None:
     for line in (compared, sweep_table.describe_agreement(frame), sweep_table.describe_spending(frame)):
         if line:
             console.print(line)
-    console.print(f"[dim]sweep   {folder}[/]")
+    if folder:
+        console.print(f"[dim]sweep   {folder}[/]")
 
 
 def show_runs(found: Sequence[tuple[Path, Record]]) -> None:

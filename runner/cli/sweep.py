@@ -58,7 +58,7 @@ class OpenSweep(Callback):
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         overrides = get_overrides(config.hydra)
-        notes = {"name": _get_name(config), "fixed": find_fixed(overrides), "overrides": overrides}
+        notes = {"name": get_name(config), "fixed": find_fixed(overrides), "overrides": overrides}
         write_notes(folder, notes | {"started": time.time()})
         sweeps = _open_sweeps.get()
         if sweeps is not None:
@@ -85,11 +85,12 @@ def open_parent(folder: Path, config: DictConfig) -> str | None:
         return cast("str | None", notes["parent"])
 
 
-def _get_name(config: DictConfig) -> str:
+def get_name(config: DictConfig, otherwise: str = "sweep") -> str:
+    """Return the name in a config, or ``otherwise`` if it has none that can be resolved."""
     try:
-        return str(config.get("name") or "sweep")
+        return str(config.get("name") or otherwise)
     except OmegaConfBaseException:  # such as p${hydra:job.num}, which only a point has
-        return "sweep"
+        return otherwise
 
 
 def find_fixed(overrides: list[str]) -> dict[str, str]:

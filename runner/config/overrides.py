@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.instantiate import check_names
-from runner.core.errors import ConfigError
-from runner.core.redact import is_variable_name
-
-INTEGRATION_KEY = re.compile(
-    r"integrations\b.*[.\]](\w*_)?(api_?key|key|token|password|secret)$", re.IGNORECASE
-)
-"""Where a credential of a service that a training reports to would be."""
+from runner.config.secrets import refuse_config_secrets
 
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
 
@@ -49,55 +40,7 @@ def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
         if _names_class(override) and _is_object(OmegaConf.select(config, override.key_or_group)):
             OmegaConf.update(config, override.key_or_group, None, merge=False)
         _apply_as_hydra([_open_object(override, config)], config)
-    for name in config:
-        if name != "hydra":
-            refuse_secrets(config._get_node(name), str(name))
-
-
-def refuse_secrets(node: Any, key: str) -> None:
-    """Raise :class:`ConfigError` where a key that ends in ``_env`` holds what is no variable's name.
-
-    Such a value is mostly the secret itself, which Hydra and every record would save. A column of a data set
-    may have any name.
-    """
-    if OmegaConf.is_config(node):
-        node = OmegaConf.to_container(node)
-    if isinstance(node, list):
-        for index, item in enumerate(node):
-            refuse_secrets(item, f"{key}[{index}]")
-    elif isinstance(node, Mapping):
-        for name, value in node.items() if not key.endswith("dataset") else ():
-            refuse_secrets(value, f"{key}.{name}")
-    elif key.endswith("_env") and node is not None and not _may_name(str(node)):
-        raise ConfigError(f"{key}: must be the name of an environment variable, not the key itself")
-    elif INTEGRATION_KEY.search(key) and node not in (None, ""):
-        raise ConfigError(
-            f"{key}: no key is written in a config; api_key_env names the variable that holds it"
-        )
-
-
-def refuse_typed_secrets(arguments: Sequence[str]) -> None:
-    """Raise as :func:`refuse_secrets` for arguments, since a sweep saves them before it composes a point."""
-    for argument in arguments:
-        if ("_env" in argument or "integrations" in argument) and not argument.startswith("-"):
-            for key, value in _list_values(argument):
-                refuse_secrets(value, key)
-
-
-def _list_values(argument: str) -> Iterator[tuple[str, Any]]:
-    """The key of an override with each of its values."""
-    try:
-        override = OverridesParser.create().parse_override(argument)
-    except HydraException:
-        yield argument.partition("=")[0].lstrip("+"), argument.partition("=")[2]
-        return
-    values = override.sweep_iterator() if override.is_discrete_sweep() else [override.value()]
-    for value in values:
-        yield override.key_or_group, getattr(value, "text", value)
-
-
-def _may_name(text: str) -> bool:
-    return text in ("", "???") or "${" in text or is_variable_name(text)
+    refuse_config_secrets(config)
 
 
 def _is_object(value: Any) -> bool:

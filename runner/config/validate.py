@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from runner.config.overrides import refuse_secrets
 from runner.config.schema import HyperparameterConfig, RunnerConfig
+from runner.config.secrets import refuse_secrets
 from runner.core.errors import ConfigError
-from runner.core.redact import has_password
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -37,20 +36,9 @@ def validate(config: RunnerConfig) -> None:
         _check_hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
     check("dataset.limit", config.dataset.limit, POSITIVE)
     check("budget_usd", config.budget_usd, COUNT)
-    for key, url in (("ledger.url", config.ledger.url), ("tracking.uri", config.tracking.uri)):
-        refuse_password(key, url or "")
     _check_traces(config.tracking.traces)
     for name, node in dataclasses.asdict(config).items():  # with interpolations resolved
         refuse_secrets(node, name)
-
-
-def refuse_password(key: str, url: str) -> None:
-    """Raise :class:`ConfigError` for a URL with a password, since Hydra saves all configs and overrides."""
-    if has_password(url):
-        raise ConfigError(
-            f"{key}: contains a password, which every run would save; leave it out and set PGPASSWORD "
-            "or use ~/.pgpass for PostgreSQL, MLFLOW_TRACKING_USERNAME and _PASSWORD for a tracking server"
-        )
 
 
 def _check_hyperparameters(values: HyperparameterConfig, key: str) -> None:

@@ -1,4 +1,4 @@
-"""What identifies content: its digest; and, for an answer, the settings of the provider that gave it.
+"""What identifies content: its digest; and, for an answer, the settings and the code of what gave it.
 
 Equal content has an equal key on every machine.
 """
@@ -9,15 +9,21 @@ import hashlib
 import inspect
 import json
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any
 
 from runner.core.errors import ConfigError
+from runner.core.source import read_code
 
 NOT_SHAPING = {
     "name", "model", "max_concurrency", "requests_per_minute", "tokens_per_minute", "priced_as", "stands_for",
     "batch", "batch_poll_s", "stored",
 }  # fmt: skip
 """Settings that do not change what is answered."""
+NOT_ASKING = {
+    "account", "rate_limits", "shutdown_date", "count_tokens", "check_limits", "aclose", "__repr__",
+}  # fmt: skip
+"""Methods that do not change it."""
 REMEDY = "so it cannot identify answers; give the class a method identity()"
 
 
@@ -32,7 +38,7 @@ def digest(content: Any) -> str:
 
 
 def identify(provider: Any, name: str | None = None) -> dict[str, Any]:
-    """Name, class, model and every setting of a provider that may shape its answers.
+    """Name, class, model, every setting and all own code of a provider that may shape its answers.
 
     Settings are found as in scikit-learn: each parameter of the constructor has an attribute of its name.
     Where the constructor takes any, the plain data that the object holds are settings, too.
@@ -42,15 +48,33 @@ def identify(provider: Any, name: str | None = None) -> dict[str, Any]:
     kind = type(provider)
     model = getattr(provider, "stands_for", None) or provider.model
     found = {"provider": name or provider.name, "class": f"{kind.__module__}.{kind.__qualname__}"}
-    return found | {"model": model} | _read_settings(provider, _list_shaping(provider))
+    settings = _read_settings(provider, _list_shaping(provider))
+    return found | {"model": model} | settings | identify_code(kind)
 
 
 def identify_more(provider: Any) -> dict[str, Any]:
-    """The settings that a user's subclass of a provider of this package adds to those of its base."""
+    """The settings and the code that a user's subclass of a provider of this package adds to its base."""
     kind = type(provider)
     base = next(base for base in kind.__mro__ if _is_ours(base))
     known = {*list_settings(base), *list_declared(base)}
-    return _read_settings(provider, [name for name in list_settings(kind) if name not in known])
+    added = _read_settings(provider, [name for name in list_settings(kind) if name not in known])
+    return added | identify_code(kind)
+
+
+def identify_code(kind: type) -> dict[str, str]:
+    """The digest of a user's own code behind a class, as ``code``; nothing for a class of this package.
+
+    Raises :class:`ConfigError` for a class whose code cannot be read.
+    """
+    return {} if _is_ours(kind) else {"code": _digest_code(kind)}
+
+
+@cache
+def _digest_code(kind: type) -> str:
+    code = read_code(kind, NOT_SHAPING | NOT_ASKING)
+    if not code:
+        raise ConfigError(f"provider: the code of {kind.__name__} cannot be read, {REMEDY}")
+    return digest(code)[:32]
 
 
 def read_identity(provider: Any) -> dict[str, Any]:

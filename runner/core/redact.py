@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import re
 
-_PASSWORD = re.compile(r"://[^/@\s:]*:[^/@\s]+@")
+_PASSWORD = re.compile(r"://[^/@\s:\"'<>,]*:(?!\d+/)[^@\s\"'<>]+@")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_KEY = re.compile(r"(?=[A-Za-z]*\d)[A-Za-z0-9]{20,}")  # no name has so long a word with a digit
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+_RUN = r"(?=[A-Za-z]*\d)[A-Za-z0-9]"  # letters and digits, with a digit: no part of a name is so long
+_WORD = re.compile(rf"{_RUN}{{20,}}")
+_KEYS = [  # what the keys of services look like
+    rf"sk-(?:[A-Za-z0-9]+-)*(?:{_RUN}{{10,}}|\w{{20,}})[\w-]*",  # OpenAI, Anthropic, OpenRouter and others
+    rf"(?:gsk_|csk-|hf_|r8_|fw_|nvapi-|pplx-|xai-|jina_|npm_|pcsk_|[sr]k_(?:live|test)_){_RUN}{{10,}}[\w-]*",
+    rf"(?:gh[opsur]_|github_pat_|glpat-|xox[abeoprs]-|tgp_v1_|dop_v1_|lsv2_\w\w_|wandb_v1_){_RUN}{{10,}}[\w-]*",
+    rf"(?:ya29\.|SG\.|pypi-|AIza){_RUN}{{6,}}[\w.-]{{10,}}",
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
+    r"dapi[0-9a-f]{32}",
+    r"eyJ[\w-]{10,}\.[\w-]{4,}(?:\.[\w-]*)?",  # a signed token (JWT)
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+    r"(?i:bearer)\s+(?=[^\s\"']*\d)[\w.~+/=-]{12,}",  # headers
+    r"(?i:basic)\s+(?=[A-Za-z+/]*\d)[A-Za-z0-9+/]{14,}={0,2}(?![\w-])",
+]
+_KEY = re.compile(rf"(?<![A-Za-z0-9])(?:{'|'.join(_KEYS)})")
+_QUERY = re.compile(
+    r"://\S*[?&;](?:x-amz-)?(?:(?:api|access|subscription|account)[-_]?)?"
+    r"(?:key|token|secret|signature|sig|password|passwd|pwd)=(?!\$\{)[^&;\s]+",
+    re.IGNORECASE,
+)
+_SECRET_NAME = re.compile(
+    r"(^|_)((api|access|secret|subscription|account|sas|private|auth)_?keys?|secrets?|passw(or)?d|passphrase|pwd"
+    r"|authori[sz]ation|credentials?|cookies?|(access|auth|api|bearer|refresh|session|security|hf|git\w*)_?token)$"
+)
+_SECRET_VARIABLE = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PWD|CREDENTIALS?)$")
+_READS_SECRET = re.compile(r"\$\{oc\.env:\s*['\"]?\w*(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)\b")
+_NO_SECRETS = {"", "???", "none", "null", "empty", "dummy", "no", "unused", "not-needed"}
+LEAST_LETTERS = 16
+"""Shorter values of environment variables are not looked for in a config."""
 
 
 def remove_credentials(value: str) -> str:
@@ -19,6 +49,15 @@ def remove_credentials(value: str) -> str:
     return _CREDENTIALS.sub("***@", value)
 
 
+def hide_keys(text: str) -> str:
+    """A message with passwords and what looks like a key replaced by ``***``.
+
+    >>> hide_keys("no such key: sk-proj-1234567890abcdef")
+    'no such key: ***'
+    """
+    return _KEY.sub("***", _PASSWORD.sub("://***@", text))
+
+
 def has_password(text: str) -> bool:
     """Whether a URL in the text carries a password.
 
@@ -28,10 +67,54 @@ def has_password(text: str) -> bool:
     return bool(_PASSWORD.search(text))
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a text holds what looks like a key, a password in a URL, or a secret of the environment.
+
+    >>> [holds_secret(text) for text in ("gsk_k3Yk3Yk3Yk3Yk3Yk3Yk3Y", "https://host/?api_key=1", "sk-learn")]
+    [True, True, False]
+    """
+    if _KEY.search(text) or _PASSWORD.search(text) or _QUERY.search(text) or _READS_SECRET.search(text):
+        return True
+    return any(value in text for value in _list_secret_values())
+
+
+def is_secret(name: str, value: object) -> bool:
+    """Whether a setting of this name holds a secret and no placeholder, path or variable's name.
+
+    >>> is_secret("X-Api-Key", "f3b1"), is_secret("apiKey", "EMPTY"), is_secret("api_key", "MY_API_KEY")
+    (True, False, False)
+    >>> is_secret("max_tokens", 512), is_secret("password", 12345678)
+    (False, True)
+    """
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).replace("-", "_").lower()
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return False
+    text = str(value).strip()
+    if plain == "token":  # may be a token of a tokenizer
+        return bool(_WORD.search(text))
+    allowed = text.lower() in _NO_SECRETS or "${" in text or re.fullmatch(r"[A-Z]+_[A-Z0-9_]*|[./~].*", text)
+    return bool(_SECRET_NAME.search(plain)) and not allowed
+
+
+def names_secret_variable(name: str) -> bool:
+    """Whether an environment variable of this name mostly holds a secret.
+
+    >>> names_secret_variable("OPENAI_API_KEY"), names_secret_variable("OMP_NUM_THREADS")
+    (True, False)
+    """
+    return bool(_SECRET_VARIABLE.search(name))
+
+
 def is_variable_name(text: str) -> bool:
     """Whether a text can be the name of an environment variable, and does not look like a key.
 
     >>> [is_variable_name(text) for text in ("OPENAI_API_KEY", "sk-12", "gsk_k3Yk3Yk3Yk3Yk3Yk3Yk3Y")]
     [True, False, False]
     """
-    return bool(_NAME.fullmatch(text)) and not _KEY.search(text)
+    return bool(_NAME.fullmatch(text)) and not _WORD.search(text) and not _KEY.search(text)
+
+
+def _list_secret_values() -> list[str]:
+    """The values of environment variables that hold secrets; paths are none."""
+    found = (value.strip() for name, value in os.environ.items() if names_secret_variable(name))
+    return [value for value in found if len(value) >= LEAST_LETTERS and not value.startswith(("/", "."))]

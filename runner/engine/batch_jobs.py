@@ -9,7 +9,7 @@ service has the batch, and releases the rows only if not.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -19,6 +19,7 @@ from runner.core.identity import digest, read_identity
 from runner.core.provider import Batcher, Provider
 from runner.core.retry import Retry
 from runner.core.services import BatchStatus
+from runner.core.types import Completion
 from runner.engine.call import KIND, drop_nulls
 from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
@@ -29,6 +30,7 @@ BATCH, ROW = "batch", "batched"
 TRIES = 5
 WRITE_ROWS = 500  # answers written to the ledger in one transaction
 LONGEST_WAIT_S = 30.0
+GONE = (404, 410)
 
 
 class BatchJobs:
@@ -87,6 +89,13 @@ class BatchJobs:
             except RetryableError as error:  # a connection may well fail once during a day
                 log.warning("batch %s: %s", entry["id"], error)
                 status = BatchStatus("running")
+            except ProviderError as error:
+                if error.status not in GONE:
+                    raise
+                raise FatalProviderError(
+                    f"{self._provider.name}: batch {entry['id']} is gone ({error}); if another key made it, "
+                    "use that one; provider.batch=false asks its rows live"
+                ) from error
             if status.state != "running":
                 return status
             progress(status.done / max(status.total, 1))
@@ -97,12 +106,16 @@ class BatchJobs:
     ) -> tuple[dict[str, Any], ProviderError | None]:
         """Write the answers of an ended batch into the ledger and release its rows.
 
-        Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None.
+        Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None. A
+        batch that was refused, or whose results are gone, is closed too: the next run makes another.
         """
         errors: dict[str, str] = {}
         answers: dict[str, Any] = {}
         fatal: ProviderError | None = None
-        for key, outcome in self._batcher.results(str(entry["id"])):
+        for key, outcome in self._read_results(str(entry["id"])):
+            if key is None:
+                status = BatchStatus("refused", f"its results are gone ({outcome})")
+                break
             if isinstance(outcome, FatalProviderError):
                 fatal = fatal or outcome
             elif not isinstance(outcome, ProviderError):
@@ -117,8 +130,18 @@ class BatchJobs:
         self._ledger.put(BATCH, batch, closed)
         self._ledger.remove_equal(ROW, batch)
         if status.state == "refused":
-            fatal = FatalProviderError(f"{self._provider.name}: batch {entry['id']}: {status.detail}")
+            reason = f"{self._provider.name}: batch {entry['id']}: {status.detail}"
+            fatal = FatalProviderError(f"{reason}; the same command makes a new batch")
         return closed, fatal
+
+    def _read_results(self, batch_id: str) -> Iterator[tuple[str | None, Completion | ProviderError]]:
+        """Key and outcome of each request; None and the reason where the service has no results any more."""
+        try:
+            yield from self._batcher.results(batch_id)
+        except ProviderError as error:
+            if error.status not in GONE:
+                raise
+            yield None, error
 
     def _take(self, key: str, outcome: Any, answers: dict[str, Any], errors: dict[str, str]) -> None:
         try:

@@ -24,7 +24,7 @@ from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
 from runner.money.prices import MILLION, Price
-from runner.pipeline import finetune
+from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
 from runner.pipeline.judge import group_by_row, judge_row, pose_questions
 
@@ -96,7 +96,7 @@ def _estimate_model(
     order, price = model.make_order(plan, frame), model.find_tuned_price(plan)
     untrained = UntrainedModel(plan.responder.provider, order.key, checkpoint)
     answering = PricedModel(replace(plan.responder, provider=untrained), price)
-    if order.key in seen or "id" in (ledger.get(finetune.JOB, order.key) or {}):
+    if order.key in seen or jobs.has_job(order, ledger):
         return answering, 0.0, 0.0
     seen.add(order.key)
     trained = model.count_training_tokens(plan, order)

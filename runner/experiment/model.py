@@ -20,9 +20,10 @@ from runner.experiment.plan import Plan, make_provider
 from runner.experiment.spending import Spending
 from runner.money.forecast import estimate_training_tokens
 from runner.money.prices import Price
-from runner.pipeline import finetune
+from runner.pipeline import finetune, jobs
 from runner.pipeline.answer import Responder, needs_answers
-from runner.pipeline.finetune import OnStatus, TrainingOrder, make_training_file
+from runner.pipeline.finetune import TrainingOrder, make_training_file
+from runner.pipeline.jobs import OnStatus
 from runner.pipeline.shots import refuse_leakage
 
 
@@ -43,9 +44,17 @@ class Model:
 
 
 def prepare_model(
-    plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, on_status: OnStatus, spending: Spending
+    plan: Plan,
+    evaluated: pl.DataFrame,
+    ledger: Ledger,
+    on_status: OnStatus,
+    spending: Spending,
+    command: str = "",
 ) -> Model:
-    """Return the model of a plan; train it first if it does not exist yet. Blocks until it is trained."""
+    """Return the model of a plan; train it first if it does not exist yet. Blocks until it is trained.
+
+    ``command`` is what the points of a sweep share, see :func:`runner.pipeline.jobs.train_once`.
+    """
     checkpoint = plan.config.checkpoint
     if plan.tuner is None or checkpoint == "base":
         return Model(find_existing_provider(plan, checkpoint))
@@ -53,13 +62,14 @@ def prepare_model(
         finetune.delete_leftovers(plan.tuner, ledger)
     order = make_order(plan, evaluated)
     with spending.open_bill(order, find_tuned_price(plan), count_training_tokens(plan, order)) as bill:
-        tuned = finetune.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay)
+        tuned = jobs.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay, command)
     with note_calls():
         model = finetune.pick_model(checkpoint, tuned.checkpoints)
+    replaced = {"finetune_replaced": "; ".join(tuned.replaced)} if tuned.replaced else {}
     return Model(
         tuned=model,
         stage="fine-tuned" if model == tuned.checkpoints[-1].model else "checkpoint",
-        params={"finetune_job": tuned.job_id, "finetune_key": order.key},
+        params={"finetune_job": tuned.job_id, "finetune_key": order.key, **replaced},
         base=order.base,
         curves=tuned.curve,
         checkpoints=[

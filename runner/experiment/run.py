@@ -24,7 +24,7 @@ from runner.experiment.stages import Measurements
 from runner.money.budget import Budget
 from runner.money.usage import split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
-from runner.pipeline.finetune import OnStatus
+from runner.pipeline.jobs import OnStatus
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record
 
@@ -42,8 +42,10 @@ class Screen:
     during_calls: AbstractContextManager[None] = field(default_factory=nullcontext)
 
 
-def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> None:
+def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen(), command: str = "") -> None:
     """Carry out a plan. Write the predictions into ``folder`` and everything else into ``record``.
+
+    ``command`` is what the points of a sweep share: together they make at most one new fine-tuning job.
 
     Raises :class:`runner.core.errors.RunnerError` if the run fails or its budget is used up; ``record`` then
     holds what is known so far.
@@ -54,7 +56,7 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen()) -> 
         frame = stages.render(plan, rows)
         record.params["prompt_digest"] = plan.responder.prompt.digest[:12]
         stages.rehearse(plan, frame)
-        model = prepare_model(plan, frame, ledger, screen.on_status, spending)
+        model = prepare_model(plan, frame, ledger, screen.on_status, spending, command)
         note_model(record, model)
         with note_calls():
             with serve_model(plan, model, frame, ledger, spending) as responder, screen.during_calls:

@@ -28,7 +28,8 @@ from runner.money.forecast import PLACEHOLDER, add_placeholders, estimate_tokens
 from runner.money.prices import MILLION, Price
 from runner.money.usage import sum_costs
 from runner.pipeline.answer import Responder
-from runner.pipeline.finetune import OnStatus, TrainingOrder
+from runner.pipeline.finetune import TrainingOrder
+from runner.pipeline.jobs import OnStatus
 from runner.pipeline.judge import group_by_row, judge_row, pose_questions
 
 TRAINING = "training"

@@ -1,10 +1,8 @@
-"""Fine-tuning as part of a run: the model that a config names is trained once and then found again.
+"""Fine-tuning as part of a run: what determines a model, its training files, and serving it.
 
     prepare ─ check ─ upload ─ create ─ poll ─ curve and checkpoints ─ serve
 
-The key of a job is a digest of everything that determines its model. A claim under this key is in the ledger
-before the job is created, and the job's id right after. A process that comes later, or one that takes over
-after a crash in between, finds the job by its key and never creates a second one.
+:mod:`runner.pipeline.jobs` makes each job once and waits for it.
 """
 
 from __future__ import annotations
@@ -21,19 +19,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
-from runner.core.errors import ConfigError, DataError, RunnerError
+from runner.core.errors import ConfigError, DataError
 from runner.core.identity import digest
 from runner.core.provider import Deployer, Provider, Tuner
-from runner.core.services import Checkpoint, TrainingFile, TuningJob, TuningStatus
+from runner.core.services import Checkpoint, TrainingFile, TuningJob
 from runner.core.types import Message
 from runner.engine.claims import is_alive, make_claim
 from runner.engine.ledger import Ledger
 
 log = logging.getLogger(__name__)
 
-FILE, JOB, DEPLOYMENT = "file", "job", "deployment"
-OnStatus = Callable[[TuningStatus], None]
-"""Called with the status of a job each time it is polled."""
+FILE, DEPLOYMENT = "file", "deployment"
 
 
 @dataclass(frozen=True)
@@ -67,33 +63,6 @@ class TrainingOrder:
                 **{name: values[name] for name in names},
             }
         )
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """A finished job: its id, its training curves (name to (step, value) pairs) and its checkpoints."""
-
-    job_id: str
-    curve: dict[str, list[tuple[int, float]]]
-    checkpoints: list[Checkpoint]
-
-
-def train_once(
-    order: TrainingOrder,
-    tuner: Tuner,
-    ledger: Ledger,
-    on_status: OnStatus = lambda status: None,
-    pay: Callable[[], None] = lambda: None,
-) -> TrainingResult:
-    """Return the finished job of an order; create it if it does not exist. Blocks until it is finished.
-
-    ``pay`` is called if this process creates the job, before anything is uploaded; it may raise to stop it.
-    Raises :class:`RunnerError` with the provider's reason if the job failed, was cancelled or paused.
-    """
-    entry = ledger.get(JOB, order.key) or {}
-    job_id = entry.get("id") or _create_once(order, tuner, ledger, pay)
-    _wait(job_id, tuner, on_status, order.config.poll_s)
-    return TrainingResult(job_id, tuner.curve(job_id), tuner.checkpoints(job_id))
 
 
 def pick_model(checkpoint: Any, checkpoints: Sequence[Checkpoint]) -> str:
@@ -165,28 +134,10 @@ def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: fl
     return TrainingFile(f"{stem}-{content_digest}.jsonl", content, len(lines), weight)
 
 
-def _create_once(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
-    """Return the id of the one job for this order; create it, or wait for the process that does."""
-    claim = make_claim()
-    while not ledger.add(JOB, order.key, claim):
-        entry = ledger.get(JOB, order.key) or {}
-        if "id" in entry:
-            return str(entry["id"])
-        if not is_alive(entry) and ledger.swap(JOB, order.key, entry, claim):
-            break
-        time.sleep(min(1.0, order.config.poll_s))
-    try:
-        job_id = tuner.find_job(order.key) or _create(order, tuner, ledger, pay)
-    except BaseException:
-        ledger.remove(JOB, order.key)
-        raise
-    ledger.put(JOB, order.key, {"id": job_id, **claim})
-    return job_id
-
-
-def _create(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
+def create_job(key: str, order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]) -> str:
+    """Check, pay, upload and create the job of an order under this key; return its id."""
     files = (*order.training, order.validation) if order.validation else order.training
-    job = _make_job(order)
+    job = _make_job(key, order)
     tuner.check(files)
     tuner.check_job(job)
     pay()
@@ -196,11 +147,11 @@ def _create(order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[]
     return tuner.create(replace(job, training=training, validation=ids[-1] if order.validation else None))
 
 
-def _make_job(order: TrainingOrder) -> TuningJob:
+def _make_job(key: str, order: TrainingOrder) -> TuningJob:
     """Return the job before its files are uploaded, with their names in place of their ids."""
     hyperparameter = order.hyperparameter
     return TuningJob(
-        key=order.key,
+        key=key,
         training=tuple((file.name, file.weight) for file in order.training),
         validation=order.validation.name if order.validation else None,
         n_epochs=hyperparameter.n_epochs,
@@ -222,21 +173,3 @@ def _upload(file: TrainingFile, base: dict[str, Any], tuner: Tuner, ledger: Ledg
     file_id = ledger.get(FILE, key) or tuner.find_file(file.name) or tuner.upload(file)
     ledger.put(FILE, key, file_id)
     return str(file_id)
-
-
-def _wait(job_id: str, tuner: Tuner, on_status: OnStatus, poll_s: float) -> None:
-    logged = 0
-    while True:
-        status = tuner.status(job_id)
-        events = tuner.events(job_id)
-        for event in events[logged:]:
-            log.info("%s: %s", job_id, event)
-        logged = len(events)
-        on_status(status)
-        if status.state == "succeeded":
-            return
-        if status.state in ("failed", "cancelled", "paused"):
-            raise RunnerError(
-                f"fine-tuning job {job_id} {status.state}: {status.detail or 'no reason given'}"
-            )
-        time.sleep(poll_s)

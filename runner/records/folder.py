@@ -8,12 +8,15 @@
 
 <sweep>/sweep.json          notes: name, overrides, start, parent run
 <sweep>/0/, 1/, …           its points (hydra.sweep.subdir), each the folder of a run
+<sweep>/0/mistake.json      why a point could not begin, as a record; gone when the sweep is closed
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,13 @@ from runner.core.files import write_atomically
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
 SWEEP = "sweep.json"
+MISTAKE = "mistake.json"
+HYDRA = (".hydra", "runner.log", "multirun.yaml")
+"""What Hydra writes into the folder of a run or of a sweep."""
+NOTES = {"name": str, "overrides": list, "fixed": dict, "started": float}
+"""Types of what is in ``sweep.json``."""
+
+log = logging.getLogger(__name__)
 
 
 def find_runs(folder: Path) -> list[Path]:
@@ -39,9 +49,16 @@ def write_notes(folder: Path, notes: Mapping[str, Any]) -> None:
 
 
 def read_notes(folder: Path) -> dict[str, Any]:
-    """What :func:`write_notes` wrote; nothing where there is no sweep."""
+    """What :func:`write_notes` wrote; nothing without a sweep or, with a warning, a readable file."""
     file = folder / SWEEP
-    return dict(json.loads(file.read_text())) if file.exists() else {}
+    try:
+        notes = json.loads(file.read_text()) if file.exists() else {}
+        wrong = [name for name, kind in NOTES.items() if not isinstance(notes.get(name, kind()), kind)]
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        notes, wrong = {}, [f"{type(error).__name__}: {error}"]
+    if wrong:
+        log.warning("%s cannot be read as the notes of a sweep (%s); they are left out", file, wrong[0])
+    return {} if wrong else dict(notes)
 
 
 def list_points(folder: Path) -> list[Path]:
@@ -53,6 +70,20 @@ def list_points(folder: Path) -> list[Path]:
     if (folder / SWEEP).exists():
         found |= {file.parent for name in (RECORD, ".hydra") for file in folder.rglob(name)}
     return sorted(found, key=lambda point: _split_numbers(str(point.relative_to(folder))))
+
+
+def remove_traces(folder: Path, also: tuple[str, ...] = ()) -> None:
+    """Remove the folder of a run or sweep that never began; one with anything else in it stays as it is.
+
+    Empty folders in it do not count: ``hydra.sweep.subdir`` puts folders into folders.
+    """
+    names = {*HYDRA, *also}
+    if folder.is_dir() and all(entry.name in names or _is_empty(entry) for entry in folder.iterdir()):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_empty(entry: Path) -> bool:
+    return entry.is_dir() and all(map(_is_empty, entry.iterdir()))
 
 
 def _split_numbers(name: str) -> list[str | int]:

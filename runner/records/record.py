@@ -7,18 +7,21 @@ import logging
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 import polars as pl
 
 from runner.core.errors import BudgetError, DataError, is_mistake
 from runner.core.files import write_atomically
 from runner.core.types import Score
-from runner.records.folder import PREDICTIONS, RECORD
+from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
 
 PAIRS = "(pairs)"
+ROW_COLUMNS = ("id", "completion", "prediction")
+"""What every run's rows have."""
 
 log = logging.getLogger(__name__)
 
@@ -72,15 +75,21 @@ class Record:
         """The training steps at which checkpoints were taken, as far as they are known."""
         return [int(model["step"]) for model in self.models if model.get("step") is not None]
 
-    def write(self, folder: Path) -> None:
+    def write(self, folder: Path, name: str = RECORD) -> None:
         """Write ``record.json`` so that a crash leaves the old one or the new one, never half of one."""
-        with write_atomically(folder / RECORD) as file:
+        with write_atomically(folder / name) as file:
             file.write_text(dumps(asdict(self), indent=1))
 
 
 @contextmanager
 def keep_record(record: Record, folder: Path) -> Iterator[None]:
-    """Keep ``record.json`` true: written at the start, at the end and on every way out of the block."""
+    """Keep ``record.json`` true: written at the start, at the end and on every way out of the block.
+
+    A mistake leaves no record: the file is again as it was. For the table of its sweep, the reason of a point
+    is in ``mistake.json``.
+    """
+    before = _read_bytes(folder / RECORD)
+    (folder / MISTAKE).unlink(missing_ok=True)
     record.started = time.time()
     record.write(folder)
     try:
@@ -94,19 +103,34 @@ def keep_record(record: Record, folder: Path) -> Iterator[None]:
         raise
     finally:
         record.finished = time.time()
-        record.write(folder)
+        if record.mistake:
+            _put_back(folder / RECORD, before)
+        if record.sweep or not record.mistake:
+            record.write(folder, MISTAKE if record.mistake else RECORD)
 
 
-def read_record(folder: Path) -> Record:
+def _read_bytes(file: Path) -> bytes | None:
+    return file.read_bytes() if file.is_file() else None
+
+
+def _put_back(file: Path, content: bytes | None) -> None:
+    if content is None:
+        file.unlink(missing_ok=True)
+        return
+    with write_atomically(file) as partial:
+        partial.write_bytes(content)
+
+
+def read_record(folder: Path, name: str = RECORD) -> Record:
     """Read a record back from its folder. Raises :class:`DataError` if the file cannot be read."""
-    file = folder / RECORD
+    file = folder / name
     try:
         data = loads(file.read_text())
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
         data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
         record = Record(**data)
         _check_types(record)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{file} cannot be read as a record ({reason})") from error
     return record
@@ -114,22 +138,49 @@ def read_record(folder: Path) -> Record:
 
 def _check_types(record: Record) -> None:
     """Raise :class:`TypeError` for a value that cannot be one of a record, such as a text as a number."""
-    for name, default in vars(Record("", "")).items():
-        value = getattr(record, name)
-        kind = (int, float) if isinstance(default, float) else type(default)
-        if default is not None and not isinstance(value, kind):
+    for name, hint in get_type_hints(Record).items():
+        if not _fits(value := getattr(record, name), hint):
             raise TypeError(f"{name} is {value!r:.40}")
-    numbers = (number for score in record.scores.values() for number in astuple(score))
-    if not all(number is None or isinstance(number, int | float) for number in numbers):
-        raise TypeError("a score is no number")
+    for score in record.scores.values():
+        if not all(_fits(getattr(score, name), hint) for name, hint in get_type_hints(Score).items()):
+            raise TypeError(f"a score is {score!r:.60}")
 
 
-def read_records(folders: Iterable[Path]) -> dict[Path, Record]:
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value that JSON held is of this type; a whole number is also a number.
+
+    >>> _fits([(1, 0.5)], list[tuple[int, float]]), _fits({"a": "b"}, dict[str, float])
+    (True, False)
+    """
+    kind, inner = get_origin(hint) or hint, get_args(hint)
+    if hint is Any:
+        return True
+    if kind is UnionType:
+        return any(_fits(value, one) for one in inner)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int and isinstance(value, bool):
+        return False
+    if not isinstance(value, kind):
+        return False
+    if kind is dict and inner:
+        return all(_fits(key, inner[0]) and _fits(item, inner[1]) for key, item in value.items())
+    if kind is tuple:
+        return len(value) == len(inner) and all(map(_fits, value, inner))
+    return kind is not list or all(_fits(item, inner[0]) for item in value)
+
+
+def read_mistakes(points: Iterable[Path]) -> dict[Path, Record]:
+    """Why points of a sweep could not begin, by their folders."""
+    return read_records((point for point in points if (point / MISTAKE).exists()), MISTAKE)
+
+
+def read_records(folders: Iterable[Path], name: str = RECORD) -> dict[Path, Record]:
     """The records of these folders; those that cannot be read are left out with a warning."""
     found: dict[Path, Record] = {}
     for folder in folders:
         try:
-            found[folder] = read_record(folder)
+            found[folder] = read_record(folder, name)
         except DataError as error:
             log.warning("%s; it is left out", error)
     return found
@@ -160,8 +211,16 @@ def _with_pairs(node: Any) -> Any:
 
 
 def read_predictions(folder: Path) -> pl.DataFrame:
-    """The per-row frame of a run."""
-    return pl.read_parquet(folder / PREDICTIONS)
+    """The per-row frame of a run. Raises :class:`DataError` if the file cannot be read as one."""
+    file = folder / PREDICTIONS
+    try:
+        frame = pl.read_parquet(file)
+    except Exception as error:  # polars has many, and some are its own
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise DataError(f"{file} cannot be read as the rows of a run ({reason})") from error
+    if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
+        raise DataError(f"{file} cannot be read as the rows of a run (it has no column {missing[0]!r})")
+    return frame
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -11,8 +11,8 @@ import polars as pl
 
 from runner.core.errors import ConfigError, count_of
 from runner.core.types import Score
-from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
-from runner.records.record import Record, read_predictions, read_record, read_records
+from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs, list_points
+from runner.records.record import Record, read_mistakes, read_predictions, read_record, read_records
 from runner.records.sweep import main_score_names, summarize
 
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("id", "target", "completion", "prediction", "error"), pl.String))
@@ -74,7 +74,9 @@ def load_run(folder: Path) -> RunResult:
 
 def load_sweep(folder: Path) -> SweepResult:
     """Load the sweep that is recorded in a folder; points without a readable record are left out."""
-    results = [RunResult(point, record) for point, record in read_records(find_runs(folder)).items()]
+    mistakes = read_mistakes(list_points(folder))
+    records = mistakes | read_records(point for point in find_runs(folder) if point not in mistakes)
+    results = [RunResult(point, records[point]) for point in sorted(records, key=list_points(folder).index)]
     return SweepResult(results, summarize([result.record for result in results]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +12,15 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.core.redact import remove_credentials
-from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
+from runner.core.redact import hide_keys, remove_credentials
+from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs, read_notes
 from runner.records.record import Record, read_predictions, read_records
 from runner.records.sweep import last_part
 
 IRRELEVANT_KEYS = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
 """Keys that do not change what is measured, and so do not distinguish runs."""
+log = logging.getLogger(__name__)
+
 ABSENT = "–"
 """Stands for an override that another run has and this one does not have."""
 
@@ -29,6 +31,7 @@ class Point:
 
     record: Record
     rows: pl.DataFrame | None
+    folder: Path | None = None
 
     @property
     def number(self) -> str:
@@ -77,7 +80,7 @@ def load_points(folders: Sequence[Path]) -> list[Point]:
     if not found:
         raise DataError(f"no record in {', '.join(map(str, folders))} can be read")
     records = distinguish_records(list(found.values()))
-    return [Point(record, _read_rows(run)) for record, run in zip(records, found, strict=True)]
+    return [Point(record, _read_rows(run), run) for record, run in zip(records, found, strict=True)]
 
 
 def distinguish_records(records: Sequence[Record]) -> list[Record]:
@@ -100,8 +103,11 @@ def find_command(points: Sequence[Point], folders: Sequence[Path]) -> str | None
     if len(folders) != 1:
         return None
     if (folders[0] / SWEEP).exists():
-        overrides = ["-m", *json.loads((folders[0] / SWEEP).read_text())["overrides"]]
-    return remove_credentials(shlex.join(["runner", *overrides]))
+        notes = read_notes(folders[0])
+        if not notes:
+            return None
+        overrides = ["-m", *map(str, notes.get("overrides", ()))]
+    return hide_keys(remove_credentials(shlex.join(["runner", *overrides])))
 
 
 def _read_overrides(record: Record) -> Mapping[str, Any]:
@@ -130,4 +136,9 @@ def _read_end(folder: Path) -> float:
 
 
 def _read_rows(run: Path) -> pl.DataFrame | None:
-    return read_predictions(run) if (run / PREDICTIONS).exists() else None
+    """The rows of a run; None if there are none, or, with a warning, if they cannot be read."""
+    try:
+        return read_predictions(run) if (run / PREDICTIONS).exists() else None
+    except DataError as error:
+        log.warning("%s; the run is reported without its rows", error)
+        return None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from runner.core.errors import DataError, describe_error
 from runner.core.identity import digest
 from runner.records.sweep import summarize
 from runner.report import comparisons, disagreements, facts, page, plots, results
 from runner.report.comparisons import Build, Table
 from runner.report.formats import format_p_value
 from runner.report.points import Point, find_command, load_points
+
+log = logging.getLogger(__name__)
 
 
 def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int = 50) -> list[Path]:
@@ -19,7 +23,11 @@ def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int 
     ``build`` makes a metric from its node in a config. ``rows`` is how many rows of each family are shown.
     """
     points = load_points(folders)
-    content = compose_page(points, folders, build, rows)
+    try:
+        content = compose_page(points, folders, build, rows)
+    except Exception as error:  # a record of another version may lack what a table needs
+        points = _leave_out_faulty(points, folders, build, rows, error)
+        content = compose_page(points, folders, build, rows)
     target.mkdir(parents=True, exist_ok=True)
     texts = {
         "index.html": page.render_html(content),
@@ -32,6 +40,28 @@ def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int 
     for name, text in texts.items():
         (target / name).write_text(text, encoding="utf-8")
     return [target / name for name in texts]
+
+
+def _leave_out_faulty(
+    points: Sequence[Point], folders: Sequence[Path], build: Build, rows: int, error: Exception
+) -> list[Point]:
+    """The points of which a page can be made; the others are named.
+
+    Raises :class:`DataError` if there are none, and ``error`` if it is the fault of no single point.
+    """
+    kept: list[Point] = []
+    for point in points:
+        try:
+            compose_page([point], folders, build, rows)
+            kept.append(point)
+        except Exception as fault:
+            where = f"{point.number} {point.folder or point.name}"
+            log.warning("%s cannot be reported (%s); it is left out", where, describe_error(fault))
+    if len(kept) == len(points):
+        raise error
+    if not kept:
+        raise DataError(f"none of these runs can be reported ({describe_error(error)})") from error
+    return kept
 
 
 def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build, rows: int) -> page.Page:

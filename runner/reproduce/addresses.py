@@ -98,12 +98,12 @@ def describe_ledger(record: Record, used: str) -> str:
 
 
 def require_inside(file: Path, folder: Path) -> Path:
-    """The file, if it is a plain file and no link out of the folder. Raises :class:`ConfigError`."""
+    """The file, if it is no link out of the folder and no pipe or device. Raises :class:`ConfigError`."""
     found = file.resolve()
     if not found.is_relative_to(folder.resolve()):
         raise ConfigError(f"{file}: is a link out of {folder}, to {found}, and is not followed")
-    if not found.is_file():
-        raise ConfigError(f"{file}: is no file")
+    if found.exists() and not (found.is_file() or found.is_dir()):
+        raise ConfigError(f"{file}: is no plain file")
     return file
 
 

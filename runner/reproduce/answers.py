@@ -39,12 +39,15 @@ def write_answer_file(file: Path, answers: Mapping[str, Any]) -> None:
 
 def read_answer_file(file: Path) -> dict[str, Any]:
     """Read the answers of a file. Raises :class:`DataError` naming a line that is not a ledger entry."""
-    answers = {}
-    with file.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            try:
-                entry = json.loads(line)
-                answers[entry["key"]] = entry["value"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(f"{file}, line {number}: not a ledger entry ({error})") from error
+    answers: dict[str, Any] = {}
+    try:
+        lines = file.read_bytes().split(b"\n")
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror})") from error
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = json.loads(line) if line else None
+            answers |= {str(entry["key"]): entry["value"]} if entry is not None else {}
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{file}, line {number}: not a ledger entry ({error})") from error
     return answers

@@ -8,6 +8,7 @@ this machine: it has no ledger and no credentials.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
@@ -29,6 +30,8 @@ from runner.reproduce.addresses import describe_ledger, guard_files, read_own, r
 from runner.reproduce.answers import write_answer_file
 from runner.reproduce.past_run import PastRun
 
+log = logging.getLogger(__name__)
+
 FORMAT = 1
 TEXTS = (RECORD, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
@@ -42,10 +45,9 @@ def export(
     are one's own, and ``named`` holds those that the command line names (:mod:`runner.reproduce.addresses`).
     Raises :class:`ConfigError` for a symbolic link that leads out of ``source``.
     """
-    folders = past_run.require_runs(source)
-    for folder in folders:
+    for folder in past_run.require_runs(source):
         _refuse_links(folder, source)
-    pasts = [past_run.read_past_run(folder, past_run.Export(folder)) for folder in folders]
+    pasts = list(past_run.read_past_runs(source, past_run.Export(source), log.warning))
     for past in pasts:
         _copy(past, target / past.folder.relative_to(source))
     if (source / SWEEP).exists():
@@ -90,8 +92,11 @@ def _copy(past: PastRun, target: Path) -> None:
     (target / ".hydra").mkdir(parents=True)
     (target / past_run.PROMPTS).mkdir()
     for name in TEXTS:
-        if (past.folder / name).exists():
-            (target / name).write_text(remove_credentials((past.folder / name).read_text()))
+        try:
+            if (past.folder / name).exists():
+                (target / name).write_text(remove_credentials((past.folder / name).read_text()))
+        except (OSError, ValueError) as error:
+            log.warning("%s cannot be read (%s); it is left out", past.folder / name, error)
     shutil.copyfile(past.folder / PREDICTIONS, target / PREDICTIONS)
     for file in _list_prompts(past.folder):
         shutil.copyfile(file, target / past_run.PROMPTS / file.name)

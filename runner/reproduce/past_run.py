@@ -15,7 +15,7 @@ import json
 import logging
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
 from runner.config.schema import RunnerConfig
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, DataError, describe_error
 from runner.experiment.plan import Plan
 from runner.pipeline.prompt import SUFFIX, Prompt
 from runner.records.folder import PREDICTIONS, RECORD, find_runs
@@ -78,16 +78,24 @@ def find_export(folder: Path) -> Export:
     """The export whose top is this folder or the folder of its sweep."""
     for top in (folder, folder.parent):
         if (top / MANIFEST).exists():
-            manifest = json.loads((top / MANIFEST).read_text(encoding="utf-8"))
-            for entry in manifest["data"]:
-                _check_place(top, entry["file"])
-            return Export(top, read_answer_file(top / ANSWERS), manifest["data"], True)
+            return Export(top, read_answer_file(top / ANSWERS), _read_manifest(top / MANIFEST), True)
     return Export(folder)
 
 
-def _check_place(top: Path, file: str | None) -> None:
-    if file and (Path(file).is_absolute() or ".." in Path(file).parts):
-        raise ConfigError(f"{top / MANIFEST}: {file!r} is not a file of the export")
+def _read_manifest(file: Path) -> list[dict[str, Any]]:
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))["data"]
+        found = [{name: entry[name] for name in ("path", "url", "file")} | entry for entry in data]
+        outside = [entry["file"] for entry in found if entry["file"] and _is_outside(Path(entry["file"]))]
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise DataError(f"{file} cannot be read as that of an export ({describe_error(error)})") from error
+    if outside:
+        raise ConfigError(f"{file}: {outside[0]!r} is not a file of the export")
+    return found
+
+
+def _is_outside(file: Path) -> bool:
+    return file.is_absolute() or ".." in file.parts
 
 
 def require_runs(folder: Path) -> list[Path]:
@@ -118,7 +126,10 @@ class PastRun:
     def texts(self) -> dict[str, str]:
         """The texts of its prompts, by config key."""
         files = sorted((self.folder / PROMPTS).glob(f"*{SUFFIX}"))
-        return {file.name.removesuffix(SUFFIX): file.read_bytes().decode() for file in files}
+        try:
+            return {file.name.removesuffix(SUFFIX): file.read_bytes().decode() for file in files}
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.folder / PROMPTS} cannot be read ({describe_error(error)})") from error
 
     @cached_property
     def full_config(self) -> RunnerConfig:
@@ -152,6 +163,27 @@ def read_past_run(folder: Path, export: Export) -> PastRun:
     if not record.identities or not (folder / PREDICTIONS).exists():
         raise ConfigError(f"{folder}: its record does not say who answered; run it again, it costs nothing")
     return PastRun(folder, record, export)
+
+
+def read_past_runs(top: Path, export: Export, tell: Callable[[str], None]) -> Iterator[PastRun]:
+    """The runs of a folder. Of a sweep, ``tell`` names those that cannot be reproduced; they are passed over.
+
+    Raises :class:`ConfigError` or :class:`DataError` if there is no other.
+    """
+    faults: list[ConfigError | DataError] = []
+    folders = require_runs(top)
+    for folder in folders:
+        try:
+            past = read_past_run(folder, export)
+            _ = past.frame, past.texts  # read now, so that a broken file is found here
+        except (ConfigError, DataError) as error:
+            faults.append(error)
+            if len(folders) > 1:
+                tell(f"{error}; it is passed over")
+            continue
+        yield past
+    if len(faults) == len(folders):
+        raise faults[0]
 
 
 @contextmanager

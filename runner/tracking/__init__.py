@@ -139,6 +139,18 @@ def close_sweep(
         _run_or_warn(work, config)
 
 
+def drop_sweep(parent: str | None, config: TrackingConfig) -> None:
+    """Delete the parent run of a sweep that never began, if it was opened."""
+
+    def work() -> None:
+        from runner.tracking import store
+
+        store.connect(config).client.delete_run(str(parent))
+
+    if config.enabled and parent is not None:
+        _run_or_warn(work, config)
+
+
 def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
     """Log all finished records below ``outputs`` that are not in the store yet; return run ids by folder.
 
@@ -197,6 +209,7 @@ def _run_guarded(work: Callable[[], Result], *passed: type[Exception]) -> tuple[
 __all__ = [
     "check",
     "close_sweep",
+    "drop_sweep",
     "log_run",
     "open_sweep",
     "prepare",

@@ -46,13 +46,13 @@ def log_run(folder: Path, store: Store, parent: str | None = None, wanted_traces
 def find_logged(folder: Path, store: Store) -> str | None:
     """The id of the run of this record if all of it was logged, even if somebody deleted the run there."""
     file = folder / LOGGED
-    known = json.loads(file.read_text()) if file.exists() else {}
-    if known.get("uri") != store.label:
-        return None
     try:
+        known = json.loads(file.read_text()) if file.exists() else {}
+        if known.get("uri") != store.label:
+            return None
         return str(store.client.get_run(known["run_id"]).info.run_id)
-    except MlflowException:
-        return None
+    except (MlflowException, OSError, ValueError, AttributeError, LookupError):
+        return None  # also if the note cannot be read: the run is logged again, and one record is one run
 
 
 def write_note(folder: Path, run_id: str, store: Store) -> None:

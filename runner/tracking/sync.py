@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
+from runner.core.errors import DataError
 from runner.records.folder import RECORD
 from runner.records.record import Record, read_record, read_records
 from runner.tracking import runs, sweeps
 from runner.tracking.store import Store
+
+log = logging.getLogger(__name__)
 
 
 def log_record(folder: Path, store: Store, traces: object, parent: str | None = None) -> str:
@@ -22,7 +26,16 @@ def sync_records(outputs: Path, store: Store, traces: object) -> dict[Path, str]
     """Log every finished record that is missing, then the summaries of the sweeps that they belong to."""
     found = _find_records(outputs)
     missing = {folder: record for folder, record in found.items() if runs.find_logged(folder, store) is None}
-    logged = {folder: log_record(folder, store, traces) for folder in missing}
+    logged: dict[Path, str] = {}
+    faults: list[DataError] = []
+    for folder in missing:
+        try:
+            logged[folder] = log_record(folder, store, traces)
+        except DataError as error:
+            log.warning("%s; it is not logged", error)
+            faults.append(error)
+    if faults and not logged:
+        raise faults[0]
     for sweep, name in {record.sweep: record.name for record in missing.values() if record.sweep}.items():
         points = [folder for folder, record in found.items() if record.sweep == sweep]
         sweeps.close_sweep(sweeps.open_sweep(name, sweep, store), points, store)
@@ -37,6 +50,6 @@ def _find_records(outputs: Path) -> dict[Path, Record]:
 
 
 def _is_wanted(record: Record) -> bool:
-    """Whether the run itself should have logged it: not with ``tracking=none``, and no single mistake."""
+    """Whether the run itself should have logged it: not with ``tracking=none``, and no mistake."""
     enabled = record.config.get("tracking", {}).get("enabled", True)
-    return enabled and not (record.mistake and record.sweep is None)
+    return enabled and not record.mistake

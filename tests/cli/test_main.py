@@ -93,10 +93,50 @@ def test_no_reader(tmp_path):
 
 
 def test_a_sweep_of_mistakes(runner):
-    """It ends with 2 like a single mistake, and each point keeps whether it is to be tracked."""
+    """It ends with 2 like a single mistake, says why for each point, and leaves nothing."""
     outcome = runner("-m", "tracking=none", "prompt.user=no.jinja,none.jinja")
     assert outcome.code == 2
-    assert [record.config["tracking"]["enabled"] for record in runner.records()] == [False, False]
+    assert [f"no prompt file '{name}.jinja'" in outcome.out for name in ("no", "none")] == [True, True]
+    assert not list(runner.folder.glob("outputs/*/*"))
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        ["dataset.path=${nope}"],
+        ["dataset.path=gone.csv"],
+        ["provider=openai", "provider.model=null"],
+        ["tracking.uri=nonsense"],
+        ["objective=nope"],
+    ],
+)
+def test_a_mistake_leaves_nothing(runner, mistake):
+    """No record, no folder, and no run in MLflow."""
+    outcome = runner("dataset.limit=2", *mistake)
+    assert outcome.code == 2, outcome.err
+    assert not list(runner.folder.glob("outputs/*/*"))
+    assert not (runner.folder / "mlflow.db").exists()
+
+
+def test_a_mistake_keeps_an_earlier_record(runner):
+    """A folder that is used again has the record of the run that was made in it."""
+    folder = runner.folder / "mine"
+    folder.mkdir()
+    (folder / "record.json").write_text("earlier")
+    assert runner("hydra.run.dir=mine", "tracking=none", "dataset.path=gone.csv").code == 2
+    assert (folder / "record.json").read_text() == "earlier"
+
+
+@pytest.mark.parametrize("launcher", ["basic", "concurrent"])
+def test_one_mistaken_point(runner, launcher):
+    """It is in the table of its sweep, with its reason, and leaves no folder."""
+    sweep = ["-m", "tracking=none", f"hydra/launcher={launcher}", "provider={_target_: own.Plain}"]
+    outcome = runner(*sweep, "dataset.limit=2", "dataset.path=gone.csv,human_evaluator.csv")
+    assert outcome.code == 1
+    assert "[0] failed: dataset.path='gone.csv'" in outcome.out
+    (record,) = runner.records()
+    assert (record.job, record.status) == (1, "finished")
+    assert [folder.name for folder in runner.folder.glob("outputs/sweeps/*/*/")] == ["1"]
 
 
 def test_full_error(runner, monkeypatch):

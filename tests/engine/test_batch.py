@@ -12,7 +12,7 @@ import pytest
 from children import dies_at, process_of, shared_queue
 from hosted import KEY, loses, worth_losing
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
-from servers import Server, completion, serving
+from servers import Reply, Server, completion, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, RunnerError
 from runner.core.types import Request, Sampling
@@ -157,6 +157,26 @@ def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
         api.states = ("SUCCESS",) if name == "mistral" else ("completed",)
         assert texts(ask(name, server.url, ledger, 1, 2)) == ["2", "4"]
     assert len(api.batches) == 2
+
+
+@pytest.mark.parametrize("lost", ["the file", "the batch"])
+def test_what_the_service_deleted(lost: str, ledger: Ledger) -> None:
+    """Results that are gone stop the run, and the next one asks anew; a batch that is gone is named."""
+    api = BatchService(states=("completed",))
+    route = api.route
+
+    def forget(call: Any) -> Any:
+        part = "/content" if lost == "the file" else "/batches/"
+        return Reply({}, status=404) if call.method == "GET" and part in call.path else route(call)
+
+    api.route = forget  # type: ignore[method-assign]
+    words = "results are gone.*makes a new batch" if lost == "the file" else "is gone.*provider.batch=false"
+    with serving(api) as server:
+        with pytest.raises(FatalProviderError, match=words):
+            ask("openai", server.url, ledger, 1)
+        api.route = route  # type: ignore[method-assign]
+        assert texts(ask("openai", server.url, ledger, 1)) == ["2"]
+    assert len(api.batches) == (2 if lost == "the file" else 1)
 
 
 def test_a_wrong_key_leaves_nothing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,8 +118,8 @@ def test_sweep(command, runner):
     outcome = command(HALVES, "-m", "hyperparameter.n_shot=0,1,99")
     records = runner.records()
     assert outcome.code == 1
-    assert [record.swept for record in records] == [{"hyperparameter.n_shot": n} for n in (0, 1, 99)]
-    assert [record.status for record in records] == ["finished", "finished", "failed"]
+    assert [record.swept for record in records] == [{"hyperparameter.n_shot": n} for n in (0, 1)]
+    assert [record.status for record in records] == ["finished", "finished"]
     assert "[2] failed: hyperparameter.n_shot=99, but the train split has 10 rows" in outcome.out
 
 
@@ -149,8 +149,7 @@ def test_refused_before_the_first_call(command, runner, server, overrides, messa
         assert outcome.code == 2
         assert message in outcome.err
     assert not server.calls
-    assert runner.records()[0].mistake
-    assert message[:9] in runner("list").out
+    assert not runner.records()
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from runner.experiment.spending import Spending
 from runner.money import forecast
 from runner.money.budget import Budget
 from runner.money.prices import Price
-from runner.pipeline import finetune
+from runner.pipeline import finetune, jobs
 from runner.pipeline.finetune import make_training_file
 from runner.providers.openai import OpenAI
 from runner.providers.openai.tuning import OpenAITuner
@@ -48,7 +48,7 @@ def train(ledger: Ledger, api: OpenAIApi, limit: float | None = None, price: Pri
         rest: Any = lambda seconds: None  # noqa: E731 - a named function would only repeat it
         tuner = OpenAITuner(OpenAI(model="m", base_url=f"{server.url}/v1"), rest)
         with spending.open_bill(ORDER, price, forecast.estimate_training_tokens([FILE], 3)) as bill:
-            finetune.train_once(ORDER, tuner, ledger, bill.watch(lambda status: None), bill.pay)
+            jobs.train_once(ORDER, tuner, ledger, bill.watch(lambda status: None), bill.pay)
     return spending
 
 

@@ -16,7 +16,7 @@ from runner.core.errors import RunnerError
 from runner.core.provider import Deployer, Tuner
 from runner.core.types import Message, Request
 from runner.engine.ledger import Ledger
-from runner.pipeline import finetune
+from runner.pipeline import finetune, jobs
 from runner.pipeline.finetune import make_training_file
 from runner.providers.azure import Azure
 from runner.providers.azure.tuning import AzureTuner
@@ -66,7 +66,7 @@ def live(name: str, url: str, ledger: Ledger) -> str:
     settings = HyperparameterConfig(n_epochs=3)
     base = {"provider": name, "base_url": url, "model": "m"}
     order = finetune.TrainingOrder(base, FILES[:1], FILES[1], settings, config)
-    tuned = finetune.train_once(order, tuner, ledger)
+    tuned = jobs.train_once(order, tuner, ledger)
     with finetune.serve_model(tuned.checkpoints[-1].model, tuner, ledger) as provider:
         if name == "azure":
             asyncio.run(_ask(provider))
@@ -105,6 +105,21 @@ def test_the_whole_lifecycle(name: str, tmp_path: Path) -> None:
         assert live(name, server.url, ledger) == first
         assert bought(api) == (2, 1, 0)
         assert [call for call in _posts(server)[len(posts) :] if "chat" not in call] == []
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_failed_job_is_not_the_end(name: str, tmp_path: Path) -> None:
+    """The next command makes a second job of the same files; the third one uses it."""
+    api = SERVICES[name]()
+    word = api.states[-1]
+    failed = "FAILED" if name == "mistral" else "failed"
+    api.state = lambda job: failed if job == next(iter(api.jobs)) else word  # type: ignore[method-assign]
+    ledger = Ledger(database(tmp_path, "ledger"))
+    with serving(api) as server:
+        with pytest.raises(RunnerError, match="makes a new job"):
+            live(name, server.url, ledger)
+        assert live(name, server.url, ledger) == live(name, server.url, ledger)
+    assert bought(api) == (2, 2, 0)
 
 
 def _posts(server: Server) -> list[str]:

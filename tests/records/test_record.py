@@ -6,11 +6,12 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import runner as api
 from runner.core.errors import DataError, RunnerError
-from runner.records.record import Record, read_record, read_records
+from runner.records.record import Record, read_predictions, read_record, read_records
 from runner.records.result import load_sweep
 
 GOOD = asdict(Record("a", "good", started=1.0))
@@ -43,6 +44,52 @@ def test_a_foreign_record_is_named(tmp_path, caplog, text):
     assert list(read_records([tmp_path / "0", tmp_path / "1"])) == [tmp_path / "0"]
     assert [result.folder.name for result in load_sweep(tmp_path).results] == ["0"]
     assert f"{tmp_path}/1/record.json cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"started": "noon"},
+        {"error": 3},
+        {"sweep": ["s"]},
+        {"job": "first"},
+        {"tags": {"model": 1}},
+        {"figures": {"n": "8"}},
+        {"models": ["m"]},
+        {"reference": {"metric": "f1"}},
+        {"curves": {"loss": [[1, None]]}},
+        {"curves": {"loss": [1]}},
+        {"finished": True},
+        {"labels": [1]},
+        {"scores": {"f1": {"value": "high"}}},
+        {"scores": {"f1": {"value": 1.0, "n": 1.5}}},
+    ],
+    ids=str,
+)
+def test_every_value_has_its_type(tmp_path, change):
+    """A record with a value of another type, at any depth, is not taken for one."""
+    put(tmp_path / "1", json.dumps(GOOD | change))
+    with pytest.raises(DataError, match=r"1/record\.json cannot be read"):
+        read_record(tmp_path / "1")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"{}", "columns"])
+def test_rows_that_cannot_be_read_are_named(tmp_path, content):
+    """Whatever is in the file, the error has its name."""
+    if content == "columns":
+        pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "predictions.parquet")
+    else:
+        (tmp_path / "predictions.parquet").write_bytes(content)
+    with pytest.raises(DataError, match=r"predictions\.parquet cannot be read as the rows of a run"):
+        read_predictions(tmp_path)
+
+
+def test_a_list_of_nothing_readable_is_an_error(runner):
+    """It is not the same as no run."""
+    put(runner.folder / "outputs/runs/z", "{}")
+    outcome = runner("list")
+    assert (outcome.code, "none of its 1 record can be read" in outcome.err) == (2, True)
+    assert "z/record.json" in outcome.err
 
 
 def test_a_record_that_is_not_there_is_an_error(tmp_path):

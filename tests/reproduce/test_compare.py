@@ -152,11 +152,40 @@ def test_other_model_is_not_asked(sums, reproduce):
 
 def test_sweep(sums, reproduce):
     """Every finished point of a sweep is reproduced; one that failed is mentioned."""
-    sums("-m", "hyperparameter.temperature=0,0.5,9")
+    sums("-m", "hyperparameter.temperature=0,0.5,1")
+    record = sums.folder / only(sums.folder) / "2" / "record.json"
+    record.write_text(record.read_text().replace('"status": "finished"', '"status": "failed"'))
     outcome = reproduce()
     assert outcome.code == 0
     assert outcome.out.count(": reproduced") == 2
-    assert "2: failed, so there is nothing to reproduce" in outcome.out
+    assert "2: this run is failed; only a finished one can be reproduced; it is passed over" in outcome.out
+
+
+def test_broken_files_stop_nothing(sums, runner, reproduce):
+    """The good points of a sweep are listed, reported, exported and reproduced; broken files are named."""
+    sums("-m", "dataset.limit=2", "hydra/launcher=concurrent", "hyperparameter.seed=0,1,2,3,4,5")
+    sweep = sums.folder / only(sums.folder)
+    record = (sweep / "0/record.json").read_text()
+    (sweep / "0/record.json").write_text(record[: len(record) // 2])
+    (sweep / "1/record.json").unlink()
+    (sweep / "1/record.json").mkdir()
+    (sweep / "2/predictions.parquet").write_bytes((sweep / "2/predictions.parquet").read_bytes()[:99])
+    (sweep / "3/predictions.parquet").unlink()
+    (sweep / "4/.hydra/config.yaml").write_bytes(b"\xff")
+    (sweep / "sweep.json").write_text("[1]")
+    told = ""
+    for command in (["list"], ["report", str(sweep)], ["export", str(sweep)]):
+        outcome = runner(*command)
+        assert outcome.code == 0, outcome.err
+        told += outcome.out + outcome.err
+    outcome = reproduce()
+    assert outcome.code == 0, outcome.err
+    assert [f"/{point}: reproduced" in outcome.out for point in range(6)] == [False] * 4 + [True] * 2
+    broken = ["0/record.json", "1/record.json", "2/predictions.parquet", "sweep.json", "4/.hydra/config.yaml"]
+    assert [name for name in broken if f"{sweep}/{name} cannot be read" not in told] == []
+    for point in range(4):
+        alone = runner("reproduce", f"{sweep}/{point}")
+        assert (alone.code, f"{sweep}/{point}" in alone.err) == (2, True)
 
 
 def test_weights(sums, runner, reproduce):
@@ -190,5 +219,5 @@ def test_refused(runner, arguments, message):
 
 def test_unfinished(sums, reproduce):
     """A run that failed is not reproduced."""
-    sums("hyperparameter.temperature=9")
+    sums("ledger.url=sqlite:///rows.jsonl")
     assert "this run is failed; only a finished one" in reproduce().err

@@ -47,6 +47,19 @@ def run_of(folder):
     return found.relative_to(folder)
 
 
+@pytest.mark.parametrize("name", ["paper.zip", "export.json", "ledger.jsonl", "prompts/prompt.user.jinja"])
+def test_a_broken_export_is_named(runner, sums, name):
+    """What cannot be read is refused with its name."""
+    assert runner("export", str(run_of(runner.folder)), "export.to=paper").code == 0
+    shutil.make_archive("paper", "zip", "paper")
+    broken = runner.folder / (name if name == "paper.zip" else f"paper/{name}")
+    content = broken.read_bytes()
+    broken.write_bytes(content[:200] + b"\xff" * 40 + content[240:])
+    outcome = runner("reproduce", "paper.zip" if name == "paper.zip" else "paper")
+    assert outcome.code == 2
+    assert name.partition("/")[0] in outcome.err
+
+
 def test_reproduced_elsewhere(runner, sums, elsewhere):
     """One file is enough: nothing is asked, there is no key, and the first ledger is deleted."""
     outcome = runner("export", str(run_of(runner.folder)), "export.to=paper.zip", "export.data=true")

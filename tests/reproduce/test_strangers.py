@@ -311,6 +311,13 @@ def test_export_follows_no_link(sent, runner, tmp_path_factory, name):
     assert not (runner.folder / "paper").exists()
 
 
+def test_export_waits_for_no_pipe(tmp_path):
+    """A pipe in a run's folder is named, and not waited for."""
+    os.mkfifo(tmp_path / "record.json")
+    with pytest.raises(ConfigError, match=r"record\.json: is no plain file"):
+        export(tmp_path, tmp_path / "paper", "sqlite:///outputs/ledger.db")
+
+
 def test_export_follows_links_inside(sent, runner, tmp_path_factory):
     """A link to a file of the same run is fine, and so is a run's folder on another disk."""
     folder = runner.folder / sent()

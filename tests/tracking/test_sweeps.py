@@ -92,6 +92,14 @@ def test_closing_again_updates(mlflow_config, tmp_path):
     assert client(mlflow_config).get_run(above).info.status == "FINISHED"
 
 
+def test_a_sweep_of_mistakes_leaves_no_parent(runner, mlflow_config):
+    """The parent run that was opened for the points is gone when none of them began."""
+    name = f"tracking.experiment_name={mlflow_config.experiment_name!r}"
+    outcome = runner("-m", f"tracking.uri={mlflow_config.uri}", name, "dataset.path=gone.csv,lost.csv")
+    assert outcome.code == 2
+    assert all_runs(mlflow_config) == []
+
+
 def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
     """Single runs and whole sweeps appear; what is there or still running is left alone."""
     there = tracked.write(tmp_path / "runs" / "there", "there")
@@ -107,10 +115,11 @@ def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
 
 
 def test_sync_leaves_out_what_a_run_would_not_log(mlflow_config, tmp_path):
-    """A run with ``tracking=none`` and a single mistake are left out; a sweep's mistaken point is not."""
+    """Runs with ``tracking=none`` and mistakes are left out."""
     tracked.write(tmp_path / "untracked", "untracked", config={"tracking": {"enabled": False}})
     tracked.write(tmp_path / "mistake", "mistake", status="failed", mistake=True)
-    point = tracked.point(tmp_path / "sweeps", 0, status="failed", mistake=True)
+    tracked.point(tmp_path / "sweeps", 0, status="failed", mistake=True)
+    point = tracked.point(tmp_path / "sweeps", 1, status="failed")
     assert set(tracking.sync_records(tmp_path, mlflow_config)) == {point}
 
 
@@ -134,8 +143,11 @@ def test_sync_passes_over_unreadable_records(mlflow_config, tmp_path, caplog):
     folder = tracked.write(tmp_path / "run")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "record.json").write_text("{")
+    (tracked.write(tmp_path / "rows", "two") / "predictions.parquet").write_text("{")
+    (folder / "mlflow.json").write_text("[")
     assert set(tracking.sync_records(tmp_path, mlflow_config)) == {folder}
     assert "bad/record.json cannot be read as a record" in caplog.text
+    assert "rows/predictions.parquet cannot be read as the rows of a run" in caplog.text
 
 
 def test_sync_to_a_dead_server_is_an_error(tmp_path):

@@ -25,6 +25,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from runner.core.errors import ProviderError, describe_error
 from runner.core.files import write_atomically
 from runner.core.services import TuningState
 
@@ -91,7 +92,10 @@ class TrainingFolder:
     def read_progress(self) -> Progress:
         """Where the training stands, as the trainer wrote last."""
         path = self.path / "status.json"
-        return Progress(**json.loads(path.read_text())) if path.exists() else Progress()
+        try:
+            return Progress(**json.loads(path.read_text())) if path.exists() else Progress()
+        except (OSError, ValueError, TypeError) as error:
+            raise ProviderError(f"local: {path} cannot be read ({describe_error(error)})") from error
 
     def write_progress(self, progress: Progress) -> None:
         """Write where the training stands."""
@@ -117,7 +121,7 @@ class TrainingFolder:
 
     def read_checkpoints(self) -> list[dict[str, Any]]:
         """The contents of the checkpoints' checkpoint.json, in order."""
-        found = [json.loads(path.read_text()) for path in self.path.glob("checkpoint-*/checkpoint.json")]
+        found = [_read_checkpoint(path) for path in self.path.glob("checkpoint-*/checkpoint.json")]
         return sorted(found, key=lambda item: int(item["number"]))
 
     def is_running(self) -> bool:
@@ -146,6 +150,14 @@ class TrainingFolder:
             yield True
         finally:
             lock.release()
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        point = json.loads(path.read_text())
+        return {"number": int(point["number"]), "step": int(point["step"]), "metrics": point["metrics"]}
+    except (OSError, ValueError, TypeError, LookupError) as error:
+        raise ProviderError(f"local: {path} cannot be read ({describe_error(error)})") from error
 
 
 def make_job_id(key: str) -> str:

@@ -97,7 +97,7 @@ class LocalTuner:
         alive = self._is_alive(folder)
         progress = folder.read_progress()
         if progress.state == "succeeded":
-            return _make_status(progress, make_model_id(job_id, folder.read_checkpoints()[-1]["number"]))
+            return _make_status(progress, _find_last_model(folder))
         if not alive and progress.state == "failed" and self._is_new(folder):
             return _make_status(progress)
         if not alive and self._starts.get(job_id, []).count(progress.step) >= STARTS:
@@ -199,8 +199,15 @@ class LocalTuner:
     def _find_folder(self, job_id: str) -> TrainingFolder:
         folder = self._open_folder(job_id)
         if not (folder.path / "job.json").exists():
-            raise ProviderError(f"local: there is no training {job_id} in {self._provider.models_dir}")
+            error = ProviderError(f"local: there is no training {job_id} in {self._provider.models_dir}")
+            error.status = 404
+            raise error
         return folder
+
+
+def _find_last_model(folder: TrainingFolder) -> str | None:
+    checkpoints = folder.read_checkpoints()
+    return make_model_id(folder.path.name, checkpoints[-1]["number"]) if checkpoints else None
 
 
 def _make_status(progress: Progress, model: str | None = None) -> TuningStatus:

@@ -165,15 +165,20 @@ class OpenAITuner:
             return {}
 
     def checkpoints(self, job_id: str) -> list[Checkpoint]:
-        """The states that the service kept, by epoch (it keeps the last three), the finished model last."""
+        """The states that the service kept, by epoch (it keeps the last three), the finished model last.
+
+        None without a finished model, even if the service kept states on the way to it.
+        """
         job = self._get_job(job_id)
+        if not job.fine_tuned_model:
+            return []
         with self._translate_errors():
             kept = list(self._client.fine_tuning.jobs.checkpoints.list(job_id, limit=100))
         states = [
             (point.step_number, point.fine_tuned_model_checkpoint, _read_metrics(point)) for point in kept
         ]
-        states.sort(key=lambda state: state[0])
-        if job.fine_tuned_model and job.fine_tuned_model not in (model for _, model, _ in states):
+        states.sort(key=lambda state: (state[1] == job.fine_tuned_model, state[0]))
+        if job.fine_tuned_model not in (model for _, model, _ in states):
             states.append((states[-1][0] if states else 0, job.fine_tuned_model, {}))
         numbers = _number_epochs([step for step, _, _ in states], job)
         return [Checkpoint(number, *state) for number, state in zip(numbers, states, strict=True)]

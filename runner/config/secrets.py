@@ -1,0 +1,122 @@
+"""Refuse secrets in a config before Hydra, a record or a message repeats them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
+from runner.core.errors import ConfigError
+from runner.core.redact import (
+    has_password,
+    hide_keys,
+    holds_secret,
+    is_secret,
+    is_variable_name,
+    names_secret_variable,
+)
+
+FREE_NAMES = ("dataset", "extra", "reference", "json_schema")
+"""Below these keys any name may stand: of a column, of a figure, of a property."""
+WITHOUT_SECRETS = ("runtime", "overrides", "help", "hydra_help", "job_logging", "hydra_logging")
+"""Parts of Hydra's own settings that are not looked at: they are not the user's, or repeat the overrides."""
+
+
+_INTEGRATION_KEY = re.compile(
+    r"integrations\b.*[.\]](\w*_)?(api_?key|key|token|password|secret)$", re.IGNORECASE
+)
+"""Where a credential of a service that a training reports to would be; only ``api_key_env`` names one."""
+_ADDRESS_PASSWORD = re.compile(r":[^/@\s]+@|\b(?:password|pwd)=", re.IGNORECASE)
+
+
+def refuse_config_secrets(config: DictConfig) -> None:
+    """Raise :class:`ConfigError` for a secret anywhere in a composed config, Hydra's settings included."""
+    for name in map(str, config):
+        node = config._get_node(name)
+        if name != "hydra":
+            refuse_secrets(node, name)
+        elif isinstance(node, DictConfig):
+            for part in map(str, node):
+                if part not in WITHOUT_SECRETS:
+                    refuse_secrets(node._get_node(part), f"hydra.{part}")
+
+
+def refuse_secrets(node: Any, key: str) -> None:
+    """Raise :class:`ConfigError` where a node holds a secret. The message has its key and not its value.
+
+    A secret is what looks like a key or a password, what an environment variable for secrets holds, any text
+    under a key such as ``api_key``, and under a key that ends in ``_env`` what is no variable's name.
+    """
+    if OmegaConf.is_config(node):
+        node = OmegaConf.to_container(node)
+    if isinstance(node, list | tuple):
+        for index, item in enumerate(node):
+            refuse_secrets(item, f"{key}[{index}]")
+    elif isinstance(node, Mapping):
+        for name, value in node.items():
+            if holds_secret(str(name)):
+                raise _make_error(f"a key in {key}")
+            refuse_secrets(value, f"{key}.{name}")
+    elif node is not None:
+        _refuse_value(node, key)
+
+
+def refuse_typed_secrets(arguments: Sequence[str]) -> None:
+    """Raise as :func:`refuse_secrets` for arguments, since a sweep saves them before it composes a point."""
+    for argument in arguments:
+        if argument.startswith("-") or "=" not in argument:
+            if holds_secret(argument):
+                raise _make_error("the command line")
+            continue
+        for key, value in _list_values(argument):
+            if holds_secret(key):
+                raise _make_error("the key of an override")
+            refuse_secrets(value, key)
+        if holds_secret(argument):
+            raise _make_error(argument.partition("=")[0].lstrip("+~"))
+
+
+def _refuse_value(value: Any, key: str) -> None:
+    text, parts = str(value), key.split(".")
+    is_free = any(part.partition("[")[0] in FREE_NAMES or part.endswith("dataset") for part in parts[:-1])
+    if key.endswith("_env") and not is_free and not _may_name(text):
+        raise ConfigError(
+            f"{hide_keys(key)}: must be the name of an environment variable, not the key itself"
+        )
+    if key in ("ledger.url", "tracking.uri") and (has_password(text) or _ADDRESS_PASSWORD.search(text)):
+        raise ConfigError(
+            f"{key}: contains a password, which every run would save; leave it out and set PGPASSWORD "
+            "or use ~/.pgpass for PostgreSQL, MLFLOW_TRACKING_USERNAME and _PASSWORD for a tracking server"
+        )
+    if _INTEGRATION_KEY.search(key) and text:
+        raise _make_error(key)
+    name = parts[-1].partition("[")[0]
+    is_variable = parts[:3] == ["hydra", "job", "env_set"] and names_secret_variable(name)
+    if holds_secret(text) or is_variable or (not is_free and is_secret(name, value)):
+        raise _make_error(key)
+
+
+def _make_error(place: str) -> ConfigError:
+    return ConfigError(
+        f"{hide_keys(place)}: holds what looks like a key or a password, which every run would save; put it "
+        "into an environment variable and give the name of that, as in provider.api_key_env"
+    )
+
+
+def _list_values(argument: str) -> Iterator[tuple[str, Any]]:
+    """The key of an override with each of its values."""
+    try:
+        override = OverridesParser.create().parse_override(argument)
+        values = override.sweep_iterator() if override.is_discrete_sweep() else [override.value()]
+        found = [(override.key_or_group, getattr(value, "text", value)) for value in values]
+    except HydraException:
+        found = [(argument.partition("=")[0].lstrip("+~"), argument.partition("=")[2])]
+    yield from found
+
+
+def _may_name(text: str) -> bool:
+    return text in ("", "???") or "${" in text or is_variable_name(text)
