@@ -28,7 +28,7 @@ FOLDERS = {"export": "export.folders", "report": "report.folders", "reproduce": 
 # The commands that read records whose addresses are used only if named, and the key that holds these names.
 NAMED = {"export": "export.named", "reproduce": "reproduce.named"}
 ADDRESS = re.compile(
-    r"\+{0,2}((judge\.)?provider\.([\w.]+[._])?(base_url|url|uri|host|endpoint|server|address|proxy|\w+_env)"
+    r"\+{0,2}((judge\.)?provider\.([\w.]+[._])?(base_url|url|uri|host|endpoint|server|address|proxy|model|models_dir|\w+_env)"
     r"|(dataset|finetune)\.([\w.\[\]-]+\.)?(path|url))=."
 )
 NO_OPTION = re.compile(r"null|true|false|[-+.\d]+", re.IGNORECASE)

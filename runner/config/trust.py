@@ -75,7 +75,7 @@ def list_safe_overrides(overrides: Iterable[str], only_options: bool = False) ->
     Left out are Hydra's own, those with a foreign class, and options outside the folders of options. With
     ``only_options`` nothing but the choice of options is kept, so that every value is from an option file.
     """
-    return [text for text in overrides if _is_safe(text, only_options)]
+    return [text for text in overrides if isinstance(text, str) and _is_safe(text, only_options)]
 
 
 def _is_safe(text: str, only_options: bool) -> bool:

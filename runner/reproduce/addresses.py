@@ -31,6 +31,8 @@ from runner.records.record import Record
 
 ADDRESS = re.compile(r"(.*_)?(url|uri|host|endpoint|server|address|proxy|env)")
 """Names of settings that hold an address or the name of a variable."""
+PLACE = re.compile(r"://|^[/~\\]|\.\.|\.gguf$", re.IGNORECASE)
+"""What a setting holds that is an address whatever its name: a URL, or a file with weights to load."""
 GROUPS = ("dataset", "finetune", "provider", "judge")
 
 
@@ -38,28 +40,33 @@ GROUPS = ("dataset", "finetune", "provider", "judge")
 class Own:
     """What is one's own: named on the command line, by key, and the config of today's option files."""
 
-    named: Mapping[str, str] = field(default_factory=dict)
+    named: Mapping[str, Sequence[str]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     ledger_url: str = ""
     """The ledger of the command line or of one's own config."""
 
-    def check_provider(self, node: Mapping[str, Any], key: str) -> None:
-        """Raise :class:`ConfigError` for an address or variable of a provider that is not one's own."""
-        today = _select(self.config, key.split("."))
-        same = isinstance(today, Mapping) and today.get(TARGET) == node[TARGET]
+    def check_provider(self, node: Any, key: str) -> None:
+        """Raise :class:`ConfigError` for an address or variable of a provider that is not one's own.
+
+        An address that the command line names must be the recorded one, since no other is used.
+        """
+        target = node.get(TARGET) if isinstance(node, Mapping) else None
+        today = _select(self.config, key)
+        same = isinstance(today, Mapping) and today.get(TARGET) == target
         for name, value in _list_addresses(node):
-            place = f"{key}.{name}"
-            mine = _select(today, name.split(".")) if same else None
-            if value not in (self.named.get(place), mine, _find_default(node[TARGET], name)):
-                what = (
-                    "no key and no question goes there"
-                    if not name.endswith("env")
-                    else "its value is not sent"
-                )
+            named = self.named.get(f"{key}.{name}", ())
+            mine = (_select(today, name) if same else None, _find_default(target, name))
+            if not named and value not in mine:
+                what = "its value is not sent" if name.endswith("env") else "nothing is sent there"
                 raise ConfigError(
-                    f"{place}={remove_credentials(value)}: only the record names it, so {what}; "
-                    f"{place}=… on the command line uses it"
+                    f"{key}.{name}={remove_credentials(value)}: only the record names it, so {what}; "
+                    f"{key}.{name}=… on the command line uses it"
                 )
+        for place, named in self.named.items():
+            name = place.removeprefix(f"{key}.")
+            value = _select(node, name) or _find_default(target, name)
+            if name != place and value not in named:
+                raise ConfigError(f"{place}={named[0]}: the record has {value}, and no other is used")
 
 
 def guard_files(owns: Sequence[Own], folder: Path) -> AbstractContextManager[None]:
@@ -68,7 +75,8 @@ def guard_files(owns: Sequence[Own], folder: Path) -> AbstractContextManager[Non
     ``folder`` is that of the run or export; a file in it must not be a link out of it.
     """
     groups = (own.config.get(group) for own in owns for group in ("dataset", "finetune"))
-    known = {value for own in owns for value in own.named.values()}.union(*map(_list_texts, groups))
+    known = {value for own in owns for values in own.named.values() for value in values}
+    known |= {text for group in groups for text in _list_texts(group)}
 
     def find_objection(kind: str, value: str) -> str:
         if value in known or (kind == "path" and _is_near(Path(value), folder)):
@@ -80,18 +88,21 @@ def guard_files(owns: Sequence[Own], folder: Path) -> AbstractContextManager[Non
 
 def read_own(record: Record, named: Sequence[str], ledger_url: str) -> Own:
     """What is one's own for a record; ``named`` are ``key=value`` of the command line."""
-    pairs = (text.lstrip("+").partition("=") for text in named)
+    pairs: dict[str, list[str]] = {}
+    for key, _, value in (text.lstrip("+").partition("=") for text in named):
+        pairs.setdefault(key, []).append(value.strip("'\""))
     try:
         chosen = compose("config", list_safe_overrides(record.overrides, only_options=True))
     except (HydraException, OmegaConfBaseException):  # an option that is not here
         chosen = DictConfig({})
     config = {group: _resolve(chosen.get(group)) for group in GROUPS}
-    return Own({key: value.strip("'\"") for key, _, value in pairs}, config, ledger_url)
+    return Own(pairs, config, ledger_url)
 
 
 def describe_ledger(record: Record, used: str) -> str:
     """A sentence if the record names another ledger than the one that is used; else empty."""
-    then = str((record.config.get("ledger") or {}).get("url") or used)
+    ledger = record.config.get("ledger")
+    then = str((isinstance(ledger, Mapping) and ledger.get("url")) or used)
     if then == used:
         return ""
     return f"the record's ledger.url={remove_credentials(then)} is not used; ledger.url=… names it"
@@ -131,7 +142,7 @@ def _list_addresses(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
     items = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
     for name, value in items:
         key = f"{prefix}{name}"
-        if isinstance(value, str) and (ADDRESS.fullmatch(str(name)) or "://" in value):
+        if isinstance(value, str) and (ADDRESS.fullmatch(str(name)) or PLACE.search(value)):
             yield key, value
         else:
             yield from _list_addresses(value, f"{key}.")
@@ -143,8 +154,8 @@ def _find_default(target: Any, name: str) -> Any:
     return getattr(found, name, None) if "." not in name else None
 
 
-def _select(node: Any, path: Sequence[str]) -> Any:
-    for name in path:
+def _select(node: Any, key: str) -> Any:
+    for name in key.split("."):
         node = node.get(name) if isinstance(node, Mapping) else None
     return node
 

@@ -99,10 +99,11 @@ def find_provider_nodes(record: Record) -> dict[str, Any]:
 
 
 def find_provider_places(record: Record) -> dict[str, Any]:
-    """The provider nodes of a config by their keys in it."""
-    own = {"provider": record.config["provider"]}
-    judge = (record.config["judge"] or {}).get("provider")
-    return own | ({"judge.provider": judge} if judge else {})
+    """The provider nodes of :func:`find_provider_nodes` by their keys in a config."""
+    nodes = find_provider_nodes(record)
+    judge = record.config["judge"]
+    own = {"judge.provider": nodes["judge"]} if judge and judge["provider"] else {}
+    return {"provider": nodes["model"], **own}
 
 
 def try_make_provider(node: Any) -> Provider | None:

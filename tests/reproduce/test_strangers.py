@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import threading
@@ -157,6 +158,36 @@ def test_named_base_url(sent, runner):
         assert server.last.headers["authorization"] == f"Bearer {KEY}"
 
 
+NODE = {"_target_": "runner.providers.openai.OpenAI", "model": "m"}
+WEIGHTS = {"_target_": "runner.providers.local.Local", "model": "sent/evil.gguf"}
+PROVIDERS = [
+    (NODE, {}, ""),
+    ({**NODE, "base_url": "https://api.openai.com/v1", "api_key_env": "OPENAI_API_KEY"}, {}, ""),
+    ({**NODE, "base_url": "http://x"}, {}, "provider.base_url=http://x: only the record"),
+    ({**NODE, "base_url": "http://me:secret@x"}, {}, "provider.base_url=http://***@x: only"),
+    ({**NODE, "base_url": "http://x"}, {"provider.base_url": ["http://x"]}, ""),
+    ({**NODE, "base_url": "http://x"}, {"provider.base_url": ["http://y"]}, "the record has http://x, and"),
+    (NODE, {"provider.base_url": ["http://y"]}, "the record has https://api.openai.com/v1, and no other"),
+    ({**NODE, "api_key_env": "AWS_SECRET"}, {}, "api_key_env=AWS_SECRET: only the record names it, so its"),
+    ({**NODE, "api_key_env": "MISTRAL_API_KEY"}, {}, "MISTRAL_API_KEY: only the record names it"),
+    ({**NODE, "deployment": {"token_env": "AWS_SECRET"}}, {}, "provider.deployment.token_env=AWS_SECRET"),
+    ({**NODE, "more": [{"x": "ftp://y"}]}, {}, "provider.more.0.x=ftp://y: only"),
+    (WEIGHTS, {}, "provider.model=sent/evil.gguf: only the record names it"),
+    (WEIGHTS, {"provider.model": ["sent/evil.gguf"]}, ""),
+    ({**WEIGHTS, "model": "smollm2-135m-instruct", "models_dir": "/x"}, {}, "provider.models_dir=/x: only"),
+]
+
+
+@pytest.mark.parametrize(("node", "named", "message"), PROVIDERS)
+def test_addresses_of_a_provider(node, named, message):
+    """What is the default of its class is one's own, and what is named must be what is recorded."""
+    if not message:
+        Own(named).check_provider(node, "provider")
+        return
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        Own(named).check_provider(node, "provider")
+
+
 def test_own_option(sent, runner):
     """An address in an option file of one's own need not be named again."""
 
@@ -233,7 +264,7 @@ def test_files(tmp_path, monkeypatch, file, allowed):
             return
         with pytest.raises(DataError, match="only the record names it"):
             locate(FileConfig(**file))
-    with guard_files([Own({"dataset.x": next(iter(file.values()))})], Path("sent")), suppress(DataError):
+    with guard_files([Own({"dataset.x": [next(iter(file.values()))]})], Path("sent")), suppress(DataError):
         assert locate(FileConfig(**file)).exists()
 
 
