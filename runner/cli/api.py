@@ -14,9 +14,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
-from hydra.errors import HydraException
 from omegaconf import DictConfig
-from omegaconf.errors import OmegaConfBaseException
 
 from runner.cli.arguments import CONFIG_DIR, put_options_first
 from runner.cli.main import start
@@ -114,14 +112,19 @@ def _start(command: object, overrides: Sequence[str], config_dir: str | Path | N
 
 @contextmanager
 def _translate_errors() -> Iterator[None]:
-    """Raise errors of Hydra as :class:`ConfigError`, with the message of the command line.
+    """Raise what Hydra refuses as :class:`ConfigError`, with the message of the command line.
 
     They are its cause only with HYDRA_FULL_ERROR=1, since their tracebacks fill the screen.
     """
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        message = explain(error)[0].removeprefix("error: ").replace(ADD_M, SWEEP_INSTEAD)
+    except RunnerError:
+        raise
+    except Exception as error:
+        said, code = explain(error)
+        if code != 2:
+            raise
+        message = said.removeprefix("error: ").replace(ADD_M, SWEEP_INSTEAD)
         raise ConfigError(message) from (error if _wants_traceback() else None)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from runner.core.errors import ConfigError, suggest
+from runner.core.paths import CONF
 
 COMMANDS = {
     "run": "runner.cli.run:run_command",
@@ -28,6 +30,13 @@ FOLDERS = {
     "report": "report.folders",
     "reproduce": "reproduce.folders",
 }
+# The commands that read records whose addresses are used only if named, and the key that holds these names.
+NAMED = {"export": "export.named", "reproduce": "reproduce.named"}
+ADDRESS = re.compile(
+    r"\+{0,2}((judge\.)?provider\.([\w.]+[._])?(base_url|url|uri|host|endpoint|server|address|proxy|model|models_dir|\w+_env)"
+    r"|(dataset|finetune)\.([\w.\[\]-]+\.)?(path|url))=."
+)
+NO_OPTION = re.compile(r"null|true|false|[-+.\d]+", re.IGNORECASE)
 # What the smaller commands read of the config; other overrides would have no effect.
 READ = {
     "cleanup": ["cleanup", "provider", "ledger", "experiment"],
@@ -57,6 +66,7 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     """
     command = argv[0] if argv and argv[0] in COMMANDS else "run"
     arguments = join_folders(FOLDERS.get(command), argv[1:] if argv[:1] == [command] else argv)
+    arguments = join_addresses(NAMED.get(command), arguments)
     if command != "run":
         arguments = leave_no_record(arguments, scratch if command == "estimate" else ".")
     return command, put_options_first(arguments)
@@ -70,7 +80,18 @@ def refuse_words(arguments: Iterable[str]) -> None:
             raise ConfigError(f"{word!r} is {_describe_word(word)}")
         if word.startswith("="):
             raise ConfigError(f"{word!r} has no key: an override is key=value")
+        _refuse_no_option(word)
         before = word
+
+
+def _refuse_no_option(word: str) -> None:
+    """Raise :class:`ConfigError` for a group that is set to null, a number or a truth value."""
+    group, _, value = word.lstrip("+").partition("=")
+    name = group.partition("@")[0]
+    if re.fullmatch(r"\w+", name) and (CONF / name).is_dir() and NO_OPTION.fullmatch(value):
+        files = (CONF / name).rglob("*.yaml")
+        options = [file.relative_to(CONF / name).with_suffix("").as_posix() for file in files]
+        raise ConfigError(f"{word}: {value} is no option of {group}{suggest(value, options)}")
 
 
 def _describe_word(word: str) -> str:
@@ -105,9 +126,26 @@ def join_folders(key: str | None, arguments: list[str]) -> list[str]:
     ]
     if not folders_at:
         return arguments
-    quoted = ["'" + arguments[index].replace("'", r"\'") + "'" for index in folders_at]
     rest = [argument for index, argument in enumerate(arguments) if index not in folders_at]
-    return [*rest, f"{key}=[{','.join(quoted)}]"]
+    return [*rest, _join(str(key), [arguments[index] for index in folders_at])]
+
+
+def join_addresses(key: str | None, arguments: list[str]) -> list[str]:
+    """Turn the addresses that are named among the arguments into one override of ``key``.
+
+    The config of these commands comes from a record, so the addresses are no overrides of today's config.
+
+    >>> join_addresses("reproduce.named", ["run", "provider.base_url=http://localhost:8000/v1"])
+    ['run', "reproduce.named=['provider.base_url=http://localhost:8000/v1']"]
+    """
+    named = [argument for argument in arguments if key and ADDRESS.match(argument)]
+    rest = [argument for argument in arguments if argument not in named]
+    return [*rest, _join(str(key), named)] if named else arguments
+
+
+def _join(key: str, words: Iterable[str]) -> str:
+    quoted = ["'" + word.replace("'", r"\'") + "'" for word in words]
+    return f"{key}=[{','.join(quoted)}]"
 
 
 def _is_folder(argument: str) -> bool:

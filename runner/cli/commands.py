@@ -15,6 +15,7 @@ from runner.cli.sweep import read_tracking
 from runner.cli.sweep_end import close_killed
 from runner.config import validate
 from runner.config.instantiate import instantiate
+from runner.config.trust import refuse_foreign_classes
 from runner.core.errors import ConfigError, DataError, RunnerError, count_of, suggest
 from runner.core.provider import Deployer
 from runner.engine.batch_jobs import BATCH
@@ -48,8 +49,15 @@ def write_report(config: DictConfig) -> None:
     validate.check("report.rows", config.report.rows, validate.COUNT)
     folders = find_folders(list(config.report.folders), OUTPUTS)
     target = OUTPUTS / "reports" / (config.report.name or write.name_report(folders))
-    for file in write.write_report(folders, target, instantiate, config.report.rows):
+    build = instantiate if config.report.trust else instantiate_own
+    for file in write.write_report(folders, target, build, config.report.rows):
         screen.console.print(str(file))
+
+
+def instantiate_own(node: Any, key: str) -> Any:
+    """Make a metric that a record names, if it is this package's own; else raise :class:`ConfigError`."""
+    refuse_foreign_classes({key: node}, "report.trust=true")
+    return instantiate(node, key)
 
 
 def sync(config: DictConfig) -> None:

@@ -27,13 +27,22 @@ def export_command(config: DictConfig) -> None:
     target = Path(config.export.to or EXPORTS / f"{_name_export(source)}.zip")
     if target.exists():
         raise ConfigError(f"export.to={target}: already exists; choose another name")
+    try:
+        summary = _write(source, target, config)
+    except OSError as error:
+        raise ConfigError(f"export.to={target}: {error.strerror or error}") from error
+    console.print(f"{target}: {summary}")
+
+
+def _write(source: Path, target: Path, config: DictConfig) -> str:
+    """Write the export beside its place, move it there when it is complete, and return its summary."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
         staged = Path(partial, "export")
-        summary = export(source, staged, past_run.get_ledger_override(config), config.export.data)
+        summary = export(source, staged, config.ledger.url, config.export.named, config.export.data)
         made = Path(shutil.make_archive(str(staged), "zip", staged)) if target.suffix == ".zip" else staged
         made.rename(target)
-    console.print(f"{target}: {summary}")
+    return summary
 
 
 def _name_export(source: Path) -> str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -19,10 +15,12 @@ from rich.text import Text
 from runner.cli.progress import show_progress
 from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
-from runner.core.errors import ConfigError, DataError, RunnerError, describe_error
+from runner.core.errors import ConfigError, RunnerError
 from runner.core.types import Score
 from runner.report.formats import format_number
 from runner.reproduce import past_run
+from runner.reproduce.addresses import read_own
+from runner.reproduce.archive import unpack
 from runner.reproduce.compare import compare_with_today
 from runner.reproduce.differences import Change, Check, Differences, is_same_score
 
@@ -48,7 +46,8 @@ def _refuse_other_overrides(overrides: list[str]) -> None:
     for override in overrides:
         if not override.startswith(ALLOWED):
             raise ConfigError(
-                f"{override}: the config comes from the record; only reproduce.ask and ledger.url can be set"
+                f"{override}: the config comes from the record; only reproduce.ask, reproduce.trust, "
+                "ledger.url and addresses such as provider.base_url can be set"
             )
 
 
@@ -56,30 +55,17 @@ def _reproduce(given: Path, config: DictConfig) -> list[str]:
     """Reproduce and show each run of a folder; return what differs, one text per run."""
     failed = []
     with unpack(given) as top:
-        export, ledger_url = past_run.find_export(top), past_run.get_ledger_override(config)
+        export = past_run.find_export(top)
         many = len(past_run.require_runs(top)) > 1
         for past in past_run.read_past_runs(top, export, lambda text: console.print(Text(text))):
             name = str(given / past.folder.relative_to(top))
+            own = read_own(past.record, config.reproduce.named, config.ledger.url)
             with show_progress() as bars:
-                report = compare_with_today(past, ledger_url, config.reproduce.ask, bars.open_bar)
+                ask, trust = config.reproduce.ask, config.reproduce.trust
+                report = compare_with_today(past, own, ask, trust, bars.open_bar)
             console.print(make_tables(report, name, brief=many))
             failed += [f"{name}: {', '.join(report.failed)}"] if report.failed else []
     return failed
-
-
-@contextmanager
-def unpack(given: Path) -> Iterator[Path]:
-    """Yield the folder itself, or the unpacked ``.zip``, which is deleted on exit."""
-    if not zipfile.is_zipfile(given):
-        yield given
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with zipfile.ZipFile(given) as file:
-                file.extractall(folder)
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            raise DataError(f"{given} cannot be unpacked ({describe_error(error)})") from error
-        yield Path(folder)
 
 
 def make_tables(report: Differences, name: str, brief: bool = False) -> RenderableType:

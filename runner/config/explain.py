@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import sysconfig
 from collections.abc import Mapping
+from pathlib import Path
+from traceback import walk_tb
 
+import hydra
+import omegaconf
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
-from runner.core.errors import RunnerError, is_mistake, suggest
+from runner.core.errors import RunnerError, describe_yaml_error, is_mistake, suggest
 from runner.core.paths import CONF
 
+_STANDARD, _PACKAGES = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
+_HYDRA = tuple(os.path.join(Path(str(package.__file__)).parent, "") for package in (hydra, omegaconf))
 TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback."
 ADD_M = "to sweep over it, add -m"
 
@@ -23,7 +32,37 @@ def explain(error: Exception) -> tuple[str, int]:
     config_error = _find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
         return f"error: {_explain_composition(error, config_error)}", 2
+    if isinstance(error, YAMLError):
+        return f"error: {describe_yaml_error(error)}", 2
+    own = _find_files(error)
+    is_hydras = bool(own) and own[-1].startswith(_HYDRA)
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"error: {place}{error.strerror}", 2 if is_hydras else 1
+    if is_hydras:
+        return f"error: {_explain_refusal(error)}", 2
     return f"internal error: {type(error).__name__}: {error}\n{TRACEBACK}", 1
+
+
+def _find_files(error: BaseException) -> list[str]:
+    """The files of the code that took part in an error, without the standard library's."""
+    names = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
+    return [name for name in names if name.startswith(_PACKAGES) or not name.startswith((_STANDARD, "<"))]
+
+
+def _explain_refusal(error: Exception) -> str:
+    """What Hydra or OmegaConf says of an input that it cannot use, whatever the type of its exception."""
+    if isinstance(error, RecursionError):
+        return "an option file chooses itself in its defaults, or does so by way of others"
+    if isinstance(error, UnicodeDecodeError):
+        paths = [frame.f_locals.get("full_path") for frame, _ in walk_tb(error.__traceback__)]
+        file = next((str(path) for path in reversed(paths) if path), "an option file")
+        return f"{file}: is not UTF-8; save the file as UTF-8"
+    said, _, place = str(error).partition("full_key: ")
+    key = place.partition("\n")[0].strip()
+    if key and "object_type=NoneType" in place:
+        return f"{key}: is null, so no key of it can be set; choose an option first, {key}=…"
+    return (f"{key}: " if key else "") + " ".join(said.split()) or type(error).__name__
 
 
 def _find_config_error(error: BaseException | None) -> OmegaConfBaseException | None:

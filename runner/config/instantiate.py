@@ -42,15 +42,14 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
     partial = {"_partial_": True} if later else {}
     try:
         return utils.instantiate(dict(node) | partial, _convert_="all")
-    except InstantiationException as error:
-        cause = error.__cause__
+    except Exception as error:  # Hydra's own refusals have several types
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if isinstance(cause, ConfigError):
             raise ConfigError(put_key_first(key, str(cause))) from error
         place = find_place(cause) if cause else ""
         reason = f"{type(cause).__name__}: {cause}" if place else str(cause or error)
-        raise ConfigError(
-            f"{key}: cannot make {node['_target_']}: {reason.splitlines()[0]}{place}"
-        ) from error
+        said = reason.partition("\n")[0] if cause else " ".join(reason.split())  # Hydra breaks its lines
+        raise ConfigError(f"{key}: cannot make {node['_target_']}: {said}{place}") from error
 
 
 def find_target(target: Any, key: str) -> Any:

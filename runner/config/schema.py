@@ -197,22 +197,29 @@ class ReferenceConfig:
 
 @dataclass
 class ReproduceConfig:
-    """``runner reproduce FOLDER`` of a run, a sweep or an export. ``ask`` buys answers that are missing."""
+    """``runner reproduce FOLDER`` of a run, a sweep or an export. ``ask`` buys answers that are missing.
+
+    ``trust`` makes classes of others that the record names, which runs their code. ``named`` holds the
+    addresses that the command line names, such as ``provider.base_url=…``.
+    """
 
     folders: list[str] = field(default_factory=list)
     ask: bool = False
+    trust: bool = False
+    named: list[str] = field(default_factory=list)
 
 
 @dataclass
 class ExportConfig:
     """``runner export FOLDER``: ``to`` is a new folder or a ``.zip``, by default under outputs/exports.
 
-    ``data`` includes the data files; their licences may forbid that.
+    ``data`` includes the data files; their licences may forbid that. ``named`` is as in ``reproduce``.
     """
 
     folders: list[str] = field(default_factory=list)
     to: str | None = None
     data: bool = False
+    named: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -220,12 +227,13 @@ class ReportConfig:
     """``runner report [FOLDER…]`` of runs and sweeps, in outputs/reports/``name``.
 
     Without ``folders`` it is about the newest one with a score. ``rows`` is the number of rows shown of each
-    data set.
+    data set. ``trust`` makes metrics of others that a record names, which runs their code.
     """
 
     folders: list[str] = field(default_factory=list)
     name: str | None = None
     rows: int = 50
+    trust: bool = False
 
 
 @dataclass

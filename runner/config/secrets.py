@@ -26,6 +26,10 @@ WITHOUT_SECRETS = ("runtime", "overrides", "help", "hydra_help", "job_logging", 
 """Parts of Hydra's own settings that are not looked at: they are not the user's, or repeat the overrides."""
 
 
+_INTEGRATION_KEY = re.compile(
+    r"integrations\b.*[.\]](\w*_)?(api_?key|key|token|password|secret)$", re.IGNORECASE
+)
+"""Where a credential of a service that a training reports to would be; only ``api_key_env`` names one."""
 _ADDRESS_PASSWORD = re.compile(r":[^/@\s]+@|\b(?:password|pwd)=", re.IGNORECASE)
 
 
@@ -88,6 +92,8 @@ def _refuse_value(value: Any, key: str) -> None:
             f"{key}: contains a password, which every run would save; leave it out and set PGPASSWORD "
             "or use ~/.pgpass for PostgreSQL, MLFLOW_TRACKING_USERNAME and _PASSWORD for a tracking server"
         )
+    if _INTEGRATION_KEY.search(key) and text:
+        raise _make_error(key)
     name = parts[-1].partition("[")[0]
     is_variable = parts[:3] == ["hydra", "job", "env_set"] and names_secret_variable(name)
     if holds_secret(text) or is_variable or (not is_free and is_secret(name, value)):

@@ -128,6 +128,16 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     return f"{hint} ({', '.join(known)})" if len(known) <= 40 else hint.removesuffix("; known:")
 
 
+def describe_yaml_error(error: Exception) -> str:
+    """What is wrong in a YAML file and where: the file, if the parser knows it, line, column and reason."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    reason = str(problem or error).partition("\n")[0]
+    if mark is None:
+        return reason
+    file = "" if mark.name.startswith("<") else f"{mark.name}, "
+    return f"{file}line {mark.line + 1}, column {mark.column + 1}: {reason}"
+
+
 def find_place(error: BaseException) -> str:
     """The file and line of a user's own code where an error arose, such as `` (mine.py, line 12)``.
 

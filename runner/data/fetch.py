@@ -8,6 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +22,23 @@ from runner.core.paths import ROWS, data_folder
 
 TIMEOUT = 60.0
 """Seconds to wait for a connection, and then for each part of the answer."""
+
+_find_objection: ContextVar[Callable[[str, str], str]] = ContextVar(
+    "find_objection", default=lambda kind, value: ""
+)
+
+
+@contextmanager
+def guard(find_objection: Callable[[str, str], str]) -> Iterator[None]:
+    """Ask in this block, before a path is opened or an address is used, whether it may be.
+
+    ``find_objection`` gets ``path`` or ``url`` and the value, and says why not; empty means that it may.
+    """
+    token = _find_objection.set(find_objection)
+    try:
+        yield
+    finally:
+        _find_objection.reset(token)
 
 
 def locate(file: FileConfig, key: str = "dataset") -> Path:
@@ -34,6 +54,19 @@ def locate(file: FileConfig, key: str = "dataset") -> Path:
     """
     if not (file.path or file.url):
         raise ConfigError(f"{key}.path and {key}.url are both empty; set one of them")
+    try:
+        urlsplit(file.url or "")
+    except ValueError as error:
+        raise ConfigError(f"{key}.url={file.url!r}: {error}") from error
+    try:
+        return _find(file, key)
+    except OSError as error:  # a name that is too long, a folder that may not be read, a full disk
+        raise DataError(
+            f"{key}: {error.filename or file.path or file.url}: {error.strerror or error}"
+        ) from error
+
+
+def _find(file: FileConfig, key: str) -> Path:
     found = _find_by_path(file, key) or _find_by_hash(file) or _find_by_url(file, key)
     if found is None:
         raise DataError(_describe_missing(file, key))
@@ -43,6 +76,7 @@ def locate(file: FileConfig, key: str = "dataset") -> Path:
 def _find_by_path(file: FileConfig, key: str) -> Path | None:
     if file.path is None:
         return None
+    _object("path", file.path, key)
     for folder in (Path(), data_folder(), ROWS):
         candidate = folder / file.path
         if candidate.is_file():
@@ -67,8 +101,14 @@ def _find_by_url(file: FileConfig, key: str) -> Path | None:
     mark = file.sha256 or hashlib.sha256(file.url.encode()).hexdigest()
     target = data_folder() / mark[:12].lower() / _get_name(file)
     if file.sha256 is not None or not target.is_file():
+        _object("url", file.url, key)
         _download(file.url, file.sha256, target, key)
     return target
+
+
+def _object(kind: str, value: str, key: str) -> None:
+    if objection := _find_objection.get()(kind, value):
+        raise DataError(f"{key}.{kind}={value}: {objection}")
 
 
 def _get_name(file: FileConfig) -> str:

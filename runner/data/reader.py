@@ -56,7 +56,7 @@ def read_file(
         else:
             text = path.read_bytes().decode("utf-8-sig")
             frame = _read_text(text, kind, rows, _choose_separator(path, separator, key), key)
-    except (pl.exceptions.PolarsError, ValueError, OSError) as error:
+    except (pl.exceptions.PolarsError, ValueError, RecursionError, OSError) as error:
         raise DataError(f"{path}: cannot be read as {kind}: {_describe_error(error)}") from error
     if frame.is_empty():
         raise DataError(f"{path}: has no rows")

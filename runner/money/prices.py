@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from runner.config.schema import PricesConfig
-from runner.core.errors import ConfigError, suggest
+from runner.core.errors import ConfigError, describe_yaml_error, suggest
 from runner.core.once import once
 from runner.core.provider import Provider
 from runner.core.types import Completion
@@ -141,8 +141,10 @@ def _load_shipped() -> tuple[PriceTable, ...]:
 def _read_file(path: Path) -> Any:
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"prices.path={path}: {str(error).splitlines()[0]}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"prices.path={path}: {describe_yaml_error(error)}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"prices.path={path}: {error}") from error
 
 
 def _read_tables(content: Any, where: str) -> list[PriceTable]:
@@ -157,6 +159,8 @@ def _read_table(table: Mapping[str, Any], where: str) -> PriceTable:
         key: str(table.get(key) or "") for key in ("date", "source")
     }
     models = table.get("models") or {}
+    if not isinstance(models, Mapping):
+        raise ConfigError(f"{where}: models: expected a mapping from names to prices, got {models!r:.60}")
     return PriceTable(
         table.get("provider"),
         {str(name): _read_price(given, defaults, f"{where}: {name}") for name, given in models.items()},

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
 import jinja2
@@ -22,6 +23,8 @@ from runner.core.paths import PROMPTS
 from runner.core.types import Message, write_value
 
 SUFFIX = ".jinja"
+UNNAMED = "<template>"
+"""What Jinja calls the file of a template in tracebacks, in which it puts the template's own lines."""
 
 _TEXT_FILTERS = (
     "capitalize", "center", "e", "escape", "forceescape", "format", "indent", "lower", "replace", "string",
@@ -209,21 +212,23 @@ class Template:
     render_text: Callable[[Mapping[str, Any]], str]
 
     def render(self, values: Mapping[str, Any]) -> str:
-        """Return the text with the values filled in, without surrounding white space."""
+        """Return the text with the values filled in, without surrounding white space.
+
+        Raises :class:`PromptError` with the template, the line and the row for whatever goes wrong in it.
+        """
         try:
             return self.render_text(values).strip()
         except _EmptyGold:
             raise
-        except (
-            jinja2.TemplateError,
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            TypeError,
-            ValueError,
-        ) as error:
-            where = f" (row {values['id']})" if "id" in values else ""
-            raise PromptError(f"{self.file or self.key}{where}: {error}") from error
+        except Exception as error:  # a template is a small program, and can fail like any
+            lines = [
+                line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == UNNAMED
+            ]
+            place = f", line {lines[-1]}" if lines else ""
+            row = f" (row {values['id']})" if "id" in values else ""
+            known = isinstance(error, jinja2.TemplateError)
+            reason = str(error) if known else f"{type(error).__name__}: {error}".removesuffix(": ")
+            raise PromptError(f"{self.file or self.key}{place}{row}: {reason}") from error
 
 
 def _make_variables(row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
@@ -251,12 +256,18 @@ def _compile_template(value: str, key: str, environment: jinja2.Environment = _E
     except jinja2.TemplateSyntaxError as error:
         where = f"{file}, line" if file else "line"
         raise PromptError(f"{key}: {where} {error.lineno}: {error.message}") from error
+    except (RecursionError, MemoryError, OverflowError, ValueError, SyntaxError) as error:
+        said = str(error).partition("\n")[0] or type(error).__name__
+        raise PromptError(f"{key}: {file or 'the template'} cannot be compiled: {said}") from error
     return Template(key, file, source, names, compiled.render)
 
 
 def _read_template(name: str, key: str) -> str:
     for folder in (Path(), *PROMPTS):
         if (folder / name).is_file():
-            return (folder / name).read_text(encoding="utf-8-sig")
+            try:
+                return (folder / name).read_text(encoding="utf-8-sig")
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"{key}: {folder / name} cannot be read: {error}") from error
     files = {file.relative_to(folder).as_posix() for folder in PROMPTS for file in folder.rglob(f"*{SUFFIX}")}
     raise ConfigError(f"{key}: no prompt file {name!r}{suggest(name, files)}")

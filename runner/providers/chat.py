@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,16 @@ class Chat(Provider):
         if sampling and sampling.response_format == "json_schema" and not sampling.json_schema:
             raise ConfigError("prompt.response_format=json_schema: prompt.json_schema is missing")
         self.read_key()
+
+    def check_limits(self) -> None:
+        """Raise :class:`ConfigError` also for an address and for settings of a wrong type."""
+        super().check_limits()
+        if not isinstance(self.options, Mapping):
+            raise ConfigError(f"provider.options={self.options!r}: must be a mapping, or {{}}")
+        if not isinstance(self.api_key_env, str | None):
+            raise ConfigError(f"provider.api_key_env={self.api_key_env!r}: must be a variable's name or null")
+        if self.base_url is not None:
+            _check_url(str(self.base_url))
 
     def identity(self) -> Mapping[str, Any]:
         """Service, endpoint and model, the options that are sent along, and settings that a subclass adds."""
@@ -184,7 +195,9 @@ def _check_url(url: str) -> None:
         raise ConfigError("provider.base_url: must hold no credentials and no query; name a variable instead")
     try:
         parts = urlsplit(url)
-        right = parts.scheme in {"http", "https"} and bool(parts.hostname)
+        parts.port  # noqa: B018 - raises for what is no port
+        (parts.hostname or "").encode("idna")
+        right = parts.scheme in {"http", "https"} and bool(parts.hostname) and not re.search(r"[\s\0]", url)
     except ValueError:
         right = False
     if not right:

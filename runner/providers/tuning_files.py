@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.core.errors import DataError, count_of
-from runner.core.services import Checkpoint, Schedule, TrainingFile
+from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.services import Checkpoint, Schedule, TrainingFile, TuningJob
 
 BYTES_PER_TOKEN = 4  # of English text; other scripts take more bytes, and about as many tokens
 ROLES = ("system", "user", "assistant")
@@ -27,6 +28,40 @@ class Rules:
     most_bytes: int
     most_tokens: int
     """Per row; a longer one would be cut at its end, where the answer stands."""
+
+
+def read_integrations(job: TuningJob, secrets: set[str]) -> list[dict[str, Any]]:
+    """The integrations as the service takes them; the keys in them are added to ``secrets``.
+
+    A config holds ``api_key_env``, the name of a variable, and the service takes ``api_key``. Raises
+    :class:`ConfigError` if the variable is not set.
+    """
+    return [
+        _put_key(item, f"finetune.integrations[{place}]", secrets)
+        for place, item in enumerate(job.integrations)
+    ]
+
+
+def _put_key(node: Any, place: str, keys: set[str]) -> Any:
+    if isinstance(node, list):
+        return [_put_key(item, f"{place}[{index}]", keys) for index, item in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    found = {}
+    for name, value in node.items():
+        if name == "api_key_env" and value is not None:
+            found["api_key"] = _read_key(str(value), f"{place}.{name}")
+            keys.add(found["api_key"])
+        elif name != "api_key_env":
+            found[name] = _put_key(value, f"{place}.{name}", keys)
+    return found
+
+
+def _read_key(variable: str, place: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        raise ConfigError(f"{place}={variable}: the environment variable is not set")
+    return value
 
 
 def check_files(files: Iterable[TrainingFile], rules: Rules) -> None:

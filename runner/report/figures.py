@@ -165,7 +165,7 @@ def _draw_line(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: st
 def _draw_bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
     figure = create_figure(7, 1.7 + 0.42 * points.height)
     axes = figure.add_subplot()
-    names = points.select(_join_settings(swept).alias("setting"))["setting"].to_list()
+    names = points.with_columns(_join_settings(swept).alias("setting"))["setting"].to_list()
     value, places = points[metric], list(range(points.height))
     low, high = (points[f"{metric}_{side}"].fill_null(value) for side in ("low", "high"))
     axes.barh(places, value, color=BLUE, alpha=0.85, height=0.62)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.explain import explain
 from runner.config.schema import PromptConfig, RunnerConfig
+from runner.config.trust import list_safe_overrides
 from runner.core.errors import ConfigError, RunnerError, count_of
 from runner.core.identity import read_identity
 from runner.core.provider import Provider
@@ -34,10 +35,14 @@ DECIDING = ("dataset", "prompt", "provider", "hyperparameter", "metric", "judge"
 """The parts of a config that decide what is measured."""
 
 
-def check_config(past: PastRun) -> Check:
-    """Check whether the same command would compose the same config from today's option files."""
+def check_config(past: PastRun, trust: bool = False) -> Check:
+    """Check whether the same command would compose the same config from today's option files.
+
+    Without ``trust``, overrides that would import other code or leave the search path are left out.
+    """
+    overrides = past.record.overrides if trust else list_safe_overrides(past.record.overrides)
     try:
-        now = build.to_plain(_to_object(compose("config", past.record.overrides)))
+        now = build.to_plain(_to_object(compose("config", overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         reason = _shorten(explain(error)[0].removeprefix("error: "))
         return Check("option files", "missing", f"{reason}; was there a --config-dir?", decides=False)
@@ -91,6 +96,14 @@ def find_provider_nodes(record: Record) -> dict[str, Any]:
     if config["judge"]:
         found["judge"] = config["judge"]["provider"] or node
     return found
+
+
+def find_provider_places(record: Record) -> dict[str, Any]:
+    """The provider nodes of :func:`find_provider_nodes` by their keys in a config."""
+    nodes = find_provider_nodes(record)
+    judge = record.config["judge"]
+    own = {"judge.provider": nodes["judge"]} if judge and judge["provider"] else {}
+    return {"provider": nodes["model"], **own}
 
 
 def try_make_provider(node: Any) -> Provider | None:

@@ -9,23 +9,41 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from runner.config.trust import refuse_foreign_classes
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider
 from runner.experiment.plan import make_plan
 from runner.pipeline.answer import OpenBar, open_no_bar
 from runner.reproduce import checks, differences, past_run
+from runner.reproduce.addresses import Own, describe_ledger, guard_files
 from runner.reproduce.differences import ANSWERS, COMPARED, Check, Differences
 from runner.reproduce.past_run import PastRun
 from runner.reproduce.rerun import check_ledger, read_answers, rerun
 
 
 def compare_with_today(
-    past: PastRun, ledger_url: str | None = None, ask: bool = False, open_bar: OpenBar = open_no_bar
+    past: PastRun,
+    own: Own,
+    ask: bool = False,
+    trust: bool = False,
+    open_bar: OpenBar = open_no_bar,
 ) -> Differences:
     """Make a run again and compare; nothing is asked of a model unless ``ask``.
 
-    ``ledger_url`` null means the run's own ledger.
+    Raises :class:`ConfigError` before a class runs that is not this package's own (unless ``trust``), and
+    before a model is asked at an address that is not one's own.
     """
+    record = past.record
+    if not trust:
+        refuse_foreign_classes(record.config | {"identities": record.identities}, "reproduce.trust=true")
+    if ask:
+        for key, node in checks.find_provider_places(record).items():
+            own.check_provider(node, key)
+    with guard_files([own], past.export.folder):
+        return _compare(past, own, ask, trust, open_bar)
+
+
+def _compare(past: PastRun, own: Own, ask: bool, trust: bool, open_bar: OpenBar) -> Differences:
     nodes = checks.find_provider_nodes(past.record)
     providers = {who: checks.try_make_provider(node) for who, node in nodes.items()}
     models = [checks.check_identity(who, past.record.identities[who], providers[who]) for who in nodes]
@@ -34,7 +52,7 @@ def compare_with_today(
     plan = make_plan(
         past.make_config({who: _node(past, who, nodes[who], providers[who], ask) for who in nodes})
     )
-    with past_run.open_ledger(past, ledger_url, make=ask) as ledger:
+    with past_run.open_ledger(past, own.ledger_url, make=ask) as ledger:
         found = [] if ask else check_ledger(past, ledger)
         if not ask:
             ledger.add_answers(read_answers(past))
@@ -45,12 +63,13 @@ def compare_with_today(
     replayed = any(check.what == "chats" for check in now.data)  # then there is nothing to compare them with
     return Differences(
         checks=[
-            checks.check_config(past),
+            checks.check_config(past, trust),
             *now.data,
             *checks.check_prompts(past),
             *models,
             *checks.check_training(past, plan, now.frame),
             *found,
+            *_check_ledger_url(past, own),
             *differences.check_columns(changes, now.frame, ANSWERS if replayed else COMPARED),
             differences.check_scores(scores),
             *checks.check_versions(past.record),
@@ -72,4 +91,9 @@ def _node(past: PastRun, who: str, node: Any, provider: Provider | None, ask: bo
         return dict(node)
     known = {"known_as": past.record.identities[who]}
     known |= {"thinking_tags": node["thinking_tags"]} if "thinking_tags" in node else {}
-    return {"_target_": "runner.reproduce.recorded.Recorded", **known}
+    return {"_target_": "runner.reproduce.recorded.Recorded", "_recursive_": False, **known}
+
+
+def _check_ledger_url(past: PastRun, own: Own) -> list[Check]:
+    said = describe_ledger(past.record, own.ledger_url)
+    return [Check("ledger.url", "different", said, decides=False)] if said else []

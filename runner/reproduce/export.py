@@ -28,6 +28,7 @@ from runner.records import environment
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP
 from runner.records.record import dumps
 from runner.reproduce import differences, past_run
+from runner.reproduce.addresses import describe_ledger, guard_files, read_own, require_inside
 from runner.reproduce.answers import write_answer_file
 from runner.reproduce.past_run import PastRun
 
@@ -37,25 +38,38 @@ FORMAT = 1
 TEXTS = (RECORD, ".hydra/config.yaml", ".hydra/overrides.yaml")
 
 
-def export(source: Path, target: Path, ledger_url: str | None = None, with_data: bool = False) -> str:
-    """Write to ``target`` what is needed to reproduce the runs of ``source``. Returns a summary of it."""
+def export(
+    source: Path, target: Path, ledger_url: str, named: Sequence[str] = (), with_data: bool = False
+) -> str:
+    """Write to ``target`` what is needed to reproduce the runs of ``source``. Returns a summary of it.
+
+    The answers are read from the ledger at ``ledger_url``. Addresses of the records are used only if they
+    are one's own, and ``named`` holds those that the command line names (:mod:`runner.reproduce.addresses`).
+    Raises :class:`ConfigError` for a symbolic link that leads out of ``source``.
+    """
+    for folder in past_run.require_runs(source):
+        _refuse_links(folder, source)
     pasts = list(past_run.read_past_runs(source, past_run.Export(source), log.warning))
     for past in pasts:
         _copy(past, target / past.folder.relative_to(source))
     if (source / SWEEP).exists():
-        shutil.copyfile(source / SWEEP, target / SWEEP)
+        shutil.copyfile(require_inside(source / SWEEP, source), target / SWEEP)
     answers, lost = _read_answers(pasts, ledger_url)
     write_answer_file(target / past_run.ANSWERS, answers)
-    data, changed = _describe_files(pasts)
-    if changed and with_data:
-        raise DataError(f"export.data: {changed}")
-    if with_data:
-        _copy_data(data, target)
+    owns = [read_own(past.record, named, ledger_url) for past in pasts]
+    with guard_files(owns, source):
+        data, changed = _describe_files(pasts)
+        if changed and with_data:
+            raise DataError(f"export.data: {changed}")
+        if with_data:
+            _copy_data(data, target)
     _write_manifest(target, data)
     how = "with content" if with_data else "by name and sha256 (export.data=true takes the content)"
     summary = [_count(pasts, "run"), _count(answers, "answer"), f"{_count(data, 'data file')} {how}"]
     summary += [f"{count_of(lost, 'answer')} not in the ledger any more"] if lost else []
-    return "\n".join([", ".join(summary), *([f"data: {changed}"] if changed else [])])
+    ledgers = dict.fromkeys(describe_ledger(past.record, ledger_url) for past in pasts)
+    notes = [f"data: {changed}" if changed else "", *ledgers]
+    return "\n".join([", ".join(summary), *filter(None, notes)])
 
 
 def _count(items: Sized, noun: str) -> str:
@@ -63,8 +77,22 @@ def _count(items: Sized, noun: str) -> str:
     return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
+def _refuse_links(folder: Path, source: Path) -> None:
+    """Raise :class:`ConfigError` if a file that an export takes is a link out of ``source``."""
+    for name in (*TEXTS, PREDICTIONS):
+        if (folder / name).exists():
+            require_inside(folder / name, source)
+    for file in _list_prompts(folder):
+        require_inside(file, source)
+
+
+def _list_prompts(folder: Path) -> list[Path]:
+    return sorted((folder / past_run.PROMPTS).glob(f"*{SUFFIX}"))
+
+
 def _copy(past: PastRun, target: Path) -> None:
     (target / ".hydra").mkdir(parents=True)
+    (target / past_run.PROMPTS).mkdir()
     for name in TEXTS:
         try:
             if (past.folder / name).exists():
@@ -72,12 +100,11 @@ def _copy(past: PastRun, target: Path) -> None:
         except (OSError, ValueError) as error:
             log.warning("%s cannot be read (%s); it is left out", past.folder / name, error)
     shutil.copyfile(past.folder / PREDICTIONS, target / PREDICTIONS)
-    (target / past_run.PROMPTS).mkdir()
-    for key, text in past.texts.items():
-        (target / past_run.PROMPTS / f"{key}{SUFFIX}").write_bytes(text.encode())
+    for file in _list_prompts(past.folder):
+        shutil.copyfile(file, target / past_run.PROMPTS / file.name)
 
 
-def _read_answers(pasts: Iterable[PastRun], ledger_url: str | None) -> tuple[dict[str, Any], int]:
+def _read_answers(pasts: Iterable[PastRun], ledger_url: str) -> tuple[dict[str, Any], int]:
     """The ledger's entries for the answers of the runs, and how many of them it no longer has."""
     answers: dict[str, Any] = {}
     wanted: set[str] = set()

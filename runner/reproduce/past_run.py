@@ -25,9 +25,10 @@ from typing import Any, cast
 
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
-from runner.config import hydra_job
-from runner.config.schema import LedgerConfig, RunnerConfig
+from runner.config.schema import RunnerConfig
 from runner.core.errors import ConfigError, DataError, describe_error
 from runner.experiment.plan import Plan
 from runner.pipeline.prompt import SUFFIX, Prompt
@@ -36,7 +37,6 @@ from runner.records.record import Record, read_predictions, read_record
 from runner.reproduce.answers import LedgerWithAnswers, read_answer_file
 
 PROMPTS, MANIFEST, ANSWERS = "prompts", "export.json", "ledger.jsonl"
-SQLITE = "sqlite:///"
 TURNS = ("system", "user", "assistant")
 RETIRED = {
     "dataset.files.*.weight": 1.0,
@@ -85,9 +85,17 @@ def find_export(folder: Path) -> Export:
 def _read_manifest(file: Path) -> list[dict[str, Any]]:
     try:
         data = json.loads(file.read_text(encoding="utf-8"))["data"]
-        return [{name: entry[name] for name in ("path", "url", "file")} | entry for entry in data]
+        found = [{name: entry[name] for name in ("path", "url", "file")} | entry for entry in data]
+        outside = [entry["file"] for entry in found if entry["file"] and _is_outside(Path(entry["file"]))]
     except (OSError, ValueError, TypeError, LookupError) as error:
         raise DataError(f"{file} cannot be read as that of an export ({describe_error(error)})") from error
+    if outside:
+        raise ConfigError(f"{file}: {outside[0]!r} is not a file of the export")
+    return found
+
+
+def _is_outside(file: Path) -> bool:
+    return file.is_absolute() or ".." in file.parts
 
 
 def require_runs(folder: Path) -> list[Path]:
@@ -179,26 +187,26 @@ def read_past_runs(top: Path, export: Export, tell: Callable[[str], None]) -> It
         raise faults[0]
 
 
-def get_ledger_override(config: DictConfig) -> str | None:
-    """The URL of the ledger if the command line names one."""
-    named = any(override.startswith("ledger.url=") for override in hydra_job.get_overrides())
-    return str(config.ledger.url) if named else None
-
-
 @contextmanager
-def open_ledger(past: PastRun, url: str | None, make: bool = False) -> Iterator[LedgerWithAnswers]:
-    """The ledger at ``url``, else the run's own, which also finds the answers of the run's export.
+def open_ledger(past: PastRun, url: str, make: bool = False) -> Iterator[LedgerWithAnswers]:
+    """The ledger at ``url``, which also finds the answers of the run's export.
 
-    An export leaves its ledger behind, so the default one is used instead. A ledger file that does not exist
-    is created only with ``make``.
+    A ledger file that does not exist is created only with ``make``.
     """
-    here = LedgerConfig().url if past.export.is_export else past.record.config["ledger"]["url"]
-    url = url or str(here)
     with tempfile.TemporaryDirectory() as folder:
-        if not make and url.startswith(SQLITE) and not Path(url.removeprefix(SQLITE)).exists():
-            url = f"{SQLITE}{folder}/ledger.db"
+        if not make and _is_missing_file(url):
+            url = f"sqlite:///{folder}/ledger.db"
         with closing(LedgerWithAnswers(url, past.export.answers)) as opened:
             yield opened
+
+
+def _is_missing_file(url: str) -> bool:
+    try:
+        parts = make_url(url)
+    except ArgumentError:  # the ledger says what is wrong
+        return False
+    is_file = parts.get_backend_name() == "sqlite" and parts.database not in (None, "", ":memory:")
+    return is_file and not Path(str(parts.database)).exists()
 
 
 def to_typed_config(config: Mapping[str, Any]) -> DictConfig:

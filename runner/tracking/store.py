@@ -71,6 +71,10 @@ def is_server(config: TrackingConfig) -> bool:
 def check(config: TrackingConfig) -> None:
     """Raise :class:`ConfigError` for an address in which MLflow cannot keep runs."""
     uri = _get_configured_uri(config)
+    try:
+        urlsplit(uri or "").port  # noqa: B018 - raises for what is no port
+    except ValueError as error:
+        raise ConfigError(f"tracking.uri: {remove_credentials(str(uri))!r}: {error}") from error
     kind = urlsplit(uri or "sqlite:").scheme.split("+")[0]
     if kind in {"", "file"} and uri != "databricks":
         raise ConfigError(

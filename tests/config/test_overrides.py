@@ -103,6 +103,29 @@ def test_a_key_in_the_place_of_a_name_is_refused(override, key):
     assert "12345" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "override",
+    [
+        "finetune.integrations=[{type: wandb, api_key: abcdef}]",
+        "finetune.integrations=[{type: wandb, wandb: {project: p, api_key: abcdef}}]",
+        "finetune.integrations=[{type: wandb, wandb: {WANDB_API_KEY: abcdef}}]",
+        "finetune.integrations=[{type: x, apikey: abcdef}]",
+        "finetune.integrations=[{type: x, auth: [{token: abcdef}]}]",
+        "finetune.integrations=[{type: x, api_key: '${oc.env:HOME}'}]",
+    ],
+)
+@pytest.mark.parametrize("sweep", [False, True])
+def test_integration_keys(override, sweep, tmp_path, monkeypatch):
+    """The key of an integration is refused before anything is saved, since its variable can be named."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=r"finetune\.integrations.*api_key_env") as caught:
+        (runner.sweep if sweep else runner.run)([override])
+    assert "abcdef" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ConfigError, match=r"finetune\.integrations.*api_key_env"):
+        runner.compose([override])
+
+
 @pytest.mark.parametrize("override", ["provider.api_key_env=null", "provider.api_key_env=MY_KEY_2"])
 def test_names_of_variables_pass(override):
     """Null is no key at all."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from runner.config.schema import PromptConfig, ShotPlacement, ShotsConfig
@@ -64,6 +66,39 @@ def test_syntax_error_names_the_line():
     """The error of a broken template names the key and the line."""
     with pytest.raises(PromptError, match=r"prompt\.user: .*line 2"):
         compile_prompt(PromptConfig(name="x", user="a\n{% if %}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a\nb {{ 1 / 0 }}", "line 2 (row r1): ZeroDivisionError: division by zero"),
+        ("{{ x + 1 }}", "line 1 (row r1): TypeError: can only concatenate"),
+        ("\n\n{{ 2.0 ** 5000 }}", "line 3 (row r1): OverflowError"),
+        ("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}", "(row r1): RecursionError"),
+        ("{{ '{}'.format() }}", "line 1 (row r1): IndexError"),
+        ("{{ range(10 ** 9) | list }}", "line 1 (row r1): OverflowError: Range too big"),
+        ("{{ 'x' * 10 ** 15 }}", "line 1 (row r1): MemoryError"),
+        ("{{ x.y.z }}", "line 1 (row r1): 'str object' has no attribute 'y'"),
+        ("{% include 'x' %}", "line 1 (row r1): TypeError: no loader"),
+        ("{{" + "(" * 3000 + "1" + ")" * 3000 + "}}", "cannot be compiled: maximum recursion depth"),
+        ("{{ 10 ** 5000 }}", "cannot be compiled: Exceeds the limit"),
+    ],
+)
+def test_faults(text, reason):
+    """Whatever goes wrong in a template is told with its key, line and row."""
+    with pytest.raises(PromptError, match=r"^prompt\.user") as caught:
+        compile_prompt(PromptConfig(name="x", user=text)).render_chat(
+            {"id": "r1", "x": "text", "target": "y"}
+        )
+    assert reason in str(caught.value)
+
+
+def test_unreadable_file(tmp_path, monkeypatch):
+    """A prompt file in another encoding is named."""
+    monkeypatch.chdir(tmp_path)
+    Path("latin.jinja").write_bytes("é {{ x }}".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"prompt\.user: latin\.jinja cannot be read: .*utf-8"):
+        compile_prompt(PromptConfig(name="x", user="latin.jinja"))
 
 
 def test_missing_file():

@@ -93,6 +93,13 @@ def test_without_a_number_there_is_a_bar_per_point():
     assert [bar.get_width() for bar in axes.patches] == [0, 0.1, 0.2]
 
 
+def test_points_that_nothing_distinguishes():
+    """Two runs of one command are two bars without a name."""
+    frame = swept(checkpoint=["base", "base"])
+    axes = figures.draw_sweep(frame, "accuracy", []).axes[0]
+    assert len(axes.get_yticks()) == 2
+
+
 def test_wide_ranges_are_logarithmic():
     """Learning rates a decade apart are spread evenly."""
     figure = figures.draw_sweep(swept(rate=[1e-5, 1e-4, 1e-3]), "accuracy", ["rate"])

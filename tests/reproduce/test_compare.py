@@ -111,15 +111,16 @@ def test_changed_formula(sums, reproduce, monkeypatch):
     """A score that today's code computes differently is shown then and now, with the difference."""
     sums("~metric.accuracy", "+metric.share={_target_: adding.EvenShare}")
     monkeypatch.setattr("adding.FACTOR", 0.5)
-    outcome = reproduce()
+    outcome = reproduce("reproduce.trust=true")
     assert outcome.code == 1
     assert [line.split() for line in outcome.out.splitlines() if line.startswith("share")] == [
         ["share", "1.000", "0.500", "-0.5"]
     ]
 
 
-def test_missing_answer(sums, reproduce):
+def test_missing_answer(sums, reproduce, monkeypatch):
     """An answer that the ledger lost is named by its row; with ``reproduce.ask`` it is bought again."""
+    monkeypatch.setattr("runner.engine.under_way.KEEP_S", 0.0)  # what came a moment ago is not asked again
     sums()
     key = read_predictions(sums.folder / only(sums.folder)).filter(id="sums:3")["ledger_key"].item()
     with closing(Ledger("sqlite:///outputs/ledger.db")) as ledger:
@@ -128,7 +129,8 @@ def test_missing_answer(sums, reproduce):
     assert outcome.code == 1
     assert "1 of 10 answers, now from the record: sums:3" in outcome.out
     asked = len(sums.server.calls)
-    assert reproduce("reproduce.ask=true").code == 0
+    named = f"provider.base_url={sums.server.url}/v1"
+    assert reproduce("reproduce.ask=true", named).code == 0
     assert len(sums.server.calls) == asked + 1
 
 
@@ -149,7 +151,7 @@ def test_other_model_is_not_asked(sums, reproduce):
     record = sums.folder / only(sums.folder) / "record.json"
     text = record.read_text().replace('"model": {\n   "provider"', '"model": {\n   "revision": 2, "provider"')
     record.write_text(text)
-    outcome = reproduce("reproduce.ask=true")
+    outcome = reproduce("reproduce.ask=true", f"provider.base_url={sums.server.url}/v1")
     assert outcome.code == 2
     assert "the model is not the recorded one: revision: 2 → gone" in outcome.err
 

@@ -45,8 +45,10 @@ class Ledger:
         try:
             self._engine = _connect(sa.make_url(url))
             _retry_while_locked(lambda: _create_table(self._engine))
-        except sa.exc.ArgumentError as error:
-            raise ConfigError(f"ledger.url: {url!r} is not a database URL ({error})") from error
+        except (sa.exc.ArgumentError, ValueError, TypeError) as error:
+            raise ConfigError(
+                f"ledger.url: {url!r} is not a database URL ({str(error).partition('.  ')[0]})"
+            ) from error
         except (sa.exc.SQLAlchemyError, ImportError) as error:
             where = sa.make_url(url).render_as_string(hide_password=True)
             raise RunnerError(f"ledger.url: cannot open {where}: {database_reason(error)}") from error

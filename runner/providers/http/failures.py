@@ -46,7 +46,19 @@ HYPERPARAMETERS = {  # the parameters of a request that a config can leave out
     "top_logprobs": "logprobs",
 }
 LONGEST_MESSAGE = 500
-CLOSED = {403, 404, 405, 410, 422}  # answers of services that do not fine-tune, or not for this account
+ABSENT = {404, 405}  # of the address itself: a service that does not fine-tune
+ENDED = re.compile(
+    r"not (available|supported|enabled|offered|allowed|permitted) for (\w+ ){0,3}fine-?\s?tun"
+    r"|fine-?\s?tun\w*( \w+){0,4}? (is|are|was|were|has|have|will)( \w+){0,3}? "
+    r"(clos|end|discontinu|deprecat|retire|sunset|shut|remov|unavailable|disabled|no longer"
+    r"|not (available|offered))"
+    r"|no longer (\w+ ){0,3}fine-?\s?tun|(cannot|can't|not (allowed|able|permitted|eligible) to) create"
+    r"( \w+){0,3}? fine-?\s?tun",
+    re.IGNORECASE,
+)
+"""What services say that end fine-tuning, or do not offer it to an account."""
+BARE = re.compile(r"HTTP \d+: (not found|method not allowed|no reason given)\.?( \(|$)", re.IGNORECASE)
+"""An answer that only repeats what its status says."""
 MASKED_KEY = re.compile(r"\bsk-[\w*-]{4,}")
 
 
@@ -131,9 +143,19 @@ def suggest_local() -> Iterator[None]:
     except RetryableError:
         raise
     except ProviderError as error:
-        if error.status not in CLOSED:
+        if not (said := _explain_end(error)):
             raise
-        raise type(error)(f"{error}; hosted fine-tuning is closing, provider=local trains here") from error
+        raised = type(error)(f"{error}; {said}, provider=local trains here")
+        raised.status = error.status
+        raise raised from error
+
+
+def _explain_end(error: ProviderError) -> str:
+    """What the service says about fine-tuning as such; empty if it only refuses this job."""
+    if ENDED.search(str(error)):
+        return "hosted fine-tuning is closing"
+    bare = BARE.search(str(error))
+    return "the service has no fine-tuning at this address" if error.status in ABSENT and bare else ""
 
 
 def decode(raw: bytes) -> Any:

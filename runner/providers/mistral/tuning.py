@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -41,6 +40,7 @@ from runner.providers.tuning_files import (
     estimate_epochs,
     make_suffix,
     number_states,
+    read_integrations,
 )
 
 log = logging.getLogger(__name__)
@@ -95,7 +95,7 @@ class MistralTuner:
         for name, instead in FOREIGN.items():
             if getattr(job, name) is not None:
                 raise ConfigError(f"hyperparameter.{name}: mistral takes {instead} instead")
-        self._read_integrations(job)
+        read_integrations(job, self._secrets)
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name, or None."""
@@ -148,7 +148,7 @@ class MistralTuner:
             "validation_files": [job.validation] if job.validation else None,
             "hyperparameters": {name: value for name, value in given.items() if value is not None},
             "suffix": make_suffix(job.key, job.suffix, **MARK),
-            "integrations": self._read_integrations(job) or None,
+            "integrations": read_integrations(job, self._secrets) or None,
             "auto_start": True,
             **job.options,
         }
@@ -210,12 +210,6 @@ class MistralTuner:
     def _sort_points(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
         return sorted(job.get("checkpoints") or [], key=lambda point: int(point["step_number"]))
 
-    def _read_integrations(self, job: TuningJob) -> list[dict[str, Any]]:
-        """As given, with the key that ``api_key_env`` names: configs hold names, the API takes the key."""
-        given = [_add_key(dict(item)) for item in job.integrations]
-        self._secrets.update(str(item["api_key"]) for item in given if "api_key" in item)
-        return given
-
     def _get_job(self, job_id: str) -> Any:
         return self._request("GET", f"/{job_id}", need="status")
 
@@ -272,15 +266,3 @@ def translate_errors(service: Service) -> Iterator[None]:
         raise RetryableError(
             f"{service.name}: {service.redact(str(error) or type(error).__name__)}"
         ) from error
-
-
-def _add_key(integration: dict[str, Any]) -> dict[str, Any]:
-    variable = integration.pop("api_key_env", None)
-    if variable is None:
-        return integration
-    value = os.environ.get(str(variable))
-    if not value:
-        raise ConfigError(
-            f"finetune.integrations: api_key_env={variable}: the environment variable is not set"
-        )
-    return {**integration, "api_key": value}

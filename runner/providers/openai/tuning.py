@@ -45,6 +45,7 @@ from runner.providers.tuning_files import (
     list_all,
     need_text,
     number_states,
+    read_integrations,
 )
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ class OpenAITuner:
     def __init__(self, provider: Chat, sleep: Callable[[float], None] = pause) -> None:
         self._provider = provider
         self._sleep = sleep
+        self._secrets: set[str] = set()
 
     def check(self, files: tuple[TrainingFile, ...]) -> None:
         """Refuse files that the service would refuse."""
@@ -94,6 +96,7 @@ class OpenAITuner:
                 raise ConfigError(f"hyperparameter.{name}: {self._provider.name} takes {instead} instead")
         if len(job.training) != 1 or job.training[0][1] != 1:
             raise ConfigError(f"finetune.extra: {self._provider.name} takes one training file, not weighted")
+        read_integrations(job, self._secrets)
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name once the service has read it, or None."""
@@ -156,7 +159,7 @@ class OpenAITuner:
             "validation_file": job.validation,
             "method": {"type": "supervised", **supervised},
             "seed": job.seed,
-            "integrations": [dict(item) for item in job.integrations] or None,
+            "integrations": read_integrations(job, self._secrets) or None,
             "extra_body": dict(job.options) or None,
             **self._build_marks(job),
         }
@@ -262,7 +265,7 @@ class OpenAITuner:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        with translate_errors(self._provider.service()):
+        with translate_errors(self._provider.service(*self._secrets)):
             yield
 
 

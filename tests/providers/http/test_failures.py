@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
-from runner.providers.http.failures import Service, decode, make_error, parse_retry_after
+from runner.providers.http.failures import Service, decode, make_error, parse_retry_after, suggest_local
 
 KEY = "sk-proj-abcdefghijklmnop"
 SERVICE = Service("openai", "https://api.openai.com/v1", "m", "OPENAI_API_KEY", (KEY,))
@@ -156,3 +156,32 @@ def test_decoding_an_error_body_never_fails() -> None:
 def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
     """Seconds, milliseconds and HTTP dates; nonsense and negative spans count as not said."""
     assert parse_retry_after(headers, datetime(2026, 11, 22, 10, 0, 0, tzinfo=UTC)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "said"),
+    [
+        (422, "Model not available for this type of fine-tuning", "hosted fine-tuning is closing"),
+        (403, "Fine-tuning is no longer available for new organizations", "hosted fine-tuning is closing"),
+        (403, "Your organization is not allowed to create fine-tuning jobs", "hosted fine-tuning is closing"),
+        (400, "The fine-tuning API has been deprecated", "hosted fine-tuning is closing"),
+        (410, "Finetuning was discontinued.", "hosted fine-tuning is closing"),
+        (404, "Not Found", "no fine-tuning at this address"),
+        (405, "Method Not Allowed", "no fine-tuning at this address"),
+        (422, "hyperparameters.learning_rate must be at most 0.001", ""),
+        (422, "training_files: file-1 is not a fine-tuning file", ""),
+        (422, "The fine-tuning job's suffix is not allowed: 40 characters at most", ""),
+        (404, "The model 'gpt-99' does not exist", ""),
+        (403, "You have insufficient permissions for this operation", ""),
+        (410, "The file file-1 was deleted", ""),
+        (400, "n_epochs is not supported for this model", ""),
+    ],
+)
+def test_closing(status: int, message: str, said: str) -> None:
+    """Only where the service says so is fine-tuning said to end; else its own words stand alone."""
+    with pytest.raises(ProviderError) as caught, suggest_local():
+        raise make_error(SERVICE, status, {}, {"detail": message})
+    assert message in str(caught.value)
+    assert caught.value.status == status
+    assert ("provider=local trains here" in str(caught.value)) == bool(said)
+    assert said in str(caught.value)

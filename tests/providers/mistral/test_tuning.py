@@ -101,7 +101,7 @@ def test_create_prices_first(caplog: pytest.LogCaptureFixture) -> None:
         ({"learning_rate_multiplier": 0.5}, "hyperparameter.learning_rate_multiplier"),
         (
             {"integrations": ({**WANDB, "api_key_env": "NO_KEY"},)},
-            "finetune.integrations: api_key_env=NO_KEY",
+            r"finetune.integrations\[0\].api_key_env=NO_KEY: the env",
         ),
     ],
 )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -92,6 +93,22 @@ def test_create() -> None:
         "metadata": {"runner_key": "k" * 64},
         "integrations": [{"type": "wandb", "wandb": {"project": "p"}}],
     }
+
+
+def test_integration_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The config names a variable, the service gets its value, and no message quotes it."""
+    monkeypatch.setenv("WANDB_KEY", "wandb-secret-1")
+    given = {"type": "wandb", "wandb": {"project": "p", "api_key_env": "WANDB_KEY"}}
+    sent = {"type": "wandb", "wandb": {"project": "p", "api_key": "wandb-secret-1"}}
+    assert created(integrations=(given,))["integrations"] == [sent]
+    with serving(lambda call: Reply({"detail": str(call.json)}, status=422)) as server:
+        tuner = OpenAI(model="m", base_url=server.url).tuner()
+        with pytest.raises(ProviderError) as caught:
+            tuner.create(replace(JOB, integrations=(given,)))
+    assert "wandb-secret-1" not in str(caught.value)
+    monkeypatch.delenv("WANDB_KEY")
+    with pytest.raises(ConfigError, match=r"integrations\[0\].wandb.api_key_env=WANDB_KEY: the env"):
+        tuner.check_job(replace(JOB, integrations=(given,)))
 
 
 def test_create_leaves_the_rest_to_the_service() -> None:
