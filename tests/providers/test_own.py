@@ -20,5 +20,5 @@ def test_it_is_swept_like_an_option(runner, launcher):
     assert (mine.config["provider"], plain.config["provider"]) == (LONG, {"_target_": "own.Plain"})
     folder = next(runner.folder.glob("outputs/sweeps/*")) / "0"
     assert yaml.safe_load((folder / ".hydra" / "config.yaml").read_text())["provider"] == LONG
-    again = runner("reproduce", str(folder))
+    again = runner("reproduce", str(folder), "reproduce.trust=true")
     assert again.code == 0, again.err
