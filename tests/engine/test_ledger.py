@@ -81,6 +81,16 @@ def test_add_many_keeps_what_is_there(url):
     assert dict(ledger.items("batched")) == {"a": "first"}
 
 
+def test_two_folders(tmp_path, monkeypatch):
+    """One relative address in two folders is two ledgers, which share nothing within a process."""
+    urls = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        urls.append(Ledger("sqlite:///ledger.db").url)
+    assert urls == [f"sqlite:///{tmp_path / name / 'ledger.db'}" for name in ("a", "b")]
+
+
 def test_bad_url():
     """A bad URL and an unusable folder raise errors that name ``ledger.url``."""
     with pytest.raises(ConfigError, match=r"ledger\.url"):

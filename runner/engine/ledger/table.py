@@ -40,10 +40,10 @@ class Ledger:
     """A key-value store in a database; many threads and processes may use it at once."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
         self._at_close: list[Callable[[], None]] = []
         try:
             self._engine = _connect(sa.make_url(url))
+            self.url = self._engine.url.render_as_string(hide_password=False)  # the same in any folder
             _retry_while_locked(lambda: _create_table(self._engine))
         except (sa.exc.ArgumentError, ValueError, TypeError) as error:
             raise ConfigError(
@@ -190,8 +190,10 @@ class Ledger:
 def _connect(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True, max_overflow=-1)
-    if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+        file = Path(url.database).absolute()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        url = url.set(database=str(file))
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=-1)
 
     @sa.event.listens_for(engine, "connect")
