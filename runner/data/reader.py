@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.errors import ConfigError, DataError, describe_decoding, suggest
 from runner.data import columns, csv_file, json_file
 
 _SUFFIXES = {
@@ -125,6 +125,5 @@ def _enter(content: Any, token: str, where: str) -> Any:
 
 def _describe_error(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
-        line = error.object[: error.start].count(b"\n") + 1
-        return f"line {line} is not UTF-8; save the file as UTF-8"
+        return describe_decoding(error)
     return str(error).splitlines()[0]
