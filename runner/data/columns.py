@@ -170,6 +170,8 @@ def select_columns(
 
 def _find_column(frame: pl.DataFrame, source: Any, where: str) -> pl.Series:
     if isinstance(source, Sequence) and not isinstance(source, str):
+        if not source:
+            raise ConfigError(f"{where}=[]: expected at least one column")
         parts = [_find_column(frame, one, where) for one in source]
         if len({part.dtype for part in parts}) == 1:
             return pl.select(
