@@ -17,6 +17,7 @@ from hydra.core.utils import setup_globals
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from runner.cli.arguments import CONFIG_DIR, put_options_first
 from runner.cli.main import start
@@ -118,8 +119,11 @@ def _translate_errors() -> Iterator[None]:
     """
     try:
         yield
-    except (HydraException, OmegaConfBaseException) as error:
-        message = explain(error)[0].removeprefix("error: ").replace(ADD_M, SWEEP_INSTEAD)
+    except (HydraException, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        message, code = explain(error)
+        if code != 2:  # not about the config
+            raise
+        message = message.removeprefix("error: ").replace(ADD_M, SWEEP_INSTEAD)
         raise ConfigError(message) from (error if _wants_traceback() else None)
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from traceback import walk_tb
 
+import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from runner.core.errors import RunnerError, is_mistake, suggest
+from runner.core.errors import RunnerError, describe_decoding, is_mistake, suggest
 from runner.core.paths import CONF
 
 TRACEBACK = "HYDRA_FULL_ERROR=1 shows the traceback."
@@ -20,6 +22,8 @@ def explain(error: Exception) -> tuple[str, int]:
     """The message and the exit code: 2 for a mistake that was found before anything was paid, else 1."""
     if isinstance(error, RunnerError):
         return f"error: {error}", 2 if is_mistake(error) else 1
+    if isinstance(error, yaml.YAMLError | UnicodeDecodeError) and (file := _find_option_file(error)):
+        return f"error: {file}, {_describe_unreadable(error)}", 2
     config_error = _find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
         return f"error: {_explain_composition(error, config_error)}", 2
@@ -30,8 +34,22 @@ def _find_config_error(error: BaseException | None) -> OmegaConfBaseException | 
     while error is not None:
         if isinstance(error, OmegaConfBaseException):
             return error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return None
+
+
+def _find_option_file(error: BaseException) -> str:
+    """The option file that Hydra was reading; empty if it was reading none."""
+    frames = [frame.f_locals for frame, _ in walk_tb(error.__traceback__) if "full_path" in frame.f_locals]
+    return str(frames[-1]["full_path"]) if frames else ""
+
+
+def _describe_unreadable(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return describe_decoding(error)
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}: " if mark else ""
+    return f"{place}{getattr(error, 'problem', None) or error}"
 
 
 def _explain_composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
@@ -54,7 +72,8 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         siblings = _list_siblings(inner)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
-    return f"{key}: {first}"
+    file = re.match(r"In '([^']+)'", str(error))
+    return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", str(inner.full_key or ""), first]))
 
 
 _ODD_KEY = re.compile(
