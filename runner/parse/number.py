@@ -13,7 +13,8 @@ import polars as pl
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Reading
 from runner.parse.numerals import ends_open, find_list_items, names_thing, starts_text
-from runner.parse.statement import Sentences, list_words
+from runner.parse.statement import Sentences
+from runner.parse.words import list_words
 
 OutOf = Literal["maximum", "numerator", "share", "rescale"]
 OUT_OF: tuple[OutOf, ...] = ("maximum", "numerator", "share", "rescale")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from runner.parse.statement import NOUNS, list_words, words_of
+from runner.parse.statement import words_of
+from runner.parse.words import NOUNS, list_words
 
 _RATINGS = list_words("rating score grade evaluation assessment result")
 _OPEN = list_words("in on a of from scale")
