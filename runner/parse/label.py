@@ -94,7 +94,10 @@ class Label:
 
     def read(self, text: str) -> Reading:
         """The label with the place where it is named, or the reason why there is none."""
-        for bare in (text.strip(), text.rstrip(_MARKS.replace("#", "")).lstrip(_MARKS).rstrip("!") if "*" not in text else ""):
+        for bare in (
+            text.strip(),
+            text.rstrip(_MARKS.replace("#", "")).lstrip(_MARKS).rstrip("!") if "*" not in text else "",
+        ):
             whole = self._names_whole.get(_INNER.sub(" ", normalize("NFC", bare).casefold()))
             whole = self._names_whole.get(normalize("NFC", bare), whole)
             if bare and whole is not None:
@@ -180,7 +183,8 @@ def _stands_free(text: str, start: int, end: int) -> bool:
     """Whether a name of a script without spaces has nothing beside it but words that lead to an answer."""
     before = re.search(rf"(?:{_NO_SPACES.pattern})*\Z", text[max(0, start - 20) : start])
     after = re.match(rf"(?:{_NO_SPACES.pattern})*", text[end : end + 20])
-    assert before is not None and after is not None
+    assert before is not None
+    assert after is not None
     return (not before[0] or before[0] in WORDS) and after[0] in ("", "的", "です")
 
 

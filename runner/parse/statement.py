@@ -11,6 +11,18 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection
 
+from runner.parse.doubt import (
+    CONDITION,
+    CONTRAST,
+    DETERMINER,
+    HEDGE,
+    NEGATION,
+    NEGATIVE,
+    NOT,
+    OPPOSITE,
+    RESTATED,
+    RETRACTION,
+)
 from runner.parse.words import (
     CHOOSING,
     HEADS,
@@ -41,7 +53,9 @@ _LONG = 200
 
 
 # a full stop after these ends no sentence
-_SHORT_FORM = re.compile(r"(?:^|[^\w.])(?:approx|ca|cf|e\.\s?g|i\.\s?e|vs|z\.\s?b|d\.\s?h|aprox|env)\.$", re.IGNORECASE)
+_SHORT_FORM = re.compile(
+    r"(?:^|[^\w.])(?:approx|ca|cf|e\.\s?g|i\.\s?e|vs|z\.\s?b|d\.\s?h|aprox|env)\.$", re.IGNORECASE
+)
 # what may introduce an answer statement and says nothing about it
 _OPENING = re.compile(
     r"""^[\s*_]*(?:(?:based\s+on|according\s+to|given|considering|from|after|looking\s+at|as\s+(?:stated|shown)\s+in)
@@ -54,15 +68,6 @@ _OPENING = re.compile(
 )
 _MOST = re.compile(r"\bmost\s+(?:likely|probable|plausible|appropriate|suitable|accurate)\b", re.IGNORECASE)
 _CONCLUSION = re.compile(r"[\s\S]*[,;]\s*(?:and\s+)?(?:so|thus|therefore|hence)\b", re.IGNORECASE)
-_CONDITION = re.compile(
-    r"\b(?:if|unless|whether|suppos\w+|assum\w+|would|could|might|may|claims?|thinks?|believes?)\b", re.IGNORECASE
-)
-# headings and questions that ask for something else than the answer
-_OPPOSITE = re.compile(
-    r"\b(?:not|no|never|without|except|least|worst|worse|wrong|weaker|weakest|false|incorrect|rule[sd]?\s+out|"
-    r"eliminate\w*|reject\w*|exclude\w*|discard\w*|avoid|loser?|bad|unlikely)\b|n['’]t\b",
-    re.IGNORECASE,
-)
 _REASON = re.compile(
     rf"[{_CLOSING}]*[,，]?\s*(?:because|since|due\s+to|weil|denn|parce\s+que|porque|perché|потому\s+что|因为)\b",
     re.IGNORECASE,
@@ -79,45 +84,10 @@ _AGREED = re.compile(
     rf"[.!{_CLOSING}]*\s*$",
     re.IGNORECASE,
 )
-_OPTION_TEXT = re.compile(r"[*_]*[)\].]+[*_]*\s+\S|[*_]*\s+\([^\d)]*\)|[*_]*(?::|\s+[-–—])[*_]*\s+[A-Z\"“](?!\w?\W)")
+_OPTION_TEXT = re.compile(
+    r"[*_]*[)\].]+[*_]*\s+\S|[*_]*\s+\([^\d)]*\)|[*_]*(?::|\s+[-–—])[*_]*\s+[A-Z\"“](?!\w?\W)"
+)
 _FIRST_OPTION_TEXT = re.compile(r"[*_]*\)[*_]*\s+[A-Z0-9\"“]")
-_HEDGE = re.compile(
-    r"\b(?:maybe|perhaps|possibly|probably|presumably|(?:un)?likely|almost|nearly|partial(?:ly)?|partly|mostly|"
-    r"largely|somewhat|barely|hardly|scarcely|sort\s+of|kind\s+of|more\s+or\s+less|in\s+part|aside|apart|except|"
-    r"excluding|unless|only|but|however|although|though|yet|otherwise|if|when|provided|assuming|seems?|appears?|"
-    r"guess|unsure|not\s+sure|possible|chance|difficult|hard|unclear|debatable|ambiguous|uncertain|insufficient|"
-    r"enough|depends?|doubt\w*|would|could|should|might|may|must|wrong|"
-    r"false|worse|weaker|reject\w*|avoid|joke|vielleicht|fast|nur|aber|peut-être|presque|mais|"
-    r"pero|casi)\b",
-    re.IGNORECASE,
-)
-_NOT = re.compile(r"\b(?:not|never|nicht)\b|\b\w+n['’]t\b", re.IGNORECASE)
-_NEGATIVE = re.compile(r"(?:no|nope|false|nein|non|não|нет|in\w+|un\w+|not\b.*)$", re.IGNORECASE)
-_DETERMINER = re.compile(r"(?:no|kein)$", re.IGNORECASE)
-_NEGATION = re.compile(
-    r"(?:\b(?:not|no|never|neither|nor|none|without|cannot|nicht|kein\w*|pas|jamais|nunca|non|não|не|hardly|"
-    r"barely|almost|nearly|partially|partly|far\s+from)|n['’]t|不|没)\b[^,;:]{0,40}$",
-    re.IGNORECASE,
-)
-_RETRACTION = re.compile(
-    r"\W*(?:(?:no|nope|nah|nay|not|never|nein|non|nicht|não|нет|не|nej|nie)(?=\W*$|\s*[,.!…—–-]|(?:\s+\S+){1,2}\s*$)|不|"
-    r"wait|actually|correction|scratch|sorry|oops|hmm+|on\s+second\s+thought|i\s+me(?:an|ant)|(?:just\s+)?kidding|"
-    r"update|edit|revised|disregard|ignore|i\s+lied|i(?:\s+a|['’])m\s+(?:not\s+sure|unsure)|strike\s+that|let\s+me\s+(?:correct|reconsider|re-?check|think|re-?evaluate)|"
-    r"i\s+(?:take|was\s+wrong|changed?)|my\s+mistake|upon\s+(?:reflection|reconsideration|further)|"
-    r"or|(?:that|this)(?:\s+(?:is|was)|['’]s)\s+(?:not|wrong|false|untrue|incorrect|a\s+(?:lie|joke)))\b",
-    re.IGNORECASE,
-)
-# another answer statement, after which no label was read
-_RESTATED = re.compile(
-    r"\W*(?:(?:my|the|new|final|revised|corrected)\s+)*(?:answer|verdict|choice|decision|rating|score)(?:\s+is\b|\W*:)",
-    re.IGNORECASE,
-)
-_CONTRAST = re.compile(
-    r"\W*(?:no|not|rather|instead|but|however|although|though|except|yet|still|well|almost|nearly|partial(?:ly)?|partly|mostly|"
-    r"maybe|perhaps|probably|possibly|unless|if|only|sort|kind|hardly|barely|wrong|false|incorrect|really|is\s+it|aber|mais|"
-    r"pero|fast|presque|casi)\b",
-    re.IGNORECASE,
-)
 
 
 class Sentences:
@@ -170,7 +140,7 @@ class Sentences:
     def is_negated(self, start: int) -> bool:
         """Whether a known negation or hedge stands before a place in its sentence."""
         begin = max(self.find(start)[0], start - _LONG)
-        return _NEGATION.search(self.text[begin:start].rstrip(_CLOSING + "([{ ")) is not None
+        return NEGATION.search(self.text[begin:start].rstrip(_CLOSING + "([{ ")) is not None
 
     def is_answer(self, start: int, end: int) -> bool:
         """Whether the part from ``start`` to ``end`` is the answer that its sentence gives."""
@@ -181,7 +151,7 @@ class Sentences:
         starred = tail.startswith("*") and "*" not in lead
         if starred or self.is_question(start) or not self._is_lead(lead):
             return False
-        if reason := _REASON.search(tail):
+        if reason := _REASON.search(tail, 0, 2 * _LONG):
             tail = tail[: reason.start()]
         if len(tail) <= _LONG and (
             _is_known(tail, self.units, _AFTER) or self._is_predicate(lead, self.text[start:end], tail)
@@ -191,24 +161,29 @@ class Sentences:
 
     def _find_lead(self, start: int) -> str:
         """What stands before an answer in its sentence, without what only introduces the statement."""
-        lead = self.text[self.find(start)[0] : start]
+        begin = self.find(start)[0]
+        lead = self.text[begin:start]
+        if len(lead) > 5 * _LONG:
+            return lead
         concluded = _CONCLUSION.match(lead)
-        if concluded and not _CONDITION.search(concluded[0]):
+        if concluded and not CONDITION.search(concluded[0]):
             lead = lead[concluded.end() :]
         return _MOST.sub("best", _OPENING.sub("", lead))
 
     def _is_opposed(self, begin: int) -> bool:
         """Whether a question or a heading before a sentence asks for what is not the answer."""
-        before = self.text[:begin].rstrip()
-        last = self.text[self.find(len(before) - 1)[0] : begin] if before else ""
+        before = self.text[max(0, begin - _LONG) : begin].rstrip()
+        if not before:
+            return False
+        last = self.text[self.find(self.text.rindex(before[-1], 0, begin))[0] : begin]
         asked = before.rstrip(_CLOSING).endswith(("?", "？"))
         heading = "\n" in last[len(last.rstrip()) :] and not re.search(rf"[.!。！][{_CLOSING}]*\s*$", last)
-        return (asked or heading) and _OPPOSITE.search(last) is not None
+        return (asked or heading) and OPPOSITE.search(last) is not None
 
     def is_led(self, start: int) -> bool:
         """Whether known words, and nothing else, stand before a place in its sentence."""
         lead = self._find_lead(start)
-        return words_of(lead) != [] and len(lead) <= _LONG and self._is_lead(lead)
+        return len(lead) <= _LONG and words_of(lead) != [] and self._is_lead(lead)
 
     def _is_lead(self, lead: str) -> bool:
         tokens = _split(lead)
@@ -241,20 +216,20 @@ class Sentences:
             (stated and _OPTION_TEXT.match(tail)) or (first and _FIRST_OPTION_TEXT.match(tail))
         )
         agreed = _AGREED.match(tail)
-        if agreed and (agreed["no"] is not None) == (_NEGATIVE.match(answer) is not None):
+        if agreed and (agreed["no"] is not None) == (NEGATIVE.match(answer) is not None):
             return True
         aside = _ASIDE.match(tail)
         if aside and aside["noun"] and aside["noun"].casefold() not in NOUNS | SOURCES:
             aside = None  # "A, the worse one"
         if not option and not aside:
             return False
-        if _NEGATIVE.match(answer):  # "No, it does not."
-            tail = _NOT.sub("", tail)
-        return not _HEDGE.search(tail) and not _NOT.search(tail)
+        if NEGATIVE.match(answer):  # "No, it does not."
+            tail = NOT.sub("", tail)
+        return not HEDGE.search(tail) and not NOT.search(tail)
 
     def _is_predicate(self, lead: str, answer: str, tail: str) -> bool:
         words = words_of(tail)
-        if set(words) & self.barred or (_DETERMINER.match(answer) and words[:1] != ["it"]):  # "no answer"
+        if set(words) & self.barred or (DETERMINER.match(answer) and words[:1] != ["it"]):  # "no answer"
             return False
         if words == ["it", "is"] or (words and words[0] in ("is", "was", "wins") and words[-1] in HEADS):
             return not set(words_of(lead)) & VERBS and _is_known(tail, {*PREDICATE, "it"}, _AFTER)
@@ -269,9 +244,9 @@ class Sentences:
         for end in self.ends[bisect_right(self.ends, start - 1) + 1 :]:
             sentence = self.text[start:end]
             if (
-                _RETRACTION.match(sentence)
-                or _RESTATED.match(sentence)
-                or (following and _CONTRAST.match(sentence))
+                RETRACTION.match(sentence)
+                or RESTATED.match(sentence)
+                or (following and CONTRAST.match(sentence))
             ):
                 return True
             start, following = end, False
