@@ -953,7 +953,7 @@ def test_formulas_are_no_numbers() -> None:
 
 
 def test_almost_json() -> None:
-    """An object as Python writes it has one reading; a broken one, and an object in place of a value, none."""
+    """An object as Python writes it has one reading; a broken one and an object as a value have none."""
     parser = Json("v", then=Number(1, 5))
     read = ["{'v': 4, 'why': 'it\\'s good'}", '{"v": 4, "ok": true,}', "```python\n{'v': 4}\n```"]
     unread = ["{'v': 3, 'v': 4}", "{'v': 2+2}", "{'v': 4", '{"v": {"max": 4}}', "{'v': 3} {'v': 4}"]
