@@ -196,7 +196,8 @@ class Number:
         first = not sentences.text[:begin].strip()
         if first and (starts_text(after) if is_bare(before) else names_aspect(before) and ends(after)):
             return True
-        return self._has_scale() and (first or sentences.is_led(number.start)) and is_remarked(before, after)
+        led = sentences.is_led(number.start) or (first and is_bare(before))
+        return self._has_scale() and led and is_remarked(after)
 
     def _find(self, text: str) -> Iterator[_Found]:
         place = 0

@@ -22,7 +22,7 @@ _REMARK = re.compile(
     re.IGNORECASE,
 )
 _OPERAND = re.compile(
-    r"\b(?:minus|plus|less|more|half|times|divided|quarter|third|deduct\w*|bis|oder|ou|à|or|and|to)\b",
+    r"\b(?:minus|plus|less|more|half|times|divided|quarter|third|deduct\w*|bis|oder|ou|à|or|and|to|no|least|most|too)\b",
     re.IGNORECASE,
 )
 # LaTeX that only shows a number ("\\boxed{5}", "5\\text{ km}"); any other command computes something
@@ -36,7 +36,7 @@ _VARIABLE = re.compile(
     r"\s*[-+*/×·]?\s*\b[xyznk]\b|\s*[*/]\s*[A-Za-z]\b|\s+(?:to|more|less)\s+(?:the|than)\b", re.IGNORECASE
 )
 _PARTS = re.compile(
-    r"\\(?:log|ln|lim|sum)|\b(?:half|quarters?|thirds?|plus|minus|times|divided|mod|let['’]?s|let\s+(?:me|us)|need|unfortunately|sorry|"
+    r"\\(?:log|ln|lim|sum)|\b(?:half|quarters?|thirds?|plus|minus|times|divided|mod|let['’]?s|let\s+(?:me|us)|(?:i|we)\s+need|unfortunately|sorry|"
     r"two|three|four|five|six|seven|eight|nine|ten)\b",
     re.IGNORECASE,
 )
@@ -88,11 +88,10 @@ def ends(after: str) -> bool:
     return re.fullmatch(r"[\s*_`\"')\]}.!]*", after) is not None
 
 
-def is_remarked(before: str, after: str) -> bool:
+def is_remarked(after: str) -> bool:
     """Whether words without a doubt follow a number after a comma, a dash or a bracket ("4 - good")."""
-    if not _REMARK.match(after) or _OPERAND.search(after) or is_doubtful(after):
-        return False
-    return is_bare(before) or words_of(before) != []
+    remarked = _REMARK.match(after) is not None and re.search(r"\)\W*\s\w", after) is None
+    return remarked and not _OPERAND.search(after) and not is_doubtful(after)
 
 
 def operates(text: str, start: int, end: int) -> bool:

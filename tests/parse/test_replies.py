@@ -922,7 +922,16 @@ def test_ratings_with_marks_and_remarks() -> None:
     """Tags, units, the thing that is rated and a remark leave no doubt about a number."""
     clean = ["<score>4</score>", "I give it a score of 4.", "Coherence: 4", "4 (good)", "Score: **4**/5"]
     clean += ["Rating: 4, good", "Score (out of 5): 4", "4 Punkte", "-> 4"]
-    doubtful = ["Errors: 4", "4: maybe", "4 (not sure)", "4, minus a half", "Rating: approx. 4", "04/05"]
+    doubtful = [
+        "Errors: 4",
+        "4: maybe",
+        "4 (not sure)",
+        "4, minus a half",
+        "Max: 5 (best)",
+        "5 (best) is too high",
+        "Rating: approx. 4",
+        "04/05",
+    ]
     check(Number(1, 5), dict.fromkeys(clean, 4), doubtful)
     check(Number(0, 100), dict.fromkeys(["85 percent", "\\boxed{85\\%}"], 85), ["85 ‰"])
     check(Number(0, 1, integer=False), {".85": 0.85}, ["0..85"])
