@@ -72,6 +72,8 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         siblings = _list_siblings(inner)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
+    if re.match(r"Cannot merge (?:Dict|List)Config with (?:Dict|List)Config", first):
+        first = f"a list cannot replace a mapping, nor a mapping a list; remove it first: ~{key} +{key}=…"
     file = re.match(r"In '([^']+)'", str(error))
     return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", str(inner.full_key or ""), first]))
 
