@@ -16,7 +16,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from runner.core.errors import RunnerError, describe_yaml_error, is_mistake, suggest
+from runner.core.errors import RunnerError, describe_decoding, describe_yaml_error, is_mistake, suggest
 from runner.core.paths import CONF
 
 _STANDARD, _PACKAGES = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
@@ -29,6 +29,8 @@ def explain(error: Exception) -> tuple[str, int]:
     """The message and the exit code: 2 for a mistake that was found before anything was paid, else 1."""
     if isinstance(error, RunnerError):
         return f"error: {error}", 2 if is_mistake(error) else 1
+    if isinstance(error, YAMLError | UnicodeDecodeError) and (file := _find_option_file(error)):
+        return f"error: {file}, {_describe_unreadable(error)}", 2
     config_error = _find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
         return f"error: {_explain_composition(error, config_error)}", 2
@@ -54,10 +56,6 @@ def _explain_refusal(error: Exception) -> str:
     """What Hydra or OmegaConf says of an input that it cannot use, whatever the type of its exception."""
     if isinstance(error, RecursionError):
         return "an option file chooses itself in its defaults, or does so by way of others"
-    if isinstance(error, UnicodeDecodeError):
-        paths = [frame.f_locals.get("full_path") for frame, _ in walk_tb(error.__traceback__)]
-        file = next((str(path) for path in reversed(paths) if path), "an option file")
-        return f"{file}: is not UTF-8; save the file as UTF-8"
     said, _, place = str(error).partition("full_key: ")
     key = place.partition("\n")[0].strip()
     if key and "object_type=NoneType" in place:
@@ -69,8 +67,22 @@ def _find_config_error(error: BaseException | None) -> OmegaConfBaseException | 
     while error is not None:
         if isinstance(error, OmegaConfBaseException):
             return error
-        error = error.__cause__
+        error = error.__cause__ or error.__context__
     return None
+
+
+def _find_option_file(error: BaseException) -> str:
+    """The option file that Hydra was reading; empty if it was reading none."""
+    frames = [frame.f_locals for frame, _ in walk_tb(error.__traceback__) if "full_path" in frame.f_locals]
+    return str(frames[-1]["full_path"]) if frames else ""
+
+
+def _describe_unreadable(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return describe_decoding(error)
+    mark = getattr(error, "problem_mark", None)
+    place = f"line {mark.line + 1}: " if mark else ""
+    return f"{place}{getattr(error, 'problem', None) or error}"
 
 
 def _explain_composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
@@ -93,7 +105,10 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         siblings = _list_siblings(inner)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
-    return f"{key}: {first}"
+    if re.match(r"Cannot merge (?:Dict|List)Config with (?:Dict|List)Config", first):
+        first = f"a list cannot replace a mapping, nor a mapping a list; remove it first: ~{key} +{key}=…"
+    file = re.match(r"In '([^']+)'", str(error))
+    return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", str(inner.full_key or ""), first]))
 
 
 _ODD_KEY = re.compile(

@@ -177,3 +177,9 @@ def describe_error(error: BaseException) -> str:
 def _complete(word: str, known: list[str]) -> list[str]:
     """The choices that start with a word of three letters or more."""
     return [choice for choice in known if choice.startswith(word)] if len(word) >= 3 else []
+
+
+def describe_decoding(error: UnicodeDecodeError) -> str:
+    """Which line of a file is not UTF-8, and what to do."""
+    line = error.object[: error.start].count(b"\n") + 1
+    return f"line {line} is not UTF-8; save the file as UTF-8"

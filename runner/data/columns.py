@@ -103,21 +103,34 @@ def _join_columns(parts: Sequence[pl.Series]) -> pl.Series:
 def simplify(frame: pl.DataFrame) -> pl.DataFrame:
     """Columns of a Parquet file in the types of the other formats, where these can hold them.
 
-    Categories are text, and short floats are the numbers that they are written as. Dates, times and decimal
-    numbers stay.
+    Categories are text, short floats are the numbers that they are written as, and NaN is null, as in pandas.
+    Dates, times and decimal numbers stay.
     """
+    kinds = {name: _replace(kind, pl.String) for name, kind in frame.schema.items()}
+    wide = {name: _replace(kind, pl.Float64) for name, kind in frame.schema.items()}
     return frame.with_columns(
-        pl.col(name).cast(_replace(kind, pl.String)).cast(_replace(kind, pl.Float64))
-        for name, kind in frame.schema.items()
+        _drop_nan(pl.col(name).cast(kinds[name]).cast(kind), kind).alias(name) for name, kind in wide.items()
     )
 
 
-def _holds_bytes(kind: _Kind) -> bool:
+def _drop_nan(values: pl.Expr, kind: _Kind) -> pl.Expr:
+    """The values with null for NaN, also inside of lists and objects."""
+    if kind == pl.Float64:
+        return values.fill_nan(None)
+    if isinstance(kind, pl.List) and _holds(kind, pl.Float64):
+        return values.list.eval(_drop_nan(pl.element(), kind.inner))
+    if isinstance(kind, pl.Struct) and _holds(kind, pl.Float64):
+        fields = [_drop_nan(values.struct.field(field.name), field.dtype) for field in kind.fields]
+        return pl.when(values.is_not_null()).then(pl.struct(fields))
+    return values
+
+
+def _holds(kind: _Kind, *sought: _Kind) -> bool:
     if isinstance(kind, pl.Struct):
-        return any(_holds_bytes(field.dtype) for field in kind.fields)
+        return any(_holds(field.dtype, *sought) for field in kind.fields)
     if isinstance(kind, pl.List | pl.Array):
-        return _holds_bytes(kind.inner)
-    return kind in (pl.Binary, pl.Object)
+        return _holds(kind.inner, *sought)
+    return kind in sought
 
 
 def _replace(kind: _Kind, short: _Kind) -> _Kind:
@@ -147,7 +160,7 @@ def select_columns(
         found = {name: _find_column(frame, source, f"{key}.{name}") for name, source in columns.items()}
         frame = pl.DataFrame(found)
     for name, kind in frame.schema.items():
-        if _holds_bytes(kind):
+        if _holds(kind, pl.Binary, pl.Object):
             raise DataError(
                 f"{key}: column {name!r} holds {kind}, and no prompt can show bytes; name here only the"
                 " columns to keep"
@@ -157,6 +170,8 @@ def select_columns(
 
 def _find_column(frame: pl.DataFrame, source: Any, where: str) -> pl.Series:
     if isinstance(source, Sequence) and not isinstance(source, str):
+        if not source:
+            raise ConfigError(f"{where}=[]: expected at least one column")
         parts = [_find_column(frame, one, where) for one in source]
         if len({part.dtype for part in parts}) == 1:
             return pl.select(

@@ -37,8 +37,23 @@ def read_csv(text: str, separator: str | None = None, key: str = "dataset") -> p
     width = len(names)
     if not _is_table(fields, width, mark):
         fields = _drop_empty_lines(fields, width, mark)
-    columns = ([_unquote(field) for field, _ in fields[width + place :: width]] for place in range(width))
-    return pl.DataFrame(dict(zip(names, columns, strict=True)), dict.fromkeys(names, pl.String))
+    columns = [[_unquote(field) for field, _ in fields[width + place :: width]] for place in range(width)]
+    return _make_frame(names, columns)
+
+
+def _make_frame(names: list[str], columns: list[list[str | None]]) -> pl.DataFrame:
+    """The table without the columns that have neither a name nor a cell with text, which Excel adds."""
+    kept: dict[str, list[str | None]] = {}
+    for name, cells in zip(names, columns, strict=True):
+        if not name and not any(cells):
+            continue
+        if name in kept:
+            raise ValueError(f"line 1: two columns are named {name!r}" if name else _NO_NAMES)
+        kept[name] = cells
+    return pl.DataFrame(kept, dict.fromkeys(kept, pl.String))
+
+
+_NO_NAMES = "line 1: two columns have no name"
 
 
 def _unquote(field: str) -> str | None:
@@ -114,9 +129,7 @@ def _read_names(fields: list[_Field], separator: str) -> list[str]:
         raise ValueError("line 1 is empty; it must name the columns")
     if names[0] == "sep=":
         raise ValueError("line 1 is a hint to Excel; delete it, since the header must be there")
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise ValueError(f"line 1: two columns are named {name!r}")
+    for name in names:
         if "\0" in name:
             raise ValueError(f"line 1: the name {name!r} has a NUL; save the file as UTF-8")
     return names

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.errors import ConfigError, DataError, describe_decoding, suggest
 from runner.data import columns, csv_file, json_file
 
 _SUFFIXES = {
@@ -57,7 +58,7 @@ def read_file(
             text = path.read_bytes().decode("utf-8-sig")
             frame = _read_text(text, kind, rows, _choose_separator(path, separator, key), key)
     except (pl.exceptions.PolarsError, ValueError, RecursionError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as {kind}: {_describe_error(error)}") from error
+        raise DataError(f"{path}: cannot be read as {kind}: {_describe_error(error, key)}") from error
     if frame.is_empty():
         raise DataError(f"{path}: has no rows")
     return frame
@@ -87,7 +88,8 @@ def _choose_format(path: Path, format: str | None, key: str) -> str:
         if path.suffix.lower() in _SUFFIXES:
             return _SUFFIXES[path.suffix.lower()]
         raise ConfigError(
-            f"{key}.format is required, since {path.name!r} has no known suffix; known: {', '.join(known)}"
+            f"{path.name!r} has no suffix of a known format ({', '.join(known)}); convert it to one of these,"
+            f" or say in {key}.format which one it is"
         )
     if format not in known:
         raise ConfigError(f"{key}.format={format!r} is not known{suggest(format, known)}")
@@ -104,10 +106,13 @@ def _find_rows(content: Any, rows: str | None, key: str) -> list[dict[str, Any]]
     if isinstance(content, dict):
         lists = [f"/{name}" for name, value in content.items() if isinstance(value, list)]
     hint = f"; the file has lists at: {', '.join(lists)}" if lists else ""
+    if isinstance(content, dict) and content and all(isinstance(value, dict) for value in content.values()):
+        hint = "; with pandas, write it by to_json(…, orient='records')"
     if isinstance(content, list):
         place = next(place for place, row in enumerate(content) if not isinstance(row, dict))
         hint = f": item {place} of the list (counted from 0) is none"
-    raise ConfigError(f"{key}.rows={rows!r} does not lead to a list of objects{hint}")
+    said = f"{key}.rows={rows!r} does not lead to" if rows else f"{key}.rows is not set, and the file is not"
+    raise ConfigError(f"{said} a list of objects{hint}")
 
 
 def _enter(content: Any, token: str, where: str) -> Any:
@@ -123,8 +128,14 @@ def _enter(content: Any, token: str, where: str) -> Any:
     raise ConfigError(f"{where}: there is no {token!r}{suggest(token, known)}")
 
 
-def _describe_error(error: Exception) -> str:
+def _describe_error(error: Exception, key: str) -> str:
     if isinstance(error, UnicodeDecodeError):
-        line = error.object[: error.start].count(b"\n") + 1
-        return f"line {line} is not UTF-8; save the file as UTF-8"
-    return str(error).splitlines()[0]
+        return describe_decoding(error)
+    if isinstance(error, JSONDecodeError):
+        lines = error.msg == "Extra data"
+        hint = f"; if each line is an object, {key}.format=jsonl reads it" if lines else ""
+        return f"line {error.lineno}: {error.msg} (column {error.colno}){hint}"
+    said = str(error).splitlines()[0]
+    return (
+        f"{said}; if it is a list, {key}.format=json reads it" if said == "line 1 is not an object" else said
+    )

@@ -38,8 +38,10 @@ def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.
         frame = frame.with_columns(_name_splits(frame, config, key))
     names = frame["split"].unique(maintain_order=True).to_list()
     if config.evaluate not in names:
+        hint = "; quote yes, no, on and off, which YAML reads as truth values"
         raise ConfigError(
             f"{key}.evaluate={config.evaluate!r} is no split of these rows{suggest(config.evaluate, names)}"
+            f"{hint if config.evaluate in _TRUTH else ''}"
         )
     return frame
 
@@ -48,9 +50,12 @@ def _name_splits(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.Serie
     """The column ``split`` as text. A truth value is spelled as in ``config``, which YAML makes ``True``."""
     names = write_column(_get_column(frame, "split", key))
     for name in (config.train, config.validation, config.evaluate):
-        if name in ("True", "False") and not (names == name).any():
-            names = names.replace(name.lower(), name)
+        if name in _TRUTH and not (names == name).any():
+            names = names.replace([name.lower(), name.upper()], name)
     return names
+
+
+_TRUTH = ("True", "False")
 
 
 def _draw_splits(frame: pl.DataFrame, config: SplitConfig, key: str) -> pl.DataFrame:

@@ -13,7 +13,7 @@ from runner.config.dataset_schema import FileConfig, StepConfig
 from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import write_column, write_value
 from runner.data import fetch, reader
-from runner.data.columns import select_columns
+from runner.data.columns import join_frames, select_columns
 
 
 def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "dataset.steps") -> pl.DataFrame:
@@ -31,21 +31,26 @@ def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "da
         except pl.exceptions.ColumnNotFoundError as error:
             raise DataError(f"{where}: {_describe_unknown(error, frame)}") from error
         except pl.exceptions.PolarsError as error:
-            hint = _CAST if re.search(r"\bstr\b|\bstring\b", str(error), re.IGNORECASE) else ""
-            raise DataError(f"{where}: {error}{hint}") from error
+            raise DataError(f"{where}: {_describe_error(error)}") from error
         if frame.is_empty():
             raise DataError(f"{where}: leaves no rows")
     return frame
 
 
-_CAST = "\na column whose numbers are not all written alike is text; CAST(column AS DOUBLE) reads them"
+def _describe_error(error: Exception) -> str:
+    said = str(error).splitlines()[0]
+    if said.startswith("conversion from"):
+        return f"{said}; TRY_CAST gives null for these"
+    if re.search(r"\bstr\b|\bstring\b", said, re.IGNORECASE):
+        return f"{said}; a column whose numbers are not all written alike is text: CAST(column AS DOUBLE)"
+    return said
 
 
 def put_in_both_orders(frame: pl.DataFrame, first: str, second: str) -> pl.DataFrame:
     """Repeat each row: first as it is (``order`` = ``ab``), then with two columns swapped (``ba``)."""
     plain = frame.with_columns(order=pl.lit("ab"))
     swapped = frame.with_columns(pl.col(second).alias(first), pl.col(first).alias(second), order=pl.lit("ba"))
-    return pl.concat([plain, swapped]).select(pl.all().gather(_interleave(frame.height)))
+    return join_frames([plain, swapped]).select(pl.all().gather(_interleave(frame.height)))
 
 
 def _interleave(rows: int) -> pl.Series:
@@ -93,6 +98,8 @@ def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFram
 def _derive(frame: pl.DataFrame, columns: Mapping[str, str], where: str) -> pl.DataFrame:
     for name, sql in columns.items():
         frame = frame.with_columns(_parse_sql(sql, f"{where}.{name}").alias(name))
+        if frame.schema[name] == pl.Float64:  # a division by zero gives nothing
+            frame = frame.with_columns(pl.when(pl.col(name).is_finite()).then(pl.col(name)))
     return frame
 
 
@@ -102,9 +109,13 @@ def _filter(frame: pl.DataFrame, sql: str, where: str) -> pl.DataFrame:
 
 def _parse_sql(text: str, where: str) -> pl.Expr:
     try:
-        return pl.sql_expr(text)
+        return pl.sql_expr(_DECIMAL.sub(lambda found: f"{found[1]}e0" if found[1] else found[0], text))
     except pl.exceptions.PolarsError as error:
         raise ConfigError(f"{where}={text!r} is not a SQL expression: {error}") from error
+
+
+_DECIMAL = re.compile(r"""'[^']*'|"[^"]*"|[^\W\d]\w*|(\d+\.\d*|\.\d+)(?![\w.])""")
+"""Group 1 is a number such as 9.5. Polars would compare it with text letter by letter, but not 9.5e0."""
 
 
 def _drop_duplicates(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
@@ -174,7 +185,9 @@ def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFr
     missing = keys.join(other, on=by, how="anti")
     if not missing.is_empty():
         rows = count_of(missing.height, "row")
-        raise DataError(f"{where}: {rows} without a match, the first with {by}={missing[by][0]!r}")
+        raise DataError(
+            f"{where}: {rows} without a match, the first with {by}={missing[by].fill_null('')[0]!r}"
+        )
     return frame.hstack(keys.join(other, on=by, how="left", maintain_order="left").drop(by))
 
 
@@ -192,7 +205,8 @@ def _read_second(join: Mapping[str, Any], by: str, where: str) -> pl.DataFrame:
     other = other.with_columns(write_column(other[by]))
     twice = other.filter(pl.col(by).is_duplicated())
     if not twice.is_empty():
-        raise DataError(f"{where}.key={by!r}: {path.name} has more than one row with {by}={twice[by][0]!r}")
+        value = twice[by].fill_null("")[0]
+        raise DataError(f"{where}.key={by!r}: {path.name} has more than one row with {by}={value!r}")
     return other
 
 

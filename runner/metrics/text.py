@@ -20,11 +20,13 @@ from runner.metrics.rows import RowMetric
 _NO_SPACES = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
 )
+# the wide letters and digits of Chinese and Japanese texts ("２０")
+_WIDE = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: " "}
 _JOINERS = "\u200c\u200d"
 _ARTICLES = re.compile(r"(?<!\S)(?:a|an|the)(?!\S)")
-# marks without which a value is another one: 1.5, 12:30, 8,5 (but 1,000 is 1000), -5, <5, C++, A-
+# marks without which a value is another one: 1.5, 12:30, 8,5 (but 1,000 is 1000), .5, -5, p < 5, C++, A-
 _MEANINGFUL = re.compile(
-    r"(?<=\d)[^\w\s,](?=\d)|(?<=\d),(?=\d)(?!\d{3}(?!\d))|(?<!\w)[-<>](?=\d)|(?<=\w)[+#]+(?!\w)|(?<=\w)-$"
+    r"(?<=\d)[^\w\s,](?=\d)|(?<=\d),(?=\d)(?!\d{3}(?!\d))|(?<![\w.])\.(?=\d)|(?<!\w)-(?=\.?\d)|[<>](?=\s?[\d.-])|(?<=\w)[+#]+(?!\w)|(?<=\w)-$"
 )
 
 
@@ -40,7 +42,7 @@ def split_words(text: str) -> list[str]:
     """
     words: list[str] = []
     inside = False
-    for character in unicodedata.normalize("NFC", text).lower():
+    for character in unicodedata.normalize("NFC", text).translate(_WIDE).lower():
         if character.isalnum():
             alone = _NO_SPACES.match(character) is not None
             if inside and not alone:
@@ -69,7 +71,7 @@ def normalise(text: str) -> str:
 
 
 def _strip_marks(text: str) -> str:
-    plain = " ".join(unicodedata.normalize("NFC", text).lower().replace("−", "-").split())
+    plain = " ".join(unicodedata.normalize("NFC", text).translate(_WIDE).lower().replace("−", "-").split())
     kept = {place for match in _MEANINGFUL.finditer(plain) for place in range(*match.span())}
     bare = ""
     for place, character in enumerate(plain):

@@ -12,6 +12,7 @@ import polars as pl
 
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Parser, Reading
+from runner.parse.literal import ABSENT, DOUBTFUL, is_same, join_pairs, read_literal
 
 
 class Text:
@@ -106,13 +107,9 @@ def _move(reading: Reading, by: int) -> Reading:
 def _take_agreed(readings: list[Reading], rule: str) -> Reading:
     """The first of readings with one value; without a value if there is none or if they differ."""
     first = readings[0]
-    if not all(_is_same(reading.value, first.value) for reading in readings):
+    if not all(is_same(reading.value, first.value) for reading in readings):
         return Reading(None, f"{len(readings)} matches differ")
     return first if first.value is None else replace(first, rule=f"{rule}; {first.rule}".strip("; "))
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    return type(one) is type(other) and bool(one == other)
 
 
 class Json:
@@ -121,7 +118,8 @@ class Json:
     ``field`` is a dotted path (``result.rating``; a number is an index of a list). With ``then``, that parser
     reads the value as text (``true``, ``4``). Without it, text, numbers and truth values are kept and
     anything else is None. Several objects with the field must agree, and so must a key that an object has
-    twice. A truncated object gives None.
+    twice. A truncated object gives None. An object as Python writes it (``{'rating': 4}``) is read, too, and
+    so is one with a comma too many.
 
     >>> Json("rating")('Here you are: {"rating": 4, "why": "clear"}')
     4
@@ -159,6 +157,8 @@ class Json:
             return Reading(None, f"an object has the field {self.field!r} twice")
         if value is None:
             return Reading(None, f"the field {self.field!r} is null")
+        if isinstance(value, dict) and not isinstance(self.then, Json | Regex):
+            return Reading(None, f"the field {self.field!r} is an object; name a field of it")
         if self.then is not None:
             try:
                 shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -180,11 +180,6 @@ class Json:
         return Reading(value, "", start, end) if value is not None else Reading(None, "the field is empty")
 
 
-ABSENT = object()
-DOUBTFUL = object()
-"""In place of the value of a key that an object has twice with different values."""
-
-
 def get_field(node: Any, path: list[str]) -> Any:
     """The value at a path, :data:`ABSENT` or :data:`DOUBTFUL`."""
     for step in path:
@@ -201,14 +196,7 @@ def _refuse(constant: str) -> Any:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _join_pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    joined: dict[str, Any] = {}
-    for key, value in pairs:
-        joined[key] = value if key not in joined or _is_same(joined[key], value) else DOUBTFUL
-    return joined
-
-
-_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse, object_pairs_hook=_join_pairs)
+_DECODER = json.JSONDecoder(strict=False, parse_constant=_refuse, object_pairs_hook=join_pairs)
 
 
 def _find_objects(text: str) -> tuple[list[tuple[Any, int, int]], bool]:
@@ -218,13 +206,19 @@ def _find_objects(text: str) -> tuple[list[tuple[Any, int, int]], bool]:
     and to read it as an answer would be a guess.
     """
     found: list[tuple[Any, int, int]] = []
-    broken = False
+    broken, tries = False, 20
     start = text.find("{")
     while start >= 0:
         try:
             document, end = _DECODER.raw_decode(text, start)
             found.append((document, start, end))
         except json.JSONDecodeError as error:
+            literal, end = (ABSENT, 0) if tries == 0 else read_literal(text, start)
+            tries -= tries > 0
+            if literal is not ABSENT:
+                found.append((literal, start, end))
+                start = text.find("{", end)
+                continue
             broken = True
             end = len(text) if error.msg.startswith("Unterminated") else max(error.pos, start + 1)
         except (RecursionError, ValueError):

@@ -12,7 +12,8 @@ import polars as pl
 
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Reading
-from runner.parse.statement import Sentences, list_words
+from runner.parse.statement import Sentences
+from runner.parse.words import WORDS, list_words
 
 _WORD = re.compile(r"(?<!\w)[-+]\d+|[^\W_]+")
 # between the words of a label: brackets, dashes, stars, but not the end of a sentence or a line
@@ -93,7 +94,10 @@ class Label:
 
     def read(self, text: str) -> Reading:
         """The label with the place where it is named, or the reason why there is none."""
-        for bare in (text.strip(), text.strip(_MARKS).rstrip("!") if "*" not in text else ""):
+        for bare in (
+            text.strip(),
+            text.rstrip(_MARKS.replace("#", "")).lstrip(_MARKS).rstrip("!") if "*" not in text else "",
+        ):
             whole = self._names_whole.get(_INNER.sub(" ", normalize("NFC", bare).casefold()))
             whole = self._names_whole.get(normalize("NFC", bare), whole)
             if bare and whole is not None:
@@ -159,7 +163,9 @@ def _judge_mention(text: str, start: int, end: int, name: str, label: str | int)
         return None
     if name[-1].isdigit() and re.match(r"[.,]\d", after):
         return None
-    firm = spaced or not (_continues(text, start - 1, name[0]) or _continues(text, end, name[-1]))
+    if re.match(r"No\. ?\d", text[start : end + 3]):  # number 1
+        return None
+    firm = spaced or _stands_free(text, start, end)
     # "non-consistent", "A-B"
     firm = firm and not re.search(r"\w[-‐‑]\Z", before) and not re.match(r"[-‐‑]\w", after)
     if len(name) == 1 and name.isalpha():
@@ -171,6 +177,15 @@ def _judge_mention(text: str, start: int, end: int, name: str, label: str | int)
             firm = False
         firm = firm and re.match(r"['’]\w", after) is None  # "A's"
     return _Mention(label, start, end, firm)
+
+
+def _stands_free(text: str, start: int, end: int) -> bool:
+    """Whether a name of a script without spaces has nothing beside it but words that lead to an answer."""
+    before = re.search(rf"(?:{_NO_SPACES.pattern})*\Z", text[max(0, start - 20) : start])
+    after = re.match(rf"(?:{_NO_SPACES.pattern})*", text[end : end + 20])
+    assert before is not None
+    assert after is not None
+    return (not before[0] or before[0] in WORDS) and after[0] in ("", "的", "です")
 
 
 def _is_letter(text: str, start: int, end: int, name: str) -> bool:

@@ -12,8 +12,22 @@ import polars as pl
 
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Reading
-from runner.parse.numerals import ends_open, find_list_items, names_thing, starts_text
-from runner.parse.statement import Sentences, list_words
+from runner.parse.numerals import (
+    LEADING,
+    ends,
+    ends_open,
+    find_list_items,
+    is_bare,
+    is_calculation,
+    is_limited,
+    is_remarked,
+    names_aspect,
+    names_thing,
+    operates,
+    starts_text,
+)
+from runner.parse.statement import Sentences
+from runner.parse.words import NO_RATING_WORDS, RATING_UNITS, RATING_WORDS
 
 OutOf = Literal["maximum", "numerator", "share", "rescale"]
 OUT_OF: tuple[OutOf, ...] = ("maximum", "numerator", "share", "rescale")
@@ -21,16 +35,19 @@ OUT_OF: tuple[OutOf, ...] = ("maximum", "numerator", "share", "rescale")
 _SPACE = r"[ \u00a0\u2009\u202f]"
 # all digits and marks that may belong to one number, a date, a time, a version, a range
 _RUN = re.compile(
-    rf"(?:\d(?:[.,:'’_·٫٬^](?=\d)|{_SPACE}(?=\d{{3}}(?![\d.,]))|[-–—−/](?=\d))?)+(?:(?<=\d)e[-+]?\d+)?",
+    rf"(?:\d(?:[.,:'’_·٫٬^](?=\d)|(?:\{{,\}}|,\\!)(?=\d{{3}})|{_SPACE}(?=\d{{3}}(?![\d.,]))|[-–—−/](?=\d))?)+(?:(?<=\d)e[-+]?\d+)?",
     re.IGNORECASE,
 )
 _PLAIN = re.compile(r"(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:e[-+]?\d+)?", re.IGNORECASE)
 _GROUPED_ZERO = re.compile(r"0\d*,")
 _OVER = re.compile(
-    r"\s*\(?(?:/|⁄|(?:out\s+)?of|von|sur|de|из|su)\s*(?P<most>\d+(?:\.\d+)?)?(?![\w])", re.IGNORECASE
+    r"[*_]{0,3}\s*\(?(?:/|⁄|(?:out\s+)?of|von|sur|de|из|su)\s*(?P<most>\d+(?:\.\d+)?)?(?![\w])", re.IGNORECASE
 )
-_WORDY_OVER = re.compile(r"\s*\(?(?:/|⁄|\bout\s+of\b)", re.IGNORECASE)
-_AFTER_OVER = re.compile(r"(?:[/⁄]|\b(?:out\s+of|of|von|sur))\s*$", re.IGNORECASE)
+_WORDY_OVER = re.compile(r"[*_]{0,3}\s*\(?(?:/|⁄|\bout\s+of\b)", re.IGNORECASE)
+_AFTER_OVER = re.compile(
+    r"(?:[/⁄]|\bout\s+of|(?<!score)(?<!rating)(?<!grade)(?<!mark)(?<!value)\s(?:of|von|sur))\s*$",
+    re.IGNORECASE,
+)
 _OPERATED = re.compile(r"\s*(?:[+×÷^·±√]|\*\s*\d|[-–—−~]\s*\d|\.{2,3}\s*\d|…\s*\d|[½⅓⅔¼¾⅛]|x\s*\d)")
 _OPERATING = re.compile(
     r"(?:[~≈<>≤≥±√×÷^]=?|\d\s*\*|\\frac\{?|\b(?:minus|negative|twice|double|log|sqrt\(?|half\s+of|third\s+of|menos|moins|meno|минус))\s*$",
@@ -40,28 +57,14 @@ _ALTERNATIVE = re.compile(
     r"\s*(?:to|or|and|bis|oder|und|à|ou|et|y|o|e|или|и|through|versus|vs\.?)\s+(\d+(?:\.\d+)?)", re.IGNORECASE
 )
 _SCALE = re.compile(r"(?:\b(?:scale|from|between|range|rating|score)\b[^.\d]{0,20}|[(\[])$", re.IGNORECASE)
-_PERCENT = re.compile(r"\s?[%٪％‰]")
+_PERCENT = re.compile(r"\s?(?:\\?[%٪％‰]|per\s?cent\b)", re.IGNORECASE)
 _THOUSANDS = re.compile(
-    r"\s*(?:hundred|thousand|[mb]illion|trillion|dozen|per\s?cent|pct|squared|cubed|times|tausend|million\w*|mio|"
+    r"\s*(?:hundred|thousand|[mb]illion|trillion|dozen|pct|squared|cubed|times|tausend|million\w*|mio|"
     r"mrd|mil|mille|тысяч\w*|млн|млрд|[百千万亿])\b",
     re.IGNORECASE,
 )
-_UNSURE = re.compile(r"\b(?:maybe|perhaps|possibly|probably|likely|unlikely|wrong|guess)\b", re.IGNORECASE)
-_LIMIT_BEFORE = re.compile(
-    r"\b(?:at\s+(?:least|most)|(?:more|less|fewer|greater|other)\s+than|up\s+to|over|under|above|below|within)\s*$",
-    re.IGNORECASE,
-)
-_LIMIT = re.compile(r"\s+(?:or\s+(?:more|less|fewer|so)|at\s+(?:least|most))\b", re.IGNORECASE)
+_TAG = re.compile(r"(?:</?[A-Za-z_]+>|[-=]>)\s*$")
 _COUNTED = re.compile(r"\s+[^\W\d_A-Z]")
-
-_WORDS = list_words(
-    """rating ratings score scores scored grade grades mark marks points stars give gives gave
-    given earn earns earned deserve deserves gets receive receives received assign assigns
-    award awards rate rates rated it them of on scale from here are value total note wertung
-    bewertung punkte nota puntuación оценка 评分 分数 得分 one"""
-)
-_BARRED = list_words("best better superior stronger preferred selected chosen winning")
-_UNITS = list_words("point points star stars marks overall total in on a scale of from")
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Number:
         for number in found:
             if number.scale:
                 hidden = hidden[: number.start] + "_" * (number.end - number.start) + hidden[number.end :]
-        sentences = Sentences(hidden, _WORDS, _UNITS, _BARRED)
+        sentences = Sentences(hidden, RATING_WORDS, RATING_UNITS, NO_RATING_WORDS)
         items = find_list_items(text)
         open_ = [number for number in found if not number.scale and number.start not in items]
         given = [number for number in open_ if self._is_given(sentences, number)]
@@ -147,13 +150,11 @@ class Number:
             if len({number.value for number in open_}) == 1 and open_[0].value is not None:
                 start, end = open_[0].start, open_[0].end
                 around = text[slice(*sentences.find(start))]
-                limited = (
-                    _UNSURE.search(around)
-                    or _LIMIT_BEFORE.search(text[max(0, start - 20) : start])
-                    or _LIMIT.match(text, end)
-                )
+                limited = is_limited(text, start, end, around) or is_calculation(text, start, end)
                 if limited or sentences.is_question(start) or sentences.is_negated(start):
-                    return Reading(None, "a number is named, but asked, negated or a limit")
+                    return Reading(
+                        None, "a number is named, but asked, negated, a limit or part of something else"
+                    )
                 return self._check(open_[0], "the only number")
             return Reading(None, "there are several numbers" if len(open_) > 1 else "no plain number")
         if not given:
@@ -184,13 +185,19 @@ class Number:
         if sentences.is_question(number.start):
             return False
         begin, end = sentences.find(number.start)
-        before, after = sentences.text[begin : number.start], sentences.text[number.end : end]
+        before, after = (
+            sentences.text[begin : number.start],
+            sentences.text[number.end : min(end, number.end + 200)],
+        )
         if names_thing(before) or ends_open(after):
             return False
         if sentences.is_answer(number.start, number.end):
             return True
         first = not sentences.text[:begin].strip()
-        return first and re.fullmatch(r"[\s*_`\"'(\[{]*", before) is not None and starts_text(after)
+        if first and (starts_text(after) if is_bare(before) else names_aspect(before) and ends(after)):
+            return True
+        led = sentences.is_led(number.start) or (first and is_bare(before))
+        return self._has_scale() and led and is_remarked(after)
 
     def _find(self, text: str) -> Iterator[_Found]:
         place = 0
@@ -202,22 +209,27 @@ class Number:
 
     def _judge(self, text: str, start: int, end: int) -> tuple[_Found | None, int]:
         """What the digits at a place are, and where to look on; None for a part of a name (GPT4, 2nd)."""
-        before, after, raw = text[max(0, start - 40) : start], text[end : end + 40], text[start:end]
-        if re.search(r"\w\Z|\w[-.]\Z", before) and not re.search(r"\d[-.]\Z", before):
+        before, after = text[max(0, start - 40) : start], text[end : end + 40]
+        raw = re.sub(r"\{,\}|,\\!", ",", text[start:end])
+        led = LEADING.search(before) is not None
+        if not led and re.search(r"\w\Z|\w[-.]\Z", before) and not re.search(r"\d[-.]\Z", before):
             return None, end
-        unit = re.match(r"[^\W\d_]", after)
+        unit = re.match(r"(?!(?:[分点점]|です)(?!\w))[^\W\d_]", after)
         sign = re.search(r"(?<![\w)\]])[-+−]\Z", before)
-        begin = sign.start() if sign else start
+        short = raw.isdigit() and re.search(r"(?:^|[\s(*:={])\.\Z", before) is not None  # ".85"
+        begin = sign.start() if sign else start - short
         doubtful = (
             _PLAIN.fullmatch(raw) is None
             or _GROUPED_ZERO.match(raw) is not None
-            or before[-1:] in (".", ",", "٫", "⁄")
+            or before[-1:] in (",", "٫", "⁄")
+            or (before[-1:] == "." and not short)
             or re.search(r"(?:^|\n)\s*[-−]\s+$", before) is not None
             or _OPERATED.match(after) is not None
             or _THOUSANDS.match(after) is not None
             or re.match(r"-(?!\w)|-[^\W\d_]", after) is not None
             or re.search(r"(?:^|[^\w\s])\s*[-−–—]\s*\(?\Z", before[:-1] if sign else before) is not None
-            or _OPERATING.search(text[max(0, begin - 12) : begin]) is not None
+            or _OPERATING.search(_TAG.sub("", text[max(0, begin - 20) : begin])) is not None
+            or operates(text, begin, end)
             or (unit is not None)
         )
         if ratio := re.fullmatch(r"(\d+(?:\.\d+)?)\s*/\s*(\d+(?:\.\d+)?)", raw):
@@ -234,11 +246,16 @@ class Number:
                 finish = end + over.end()
                 return self._judge_ratio(text, begin, finish, sign is not None, raw, over["most"]), finish
             doubtful = doubtful or _WORDY_OVER.match(after) is not None
-        doubtful = doubtful or _AFTER_OVER.search(text[max(0, begin - 12) : begin]) is not None
+        if _AFTER_OVER.search(_TAG.sub("", text[max(0, begin - 20) : begin])):
+            return _Found(None, begin, end, raw.isdigit() and int(raw) == self.maximum), end
         if percent := _PERCENT.match(after):
             doubtful = doubtful or self.maximum != 100 or percent[0].strip() == "‰"
             end += percent.end()
-        value = None if doubtful else float(raw.replace(",", "")) * (-1 if sign and sign[0] in "-−" else 1)
+        value = (
+            None
+            if doubtful
+            else float("." * short + raw.replace(",", "")) * (-1 if sign and sign[0] in "-−" else 1)
+        )
         if unit is not None and re.match(r"(?:st|nd|rd|th)\b", after):
             return None, end
         return _Found(value, begin, end), end
@@ -247,7 +264,8 @@ class Number:
         value: float | None = None
         after = text[end:]
         plain = _PLAIN.fullmatch(part) and not signed and not re.match(r"\s*/|[.,:]?\d|\s*%", after)
-        if plain and text[:begin][-1:] not in ("/", ".", ","):
+        dated = re.match(r"0\d", part) or re.match(r"0\d", most)
+        if plain and not dated and text[:begin][-1:] not in ("/", ".", ","):
             number, whole = float(part.replace(",", "")), float(most)
             if self.out_of == "numerator" or (self.out_of == "maximum" and whole == self.maximum):
                 value = number

@@ -11,6 +11,31 @@ import re
 from bisect import bisect_right
 from collections.abc import Collection
 
+from runner.parse.doubt import (
+    CONDITION,
+    CONTRAST,
+    DETERMINER,
+    HEDGE,
+    NEGATION,
+    NEGATIVE,
+    NOT,
+    OPPOSITE,
+    RESTATED,
+    RETRACTION,
+)
+from runner.parse.words import (
+    CHOOSING,
+    HEADS,
+    INPUTS,
+    NOUNS,
+    PREDICATE,
+    PREPOSITIONS,
+    SOURCES,
+    SUBJECTS,
+    VERBS,
+    WORDS,
+)
+
 _CLOSING = "\"'”’»」』*_`)\\]}$"
 _BREAK = re.compile(
     rf"(?:[.!?;…؟]+(?=[{_CLOSING}]*(?:\s|$))|[。！？；])[{_CLOSING}]*|(?P<line>[^\S\n]*\n\s*)"
@@ -18,94 +43,51 @@ _BREAK = re.compile(
 _HEADING = re.compile(r"[:：][\s*_`]*$")
 _TOKEN = re.compile(r"\\[A-Za-z]+|</?[A-Za-z_]+>|->|=>|[^\W_]+(?:['’][^\W_]+)*|[^\w\s]|_")
 _COMMANDS = {"\\boxed", "\\fbox", "\\text", "\\textbf", "\\texttt", "\\mathbf", "\\mathrm"}
-_BEFORE = {*"*_`\"'“”„‘’«»「」『』()[]{}:：=→$#\\,，、-–—.\ufeff\u200b\u2060", "->", "=>"}
-_AFTER = {*"*_`\"'“”‘’«»「」『』()[]{}$\\.!。！,;；…\ufeff\u200b\u2060"}
+_TAGS = {"final", "b", "strong", "em", "i", "u"}
+_SIGNS = "✓✔✅☑👉\ufe0f"
+_BEFORE = {*"*_`\"'“”„‘’«»「」『』【】()[]{}:：=→$#\\,，、-–—.\ufeff\u200b\u2060", *_SIGNS, "->", "=>"}
+_AFTER = {*"*_`\"'“”‘’«»「」『』【】()[]{}$\\.!。！,;；…\ufeff\u200b\u2060", *_SIGNS, "です", "的"}
 
 _LONG = 200
 """Letters before an answer in its sentence. A longer sentence is not one of the known forms."""
 
 
-def list_words(words: str) -> frozenset[str]:
-    """The words of a text as a set."""
-    return frozenset(words.split())
-
-
-NOUNS = list_words(
-    """ans answer article assessment assistant candidate category choice claim class classification
-    comment completion conclusion decision email emotion essay evaluation grade intent judgement
-    judgment label language message model option output polarity post prediction preference rating
-    reply response result review score selection sentence sentiment solution stance statement
-    summary system text tone topic translation tweet type verdict winner antwort ergebnis
-    respuesta réponse risposta resposta ответ 答案 回答 答案是 答案为 正确答案 正确答案是"""
+# a full stop after these ends no sentence
+_SHORT_FORM = re.compile(
+    r"(?:^|[^\w.])(?:approx|ca|cf|e\.\s?g|i\.\s?e|vs|z\.\s?b|d\.\s?h|aprox|env)\.$", re.IGNORECASE
 )
-_VERBS = list_words("is are was ist lautet es est è é")
-_CHOOSING = list_words("say choose pick select prefer vote go answer rate judge conclude label give")
-_WORDS = (
-    NOUNS
-    | _VERBS
-    | _CHOOSING
-    | list_words(
-        """a an the this that it it's that's my our your i we i'd i'll think believe with for as in
-        short so therefore thus hence overall finally indeed clearly definitely certainly
-        obviously fully completely entirely perfectly absolutely ok okay sure consider find final
-        best better correct right preferred chosen selected superior stronger die der das la le el
-        il meine ma mi это"""
-    )
+# what may introduce an answer statement and says nothing about it
+_OPENING = re.compile(
+    r"""^[\s*_]*(?:(?:based\s+on|according\s+to|given|considering|from|after|looking\s+at|as\s+(?:stated|shown)\s+in)
+    \s+(?:(?:the|this|these|all|my|careful|above|provided|given|four|two|answer)\s+)*(?:above|analysis|article|
+    calculations?|comparison|consideration|context|criteria|document|evaluation|evidence|facts|guidelines|
+    information|instructions|options|passage|premise|reasoning|review|rubric|source|text)\s*,)
+    |\bi(?:\s+a|['’])m\s+(?:confident|certain)\s+that\b|(?<=i['’]m)\s+going\b|\bi\s+am\s+going\b(?=\s+with)
+    |(?<=answer)\s+to\s+(?:the|this)\s+question\b""",
+    re.IGNORECASE | re.VERBOSE,
 )
-_SUBJECTS = NOUNS | list_words("it this that best better correct right preferred one")
-_PREPOSITIONS = list_words("for with as on at to from of")
-_INPUTS = list_words("article claim comment email essay message post review sentence statement text tweet")
-_SOURCES = list_words("with the its this given provided source document context original reference")
-_BOOSTERS = list_words("is was the a my our clearly definitely indeed final")
-_HEADS = NOUNS | list_words("wins better best correct right preferred superior stronger one overall")
-_PREDICATE = _HEADS | _BOOSTERS
-
+_MOST = re.compile(r"\bmost\s+(?:likely|probable|plausible|appropriate|suitable|accurate)\b", re.IGNORECASE)
+_CONCLUSION = re.compile(r"[\s\S]*[,;]\s*(?:and\s+)?(?:so|thus|therefore|hence)\b", re.IGNORECASE)
 _REASON = re.compile(
     rf"[{_CLOSING}]*[,，]?\s*(?:because|since|due\s+to|weil|denn|parce\s+que|porque|perché|потому\s+что|因为)\b",
     re.IGNORECASE,
 )
 _ASIDE = re.compile(
-    rf"[{_CLOSING}]*(?:,|\s+[-–]+|\s*—)\s*(?:(?:it|there|they)\s+\w|(?:the|this|its)\s+(?P<noun>\w+)\s+\w)",
+    rf"[{_CLOSING}]*(?:[,:]|\s+[-–]+|\s*—)\s*(?:(?:it|there|they|he|she|nothing)\s+\w|"
+    rf"(?:the|this|its)\s+(?P<noun>\w+)\s+\w)",
     re.IGNORECASE,
 )
-_OPTION_TEXT = re.compile(r"[*_]*[)\].]+[*_]*\s+\S|[*_]*\s+\([^\d)]*\)")
+_AGREED = re.compile(
+    rf"[{_CLOSING}]*(?:,|\s*—)?\s*(?:(?P<yes>indeed|of\s+course|definitely|absolutely|certainly|i\s+agree|das\s+stimmt|"
+    r"(?:that|this)(?:['’]s|\s+is)\s+(?:correct|right|true|accurate))|(?P<no>not\s+at\s+all|(?:definitely|absolutely)"
+    r"\s+not|(?:that|this)(?:['’]s|\s+is)\s+(?:wrong|false|untrue|incorrect|not\s+(?:correct|right|true|accurate))))"
+    rf"[.!{_CLOSING}]*\s*$",
+    re.IGNORECASE,
+)
+_OPTION_TEXT = re.compile(
+    r"[*_]*[)\].]+[*_]*\s+\S|[*_]*\s+\([^\d)]*\)|[*_]*(?::|\s+[-–—])[*_]*\s+[A-Z\"“](?!\w?\W)"
+)
 _FIRST_OPTION_TEXT = re.compile(r"[*_]*\)[*_]*\s+[A-Z0-9\"“]")
-_HEDGE = re.compile(
-    r"\b(?:maybe|perhaps|possibly|probably|presumably|(?:un)?likely|almost|nearly|partial(?:ly)?|partly|mostly|"
-    r"largely|somewhat|barely|hardly|scarcely|sort\s+of|kind\s+of|more\s+or\s+less|in\s+part|aside|apart|except|"
-    r"excluding|unless|only|but|however|although|though|yet|otherwise|if|when|provided|assuming|seems?|appears?|"
-    r"guess|unsure|not\s+sure|depends?|doubt\w*|would|could|should|might|may|must|wrong|"
-    r"false|worse|weaker|reject\w*|avoid|joke|vielleicht|fast|nur|aber|peut-être|presque|mais|"
-    r"pero|casi)\b",
-    re.IGNORECASE,
-)
-_NOT = re.compile(r"\b(?:not|never|nicht)\b|\b\w+n['’]t\b", re.IGNORECASE)
-_NEGATIVE = re.compile(r"(?:no|nope|false|nein|non|não|нет|in\w+|un\w+|not\b.*)$", re.IGNORECASE)
-_DETERMINER = re.compile(r"(?:no|kein)$", re.IGNORECASE)
-_NEGATION = re.compile(
-    r"(?:\b(?:not|no|never|neither|nor|none|without|cannot|nicht|kein\w*|pas|jamais|nunca|non|não|не|hardly|"
-    r"barely|almost|nearly|partially|partly|far\s+from)|n['’]t|不|没)\b[^,;:]{0,40}$",
-    re.IGNORECASE,
-)
-_RETRACTION = re.compile(
-    r"\W*(?:(?:no|nope|nah|nay|not|never|nein|non|nicht|não|нет|не|nej|nie)(?=\W*$|\s*[,.!…—–-]|(?:\s+\S+){1,2}\s*$)|不|"
-    r"wait|actually|correction|scratch|sorry|oops|hmm+|on\s+second\s+thought|i\s+me(?:an|ant)|(?:just\s+)?kidding|"
-    r"update|edit|revised|disregard|ignore|i\s+lied|i(?:\s+a|['’])m\s+(?:not\s+sure|unsure)|strike\s+that|let\s+me\s+(?:correct|reconsider|re-?check|think|re-?evaluate)|"
-    r"i\s+(?:take|was\s+wrong|changed?)|my\s+mistake|upon\s+(?:reflection|reconsideration|further)|"
-    r"or|(?:that|this)(?:\s+(?:is|was)|['’]s)\s+(?:not|wrong|false|untrue|incorrect|a\s+(?:lie|joke)))\b",
-    re.IGNORECASE,
-)
-# another answer statement, after which no label was read
-_RESTATED = re.compile(
-    r"\W*(?:(?:my|the|new|final|revised|corrected)\s+)*(?:answer|verdict|choice|decision|rating|score)(?:\s+is\b|\W*:)",
-    re.IGNORECASE,
-)
-_CONTRAST = re.compile(
-    r"\W*(?:no|not|rather|instead|but|however|although|though|except|yet|still|well|almost|nearly|partial(?:ly)?|partly|mostly|"
-    r"maybe|perhaps|probably|possibly|unless|if|only|sort|kind|hardly|barely|wrong|false|incorrect|really|is\s+it|aber|mais|"
-    r"pero|fast|presque|casi)\b",
-    re.IGNORECASE,
-)
 
 
 class Sentences:
@@ -127,6 +109,8 @@ class Sentences:
         start = 0
         for mark in _BREAK.finditer(text):
             if mark["line"] is not None and _HEADING.search(text, start, mark.start()):
+                continue
+            if _SHORT_FORM.search(text, max(start, mark.end() - 10), mark.end()):
                 continue
             if text[start : mark.end()].strip():
                 self.ends.append(mark.end())
@@ -156,18 +140,18 @@ class Sentences:
     def is_negated(self, start: int) -> bool:
         """Whether a known negation or hedge stands before a place in its sentence."""
         begin = max(self.find(start)[0], start - _LONG)
-        return _NEGATION.search(self.text[begin:start].rstrip(_CLOSING + "([{ ")) is not None
+        return NEGATION.search(self.text[begin:start].rstrip(_CLOSING + "([{ ")) is not None
 
     def is_answer(self, start: int, end: int) -> bool:
         """Whether the part from ``start`` to ``end`` is the answer that its sentence gives."""
         begin, finish = self.find(start)
-        if start - begin > _LONG:
+        lead, tail = self._find_lead(start), self.text[end:finish]
+        if len(lead) > _LONG or (not words_of(lead) and self._is_opposed(begin)):
             return False
-        lead, tail = self.text[begin:start], self.text[end:finish]
         starred = tail.startswith("*") and "*" not in lead
         if starred or self.is_question(start) or not self._is_lead(lead):
             return False
-        if reason := _REASON.search(tail):
+        if reason := _REASON.search(tail, 0, 2 * _LONG):
             tail = tail[: reason.start()]
         if len(tail) <= _LONG and (
             _is_known(tail, self.units, _AFTER) or self._is_predicate(lead, self.text[start:end], tail)
@@ -175,54 +159,83 @@ class Sentences:
             return True
         return self._is_tail(lead, self.text[start:end], tail, begin)
 
+    def _find_lead(self, start: int) -> str:
+        """What stands before an answer in its sentence, without what only introduces the statement."""
+        begin = self.find(start)[0]
+        lead = self.text[begin:start]
+        if len(lead) > 5 * _LONG:
+            return lead
+        concluded = _CONCLUSION.match(lead)
+        if concluded and not CONDITION.search(concluded[0]):
+            lead = lead[concluded.end() :]
+        return _MOST.sub("best", _OPENING.sub("", lead))
+
+    def _is_opposed(self, begin: int) -> bool:
+        """Whether a question or a heading before a sentence asks for what is not the answer."""
+        before = self.text[max(0, begin - _LONG) : begin].rstrip()
+        if not before:
+            return False
+        last = self.text[self.find(self.text.rindex(before[-1], 0, begin))[0] : begin]
+        asked = before.rstrip(_CLOSING).endswith(("?", "？"))
+        heading = "\n" in last[len(last.rstrip()) :] and not re.search(rf"[.!。！][{_CLOSING}]*\s*$", last)
+        return (asked or heading) and OPPOSITE.search(last) is not None
+
+    def is_led(self, start: int) -> bool:
+        """Whether known words, and nothing else, stand before a place in its sentence."""
+        lead = self._find_lead(start)
+        return len(lead) <= _LONG and words_of(lead) != [] and self._is_lead(lead)
+
     def _is_lead(self, lead: str) -> bool:
         tokens = _split(lead)
-        verbs = [place for place, token in enumerate(tokens) if token in _VERBS]
-        if verbs and not set(tokens[: verbs[0]]) & _SUBJECTS:  # "Is it correct", "So is A"
+        verbs = [place for place, token in enumerate(tokens) if token in VERBS]
+        if verbs and not set(tokens[: verbs[0]]) & SUBJECTS:  # "Is it correct", "So is A"
             return False
         if re.search(r"\[\s*\]|\(\s*\)", lead):  # an empty box
             return False
         words = words_of(lead)
-        if words and (words[0] in _PREPOSITIONS and words[:3] != ["on", "a", "scale"]):
+        if words and (words[0] in PREPOSITIONS and words[:3] != ["on", "a", "scale"]):
             return False
-        if words and (words[-1] in _INPUTS and ":" in _unwrap(lead)[-1:]):  # "Text: A"
+        if words and (words[-1] in INPUTS and ":" in _unwrap(lead)[-1:]):  # "Text: A"
             return False
-        if set(words) & self.barred or ("as" in words and not set(words) & _CHOOSING):
+        if set(words) & self.barred or ("as" in words and not set(words) & CHOOSING):
             return False
         for token, after in zip(tokens, [*tokens[1:], ""], strict=False):
-            if token in ("would", "will") and after in _CHOOSING:
+            if token in ("would", "will") and after in CHOOSING:
                 continue
             if token == "in" and after not in ("short", "conclusion", "summary", "total"):
                 return False
             named = self.words and token[0].isalpha() and token[-1].isdigit()  # "GPT4 earns a 2"
-            if not named and not _is_known_token(token, {*_WORDS, *self.words}, _BEFORE):
+            if not named and not _is_known_token(token, {*WORDS, *self.words}, _BEFORE):
                 return False
         return True
 
     def _is_tail(self, lead: str, answer: str, tail: str, begin: int) -> bool:
-        stated = (words := words_of(lead)) and (words[-1] in _VERBS or _HEADING.search(_unwrap(lead)))
+        stated = (words := words_of(lead)) and (words[-1] in VERBS or _HEADING.search(_unwrap(lead)))
         first = not words and not self.text[:begin].strip()
         option = len(answer) <= 2 and (
             (stated and _OPTION_TEXT.match(tail)) or (first and _FIRST_OPTION_TEXT.match(tail))
         )
+        agreed = _AGREED.match(tail)
+        if agreed and (agreed["no"] is not None) == (NEGATIVE.match(answer) is not None):
+            return True
         aside = _ASIDE.match(tail)
-        if aside and aside["noun"] and aside["noun"].casefold() not in NOUNS | _SOURCES:
+        if aside and aside["noun"] and aside["noun"].casefold() not in NOUNS | SOURCES:
             aside = None  # "A, the worse one"
         if not option and not aside:
             return False
-        if _NEGATIVE.match(answer):  # "No, it does not."
-            tail = _NOT.sub("", tail)
-        return not _HEDGE.search(tail) and not _NOT.search(tail)
+        if NEGATIVE.match(answer):  # "No, it does not."
+            tail = NOT.sub("", tail)
+        return not HEDGE.search(tail) and not NOT.search(tail)
 
     def _is_predicate(self, lead: str, answer: str, tail: str) -> bool:
         words = words_of(tail)
-        if set(words) & self.barred or (_DETERMINER.match(answer) and words[:1] != ["it"]):  # "no answer"
+        if set(words) & self.barred or (DETERMINER.match(answer) and words[:1] != ["it"]):  # "no answer"
             return False
-        if words == ["it", "is"] or (words and words[0] in ("is", "was", "wins") and words[-1] in _HEADS):
-            return not set(words_of(lead)) & _VERBS and _is_known(tail, {*_PREDICATE, "it"}, _AFTER)
+        if words == ["it", "is"] or (words and words[0] in ("is", "was", "wins") and words[-1] in HEADS):
+            return not set(words_of(lead)) & VERBS and _is_known(tail, {*PREDICATE, "it"}, _AFTER)
         # "It is a consistent summary", "The summary is consistent with the document"
-        known = NOUNS | _SOURCES if words[:1] == ["with"] and len(words) > 2 else NOUNS
-        return bool(words) and set(words_of(lead)) & _VERBS != set() and _is_known(tail, known, _AFTER)
+        known = NOUNS | SOURCES if words[:1] == ["with"] and len(words) > 2 else NOUNS
+        return bool(words) and set(words_of(lead)) & VERBS != set() and _is_known(tail, known, _AFTER)
 
     def is_taken_back(self, place: int) -> bool:
         """Whether the sentences after the one at a place take it back ("No, wait", "Almost.")."""
@@ -231,9 +244,9 @@ class Sentences:
         for end in self.ends[bisect_right(self.ends, start - 1) + 1 :]:
             sentence = self.text[start:end]
             if (
-                _RETRACTION.match(sentence)
-                or _RESTATED.match(sentence)
-                or (following and _CONTRAST.match(sentence))
+                RETRACTION.match(sentence)
+                or RESTATED.match(sentence)
+                or (following and CONTRAST.match(sentence))
             ):
                 return True
             start, following = end, False
@@ -259,5 +272,5 @@ def _is_known(text: str, words: Collection[str], marks: Collection[str]) -> bool
 
 def _is_known_token(token: str, words: Collection[str], marks: Collection[str]) -> bool:
     if token[0] == "<" and token != "<":
-        return set(token.strip("</>").split("_")) <= NOUNS | {"final"}
+        return set(token.strip("</>").split("_")) <= NOUNS | _TAGS
     return token in words or token in marks or token in _COMMANDS

@@ -8,8 +8,8 @@ from typing import Any
 
 import polars as pl
 
-from runner.config.schema import ShotChoice, ShotsConfig
-from runner.core.errors import ConfigError, DataError, LeakageError, count_of, suggest
+from runner.config.schema import ShotChoice, ShotPlacement, ShotsConfig
+from runner.core.errors import ConfigError, DataError, LeakageError, PromptError, count_of, suggest
 from runner.core.types import write_column
 from runner.pipeline.prompt import Prompt
 
@@ -32,6 +32,7 @@ def choose_shots(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: P
 
     Raises:
         ConfigError: if there are more shots than train rows, or the column does not exist.
+        PromptError: if the user turn should show the shots, and does not.
         LeakageError: if a chosen shot is also an evaluated row, by id or by text.
     """
     if k < 0:
@@ -41,6 +42,11 @@ def choose_shots(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: P
     if k > train.height:
         raise ConfigError(
             f"hyperparameter.n_shot={k}, but the train split has {count_of(train.height, 'row')}"
+        )
+    if prompt.config.shots.placement == ShotPlacement.user and "shots" not in prompt.user.variables:
+        raise PromptError(
+            f"hyperparameter.n_shot={k}, but prompt.user shows none: let it loop over shots, or set"
+            " prompt.shots.placement=turns"
         )
     if prompt.config.shots.choice == ShotChoice.similar:
         chosen = _find_similar(train, evaluated, k, prompt)

@@ -22,7 +22,8 @@ from runner.core.provider import Provider
 from runner.experiment import model
 from runner.experiment import plan as build
 from runner.experiment.plan import Plan
-from runner.pipeline.prompt import SUFFIX, compile_prompt
+from runner.pipeline.prompt import compile_prompt
+from runner.pipeline.template import SUFFIX
 from runner.providers.local import weights
 from runner.records import environment
 from runner.records.record import Record, dumps, loads

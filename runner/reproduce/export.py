@@ -23,7 +23,7 @@ from runner.core.errors import DataError, count_of
 from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
 from runner.engine.call import KIND, read_completion
-from runner.pipeline.prompt import SUFFIX
+from runner.pipeline.template import SUFFIX
 from runner.records import environment
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP
 from runner.records.record import dumps

@@ -31,7 +31,8 @@ from sqlalchemy.exc import ArgumentError
 from runner.config.schema import RunnerConfig
 from runner.core.errors import ConfigError, DataError, describe_error
 from runner.experiment.plan import Plan
-from runner.pipeline.prompt import SUFFIX, Prompt
+from runner.pipeline.prompt import Prompt
+from runner.pipeline.template import SUFFIX
 from runner.records.folder import PREDICTIONS, RECORD, find_runs
 from runner.records.record import Record, read_predictions, read_record
 from runner.reproduce.answers import LedgerWithAnswers, read_answer_file

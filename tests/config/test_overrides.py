@@ -61,6 +61,10 @@ def test_a_mapping_without_a_class_changes_the_option():
     ("overrides", "message"),
     [
         (
+            ["judge=pairwise", "judge.prompt.parser.labels=[x,y]"],
+            r"parser\.labels: a list cannot replace a mapping, .*remove it first: ~judge\.prompt",
+        ),
+        (
             ["provider=openai", "provider.modle=m"],
             r"provider\.modle: no such key; did you mean 'model'\? \(api_",
         ),

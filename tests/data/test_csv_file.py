@@ -67,6 +67,7 @@ def test_any_text_is_a_table_or_an_error_with_its_line(text: str) -> None:
         ("a,b\n1,x\ry\n", "line 2: ends with another kind of line break"),
         ("a,b;c\n1,2\n", "line 1 has both ',' and ';'; say in dataset.separator"),
         ("a,a\n1,2\n", "line 1: two columns are named 'a'"),
+        ("a,,\n1,2,3\n", "line 1: two columns have no name"),
         ("\na,b\n1,2\n", "line 1 is empty"),
         ("sep=;\na;b\n1;2\n", "line 1 is a hint to Excel"),
         ("a\0,\0b\0\n", "line 1: .* save the file as UTF-8"),
@@ -91,8 +92,12 @@ def test_what_is_no_csv_names_its_line(text: str, said: str) -> None:
         ("a,b\nC:\\,'\n", [("C:\\", "'")]),
         ("a,b\nx\u2028y,\x85\n", [("x\u2028y", "\x85")]),
         (",b\n1,2\n", [("1", "2")]),
+        ("a;b;;\n1;2;;\n;;;\n", [("1", "2"), (None, None)]),
     ],
 )
 def test_what_is_csv_is_read(text: str, rows: list[tuple[str | None, ...]]) -> None:
-    """The header tells the separator; empty lines are no records; an empty field is null, quoted or not."""
+    """The header tells the separator; empty lines are no records; an empty field is null, quoted or not.
+
+    Columns without a name and without a value, as Excel writes them, are left out.
+    """
     assert read_csv(text).rows() == rows

@@ -41,7 +41,7 @@ def test_format_overrides_the_suffix(tmp_path: Path) -> None:
     """A file without a telling suffix is read as the format says."""
     path = write(tmp_path, "r.jsonl").rename(tmp_path / "rows.sample")
     assert reader.read_file(path, "jsonl").height == 2
-    with pytest.raises(ConfigError, match=r"dataset\.format is required"):
+    with pytest.raises(ConfigError, match=r"no suffix of a known format .* say in dataset\.format"):
         reader.read_file(path)
 
 
@@ -70,6 +70,22 @@ def test_wrong_rows_says_what_is_there(tmp_path: Path, rows: str | None, said: s
         reader.read_file(path, rows=rows)
 
 
+def test_a_table_by_columns_says_how_to_write_rows(tmp_path: Path) -> None:
+    """What pandas writes without being told otherwise is no list of rows."""
+    (tmp_path / "r.json").write_text('{"a": {"0": 1, "1": 2}}')
+    with pytest.raises(ConfigError, match=r"not a list of objects; with pandas, .*orient='records'"):
+        reader.read_file(tmp_path / "r.json")
+
+
+def test_nan_in_a_parquet_file_is_an_empty_cell(tmp_path: Path) -> None:
+    """Pandas writes a missing number so; inside of lists and objects, too."""
+    nan = float("nan")
+    rows = [(1.0, [nan, 2.0], {"n": nan, "m": "x"}), (nan, None, None)]
+    pl.DataFrame(rows, schema=["a", "b", "c"], orient="row").write_parquet(tmp_path / "r.parquet")
+    read = reader.read_file(tmp_path / "r.parquet").rows()
+    assert read == [(1.0, [None, 2.0], {"n": None, "m": "x"}), (None, None, None)]
+
+
 def test_values_of_mixed_types_become_text(tmp_path: Path) -> None:
     """A column that holds numbers and text keeps every value, as text."""
     path = tmp_path / "r.json"
@@ -82,6 +98,8 @@ def test_values_of_mixed_types_become_text(tmp_path: Path) -> None:
     [
         ("r.jsonl", b'{"a": 1}\n{"a": oops}\n', "line 2: "),
         ("r.jsonl", b'{"a": 1}\n[1]\n', "line 2 is not an object"),
+        ("r.jsonl", b'[{"a": 1}]\n', r"line 1 is not an object; .*dataset\.format=json "),
+        ("r.json", b'{"a": 1}\n{"a": 2}\n', r"line 2: Extra data .*dataset\.format=jsonl"),
         ("r.csv", b"a,b\n1,2\n\xe4,3\n", "line 3 is not UTF-8"),
         ("r.csv", b"a,b\n1,2,3\n", "cannot be read as csv"),
         ("r.json", b'{"a": ', "cannot be read as json"),

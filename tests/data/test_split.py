@@ -136,6 +136,7 @@ def test_too_few_rows_for_the_splits() -> None:
         ([0.5, 1.0], "1.0", ["0.5", "1.0"]),
         ([True, False], "True", ["True", "false"]),  # as YAML makes `evaluate: true`
         (["True", "False"], "True", ["True", "False"]),
+        (["TRUE", "FALSE"], "True", ["True", "FALSE"]),
     ],
 )
 def test_a_split_column_of_any_type_is_text(values: list[object], evaluate: str, names: list[str]) -> None:

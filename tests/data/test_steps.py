@@ -172,3 +172,30 @@ def test_sql_on_a_column_that_is_text_tells_the_remedy() -> None:
     with pytest.raises(DataError, match=r"CAST\(column AS DOUBLE\)"):
         run(frame, filter="s > 4")
     assert run(frame, filter="CAST(s AS DOUBLE) > 4").height == 1
+
+
+@pytest.mark.parametrize("sql", ["a > 9.6", "a = 7.0", "a BETWEEN .5 AND 1.", "-1.5 < a", "(a)<>9.6"])
+def test_text_is_not_compared_with_a_number_letter_by_letter(sql: str) -> None:
+    """An error says to cast; before, 10.50 was below 9.6."""
+    frame = pl.DataFrame({"a": ["10.50", "9.7"]})
+    with pytest.raises(DataError, match=r"cannot compare string .*CAST\(column AS DOUBLE\)"):
+        run(frame, filter=sql)
+    assert run(frame, filter="CAST(a AS DOUBLE) > 9.75 AND a <> '9.6'").height == 1
+
+
+def test_a_division_by_zero_is_null() -> None:
+    """No prompt shows nan or inf."""
+    frame = run(pl.DataFrame({"a": [0, 1, 1], "b": [0, 0, 2]}), derive={"c": "a / b"})
+    assert frame["c"].to_list() == [None, None, 0.5]
+
+
+def test_both_orders_of_columns_of_two_types() -> None:
+    """Both become text."""
+    frame = run(pl.DataFrame({"a": [1], "b": ["x"]}), both_orders=["a", "b"])
+    assert frame.rows() == [("1", "x", "ab"), ("x", "1", "ba")]
+
+
+def test_a_failed_cast_says_what_helps() -> None:
+    """One line, with the values."""
+    with pytest.raises(DataError, match=r'1 out of 2 values: \["x"\]; TRY_CAST gives null for these$'):
+        run(pl.DataFrame({"a": ["1", "x"]}), derive={"b": "CAST(a AS DOUBLE)"})

@@ -130,3 +130,17 @@ def test_a_metric_that_needs_one_gold_value_refuses_a_list(metric: metrics.Metri
     rows = pl.DataFrame({"target": [["a", "b"], ["c"]], "prediction": [None, None]})
     with pytest.raises(DataError, match="'target' has several values per row"):
         metric(rows)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("p<0.05", "p>0.05"), ("p < 0.05", "p > 0.05"), (".5", "5"), ("-.5", ".5")]
+)
+def test_marks_that_tell_values_apart(one: str, other: str) -> None:
+    """A comparison sign and a point before the first digit are part of a value."""
+    assert normalise(one) != normalise(other)
+
+
+def test_wide_letters() -> None:
+    """Chinese and Japanese texts may write Latin letters and digits wide."""
+    assert normalise("２０ＫＭ。") == normalise("20km") == "20km"
+    assert split_words("ＰＣ　２台") == split_words("PC 2台")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from runner.parse import Label, Number
+from runner.parse import Json, Label, Number
 
 LABELS: list[tuple[Any, dict[str, Any], list[str]]] = [
     (
@@ -585,6 +585,8 @@ NUMBERS: list[tuple[dict[str, Any], dict[str, float], list[str]]] = [
             "4\n\nThe reply is good.": 4,
             "4. The reply names 2 of 3 facts.": 4,
             "评分：4": 4,
+            "4分": 4,
+            "4 - good": 4,
             "٤": 4,
             "Rating: 4/5.": 4,
             "4 of 5": 4,
@@ -641,9 +643,7 @@ NUMBERS: list[tuple[dict[str, Any], dict[str, float], list[str]]] = [
             "Rating: not 4",
             "Rating: at least 3",
             "less than 3",
-            "4 - good",
             "Rating: 4.5",
-            "4分",
             "I'd give this a solid 4",
             "Step 1: read. Step 2: rate. Rating: 3",
             "5-star",
@@ -874,3 +874,96 @@ def test_label(labels: Any, read: dict[str, Any], unread: list[str]) -> None:
 def test_number(options: dict[str, Any], read: dict[str, float], unread: list[str]) -> None:
     """A number given as the answer is read; other notations, other scales and counts are not."""
     check(Number(**options), read, unread)
+
+
+INTRODUCED = [
+    "Based on the text, the answer is B.",
+    "According to the passage, the answer is B.",
+    "Paris is the capital, so the answer is B.",
+    "It names the dose; therefore, B is correct.",
+    "I am confident that the answer is B.",
+    "The most likely answer is B.",
+    "The correct answer to this question is B.",
+    "The answer is B: Paris.",
+    "What is the capital of France?\n\nB",
+    "La bonne réponse est B.",
+    "正解はBです。",
+    "<b>B</b>",
+    "B ✅",
+]
+OPPOSED = [
+    "Which is worse? B.",
+    "## Rejected\n\nB",
+    "Which of them can we rule out?\nB",
+    "According to the user, the answer is B.",
+    "It might be Paris, so the answer is B.",
+    "I'm not confident that the answer is B.",
+    "The second most likely answer is B.",
+    "Not the other one, i.e. B.",
+    "C#",
+]
+
+
+def test_what_only_introduces_an_answer() -> None:
+    """An opening, a conclusion and a question before it do not matter, unless they ask for the opposite."""
+    check(Label(["A", "B", "C"]), dict.fromkeys(INTRODUCED, "B"), OPPOSED)
+
+
+def test_agreement_after_a_verdict() -> None:
+    """It must say the same as the verdict does."""
+    read = {"Yes, that's correct.": "yes", "Yes, of course.": "yes", "No, that is wrong.": "no"}
+    read |= {"No, not at all.": "no", "No: the text says nothing.": "no"}
+    unread = ["No, that's correct.", "Yes, not at all.", "Yes, it is debatable.", "No. 1", "Yes: it depends."]
+    check(Label(["yes", "no"]), read, unread)
+    check(Label(["正确", "错误"]), {"答案是正确的。": "正确"}, ["答案是不正确的", "正确的答案是5"])
+
+
+def test_ratings_with_marks_and_remarks() -> None:
+    """Tags, units, the thing that is rated and a remark leave no doubt about a number."""
+    clean = ["<score>4</score>", "I give it a score of 4.", "Coherence: 4", "4 (good)", "Score: **4**/5"]
+    clean += ["Rating: 4, good", "Score (out of 5): 4", "4 Punkte", "-> 4"]
+    doubtful = [
+        "Errors: 4",
+        "4: maybe",
+        "4 (not sure)",
+        "4, minus a half",
+        "Max: 5 (best)",
+        "5 (best) is too high",
+        "Rating: approx. 4",
+        "04/05",
+    ]
+    check(Number(1, 5), dict.fromkeys(clean, 4), doubtful)
+    check(Number(0, 100), dict.fromkeys(["85 percent", "\\boxed{85\\%}"], 85), ["85 ‰"])
+    check(Number(0, 1, integer=False), {".85": 0.85}, ["0..85"])
+
+
+def test_formulas_are_no_numbers() -> None:
+    """Of a reply with one number, only a plain number is the answer."""
+    clean = {"<answer>42</answer>": 42, "答案是42。": 42, "\\boxed{1{,}042}": 1042, "$42\\text{ km}$": 42}
+    doubtful = [
+        "\\dfrac{3}{3}",
+        "5\\sqrt{5}",
+        "\\boxed{3\\pi}",
+        "\\pm 3",
+        "f(3)",
+        "3x",
+        "x + 3",
+        "k*3",
+        "a_{3}",
+    ]
+    doubtful += [
+        "3 and a half",
+        "half past 3",
+        "**Step 1:** We read.",
+        "Let's solve it in 2 steps.",
+        "\\geq 3",
+    ]
+    check(Number(), clean, doubtful)
+
+
+def test_almost_json() -> None:
+    """An object as Python writes it has one reading; a broken one and an object as a value have none."""
+    parser = Json("v", then=Number(1, 5))
+    read = ["{'v': 4, 'why': 'it\\'s good'}", '{"v": 4, "ok": true,}', "```python\n{'v': 4}\n```"]
+    unread = ["{'v': 3, 'v': 4}", "{'v': 2+2}", "{'v': 4", '{"v": {"max": 4}}', "{'v': 3} {'v': 4}"]
+    check(parser, dict.fromkeys(read, 4), unread)
