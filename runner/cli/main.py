@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
 from runner.cli.sweep import collect_sweeps
 from runner.config import hydra_job, schema, secrets
-from runner.core.errors import BudgetError, WaitError
+from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
 from runner.core.redact import hide_keys
 
@@ -47,7 +47,7 @@ def main() -> None:
             if full_error:
                 raise
             code = _print_error(error)
-            if isinstance(error, BudgetError | WaitError):
+            if isinstance(error, BudgetError | FailedRowsError | WaitError):
                 _print_how_to_continue(argv)
         command.finish()
         # after Ctrl-C nobody wants to wait seconds for MLflow; `runner sync` logs the sweep later

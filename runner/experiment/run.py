@@ -74,6 +74,7 @@ def run(plan: Plan, record: Record, folder: Path, screen: Screen = Screen(), com
             record.figures |= spending.sum_up(every_row)
     measurements.check()
     spending.check(frame.height, frame.height + unasked.height)
+    stages.check_failed_rows(frame, plan.config.max_failed)
 
 
 def evaluate(
