@@ -166,7 +166,8 @@ def explain_no_answers(frame: pl.DataFrame) -> ProviderError | None:
 def check_failed_rows(frame: pl.DataFrame, most: float) -> None:
     """Raise :class:`FailedRowsError` if calls failed for more than the share ``most`` of the rows.
 
-    One failed row never fails a run. An answer that a token limit cut before its text began is the model's, and no failed call.
+    One failed row never fails a run. An answer that a token limit cut before its text began is the model's,
+    and no failed call.
     """
     errors = frame.filter(pl.col("finish_reason").is_null())["error"].drop_nulls()
     if "judge_error" in frame.columns:
