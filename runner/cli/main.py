@@ -23,7 +23,7 @@ from omegaconf import DictConfig
 from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
 from runner.cli.sweep import Sweep, collect_sweeps, end_hosting
 from runner.config import hydra_job, schema, secrets
-from runner.core.errors import BudgetError, WaitError
+from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
 from runner.core.redact import hide_keys
 from runner.engine.event_loop import end_on_signals
@@ -65,7 +65,7 @@ def _run(argv: list[str], scratch: str, sweeps: list[Sweep]) -> int:
         if full_error:
             raise
         code = _print_error(error)
-        if isinstance(error, BudgetError | WaitError):
+        if isinstance(error, BudgetError | FailedRowsError | WaitError):
             _print_how_to_continue(argv)
     command.finish()
     for sweep in sweeps:

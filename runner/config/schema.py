@@ -265,6 +265,9 @@ class RunnerConfig:
     """
     objective: str | None = None
     """The metric a run returns to an optimising sweeper; null means the first one."""
+    max_failed: float = 0.1
+    """The share of rows for which a call may fail. Above it a run ends as failed, with its scores; one row is
+    always allowed."""
     budget_usd: float | None = None
     """The most that a run, or all points of a sweep together, may spend."""
     prices: PricesConfig = field(default_factory=PricesConfig)

@@ -13,6 +13,7 @@ from runner.core.errors import ConfigError
 Rule = tuple[Callable[[Any], bool], str]
 
 POSITIVE: Rule = (lambda value: value > 0, "must be greater than 0")
+SHARE: Rule = (lambda value: 0 <= value <= 1, "must be between 0 and 1")
 COUNT: Rule = (lambda value: value >= 0, "must not be negative")
 
 HYPERPARAMETERS: dict[str, Rule] = {
@@ -35,6 +36,7 @@ def validate(config: RunnerConfig) -> None:
     if config.judge:
         _check_hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
     check("dataset.limit", config.dataset.limit, POSITIVE)
+    check("max_failed", config.max_failed, SHARE)
     check("budget_usd", config.budget_usd, COUNT)
     _check_traces(config.tracking.traces)
     for name, node in dataclasses.asdict(config).items():  # with interpolations resolved

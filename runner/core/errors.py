@@ -59,6 +59,10 @@ class BudgetError(RunnerError):
     """The run stopped because ``budget_usd`` is used up. Finished rows are kept."""
 
 
+class FailedRowsError(RunnerError):
+    """More rows failed than ``max_failed`` allows. The scores are kept."""
+
+
 class ProviderError(RunnerError):
     """One call failed for good. Its row has this message in the column ``error``."""
 
@@ -74,7 +78,10 @@ class FatalProviderError(ProviderError):
 
 
 class WaitError(FatalProviderError):
-    """The server asks to wait longer than ``provider.max_wait_s``: the run stops, and can be continued."""
+    """The server asks to wait longer than ``provider.max_wait_s``, or answers nothing for so long.
+
+    The run stops, and can be continued.
+    """
 
 
 class RetryableError(ProviderError):

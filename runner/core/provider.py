@@ -54,7 +54,7 @@ class Provider(ABC):
     ``stands_for``        the model behind ``model``, where that is only the name of a deployment
     ``batch``             ask through the service's batch API; ``batch_poll_s``: seconds between two looks
     ``stored``            whether answers are kept in the ledger
-    ``max_wait_s``        seconds that a server may ask to wait; the run stops where it asks for more
+    ``max_wait_s``        seconds that a server may ask to wait, or answer nothing; then the run stops
     ``thinking_tags``     tags that open the thinking in an answer; ``<think>`` is closed by ``</think>``
 
     A plain subclass takes all of these as keywords, and the attributes that it declares itself. A dataclass

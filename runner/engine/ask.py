@@ -99,10 +99,12 @@ async def _run_rows(
     progress: _Progress,
 ) -> list[Result]:
     results: dict[int, Result] = {}
-    indices = iter(range(len(rows)))
+    indices, begun = iter(range(len(rows))), 0
 
     async def work_on(call: Call) -> None:
+        nonlocal begun
         for index in indices:
+            begun += 1
             results[index] = await work(rows[index], call)
             progress.add_row()
             if index % YIELD_EVERY == 0:
@@ -110,6 +112,8 @@ async def _run_rows(
 
     try:
         async with caller.open_calls(progress.set_share) as call, asyncio.TaskGroup() as group:
+            caller.has_more = lambda: begun < len(rows)
+            caller.count_undone = lambda: len(rows) - len(results)
             caller.start_more = lambda: group.create_task(work_on(call))
             for _ in range(min(caller.width, len(rows))):
                 caller.start_more()

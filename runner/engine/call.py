@@ -72,7 +72,11 @@ class Caller(ABC):
         self._looked_up: dict[str, Completion | None] = {}
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
         self.start_more: Callable[[], object] = lambda: None
-        """Called when a row waits for another process, so that another row may be begun."""
+        """Called when a row waits for others, so that another row may be begun."""
+        self.has_more: Callable[[], bool] = lambda: False
+        """Whether there are rows that were not begun yet."""
+        self.count_undone: Callable[[], int] = lambda: 1
+        """How many rows are not done."""
         self._callers: set[asyncio.Task[Any] | None] = set()
 
     def __enter__(self) -> Caller:

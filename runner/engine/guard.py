@@ -16,21 +16,24 @@ log = logging.getLogger(__name__)
 _warned_names: set[str] = set()
 
 CLOSE_S = 10.0
+FIRST_ANSWER_S = 60.0
 TELL_EVERY_S = 10.0
 _told = [-TELL_EVERY_S, 0.0]  # when a wait was told last, and when that wait ends
 
 
 class Calls:
-    """The calls of one stage, to tell a refusal (403) of one row from that of the whole run.
+    """The calls of one stage, to tell what concerns one row from what concerns the whole run.
 
-    ``stored`` is the number of answers that earlier runs got. They show that the key is good, too, unless
-    more rows are refused than were answered: then the key has lost its right.
+    A refusal (403) concerns the run if nothing else was answered. ``stored`` is the number of answers that
+    earlier runs got. They show that the key is good, too, unless more rows are refused than were answered:
+    then the key has lost its right. A fault concerns the run if nothing else is answered in the meantime.
     """
 
     def __init__(self, stored: int = 0) -> None:
         self._stored = stored
         self._refused = 0
         self._answered = False
+        self._alive_at = time.monotonic()
         self._stop: WaitError | None = None
         self._undecided: set[object] = set()
         self._sent: set[object] = set()
@@ -43,6 +46,7 @@ class Calls:
         try:
             yield mark
             self._answered = True
+            self.note_life()
         finally:
             self._undecided.discard(mark)
             self._changed.set()
@@ -59,6 +63,29 @@ class Calls:
         finally:
             self._sent.discard(mark)
             self._changed.set()
+
+    @property
+    def has_answers(self) -> bool:
+        """Whether a call of this stage was answered."""
+        return self._answered
+
+    def note_life(self) -> None:
+        """Note that the server answered, or refused one row for what is in it."""
+        self._alive_at = time.monotonic()
+
+    def was_alive_since(self, start: float) -> bool:
+        """Whether the server has answered since a time of the monotonic clock."""
+        return self._alive_at > start
+
+    def refuse_silence(self, error: RetryableError, max_wait_s: float) -> None:
+        """Raise :class:`WaitError` if the server has answered nothing for ``max_wait_s`` seconds.
+
+        Where it has not answered at all, a minute is enough.
+        """
+        longest = max_wait_s if self._answered else min(max_wait_s, FIRST_ANSWER_S)
+        silent = time.monotonic() - self._alive_at
+        if silent > longest:
+            raise WaitError(f"nothing was answered for {silent:.0f} s: {error}; finished answers are kept")
 
     async def concern_rows(self) -> bool:
         """Whether the refusal of a call concerns its row only; waits until another call shows that.
@@ -91,7 +118,8 @@ def tell_of_retry(error: RetryableError, wait_s: float, attempt: int, retry: Ret
     if is_news or now + wait_s >= max(now, _told[1]) + TELL_EVERY_S:
         _told[:] = [now, now + wait_s]
         retries = (retry.limited_tries if error.limited else retry.tries) - 1
-        log.warning("waiting %.1f s after: %s; retry %d of %d", wait_s, error, attempt, retries)
+        which = f"retry {attempt} of {retries}" if attempt <= retries else "nothing was answered since"
+        log.warning("waiting %.1f s after: %s; %s", wait_s, error, which)
 
 
 def is_interrupt(error: BaseException) -> bool:

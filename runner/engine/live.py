@@ -32,6 +32,7 @@ from runner.engine.under_way import Blocks, find_under_way, use_claims
 log = logging.getLogger(__name__)
 
 RETRY = Retry(tries=6, limited_tries=30, longest_s=60.0)
+HOLD_S = 15.0  # between two looks whether a server that is gone is back
 
 
 class LiveCaller(Caller):
@@ -124,11 +125,13 @@ class LiveCaller(Caller):
         except BaseException as error:  # such as a fault in a user's provider, or its call of sys.exit
             if is_interrupt(error):
                 raise
+            if isinstance(error, ProviderError) and (error.status or 500) < 500:
+                self._calls.note_life()
             return None, self._describe(error)
 
     async def _ask_with_retries(self, request: Request, mark: object) -> Completion:
         """Make one call within the account's limits; repeat it after a failure that may pass."""
-        provider, lane, attempt = self._provider, self._lane, 0
+        provider, lane, attempt, failed_at = self._provider, self._lane, 0, time.monotonic()
         while True:
             attempt += 1
             await lane.wait_turn(request)
@@ -140,7 +143,8 @@ class LiveCaller(Caller):
             except RetryableError as error:
                 self._retry.refuse_long_wait(error)
                 lane.note_failure(error)
-                wait_s = self._retry.wait_s(error, attempt)
+                wait_s = self._find_wait(error, attempt, failed_at)
+                failed_at = time.monotonic()
                 log.debug("attempt %d failed: %s", attempt, error)
                 tell_of_retry(error, wait_s, attempt, self._retry)
                 await asyncio.sleep(wait_s)
@@ -148,6 +152,22 @@ class LiveCaller(Caller):
             completion = check_completion(completion, provider.name)
             lane.note_answer(request, completion, read_limits(provider))
             return replace(completion, latency_s=round(time.perf_counter() - started, 4))
+
+    def _find_wait(self, error: RetryableError, attempt: int, failed_at: float) -> float:
+        """Return the seconds to wait before the next attempt; raise if there is none.
+
+        The last attempt of a row is the last one only if others were answered since the one before, at
+        ``failed_at``. Otherwise the server is gone: another row is begun, and both wait for the server.
+        """
+        try:
+            return self._retry.wait_s(error, attempt)
+        except RetryableError:
+            waits = self.has_more() or (self._calls.has_answers and self.count_undone() > 1)
+            if self._calls.was_alive_since(failed_at) or not waits:
+                raise
+        self._calls.refuse_silence(error, self._retry.max_wait_s)
+        self.start_more()
+        return min(self._retry.longest_s, HOLD_S)
 
     def _describe(self, error: BaseException) -> str:
         """Return a fault as the error of its row; log the traceback of the first of each kind and place."""

@@ -85,6 +85,7 @@ def run(
             record.figures |= spending.sum_up(every_row)
     measurements.check()
     spending.check(frame.height, frame.height + unasked.height)
+    stages.check_failed_rows(frame, plan.config.max_failed)
 
 
 def evaluate(

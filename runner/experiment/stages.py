@@ -13,6 +13,7 @@ from runner.config.dataset_schema import DatasetConfig
 from runner.core.errors import (
     ConfigError,
     DataError,
+    FailedRowsError,
     MetricError,
     ProviderError,
     RunnerError,
@@ -160,6 +161,22 @@ def explain_no_answers(frame: pl.DataFrame) -> ProviderError | None:
         f"{failures:,} failed" if failures else "",
     ]
     return ProviderError(f"none of the {rows} has an answer: {', '.join(filter(None, parts))}{first}")
+
+
+def check_failed_rows(frame: pl.DataFrame, most: float) -> None:
+    """Raise :class:`FailedRowsError` if calls failed for more than the share ``most`` of the rows.
+
+    One failed row never fails a run. An answer that a token limit cut before its text began is the model's,
+    and no failed call.
+    """
+    errors = frame.filter(pl.col("finish_reason").is_null())["error"].drop_nulls()
+    if "judge_error" in frame.columns:
+        errors = errors.append(frame["judge_error"].drop_nulls())
+    if errors.len() > max(1, most * frame.height):
+        raise FailedRowsError(
+            f"{errors.len():,} of {count_of(frame.height, 'row')} failed, above max_failed={most:g};"
+            f" the first: {errors[0]}; the same command asks these rows again"
+        )
 
 
 def warn_of_unread(parser: Parser, frame: pl.DataFrame) -> None:

@@ -35,7 +35,7 @@ class Chat(Provider):
     ``priced_as``            the name under which the price is found, where it is not the model's
     ``batch``                ask through the service's batch API: for less money, within a day
     ``batch_poll_s``         seconds between two looks at a batch
-    ``max_wait_s``           seconds that the server may ask to wait; the run stops where it asks for more
+    ``max_wait_s``           seconds that the server may ask to wait, or answer nothing; then the run stops
     ``thinking_tags``        tags that open the thinking in an answer; ``<think>`` is closed by ``</think>``
 
     The key is read when the first request is sent and is kept out of ``repr``, identity and messages.

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from children import process_of, shared_queue
 
-from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.core.errors import FatalProviderError, ProviderError, RetryableError, WaitError
 from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
@@ -304,7 +304,7 @@ def test_no_text_is_the_rows_error(ledger):
 
 def test_the_first_retry_is_told(ledger, monkeypatch, caplog):
     """One line says why nothing happens, not one for each call."""
-    monkeypatch.setattr(live, "RETRY", Retry(tries=2))
+    monkeypatch.setattr(live, "RETRY", Retry(tries=2, longest_s=0.01))
     monkeypatch.setattr(guard, "_told", [-guard.TELL_EVERY_S, 0.0])
 
     def answer(question):
@@ -312,6 +312,49 @@ def test_the_first_retry_is_told(ledger, monkeypatch, caplog):
 
     ask_all(make_requests("abcdef"), Scripted(answer), ledger)
     assert caplog.messages == ["waiting 0.0 s after: busy; retry 1 of 1"]
+
+
+def gone(number, first, last):
+    """An answer function of a server that is gone from one call on to another."""
+    calls = iter(range(10**6))
+
+    def answer(question):
+        if question == number or first <= next(calls) < last:
+            raise RetryableError("connection refused")
+        return question.upper()
+
+    return answer
+
+
+def test_an_outage_is_sat_out(ledger, monkeypatch):
+    """While nothing is answered no row fails: rows wait for the server, and other rows are tried."""
+    monkeypatch.setattr(live, "RETRY", Retry(tries=2, longest_s=0.001))
+    answers = ask_all(make_requests(map(str, range(40))), Scripted(gone(None, 10, 100)), ledger)
+    assert all(answer.completion for answer in answers)
+
+
+@pytest.mark.parametrize(("first", "patience", "most"), [(0, 0.05, 0), (10, 0.05, 14)])
+def test_a_server_that_is_gone_stops_the_run(ledger, monkeypatch, first, patience, most):
+    """After a stretch without an answer the run stops; it can be continued, and what was answered is kept."""
+    monkeypatch.setattr(live, "RETRY", Retry(tries=2, longest_s=0.001))
+    provider = Scripted(gone(None, first, 10**6))
+    provider.max_wait_s = patience
+    with pytest.raises(WaitError, match="nothing was answered for"):
+        ask_all(make_requests(map(str, range(4000))), provider, ledger)
+    assert len(list(ledger.items(KIND))) <= most
+    assert len(provider.asked) < 1000
+
+
+@pytest.mark.parametrize("bad", ["0", "2", "4"])
+def test_a_row_that_always_fails_stops_nothing(ledger, monkeypatch, bad):
+    """Even if it is the first one and rows are asked one by one: another row shows that the server lives."""
+    monkeypatch.setattr(live, "RETRY", Retry(tries=2, longest_s=0.001))
+    provider = Scripted(gone(bad, 0, 0))
+    provider.max_concurrency = 1
+    answers = ask_all(make_requests(map(str, range(5))), provider, ledger)
+    assert [answer.error for answer in answers] == [
+        "connection refused" if str(number) == bad else None for number in range(5)
+    ]
 
 
 def _ask_with(url, name, pause_s, questions, queue):

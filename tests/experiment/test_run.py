@@ -173,6 +173,18 @@ def test_probabilities_that_are_asked_for(command, server, asked):
     assert server.calls
 
 
+@pytest.mark.parametrize(("most", "code", "status"), [(0.1, 1, "failed"), (0.15, 0, "finished")])
+def test_many_failed_rows_fail_the_run(command, runner, most, code, status):
+    """The scores are kept and shown, and the command to go on is told."""
+    user = """prompt.user='{{ "nothing" if question[3] in "567" else question }}'"""
+    outcome, record = command(user, f"max_failed={most}"), runner.records()[0]
+    assert (outcome.code, record.status) == (code, status)
+    assert record.scores["accuracy"].value == pytest.approx(17 / 20)
+    assert "accuracy" in outcome.out
+    told = "3 of 20 rows failed, above max_failed=0.1; the first: " in outcome.err
+    assert told == ("To go on: runner" in outcome.err) == (code == 1)
+
+
 def test_objective(command, server):
     """The objective of a user's metric is checked after the answers, since its names are unknown before."""
     own = ["+metric.own={_target_: builtins.len, _partial_: true}", "~metric.accuracy"]
