@@ -112,7 +112,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         if isinstance(value, jinja2.Undefined):
             return value
         if not isinstance(value, _VALUES):
-            raise TypeError(_describe_odd(value))
+            raise jinja2.TemplateRuntimeError(_describe_odd(value))
         return self._write(value)
 
     def _write_json(self, value: Any, indent: int | None = None) -> str:
@@ -128,7 +128,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         def apply(value: Any, default: Any = None, *rest: Any, **named: Any) -> Any:
             number = plain(value, default, *rest, **named)
             if number is None and value is not None:
-                raise ValueError(f"{name}: {value!r} is no number")
+                raise jinja2.TemplateRuntimeError(f"{name}: {value!r} is no number")
             return number
 
         return apply

@@ -79,7 +79,7 @@ def test_syntax_error_names_the_line():
         ("{{ range(10 ** 9) | list }}", "line 1 (row r1): OverflowError: Range too big"),
         ("{{ 'x' * 10 ** 15 }}", "line 1 (row r1): MemoryError"),
         ("{{ x.y.z }}", "line 1 (row r1): 'str object' has no attribute 'y'"),
-        ("{% include 'x' %}", "line 1 (row r1): TypeError: no loader"),
+        ("{% include 'x' %}", "line 1: a template cannot load another one"),
         ("{{" + "(" * 3000 + "1" + ")" * 3000 + "}}", "cannot be compiled: maximum recursion depth"),
         ("{{ 10 ** 5000 }}", "cannot be compiled: Exceeds the limit"),
     ],
@@ -97,7 +97,7 @@ def test_unreadable_file(tmp_path, monkeypatch):
     """A prompt file in another encoding is named."""
     monkeypatch.chdir(tmp_path)
     Path("latin.jinja").write_bytes("é {{ x }}".encode("latin-1"))
-    with pytest.raises(ConfigError, match=r"prompt\.user: latin\.jinja cannot be read: .*utf-8"):
+    with pytest.raises(PromptError, match=r"prompt\.user: latin\.jinja, line 1 is not UTF-8"):
         compile_prompt(PromptConfig(name="x", user="latin.jinja"))
 
 
