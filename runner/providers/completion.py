@@ -45,11 +45,13 @@ def parse_completion(answer: Any, name: str) -> Completion:
 
 
 def _parse(answer: Mapping[str, Any], name: str) -> Completion:
+    choices = answer.get("choices")
     if answer.get("error"):  # some gateways report an upstream fault with 200
         raise _make_upstream_error(answer["error"], name)
-    choices = answer.get("choices")
+    if not choices and (_read_text(answer.get("message")) or answer.get("detail")):  # vLLM, FastAPI
+        raise _make_upstream_error(answer, name)
     if not isinstance(choices, list):
-        raise _Malformed(f"choices: expected a list, got {_describe(choices)}")
+        raise _Malformed(f"choices: expected a list, got {_describe(choices)} in {_describe(answer)}")
     choice = _mapping(choices[0] if choices else None, "choices[0]")
     finish = _read_text(choice.get("finish_reason"))
     if choice.get("error"):
@@ -83,14 +85,15 @@ def _make_upstream_error(error: Any, name: str) -> ProviderError:
 def _read_message(message: Mapping[str, Any], finish: str, name: str) -> tuple[str, str | None]:
     """The text of a message, and its thinking where that is apart. No text is "" if there is a reason."""
     calls = message.get("tool_calls") or message.get("function_call")
-    if "content" not in message and not calls and not message.get("refusal"):
-        raise _Malformed("message has no content")
+    if "content" not in message and not finish and not calls and not message.get("refusal"):
+        raise _Malformed("message has no content")  # Gemini leaves it out where the thinking was cut
     texts, thoughts, refusals = _read_content(message.get("content"), name)
     if refusal := message.get("refusal") or "".join(refusals):
         raise ProviderError(f"{name}: the model refused: {refusal}")
     text = "".join(texts)
-    if not text and finish.lower() in FILTERED:
-        raise ProviderError(f"{name}: the answer was held back by the content filter ({finish})")
+    if finish.lower() in FILTERED:
+        held = "ended" if text else "held back"
+        raise ProviderError(f"{name}: the answer was {held} by the content filter ({finish})")
     if not text and not finish and not calls:
         raise _Malformed("neither content nor finish_reason")
     for field in ("reasoning_content", "reasoning"):
