@@ -20,7 +20,7 @@ from runner.core.errors import ProviderError, RetryableError
 from runner.core.retry import Retry
 from runner.core.types import Completion
 from runner.providers.chat import Chat
-from runner.providers.completion import parse_completion
+from runner.providers.completion import describe_json, parse_completion, read_count, read_mapping
 from runner.providers.http.client import Client
 from runner.providers.http.failures import make_error
 
@@ -40,8 +40,14 @@ class ServiceBatcher:
         self._provider = provider
         self._sleep = sleep
 
-    def _request(self, method: str, path: str, **settings: Any) -> Any:
-        return self._client.request(method, f"{self._base_url()}{path}", **settings)
+    def _request(self, method: str, path: str, need: str = "id", **settings: Any) -> Mapping[str, Any]:
+        """A JSON object. One without the field ``need`` counts as a fault of the service."""
+        answer = self._client.request(method, f"{self._base_url()}{path}", **settings)
+        if not isinstance(answer, dict) or need not in answer:
+            raise RetryableError(
+                f"{self._name}: {method} {path}: expected an object with {need}, got {describe_json(answer)}"
+            )
+        return answer
 
     def _download(self, path: str) -> bytes:
         return self._client.download("GET", f"{self._base_url()}{path}")
@@ -55,9 +61,19 @@ class ServiceBatcher:
         return self._request("POST", "/files", data={"purpose": "batch"}, files={"file": file})
 
     def _read_results(self, file: str) -> Iterator[tuple[str, Completion | ProviderError]]:
-        """Key and answer, or failure, of each line of a result file; a line without a key is skipped."""
-        for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
-            line = _parse_line(text)
+        """Key and answer, or failure, of each line of a result file; a line without a key is skipped.
+
+        A file without any is not what the batch said: its rows must not be paid a second time for that.
+        """
+        content = self._download(f"/files/{file}/content")
+        lines = [(text, _parse_line(text)) for text in content.split(b"\n")]
+        if content.strip() and not any(line for _, line in lines):
+            start = describe_json(content.decode(errors="replace").strip())
+            raise RetryableError(
+                f"{self._name}: the result file {file} cannot be read, got {start}; the same command tries "
+                "again, provider.batch=false asks its rows live"
+            )
+        for number, (text, line) in enumerate(lines, start=1):
             if line:
                 yield str(line["custom_id"]), self._parse_result(line)
             elif text.strip():
@@ -65,16 +81,16 @@ class ServiceBatcher:
 
     def _parse_result(self, line: Mapping[str, Any]) -> Completion | ProviderError:
         """What became of one request. Whatever is malformed in the line is its own failure."""
-        response, error = line.get("response") or {}, line.get("error") or {}
-        status = response.get("status_code") if isinstance(response, dict) else None
+        response, error = read_mapping(line.get("response")), line.get("error") or {}
+        status = read_count(response.get("status_code"))
         try:
-            if isinstance(status, int) and 200 <= status < 300:
+            if status and 200 <= status < 300:
                 return replace(parse_completion(response.get("body"), self._name), batch=True)
         except ProviderError as refused:
             return refused
         if isinstance(error, dict) and str(error.get("code")) in UNREACHED:
             return RetryableError(describe_error(error))
-        if isinstance(status, int) and status:
+        if status:
             return make_error(self._provider.service(), status, {}, response.get("body"))
         return ProviderError(
             f"{self._name}: {describe_error(error) if error else 'the result cannot be read'}"
@@ -94,6 +110,14 @@ class ServiceBatcher:
         weakref.finalize(self, client.close)
         retry = Retry(max_wait_s=self._provider.max_wait_s)
         return Client(self._provider.service(), client, self._make_headers, self._sleep, retry)
+
+
+def list_reasons(errors: Any) -> str:
+    """The first errors of a refused batch: a list, also as ``data`` of an object, or a text."""
+    found = errors.get("data") or errors if isinstance(errors, dict) else errors
+    return "; ".join(
+        describe_error(error) for error in (found if isinstance(found, list) else [found])[:3] if error
+    )
 
 
 def dump_line(content: Mapping[str, Any]) -> bytes:

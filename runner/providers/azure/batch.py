@@ -5,6 +5,7 @@ OpenAI's calls at the resource's own endpoint, for a deployment whose type is a 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from runner.providers.azure.resource import Resource
@@ -18,10 +19,10 @@ class AzureBatcher(OpenAIBatcher):
     endpoint = "/chat/completions"  # as in Azure's reference, although the lines have the longer path
     _provider: Resource
 
-    def _request(self, method: str, path: str, **settings: Any) -> Any:
+    def _request(self, method: str, path: str, need: str = "id", **settings: Any) -> Mapping[str, Any]:
         if self._provider.api_version:
             settings["params"] = {**settings.get("params", {}), "api-version": self._provider.api_version}
-        return super()._request(method, path, **settings)
+        return super()._request(method, path, need, **settings)
 
     def _base_url(self) -> str:
         return f"{self._provider.endpoint()}/openai/v1"

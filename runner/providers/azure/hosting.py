@@ -18,6 +18,7 @@ import httpx2
 
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
 from runner.providers.azure.entra import MANAGEMENT, Entra
+from runner.providers.completion import read_mapping
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 
@@ -132,7 +133,9 @@ class Hosting:
     def _get_state(self, name: str) -> str | None:
         """The provisioning state, None where there is no such deployment."""
         found = self._request("GET", name)
-        return None if found is None else str(found.get("properties", {}).get("provisioningState"))
+        if found is None:
+            return None
+        return str(read_mapping(read_mapping(found).get("properties")).get("provisioningState"))
 
     def _request(self, method: str, name: str, **settings: Any) -> Any:
         url = self._deployment.build_url(self._endpoint, name)

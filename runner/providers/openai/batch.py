@@ -8,7 +8,8 @@ from typing import Any
 from runner.core.errors import ProviderError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
-from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, describe_error, dump_line
+from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, dump_line, list_reasons
+from runner.providers.completion import read_count, read_mapping
 
 UNREAD = {"uploaded", "pending", "running"}
 READY_WITHIN_S = 120
@@ -41,7 +42,7 @@ class OpenAIBatcher(ServiceBatcher):
     def find(self, key: str, file_id: str | None) -> str | None:
         """The newest batch with this key or made from this file, unless it was refused."""
         for batch in self._list_batches():
-            marked = (batch.get("metadata") or {}).get(KEY) == key
+            marked = read_mapping(batch.get("metadata")).get(KEY) == key
             made = file_id is not None and batch.get("input_file_id") == file_id
             if (marked or made) and _read_state(batch) != "failed":
                 return str(batch["id"])
@@ -54,14 +55,12 @@ class OpenAIBatcher(ServiceBatcher):
 
     def status(self, batch_id: str) -> BatchStatus:
         """Where the batch stands; a word that is not known counts as running."""
-        batch = self._request("GET", f"/batches/{batch_id}")
-        counts, word = batch.get("request_counts") or {}, _read_state(batch)
-        done = int(counts.get("completed") or 0) + int(counts.get("failed") or 0)
-        total = int(counts.get("total") or 0)
+        batch = self._request("GET", f"/batches/{batch_id}", need="status")
+        counts, word = read_mapping(batch.get("request_counts")), _read_state(batch)
+        done, failed, total = (read_count(counts.get(name)) or 0 for name in ("completed", "failed", "total"))
         if word == "failed":
-            reasons = [describe_error(error) for error in (batch.get("errors") or {}).get("data") or []]
-            return BatchStatus("refused", "; ".join(reasons[:3]) or word, done, total)
-        return BatchStatus("ended" if word in ENDED else "running", word, done, total)
+            return BatchStatus("refused", list_reasons(batch.get("errors")) or word, done + failed, total)
+        return BatchStatus("ended" if word in ENDED else "running", word, done + failed, total)
 
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """The lines of the output file and of the error file."""
@@ -73,7 +72,7 @@ class OpenAIBatcher(ServiceBatcher):
         """All batches of the account, the newest first."""
         params: dict[str, Any] = {"limit": PAGE}
         while True:
-            page = self._request("GET", "/batches", params=params)
+            page = self._request("GET", "/batches", need="data", params=params)
             yield from page["data"]
             if not page.get("has_more") or not page["data"]:
                 return
