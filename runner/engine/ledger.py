@@ -134,8 +134,9 @@ class Ledger:
 def _connect(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True, max_overflow=-1)
-    if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    if not url.database or url.database == ":memory:":
+        raise ConfigError("ledger.url: a ledger needs a file, such as sqlite:///outputs/ledger.db")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, max_overflow=-1)
 
     @sa.event.listens_for(engine, "connect")

@@ -31,6 +31,8 @@ JOB = "job"
 ENDED = ("failed", "cancelled")
 END_NOTES = ("state", "reason", "seen_by")
 ANOTHER = "another hyperparameter.seed makes another job"
+ODD = (LookupError, TypeError, ValueError, AttributeError)
+"""What a service's answer of an odd shape raises where it is read."""
 OnStatus = Callable[[TuningStatus], None]
 """Called with the status of a job each time it is polled."""
 
@@ -138,8 +140,14 @@ def _find_or_create(
     try:
         found = tuner.find_job(key)
         job_id = found or create_job(key, order, tuner, ledger, pay)
-    except BaseException:
+    except BaseException as error:
         ledger.remove(JOB, key)
+        if isinstance(error, ODD):
+            reason = describe_error(error)
+            raise RunnerError(
+                f"fine-tuning: the service's answer cannot be read ({reason}); the same command looks for "
+                "the job before it makes one"
+            ) from error
         raise
     ledger.put(JOB, key, {"id": job_id, **claim})
     return job_id, found is None
@@ -167,7 +175,7 @@ def _read_checkpoints(job_id: str, tuner: Tuner) -> list[Checkpoint]:
     try:
         checkpoints = list(tuner.checkpoints(job_id))
         unnamed = [point for point in checkpoints if not isinstance(point.model, str) or not point.model]
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except ODD as error:
         reason = describe_error(error)
         raise RunnerError(
             f"fine-tuning job {job_id} succeeded, but its checkpoints cannot be read ({reason})"
@@ -184,7 +192,7 @@ def _read_curve(job_id: str, tuner: Tuner) -> dict[str, list[tuple[int, float]]]
     """The training curve; empty, with a warning, if it cannot be read, since the model is paid for."""
     try:
         return tuner.curve(job_id)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except ODD as error:
         log.warning("%s: no training curve: %s", job_id, describe_error(error))
         return {}
 
@@ -193,6 +201,12 @@ def _look(job_id: str, tuner: Tuner) -> TuningStatus:
     """The status of a job. Raises :class:`RunnerError` that says what to do if the service lost the job."""
     try:
         return tuner.status(job_id)
+    except ODD as error:
+        reason = describe_error(error)
+        raise RunnerError(
+            f"fine-tuning job {job_id}: the service's answer cannot be read ({reason}); the same command "
+            "looks again"
+        ) from error
     except ProviderError as error:
         if error.status != 404:
             raise
@@ -217,12 +231,21 @@ def _wait(
     """Poll a job, of which ``status`` is the first look, until it ends or is paused."""
     logged = 0
     while True:
-        events = tuner.events(job_id)
-        for event in events[logged:]:
-            log.info("%s: %s", job_id, event)
-        logged = len(events)
+        logged += _tell_events(job_id, tuner, logged)
         on_status(status)
         if status.state in ("succeeded", "paused", *ENDED):
             return status
         time.sleep(poll_s)
-        status = tuner.status(job_id)
+        status = _look(job_id, tuner)
+
+
+def _tell_events(job_id: str, tuner: Tuner, told: int) -> int:
+    """Log the job's messages after the first ``told``; returns how many there were. Odd ones are left out."""
+    try:
+        new = tuner.events(job_id)[told:]
+    except ODD as error:
+        log.info("%s: its messages cannot be read: %s", job_id, describe_error(error))
+        return 0
+    for event in new:
+        log.info("%s: %s", job_id, event)
+    return len(new)

@@ -99,3 +99,10 @@ def test_no_password_in_errors():
 def test_digest_ignores_order():
     """Equal content has an equal digest, whatever the order of its keys."""
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1}) != digest({"a": 1, "b": [2, 1]})
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_ledger_needs_a_file(url):
+    """What was bought would be lost."""
+    with pytest.raises(ConfigError, match="needs a file"):
+        Ledger(url)

@@ -131,10 +131,9 @@ class OpenAITuner:
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
         job = self._get_job(job_id)
-        reason = f"{job.error.code}: {job.error.message}" if job.error and job.error.message else ""
         return TuningStatus(
             state=STATES.get(job.status, "running"),
-            detail=reason or job.status,
+            detail=_explain(job.error) or job.status,
             model=job.fine_tuned_model,
             progress=_estimate_progress(job, time.time()),
             trained_tokens=job.trained_tokens,
@@ -246,10 +245,20 @@ def _is_usable(file: FileObject, name: str) -> bool:
     return file.filename == name and file.status != "error"
 
 
+def _explain(error: Any) -> str:
+    """What a job says about its failure: an object with code and message, or a text."""
+    if isinstance(error, str):
+        return error
+    message = getattr(error, "message", None)
+    return f"{getattr(error, 'code', None)}: {message}" if message else ""
+
+
 def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
-    if not job.estimated_finish or job.estimated_finish <= job.created_at:
+    began: Any = job.created_at
+    end: Any = job.estimated_finish
+    if not isinstance(began, int | float) or not isinstance(end, int | float) or end <= began:
         return None
-    return round(min(max((now - job.created_at) / (job.estimated_finish - job.created_at), 0.0), 0.99), 3)
+    return round(min(max((now - began) / (end - began), 0.0), 0.99), 3)
 
 
 def _read_metrics(point: Any) -> dict[str, float]:
