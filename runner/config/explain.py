@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import traceback
 from collections.abc import Mapping
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from yaml import YAMLError
 
 from runner.core.errors import RunnerError, is_mistake, suggest
 from runner.core.paths import CONF
@@ -20,10 +22,28 @@ def explain(error: Exception) -> tuple[str, int]:
     """The message and the exit code: 2 for a mistake that was found before anything was paid, else 1."""
     if isinstance(error, RunnerError):
         return f"error: {error}", 2 if is_mistake(error) else 1
+    if isinstance(error, YAMLError):
+        return f"error: {_explain_yaml(error)}", 2
+    if isinstance(error, UnicodeDecodeError) and (file := _find_loaded(error)):
+        return f"error: {file}: is not UTF-8 ({error.reason} at byte {error.start})", 2
     config_error = _find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
         return f"error: {_explain_composition(error, config_error)}", 2
     return f"internal error: {type(error).__name__}: {error}\n{TRACEBACK}", 1
+
+
+def _explain_yaml(error: YAMLError) -> str:
+    """File, line and column of what is no YAML, and the parser's words for it."""
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None) or " ".join(str(error).split())
+    return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
+
+
+def _find_loaded(error: Exception) -> str:
+    """The option file that Hydra was reading: only its variables name it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    found = [frame.f_locals.get("full_path") for frame in frames if "hydra" in frame.f_code.co_filename]
+    return next((str(file) for file in found if file), "")
 
 
 def _find_config_error(error: BaseException | None) -> OmegaConfBaseException | None:

@@ -40,6 +40,8 @@ class Ledger:
         try:
             self._engine = _connect(sa.make_url(url))
             _retry_while_locked(lambda: _create_table(self._engine))
+            with self._engine.connect() as connection:
+                connection.execute(sa.select(ENTRIES).limit(1))  # fails on another program's table
         except sa.exc.ArgumentError as error:
             raise ConfigError(f"ledger.url: {url!r} is not a database URL ({error})") from error
         except (sa.exc.SQLAlchemyError, ImportError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -106,3 +107,11 @@ def test_a_ledger_needs_a_file(url):
     """What was bought would be lost."""
     with pytest.raises(ConfigError, match="needs a file"):
         Ledger(url)
+
+
+def test_the_table_of_another_program(tmp_path):
+    """It is named when the ledger is opened, and nothing is written into it."""
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE entries (title TEXT)")
+    with pytest.raises(RunnerError, match=r"ledger\.url: cannot open .*other\.db: no such column"):
+        Ledger(f"sqlite:///{tmp_path}/other.db")
