@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Integral, Real
 from typing import Any, TypeGuard
 
 from runner.core.errors import ConfigError, ProviderError
@@ -69,6 +70,11 @@ def check_completion(answer: Any, name: str) -> Completion:
     changed: dict[str, Any] = {
         field: clean for field in TEXTS if (clean := clean_text(value := getattr(answer, field))) is not value
     }
+    for field in COUNTS:
+        if (value := getattr(answer, field)) is not None and type(value) is not int:
+            changed[field] = int(value)
+    if answer.latency_s is not None and not isinstance(answer.latency_s, int | float):
+        changed["latency_s"] = float(answer.latency_s)
     if answer.logprobs is not None:
         changed["logprobs"] = make_plain_logprobs(answer.logprobs, f"{name}: Completion.logprobs")
     return replace(answer, **changed) if changed else answer
@@ -126,8 +132,8 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    """Whether a value is a finite number, and not so large that it is no float."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    """Whether a value is a finite number, also one of numpy's, and not so large that it is no float."""
+    if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:
         return math.isfinite(value)
@@ -136,7 +142,8 @@ def _is_number(value: Any) -> TypeGuard[float]:
 
 
 def _is_count(value: Any) -> bool:
-    return value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST)
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    return value is None or (is_whole and 0 <= int(value) < MOST)
 
 
 def _is_encodable(text: str) -> bool:

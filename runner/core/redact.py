@@ -15,7 +15,9 @@ _KEYS = [  # what the keys of services look like
     rf"sk-(?:[A-Za-z0-9]+-)*(?:{_RUN}{{10,}}|\w{{20,}})[\w-]*",  # OpenAI, Anthropic, OpenRouter and others
     rf"(?:gsk_|csk-|hf_|r8_|fw_|nvapi-|pplx-|xai-|jina_|npm_|pcsk_|[sr]k_(?:live|test)_){_RUN}{{10,}}[\w-]*",
     rf"(?:gh[opsur]_|github_pat_|glpat-|xox[abeoprs]-|tgp_v1_|dop_v1_|lsv2_\w\w_|wandb_v1_){_RUN}{{10,}}[\w-]*",
-    rf"(?:ya29\.|SG\.|pypi-|AIza){_RUN}{{6,}}[\w.-]{{10,}}",
+    r"sk-(?:ant|proj|svcacct|admin)-[\w-]{16,}",  # also without a digit
+    rf"(?:ya29\.|SG\.|pypi-){_RUN}{{6,}}[\w.-]{{10,}}",
+    r"AIza[\w-]{35}",
     r"(?:AKIA|ASIA)[A-Z0-9]{16}(?![A-Za-z0-9])",
     r"dapi[0-9a-f]{32}",
     r"eyJ[\w-]{10,}\.[\w-]{4,}(?:\.[\w-]*)?",  # a signed token (JWT)

@@ -13,7 +13,7 @@ from runner.data import fetch, reader, split, steps
 from runner.data.columns import join_frames, select_columns
 
 
-def load_rows(config: DatasetConfig, key: str = "dataset") -> pl.DataFrame:
+def load_rows(config: DatasetConfig, key: str = "dataset", evaluated: bool = True) -> pl.DataFrame:
     """All rows of a data set, in the order of its files.
 
     The first columns are ``id`` (text, unique) and ``split``; the others come from ``columns`` and ``steps``.
@@ -27,7 +27,7 @@ def load_rows(config: DatasetConfig, key: str = "dataset") -> pl.DataFrame:
     frame = steps.apply_steps(frame, config.steps, f"{key}.steps")
     _refuse_reserved(frame, key)
     frame = _add_ids(frame, config, key)
-    frame = split.assign_splits(frame, config.split, f"{key}.split")
+    frame = split.assign_splits(frame, config.split, f"{key}.split", evaluated)
     return _limit_rows(frame, config, key).select("id", "split", pl.exclude("id", "split"))
 
 

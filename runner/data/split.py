@@ -17,7 +17,9 @@ UNUSED = "unused"
 """The split of the rows that are left over where ``fractions`` sum to less than 1."""
 
 
-def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.split") -> pl.DataFrame:
+def assign_splits(
+    frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.split", evaluated: bool = True
+) -> pl.DataFrame:
     """Add or replace the column ``split``. The order of the rows does not change.
 
     With ``fractions``, scikit-learn's ``train_test_split`` draws the last named split from all rows, the
@@ -27,7 +29,7 @@ def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.
     there is none, all rows belong to ``evaluate``.
 
     Raises:
-        ConfigError: wrong fractions, or an ``evaluate`` that is not a split of these rows.
+        ConfigError: wrong fractions, or rows that are ``evaluated`` without the split ``evaluate``.
         DataError: an unknown or incomplete column, or too few rows to draw from.
     """
     if config.fractions:
@@ -37,7 +39,7 @@ def assign_splits(frame: pl.DataFrame, config: SplitConfig, key: str = "dataset.
     else:
         frame = frame.with_columns(_name_splits(frame, config, key))
     names = frame["split"].unique(maintain_order=True).to_list()
-    if config.evaluate not in names:
+    if evaluated and config.evaluate not in names:
         hint = "; quote yes, no, on and off, which YAML reads as truth values"
         raise ConfigError(
             f"{key}.evaluate={config.evaluate!r} is no split of these rows{suggest(config.evaluate, names)}"

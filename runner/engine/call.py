@@ -174,7 +174,7 @@ def read_answers(ledger: Ledger, keys: Iterable[str]) -> dict[str, Completion]:
     if lost := found.keys() - answers.keys() - _unread:
         _unread.update(lost)
         log.warning(
-            "ledger: %s cannot be read and is asked for again, such as %s",
+            "ledger: %s cannot be read (such as %s), so the model is asked again",
             count_of(len(lost), "stored answer"),
             min(lost),
         )

@@ -201,7 +201,11 @@ def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
     for name, data in {"dataset": main_dataset, **config.finetune.extra}.items():
         file = _make_file(plan, data, data.split.train, evaluated, f"finetune.{name}")
         if file is None:
-            raise DataError(f"finetune.{name}: the split {data.split.train!r} has no row to train on")
+            raise DataError(
+                f"finetune.{name}: no row belongs to the split {data.split.train!r}, which is trained on; "
+                f"finetune.{name}.split.train names another (rows of a file without splits belong to "
+                f"{data.split.evaluate!r})"
+            )
         files.append(replace(file, weight=config.finetune.weights.get(name, 1.0)))
     validation = _make_file(plan, main_dataset, main_dataset.split.validation, evaluated, "finetune.dataset")
     base = read_identity(plan.responder.provider)
@@ -212,7 +216,10 @@ def _make_file(
     plan: Plan, data: DatasetConfig, split: str | None, evaluated: pl.DataFrame, key: str
 ) -> TrainingFile | None:
     """Return the chats of one split as a training file, or None if it has no rows; refuse evaluated rows."""
-    frame = dataset.load_rows(data, key).filter(pl.col("split") == split) if split else pl.DataFrame()
+    if not split:
+        return None
+    rows = dataset.load_rows(data, key, evaluated=False)
+    frame = rows.filter(pl.col("split") == split)
     if frame.is_empty():
         return None
     prompt = plan.responder.prompt

@@ -31,6 +31,8 @@ JOB = "job"
 ENDED = ("failed", "cancelled")
 END_NOTES = ("state", "reason", "seen_by")
 ANOTHER = "another hyperparameter.seed makes another job"
+ODD = (LookupError, TypeError, ValueError, AttributeError)
+"""What a service's answer of an odd shape raises where it is read."""
 OnStatus = Callable[[TuningStatus], None]
 """Called with the status of a job each time it is polled."""
 
@@ -139,8 +141,14 @@ def _find_or_create(
         job_id = found or create_job(key, order, tuner, pay, lambda: confirm_claim(ledger, JOB, key))
     except LostClaimError:  # waits for the owner that took the claim over
         return _find_or_create(key, order, tuner, ledger, pay)
-    except BaseException:
+    except BaseException as error:
         ledger.remove(JOB, key)
+        if isinstance(error, ODD):
+            reason = describe_error(error)
+            raise RunnerError(
+                f"fine-tuning: the service's answer cannot be read ({reason}); the same command looks for "
+                "the job before it makes one"
+            ) from error
         raise
     ledger.put(JOB, key, {"id": job_id, **claim})
     return job_id, found is None
@@ -170,7 +178,7 @@ def _read_checkpoints(
     try:
         checkpoints = patience.call(lambda: list(tuner.checkpoints(job_id, order.schedule)))
         unnamed = [point for point in checkpoints if not isinstance(point.model, str) or not point.model]
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except ODD as error:
         reason = describe_error(error)
         raise RunnerError(
             f"fine-tuning job {job_id} succeeded, but its checkpoints cannot be read ({reason})"
@@ -187,7 +195,7 @@ def _read_curve(job_id: str, tuner: Tuner, patience: Patience) -> dict[str, list
     """The training curve; empty, with a warning, if it cannot be read, since the model is paid for."""
     try:
         return patience.call(lambda: tuner.curve(job_id))
-    except (ProviderError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (ProviderError, *ODD) as error:
         log.warning("%s: no training curve: %s", job_id, describe_error(error))
         return {}
 
@@ -196,6 +204,12 @@ def _look(job_id: str, tuner: Tuner, patience: Patience) -> TuningStatus:
     """The status of a job. Raises :class:`RunnerError` that says what to do if the service lost the job."""
     try:
         return patience.call(lambda: tuner.status(job_id))
+    except ODD as error:
+        reason = describe_error(error)
+        raise RunnerError(
+            f"fine-tuning job {job_id}: the service's answer cannot be read ({reason}); the same command "
+            "looks again"
+        ) from error
     except ProviderError as error:
         if error.status != 404:
             raise
@@ -225,15 +239,15 @@ def _wait(
         if status.state in ("succeeded", "paused", *ENDED):
             return status
         pause(poll_s)
-        status = patience.call(lambda: tuner.status(job_id))
+        status = _look(job_id, tuner, patience)
 
 
 def _log_events(job_id: str, tuner: Tuner, logged: int) -> int:
     """Log the events after the first ``logged``; return how many there are. A failure can wait."""
     try:
         events = tuner.events(job_id)
-    except ProviderError as error:
-        log.info("%s: no events: %s", job_id, error)
+    except (ProviderError, *ODD) as error:
+        log.info("%s: its messages cannot be read: %s", job_id, describe_error(error))
         return logged
     for event in events[logged:]:
         log.info("%s: %s", job_id, event)

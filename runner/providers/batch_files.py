@@ -20,7 +20,7 @@ from runner.core.errors import ProviderError, RetryableError
 from runner.core.retry import Retry
 from runner.core.types import Completion
 from runner.providers.chat import Chat
-from runner.providers.completion import parse_completion
+from runner.providers.completion import describe_json, parse_completion, read_count, read_mapping
 from runner.providers.http.client import Client
 from runner.providers.http.failures import make_error
 from runner.providers.tuning_files import READ_WITHIN_S, is_lost, is_unread
@@ -54,7 +54,10 @@ class ServiceBatcher:
         """An answer that is an object with these fields; any other counts as a fault of the service."""
         answer = self._request(method, path, **settings)
         if not isinstance(answer, dict) or not all(isinstance(answer.get(key), need[key]) for key in need):
-            raise RetryableError(f"{self._name}: {method} {path}: the answer cannot be read")
+            raise RetryableError(
+                f"{self._name}: {method} {path}: the answer cannot be read: expected an object with"
+                f" {' and '.join(need)}, got {describe_json(answer)}"
+            )
         return answer
 
     def find_file(self, name: str) -> str | None:
@@ -118,16 +121,16 @@ class ServiceBatcher:
 
     def _parse_result(self, line: Mapping[str, Any]) -> Completion | ProviderError:
         """What became of one request. Whatever is malformed in the line is its own failure."""
-        response, error = line.get("response") or {}, line.get("error") or {}
-        status = response.get("status_code") if isinstance(response, dict) else None
+        response, error = read_mapping(line.get("response")), line.get("error") or {}
+        status = read_count(response.get("status_code"))
         try:
-            if isinstance(status, int) and 200 <= status < 300:
+            if status and 200 <= status < 300:
                 return replace(parse_completion(response.get("body"), self._name), batch=True)
         except ProviderError as refused:
             return refused
         if isinstance(error, dict) and str(error.get("code")) in UNREACHED:
             return RetryableError(describe_error(error))
-        if isinstance(status, int) and status:
+        if status:
             return make_error(self._provider.service(), status, {}, response.get("body"))
         return ProviderError(
             f"{self._name}: {describe_error(error) if error else 'the result cannot be read'}"
@@ -154,6 +157,14 @@ def check_items(items: list[Any], name: str) -> list[dict[str, Any]]:
     if not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items):
         raise RetryableError(f"{name}: a list cannot be read")
     return items
+
+
+def list_reasons(errors: Any) -> str:
+    """The first errors of a refused batch: a list, also as ``data`` of an object, or a text."""
+    found = errors.get("data") or errors if isinstance(errors, dict) else errors
+    return "; ".join(
+        describe_error(error) for error in (found if isinstance(found, list) else [found])[:3] if error
+    )
 
 
 def dump_line(content: Mapping[str, Any]) -> bytes:

@@ -45,37 +45,39 @@ def parse_completion(answer: Any, name: str) -> Completion:
 
 
 def _parse(answer: Mapping[str, Any], name: str) -> Completion:
+    choices = answer.get("choices")
     if answer.get("error"):  # some gateways report an upstream fault with 200
         raise _make_upstream_error(answer["error"], name)
-    choices = answer.get("choices")
+    if not choices and (read_text(answer.get("message")) or answer.get("detail")):  # vLLM, FastAPI
+        raise _make_upstream_error(answer, name)
     if not isinstance(choices, list):
-        raise _Malformed(f"choices: expected a list, got {_describe(choices)}")
+        raise _Malformed(f"choices: expected a list, got {describe_json(choices)} in {describe_json(answer)}")
     choice = _mapping(choices[0] if choices else None, "choices[0]")
-    finish = _read_text(choice.get("finish_reason"))
+    finish = read_text(choice.get("finish_reason"))
     if choice.get("error"):
         raise _make_upstream_error(choice["error"], name)
     if finish.lower() in FAILED:
         raise RetryableError(f"{name}: the server did not finish the answer: finish_reason is {finish!r}")
     message = _mapping(choice.get("message"), "message")
     text, reasoning = _read_message(message, finish, name)
-    usage = _read_mapping(answer.get("usage"))
-    details = _read_mapping(usage.get("prompt_tokens_details"))
+    usage = read_mapping(answer.get("usage"))
+    details = read_mapping(usage.get("prompt_tokens_details"))
     return Completion(
         text=text,
-        model=_read_text(answer.get("model")),
+        model=read_text(answer.get("model")),
         finish_reason=finish,
-        input_tokens=_read_count(usage.get("prompt_tokens")),
-        output_tokens=_read_count(usage.get("completion_tokens")),
-        cached_tokens=_read_count(details.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
-        cache_write_tokens=_read_count(details.get("cache_write_tokens")),
-        logprobs=_read_logprobs(_read_mapping(choice.get("logprobs")).get("content")),
+        input_tokens=read_count(usage.get("prompt_tokens")),
+        output_tokens=read_count(usage.get("completion_tokens")),
+        cached_tokens=read_count(details.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
+        cache_write_tokens=read_count(details.get("cache_write_tokens")),
+        logprobs=_read_logprobs(read_mapping(choice.get("logprobs")).get("content")),
         reasoning=reasoning,
     )
 
 
 def _make_upstream_error(error: Any, name: str) -> ProviderError:
     """The error inside a success; 502, a fault behind the server, unless it has a status as its code."""
-    status = _read_count(error.get("code")) if isinstance(error, dict) else None
+    status = read_count(error.get("code")) if isinstance(error, dict) else None
     right = status is not None and 400 <= status < 600
     return make_error(Service(name, ""), status if right and status else 502, {}, {"error": error})
 
@@ -83,18 +85,19 @@ def _make_upstream_error(error: Any, name: str) -> ProviderError:
 def _read_message(message: Mapping[str, Any], finish: str, name: str) -> tuple[str, str | None]:
     """The text of a message, and its thinking where that is apart. No text is "" if there is a reason."""
     calls = message.get("tool_calls") or message.get("function_call")
-    if "content" not in message and not calls and not message.get("refusal"):
-        raise _Malformed("message has no content")
+    if "content" not in message and not finish and not calls and not message.get("refusal"):
+        raise _Malformed("message has no content")  # Gemini leaves it out where the thinking was cut
     texts, thoughts, refusals = _read_content(message.get("content"), name)
     if refusal := message.get("refusal") or "".join(refusals):
         raise ProviderError(f"{name}: the model refused: {refusal}")
     text = "".join(texts)
-    if not text and finish.lower() in FILTERED:
-        raise ProviderError(f"{name}: the answer was held back by the content filter ({finish})")
+    if finish.lower() in FILTERED:
+        held = "ended" if text else "held back"
+        raise ProviderError(f"{name}: the answer was {held} by the content filter ({finish})")
     if not text and not finish and not calls:
         raise _Malformed("neither content nor finish_reason")
     for field in ("reasoning_content", "reasoning"):
-        thoughts = thoughts or [thought for thought in [_read_text(message.get(field))] if thought]
+        thoughts = thoughts or [thought for thought in [read_text(message.get(field))] if thought]
     return text, "".join(thoughts) or None
 
 
@@ -104,18 +107,18 @@ def _read_content(content: Any, name: str) -> tuple[list[str], list[str], list[s
         return [content] if content is not None else [], [], []
     found: dict[str, list[str]] = {"text": [], "thinking": [], "refusal": []}
     if not isinstance(content, list):
-        raise ProviderError(f"{name}: content: expected a text, got {_describe(content)}")
+        raise ProviderError(f"{name}: content: expected a text, got {describe_json(content)}")
     for part in content:
         if not isinstance(part, dict) or not isinstance(part.get("type"), str):
-            raise ProviderError(f"{name}: content: expected parts with a type, got {_describe(part)}")
+            raise ProviderError(f"{name}: content: expected parts with a type, got {describe_json(part)}")
         kind = {"output_text": "text", "reasoning": "thinking"}.get(part["type"], part["type"])
         if kind not in found:  # a reference, an image
             continue
         value = part.get(part["type"], part.get("text"))
         if kind == "thinking" and not isinstance(value, str):  # at Mistral a list of texts in parts
-            value = "".join(_read_text(_read_mapping(item).get("text")) for item in _read_list(value))
+            value = "".join(read_text(read_mapping(item).get("text")) for item in read_list(value))
         if not isinstance(value, str):
-            raise ProviderError(f"{name}: content: expected a text, got a part with {_describe(value)}")
+            raise ProviderError(f"{name}: content: expected a text, got a part with {describe_json(value)}")
         found[kind].append(value)
     return found["text"], found["thinking"], found["refusal"]
 
@@ -130,24 +133,26 @@ def _read_logprobs(tokens: Any) -> list[dict[str, Any]] | None:
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
     if not isinstance(value, dict):
-        raise _Malformed(f"{where}: expected an object, got {_describe(value)}")
+        raise _Malformed(f"{where}: expected an object, got {describe_json(value)}")
     return value
 
 
-def _read_mapping(value: Any) -> Mapping[str, Any]:
+def read_mapping(value: Any) -> Mapping[str, Any]:
+    """An object; anything else is empty."""
     return value if isinstance(value, dict) else {}
 
 
-def _read_list(value: Any) -> list[Any]:
+def read_list(value: Any) -> list[Any]:
+    """A list; anything else is empty."""
     return value if isinstance(value, list) else []
 
 
-def _read_text(value: Any) -> str:
+def read_text(value: Any) -> str:
     """A text; anything else is empty."""
     return value if isinstance(value, str) else ""
 
 
-def _read_count(value: Any) -> int | None:
+def read_count(value: Any) -> int | None:
     """A count, also as 9.0 or "9"; anything else is null."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(MOST)):
         value = int(value)
@@ -156,10 +161,10 @@ def _read_count(value: Any) -> int | None:
     return int(value)
 
 
-def _describe(value: Any) -> str:
+def describe_json(value: Any) -> str:
     """What JSON value this is, with the start of it.
 
-    >>> [_describe(value) for value in (None, True, 4.5, {"a": 1})]
+    >>> [describe_json(value) for value in (None, True, 4.5, {"a": 1})]
     ['null', 'a truth value: true', 'a number: 4.5', 'an object: {"a": 1}']
     """
     if value is None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -22,7 +23,7 @@ from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
 from runner.records.published import read_comparisons
 
 PAIRS = "(pairs)"
-ROW_COLUMNS = ("id", "completion", "prediction")
+ROW_COLUMNS = ("id", "completion", "error", "prediction")
 """What every run's rows have."""
 
 log = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ def read_record(folder: Path, name: str = RECORD) -> Record:
     """Read a record back from its folder. Raises :class:`DataError` if the file cannot be read."""
     file = folder / name
     try:
-        data = loads(file.read_text())
+        data = loads(file.read_text("utf-8-sig"))
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
         data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
         exact = ((data.get("config") or {}).get("reference") or {}).get("exact", False)
@@ -144,7 +145,7 @@ def read_record(folder: Path, name: str = RECORD) -> Record:
         _check_types(record)
         if record.status == "running" and not is_alive(folder):
             record.status = "killed"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise DataError(f"{file} cannot be read as a record ({reason})") from error
     return record
@@ -155,6 +156,8 @@ def _check_types(record: Record) -> None:
     for name, hint in get_type_hints(Record).items():
         if not _fits(value := getattr(record, name), hint):
             raise TypeError(f"{name} is {value!r:.40}")
+    for at in filter(None, (record.started, record.finished)):
+        datetime.fromtimestamp(at)  # neither NaN nor out of the calendar
     for score in record.scores.values():
         if not all(_fits(getattr(score, name), hint) for name, hint in get_type_hints(Score).items()):
             raise TypeError(f"a score is {score!r:.60}")
@@ -234,6 +237,9 @@ def read_predictions(folder: Path) -> pl.DataFrame:
         raise DataError(f"{file} cannot be read as the rows of a run ({reason})") from error
     if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
         raise DataError(f"{file} cannot be read as the rows of a run (it has no column {missing[0]!r})")
+    ids = frame["id"]
+    if ids.dtype != pl.String or ids.has_nulls() or ids.is_duplicated().any():
+        raise DataError(f"{file} cannot be read as the rows of a run (its ids are not texts, each used once)")
     return frame
 
 

@@ -213,3 +213,19 @@ def test_a_key_that_yaml_does_not_read_as_text(runner, tmp_path, dataset, said):
     outcome = runner("--config-dir", "mine", "dataset=own", "prompt.user=x", "tracking=none")
     assert outcome.code == 2
     assert said in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"name: [w\n", r"odd.yaml, line 2, column 1: expected ',' or ']'"),
+        (b"name: w\nname: v\n", "odd.yaml, line 2, column 1: found duplicate key name"),
+        (b"name: \xe9\n", "odd.yaml: is not UTF-8"),
+    ],
+)
+def test_an_option_file_that_is_no_yaml(runner, tmp_path, content, said):
+    """It is a mistake, named with its place."""
+    (tmp_path / "mine/prompt").mkdir(parents=True)
+    (tmp_path / "mine/prompt/odd.yaml").write_bytes(content)
+    outcome = runner("--config-dir", str(tmp_path / "mine"), "prompt=odd")
+    assert (outcome.code, said in outcome.err) == (2, True), outcome.err

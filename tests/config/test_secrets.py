@@ -18,6 +18,8 @@ KEYS = [
     "sk-proj-1234567890abcdef",
     "sk-abcdefghijklmnopqrstuvwx",
     "sk-ant-api03-AbCd1234efgh5678ijkl",
+    "sk-ant-api03-AbCdEfGhIjKlMnOp",
+    "AIzaSyA-1234567890abcdefghijklmnopqrstu",
     f"sk-or-v1-{HEX}",
     f"gsk_{HEX}",
     f"hf_{HEX}",

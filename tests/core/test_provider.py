@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 
 from runner.core import tokens
@@ -329,6 +331,15 @@ def test_a_completion_is_plain_data() -> None:
     )
     assert type(found.text) is str
     assert found.logprobs == [{"token": "a", "logprob": 0.0, "top": []}]
+
+
+def test_numbers_of_numpy_become_plain_ones() -> None:
+    """A class that runs a model itself has them at hand."""
+    token = {"token": "a", "logprob": np.float32(-0.5), "top": []}
+    counts: Any = {"input_tokens": np.int64(7), "latency_s": np.float32(0.5)}
+    found = check_completion(Completion("yes", logprobs=[token], **counts), "odd")
+    assert json.dumps([found.input_tokens, found.latency_s, found.logprobs])
+    assert (found.input_tokens, found.latency_s) == (7, 0.5)
 
 
 @pytest.mark.parametrize(

@@ -150,3 +150,9 @@ def test_a_row_without_a_split_is_named() -> None:
     frame = pl.DataFrame({"id": ["r1", "r2"], "split": ["test", None]})
     with pytest.raises(DataError, match=r"'split': the column is empty in 1 of 2 rows \(r2\)"):
         split.assign_splits(frame, SplitConfig())
+
+
+def test_rows_that_are_not_evaluated_need_no_split_for_it():
+    """A training file has none."""
+    frame = FRAME.with_columns(split=pl.lit("train"))
+    assert sizes(split.assign_splits(frame, SplitConfig(), evaluated=False)) == {"train": 60}

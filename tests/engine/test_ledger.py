@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -109,3 +110,18 @@ def test_no_password_in_errors():
 def test_digest_ignores_order():
     """Equal content has an equal digest, whatever the order of its keys."""
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1}) != digest({"a": 1, "b": [2, 1]})
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_ledger_needs_a_file(url):
+    """What was bought would be lost."""
+    with pytest.raises(ConfigError, match="needs a file"):
+        Ledger(url)
+
+
+def test_the_table_of_another_program(tmp_path):
+    """It is named when the ledger is opened, and nothing is written into it."""
+    with sqlite3.connect(tmp_path / "other.db") as connection:
+        connection.execute("CREATE TABLE entries (title TEXT)")
+    with pytest.raises(RunnerError, match=r"ledger\.url: cannot open .*other\.db: no such column"):
+        Ledger(f"sqlite:///{tmp_path}/other.db")

@@ -44,6 +44,7 @@ class Service:
         return str(job.key)
 
     def status(self, job_id: str) -> TuningStatus:
+        self.fault("status")
         if job_id not in self.jobs:
             error = ProviderError("no such job")
             error.status = 404
@@ -52,6 +53,7 @@ class Service:
         return TuningStatus(states.pop(0) if len(states) > 1 else states[0], "bad luck")  # type: ignore[arg-type]
 
     def events(self, job_id: str) -> list[str]:
+        self.fault("events")
         return []
 
     def curve(self, job_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -100,7 +102,8 @@ def test_a_new_job_whose_answer_was_lost_is_found_again(ledger):
     """A create call that arrived is not repeated, whichever attempt it was for."""
 
     def lose(call: str) -> None:
-        raise RetryableError("cut")
+        if call == "create":
+            raise RetryableError("cut")
 
     service = Service([["failed"], ["succeeded"]])
     with pytest.raises(RunnerError):
@@ -157,3 +160,25 @@ def test_a_job_that_is_gone_is_named(ledger):
     service.jobs.clear()
     with pytest.raises(RunnerError, match=r"is gone .*another hyperparameter\.seed makes another job"):
         train(service, ledger)
+
+
+def test_an_answer_of_an_odd_shape_has_words(ledger):
+    """It is no internal error; odd messages stop nothing, and a job that was made is found again."""
+    odd = {"status"}
+
+    def fault(call):
+        if call in odd:
+            raise AttributeError("'str' object has no attribute 'status'")
+
+    service = Service([["succeeded"], ["succeeded"]], fault=fault)
+    with pytest.raises(RunnerError, match=r"cannot be read \(AttributeError.*the same command looks again"):
+        train(service, ledger)
+    odd = {"events"}
+    assert train(service, ledger).checkpoints
+    odd = {"create"}
+    service.jobs.clear()
+    ledger.remove(jobs.JOB, ORDER.key)
+    with pytest.raises(RunnerError, match="looks for the job before it makes one"):
+        train(service, ledger)
+    assert train(service, ledger).job_id in service.jobs
+    assert len(service.jobs) == 1

@@ -43,6 +43,7 @@ def test_a_line_without_a_key_is_skipped(line: Any, caplog: pytest.LogCaptureFix
         {"response": []},
         {"response": {"status_code": "many"}},
         {"response": {"status_code": 200}},
+        {"response": {"status_code": "200", "body": completion([1])}},
         {"response": {"status_code": 200, "body": [1]}},
         {"response": {"status_code": 400, "body": {"error": [1]}}},
         {"error": "no"},
@@ -68,3 +69,35 @@ def test_a_line_whose_turn_did_not_come_may_be_asked_again() -> None:
     """The service says so by a code."""
     (error,) = results({"custom_id": "late", "error": {"code": "batch_expired", "message": "late"}}).values()
     assert isinstance(error, RetryableError)
+
+
+def test_a_file_without_any_line_of_ours_is_read_again() -> None:
+    """A page of a proxy, say: no row is paid a second time for it."""
+    with pytest.raises(RetryableError, match="the results in f cannot be read"):
+        results(b"<html>busy</html>")
+
+
+LOOKS: dict[str, Any] = {
+    "a list": [],
+    "a text": "busy",
+    "no status": {"id": "b"},
+    "odd counts": {"id": "b", "status": "in_progress", "request_counts": {"completed": "many", "total": [1]}},
+    "counts in a list": {"id": "b", "status": "in_progress", "request_counts": [1]},
+    "errors as a text": {"id": "b", "status": "failed", "errors": "bad file"},
+    "errors as a list": {"id": "b", "status": "failed", "errors": ["bad file", {"message": "line 3"}]},
+    "errors as data": {"id": "b", "status": "failed", "errors": {"data": [{"message": "bad file"}]}},
+}
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_an_odd_look_at_a_batch(name: str) -> None:
+    """It can be read without what is odd in it, or is looked at again; the reasons of a failure are kept."""
+    with serving(lambda call: Reply(LOOKS[name])) as server:
+        batcher = OpenAIBatcher(OpenAI(base_url=server.url))
+        if "status" not in LOOKS[name]:
+            with pytest.raises(RetryableError, match="expected an object with id and status"):
+                batcher.status("b")
+            return
+        found = batcher.status("b")
+    assert (found.done, found.total) == (0, 0)
+    assert found.state == "running" or "bad file" in found.detail

@@ -77,7 +77,7 @@ def test_a_malformed_part_is_an_error_of_its_row(place: str) -> None:
     ("body", "reason"),
     [
         ([1], r"the answer: expected an object, got a list: \[1\]"),
-        ({}, "choices: expected a list, got null"),
+        ({"done": 1}, 'choices: expected a list, got null in an object: {"done": 1}'),
         ({"choices": []}, r"choices\[0\]: expected an object"),
         ({"choices": [{"message": {}}]}, "message has no content"),
         (choice(message={"content": None}, finish_reason=None), "neither content nor finish_reason"),
@@ -87,6 +87,27 @@ def test_an_unreadable_answer_may_be_asked_again(body: Any, reason: str) -> None
     """It came from a fault on the way; the message says what is wrong."""
     with pytest.raises(RetryableError, match=f"service: the answer cannot be read: {reason}"):
         parse_completion(body, "service")
+
+
+@pytest.mark.parametrize(
+    "body", [{"object": "error", "message": "too long", "code": 400}, {"detail": "too long"}]
+)
+def test_an_error_without_its_frame_is_quoted(body: Any) -> None:
+    """As vLLM and FastAPI write it, inside a 200."""
+    with pytest.raises(ProviderError, match="too long"):
+        parse_completion(body, "service")
+
+
+def test_no_content_but_a_reason_is_an_empty_answer() -> None:
+    """Where thinking used up the tokens, some servers leave the content out: it was paid, so it is kept."""
+    found = parse_completion(choice(message={"role": "assistant"}, finish_reason="length"), "service")
+    assert (found.text, found.finish_reason) == ("", "length")
+
+
+def test_an_answer_that_a_filter_ended_is_no_answer() -> None:
+    """What is left of it is not what the model would have said."""
+    with pytest.raises(ProviderError, match=r"ended by the content filter \(content_filter\)"):
+        parse_completion(choice(finish_reason="content_filter"), "service")
 
 
 JSON = st.recursive(

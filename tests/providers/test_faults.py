@@ -22,8 +22,8 @@ pytestmark = pytest.mark.usefixtures("keys")
 
 @pytest.mark.parametrize("body", [b"", b"{", b"<html>"])
 def test_garbage_is_asked_again(body: bytes) -> None:
-    """What is not JSON came from a fault on the way."""
-    with pytest.raises(RetryableError, match="not JSON"):
+    """What is not JSON came from a fault on the way; the message shows the start of it."""
+    with pytest.raises(RetryableError, match=f"not JSON: {body.decode() or 'nothing'}"):
         answered(body)
 
 

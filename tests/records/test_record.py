@@ -50,6 +50,8 @@ def test_a_foreign_record_is_named(tmp_path, caplog, text):
     "change",
     [
         {"started": "noon"},
+        {"started": float("nan")},
+        {"finished": 1e300},
         {"error": 3},
         {"sweep": ["s"]},
         {"job": "first"},
@@ -73,11 +75,15 @@ def test_every_value_has_its_type(tmp_path, change):
         read_record(tmp_path / "1")
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1", b"{}", "columns"])
+ROWS = {"completion": ["4", "5"], "error": [None, None], "prediction": [4, 5]}
+ODD_ROWS = [{"x": [1]}, {**ROWS, "id": [1, 2]}, {**ROWS, "id": ["a", "a"]}, {**ROWS, "id": ["a", None]}]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"{}", *ODD_ROWS], ids=str)
 def test_rows_that_cannot_be_read_are_named(tmp_path, content):
     """Whatever is in the file, the error has its name."""
-    if content == "columns":
-        pl.DataFrame({"x": [1]}).write_parquet(tmp_path / "predictions.parquet")
+    if isinstance(content, dict):
+        pl.DataFrame(content).write_parquet(tmp_path / "predictions.parquet")
     else:
         (tmp_path / "predictions.parquet").write_bytes(content)
     with pytest.raises(DataError, match=r"predictions\.parquet cannot be read as the rows of a run"):

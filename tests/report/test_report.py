@@ -35,6 +35,7 @@ def rows(right: float, count: int = 40, **changes: object) -> pl.DataFrame:
     chats = [[{"role": "user", "content": f"Answer this: is {i} odd?"}] for i in range(count)]
     columns = {"id": [str(i) for i in range(count)], "target": target, "prediction": said, "messages": chats}
     frame = pl.DataFrame(columns | {"completion": [f"I say {answer}" for answer in said]})
+    frame = frame.with_columns(error=pl.lit(None, dtype=pl.String))
     return frame.with_columns(pl.Series(name, values) for name, values in changes.items())
 
 

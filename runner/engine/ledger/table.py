@@ -45,6 +45,8 @@ class Ledger:
             self._engine = _connect(sa.make_url(url))
             self.url = self._engine.url.render_as_string(hide_password=False)  # the same in any folder
             _retry_while_locked(lambda: _create_table(self._engine))
+            with self._engine.connect() as connection:
+                connection.execute(sa.select(ENTRIES).limit(1))  # fails on another program's table
         except (sa.exc.ArgumentError, ValueError, TypeError) as error:
             raise ConfigError(
                 f"ledger.url: {url!r} is not a database URL ({str(error).partition('.  ')[0]})"
@@ -190,7 +192,9 @@ class Ledger:
 def _connect(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
         return sa.create_engine(url, pool_pre_ping=True, max_overflow=-1)
-    if url.database and url.database != ":memory:" and not url.database.startswith("file:"):
+    if not url.database or url.database == ":memory:":
+        raise ConfigError("ledger.url: a ledger needs a file, such as sqlite:///outputs/ledger.db")
+    if not url.database.startswith("file:"):
         file = Path(url.database).absolute()
         file.parent.mkdir(parents=True, exist_ok=True)
         url = url.set(database=str(file))

@@ -18,6 +18,7 @@ import httpx2
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
 from runner.core.retry import pause
 from runner.providers.azure.entra import MANAGEMENT, Entra
+from runner.providers.completion import read_mapping
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 
@@ -154,8 +155,7 @@ class Hosting:
         found = self._request("GET", name)
         if found is GONE:
             return None
-        properties = found.get("properties") if isinstance(found, dict) else None
-        return str(properties.get("provisioningState") or "") if isinstance(properties, dict) else ""
+        return str(read_mapping(read_mapping(found).get("properties")).get("provisioningState") or "")
 
     def _request(self, method: str, name: str, address: str | None = None, **settings: Any) -> Any:
         url = address or self._deployment.build_url(self._endpoint, name).rstrip("/")

@@ -21,6 +21,7 @@ from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.providers.http.failures import Service, decode, make_error
 
 CONNECT_S = 30.0
+SHOWN = 80  # bytes of an answer that cannot be read
 FATAL_ERRORS = (
     aiohttp.InvalidURL,
     aiohttp.ClientConnectorCertificateError,
@@ -69,7 +70,8 @@ class AsyncClient:
         try:
             return json.loads(raw)
         except (ValueError, RecursionError) as error:
-            raise RetryableError(f"{self._service.name}: the answer is not JSON") from error
+            start = self._service.redact(raw[:SHOWN].decode(errors="replace")) if raw else "nothing"
+            raise RetryableError(f"{self._service.name}: the answer is not JSON: {start}") from error
 
     async def aclose(self) -> None:
         """Close the connections."""

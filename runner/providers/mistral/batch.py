@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from runner.core.errors import ProviderError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
-from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, check_items, describe_error, dump_line
+from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, check_items, dump_line, list_reasons
+from runner.providers.completion import read_count, read_list, read_mapping
 
 RUNNING = {"QUEUED", "RUNNING", "CANCELLATION_REQUESTED"}
 
@@ -26,8 +27,8 @@ class MistralBatcher(ServiceBatcher):
     def find(self, key: str, file_id: str | None) -> str | None:
         """The newest job with this key or made from this file, unless it was refused."""
         for job in self._list_jobs():
-            marked = (job.get("metadata") or {}).get(KEY) == key
-            if (marked or file_id in (job.get("input_files") or [])) and not _is_refused(job):
+            marked = read_mapping(job.get("metadata")).get(KEY) == key
+            if (marked or file_id in read_list(job.get("input_files"))) and not _is_refused(job):
                 return str(job["id"])
         return None
 
@@ -45,11 +46,10 @@ class MistralBatcher(ServiceBatcher):
     def status(self, batch_id: str) -> BatchStatus:
         """Where the job stands."""
         job = self._ask("GET", f"/batch/jobs/{batch_id}", {"id": str, "status": str})
-        done, total = int(job.get("completed_requests") or 0), int(job.get("total_requests") or 0)
+        done, total = (read_count(job.get(f"{name}_requests")) or 0 for name in ("completed", "total"))
         word = str(job["status"])
         if _is_refused(job):
-            reasons = [describe_error(error) for error in job.get("errors") or []]
-            return BatchStatus("refused", "; ".join(reasons[:3]) or word, done, total)
+            return BatchStatus("refused", list_reasons(job.get("errors")) or word, done, total)
         return BatchStatus("running" if word in RUNNING else "ended", word, done, total)
 
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
@@ -74,6 +74,6 @@ class MistralBatcher(ServiceBatcher):
                 return
 
 
-def _is_refused(job: dict[str, Any]) -> bool:
+def _is_refused(job: Mapping[str, Any]) -> bool:
     """Whether a job failed with nothing to show."""
     return job.get("status") == "FAILED" and not job.get("output_file") and not job.get("error_file")

@@ -8,7 +8,8 @@ from typing import Any
 from runner.core.errors import ProviderError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
-from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, check_items, describe_error, dump_line
+from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, check_items, dump_line, list_reasons
+from runner.providers.completion import read_count, read_mapping
 
 ENDPOINT = "/v1/chat/completions"  # of the batch and of its lines, at OpenAI and at Azure
 ENDED = {"completed", "expired", "cancelled"}
@@ -28,7 +29,7 @@ class OpenAIBatcher(ServiceBatcher):
     def find(self, key: str, file_id: str | None) -> str | None:
         """The newest batch with this key or made from this file, unless it was refused."""
         for batch in self._list_batches():
-            marked = (batch.get("metadata") or {}).get(KEY) == key
+            marked = read_mapping(batch.get("metadata")).get(KEY) == key
             made = file_id is not None and batch.get("input_file_id") == file_id
             if (marked or made) and _read_state(batch) != "failed":
                 return str(batch["id"])
@@ -42,13 +43,11 @@ class OpenAIBatcher(ServiceBatcher):
     def status(self, batch_id: str) -> BatchStatus:
         """Where the batch stands; a word that is not known counts as running."""
         batch = self._ask("GET", f"/batches/{batch_id}", {"id": str, "status": str})
-        counts, word = batch.get("request_counts") or {}, _read_state(batch)
-        done = int(counts.get("completed") or 0) + int(counts.get("failed") or 0)
-        total = int(counts.get("total") or 0)
+        counts, word = read_mapping(batch.get("request_counts")), _read_state(batch)
+        done, failed, total = (read_count(counts.get(name)) or 0 for name in ("completed", "failed", "total"))
         if word == "failed":
-            reasons = [describe_error(error) for error in (batch.get("errors") or {}).get("data") or []]
-            return BatchStatus("refused", "; ".join(reasons[:3]) or word, done, total)
-        return BatchStatus("ended" if word in ENDED else "running", word, done, total)
+            return BatchStatus("refused", list_reasons(batch.get("errors")) or word, done + failed, total)
+        return BatchStatus("ended" if word in ENDED else "running", word, done + failed, total)
 
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """The lines of the output file and of the error file."""

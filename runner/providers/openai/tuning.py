@@ -168,10 +168,9 @@ class OpenAITuner:
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
         job = self._get_job(job_id)
-        reason = f"{job.error.code}: {job.error.message}" if job.error and job.error.message else ""
         return TuningStatus(
             state=STATES.get(job.status, "running"),
-            detail=reason or job.status,
+            detail=_explain(job.error) or job.status,
             model=job.fine_tuned_model,
             progress=_estimate_progress(job, time.time()),
             trained_tokens=job.trained_tokens,
@@ -239,13 +238,8 @@ class OpenAITuner:
         return self._client.with_options(max_retries=0)
 
     def _connect(self) -> openai.OpenAI:
-        provider = self._provider
-        return openai.OpenAI(
-            api_key=provider.read_key(),
-            base_url=provider.endpoint(),
-            max_retries=RETRIES,
-            timeout=provider.timeout_s,
-        )
+        key, url, timeout = self._provider.read_key(), self._provider.endpoint(), self._provider.timeout_s
+        return openai.OpenAI(api_key=key, base_url=url, max_retries=RETRIES, timeout=timeout)
 
     def _build_marks(self, job: TuningJob) -> dict[str, Any]:
         """What makes the job findable again."""
@@ -284,10 +278,20 @@ def translate_errors(service: Service) -> Iterator[None]:
         raise RetryableError(f"{service.name}: the answer cannot be read: {error}") from error
 
 
+def _explain(error: Any) -> str:
+    """What a job says about its failure: an object with code and message, or a text."""
+    if isinstance(error, str):
+        return error
+    message = getattr(error, "message", None)
+    return f"{getattr(error, 'code', None)}: {message}" if message else ""
+
+
 def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
-    if not job.estimated_finish or job.estimated_finish <= job.created_at:
+    began: Any = job.created_at
+    end: Any = job.estimated_finish
+    if not isinstance(began, int | float) or not isinstance(end, int | float) or end <= began:
         return None
-    return round(min(max((now - job.created_at) / (job.estimated_finish - job.created_at), 0.0), 0.99), 3)
+    return round(min(max((now - began) / (end - began), 0.0), 0.99), 3)
 
 
 def _read_metrics(point: Any) -> dict[str, float]:
