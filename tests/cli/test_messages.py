@@ -23,7 +23,7 @@ OPTIONS = {
         b"name: !!python/object/apply:os.system [x]",
         "code.yaml, line 1, column 7: could not",
     ),
-    "latin": ("name: é".encode("latin-1"), "latin.yaml: is not UTF-8; save the file as UTF-8"),
+    "latin": ("name: é".encode("latin-1"), "latin.yaml, line 1 is not UTF-8; save the file as UTF-8"),
     "number": (b"defaults: 5\nname: d", "'dataset/number', defaults must be a list (got int)"),
     "circle": (b"defaults: [circle]\nname: d", "an option file chooses itself in its defaults"),
 }
