@@ -205,10 +205,11 @@ def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
 
 
 def _make_sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
-    """Return when a sweep began, its name, its number of points and finished points, and its folder."""
+    """Return when a sweep began, its name, how many points began and finished, and its folder."""
     finished = sum(record.status == "finished" for record in points)
     started = _format_minute(min(record.started for record in points))
-    return [started, points[0].name, f"sweep of {len(points)}", "", f"{finished} finished", "", str(folder)]
+    point, status = f"sweep, {len(points)} begun", f"{finished} finished"
+    return [started, points[0].name, point, "", status, "", str(folder)]
 
 
 def _describe_result(record: Record) -> str:

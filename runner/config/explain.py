@@ -30,7 +30,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, RunnerError):
         return f"error: {error}", 2 if is_mistake(error) else 1
     if isinstance(error, YAMLError | UnicodeDecodeError) and (file := _find_option_file(error)):
-        return f"error: {file}, {_describe_unreadable(error)}", 2
+        return f"error: {file}, {_describe_unreadable(error)}{_find_template(file, error)}", 2
     config_error = _find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
         return f"error: {_explain_composition(error, config_error)}", 2
@@ -81,8 +81,18 @@ def _describe_unreadable(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return describe_decoding(error)
     mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}: " if mark else ""
+    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     return f"{place}{getattr(error, 'problem', None) or error}"
+
+
+def _find_template(file: str, error: Exception) -> str:
+    """A hint where the line that YAML cannot read begins a value with ``{{`` or ``{%``; else empty."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        return ""
+    lines = Path(file).read_bytes().decode(errors="replace").splitlines()
+    found = any(re.search(r":\s+\{[{%]", line) for line in lines[max(0, mark.line - 1) : mark.line + 1])
+    return "; put quotes around a text that begins with {{ or {%, or write it below |" if found else ""
 
 
 def _explain_composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
@@ -93,10 +103,14 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
     if found := _ODD_KEY.search(str(error if inner is None else inner)):
         return _explain_odd_key(found, str(error))
     if inner is None:
-        return _explain_ambiguous(str(error)) or " ".join(str(error).split())
+        return _explain_ambiguous(str(error)) or _explain_package(str(error)) or " ".join(str(error).split())
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key}: a value is required"
     key, first = str(inner.full_key), str(inner).splitlines()[0]
+    if missing := re.search(r"Missing mandatory value: (\S+)$", first):
+        return f"{missing[1]}: a value is required"
+    if key == "experiment":
+        return "experiment: the first line of the option's file must be '# @package _global_'"
     if (
         isinstance(inner, ConfigKeyError)
         or "not in" in first
@@ -106,7 +120,8 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
     if re.match(r"Cannot merge (?:Dict|List)Config with (?:Dict|List)Config", first):
-        first = f"a list cannot replace a mapping, nor a mapping a list; remove it first: ~{key} +{key}=…"
+        first = "a list cannot replace a mapping, nor a mapping a list"
+        first += f"; remove it first: ~{key} +{key}=…" if inner.full_key else ""
     file = re.match(r"In '([^']+)'", str(error))
     return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", str(inner.full_key or ""), first]))
 
@@ -152,6 +167,18 @@ def _explain_ambiguous(message: str) -> str:
     """
     found = re.match(r"Ambiguous value for argument '(.*)'", message)
     return f"{found[1]}: {ADD_M}" if found else ""
+
+
+def _explain_package(message: str) -> str:
+    """Say what an option file lacks whose defaults choose other options; empty for any other message.
+
+    >>> _explain_package("In 'experiment/mine': Could not override 'dataset@experiment.dataset'.")
+    "experiment/mine.yaml: to choose other options, its first line must be '# @package _global_'"
+    """
+    found = re.match(r"In '((\w+)/[^']+)': Could not override '[^']*@(\w+)\.", message)
+    if not found or found[2] != found[3]:
+        return ""
+    return f"{found[1]}.yaml: to choose other options, its first line must be '# @package _global_'"
 
 
 def _explain_missing_option(error: MissingConfigException) -> str:

@@ -129,6 +129,8 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     "; did you mean 'accuracy'? (accuracy, f1)"
     """
     known = sorted(choices)
+    if not known:
+        return ""
     cutoff = 0.66 if len(word) <= 4 else 0.7  # one wrong letter of three is close
     close = get_close_matches(word, known, n=1, cutoff=cutoff) or _complete(word, known)
     hint = f"; did you mean {close[0]!r}?" if close else "; known:"

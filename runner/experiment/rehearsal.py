@@ -55,7 +55,8 @@ def check_made_columns(plan: Plan, frame: pl.DataFrame) -> None:
     positive, labels = plan.config.dataset.params.get("positive"), parse.classes(plan.responder.parser)
     if plan.judge and not any(reads_verdicts(metric) for metric in plan.metrics.values()):
         log.warning(
-            "no metric reads the judge's verdicts; metric=verdict_share does, and judge=none saves its calls"
+            "no metric reads the judge's verdicts; metric=verdict_share does (metric.verdict_share.value says"
+            " which it counts), and judge=none saves its calls"
         )
     for key, metric in plan.metrics.items():
         read = {value for name, value in vars_of(metric).items() if name != "name" and isinstance(value, str)}

@@ -127,7 +127,8 @@ def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None
     if wrong:
         raise DataError(
             f"column {target.name!r}: {texts[wrong[0]]!r} cannot be read by prompt.parser "
-            f"({_get_name(parser)}); rows {_name_rows(wrong, ids)}"
+            f"({_get_name(parser)}); rows {_name_rows(wrong, ids)}; dataset.steps can change such values"
+            " (derive) or leave these rows out (filter)"
         )
     return values
 

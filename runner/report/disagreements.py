@@ -22,7 +22,7 @@ MAX_TEXT = 4000
 """How many characters of a text are shown."""
 MAX_SUMMARY = 180
 UNPARSED = "unparsed"
-COLUMNS = ("id", "target", "prediction", "verdict", "completion", "error")
+COLUMNS = ("id", "target", "prediction", "reading", "verdict", "completion", "error")
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Answer:
     distance: float
     """How far it is from the best answer. It puts rows in order and does not say what is right."""
     prediction: str
+    unread: str | None
+    """Why the parser read nothing, where it says so."""
     verdict: str | None
     completion: str
     error: str | None
@@ -226,6 +228,7 @@ def _make_answer(
         right=right,
         distance=distance,
         prediction=format_value(row["prediction"]),
+        unread=row.get("reading") if row["prediction"] is None else None,
         verdict=format_value(row["verdict"]) if "verdict" in row else None,
         completion=truncate(format_value(row["completion"])),
         error=row.get("error"),

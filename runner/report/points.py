@@ -55,9 +55,11 @@ def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
     """The given folders of runs and sweeps, or the newest one below ``outputs`` that has a score.
 
     Raises:
-        ConfigError: a folder holds neither, or nothing is recorded yet.
+        ConfigError: a folder holds neither, or is a ``.zip``, or nothing is recorded yet.
     """
     for folder in map(Path, given):
+        if folder.suffix == ".zip":
+            raise ConfigError(f"report.folders: {folder}: unpack it first, and name its folder")
         if not find_runs(folder):
             known = [str(place) for place in _find_recorded(outputs)]
             raise ConfigError(

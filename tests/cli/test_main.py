@@ -78,6 +78,14 @@ def test_mistake(runner, monkeypatch, arguments, message):
     assert len(outcome.err.strip().splitlines()) == 1
 
 
+def test_a_required_name_of_which_others_are_made(runner, tmp_path):
+    """A data set without a name: the key that lacks a value is named, not the one that refers to it."""
+    (tmp_path / "mine" / "dataset").mkdir(parents=True)
+    (tmp_path / "mine" / "dataset" / "d.yaml").write_text("path: rows.csv\n")
+    said = runner("--config-dir", str(tmp_path / "mine"), "dataset=d").err
+    assert said == "error: dataset.name: a value is required\n"
+
+
 def test_overrides_without_effect(runner):
     """A smaller command says what it does not read, and refuses values out of range."""
     outcome = runner("list", "dataset=fib", "hydra.job.name=mine")

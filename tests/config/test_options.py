@@ -89,3 +89,13 @@ def test_option_files_are_small():
     """Option files stay small enough to read at a glance."""
     long = [str(file) for file in Path(CONF).rglob("*.yaml") if len(file.read_text().splitlines()) > 60]
     assert not long
+
+
+def test_the_scale_of_ratings_is_the_parser_s():
+    """Every metric of ratings takes the ends of the scale from the parser, where the data set names none."""
+    GlobalHydra.instance().clear()
+    names = ["mean_absolute_error", "pearson", "kappa_quadratic"]
+    overrides = ["dataset=llmbar_rating", "prompt=llmbar_rating", f"metric=[{','.join(names)}]"]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        metrics = OmegaConf.to_object(compose("config", overrides)).metric
+    assert {metrics[name]["minimum"] for name in names} == {0}

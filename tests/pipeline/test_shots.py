@@ -109,6 +109,12 @@ def test_impossible_shots_are_a_config_error(k: int, column: str | None, said: s
         shots.choose_shots(TRAIN, TEST, k, prompt("balanced", column))
 
 
+def test_without_train_rows_the_key_that_makes_some_is_named() -> None:
+    """Rows without splits have none."""
+    with pytest.raises(ConfigError, match=r"has 0 rows; dataset\.split makes one"):
+        shots.choose_shots(TRAIN.clear(), TEST, 1, prompt())
+
+
 def test_similar_without_words_is_a_data_error() -> None:
     """Texts that consist of punctuation only cannot be compared."""
     with pytest.raises(DataError, match="no words"):

@@ -249,9 +249,13 @@ def test_rows_where_points_disagree_come_first():
 
 def test_an_unparsed_answer_is_wrong():
     """No prediction is shown as such, with what was said."""
-    shown = read(point(rows(1).with_columns(prediction=pl.lit(None, dtype=pl.String))))
+    unread = rows(1, reading=["no label is named"] * 40).with_columns(
+        prediction=pl.lit(None, dtype=pl.String)
+    )
+    shown = read(point(unread))
     assert (shown.missed, shown.rows[0].answers[0].said) == (40, UNPARSED.strip("()"))
     assert shown.rows[0].answers[0].completion == "I say no"
+    assert shown.rows[0].answers[0].unread == "no label is named"
 
 
 def test_a_verdict_decides_where_there_is_one():
@@ -367,6 +371,8 @@ def test_the_newest_is_reported_by_default(tmp_path):
     assert [one.record.job for one in load_points([folder])] == [2, 9, 10]
     with pytest.raises(ConfigError, match="holds no run and no sweep"):
         find_folders([str(tmp_path)], tmp_path / "outputs")
+    with pytest.raises(ConfigError, match="unpack it first"):
+        find_folders(["export.zip"], tmp_path / "outputs")
 
 
 def test_formats_need_nothing_heavy():
