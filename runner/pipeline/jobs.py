@@ -132,7 +132,7 @@ def _find_or_create(
     claim = make_claim()
     while not ledger.add(JOB, key, claim):
         entry = ledger.get(JOB, key) or {}
-        if "id" in entry:
+        if entry.get("id"):
             return str(entry["id"]), False
         if not is_alive(entry) and ledger.swap(JOB, key, entry, claim):
             break
@@ -140,6 +140,8 @@ def _find_or_create(
     try:
         found = tuner.find_job(key)
         job_id = found or create_job(key, order, tuner, ledger, pay)
+        if not isinstance(job_id, str) or not job_id:
+            raise TypeError(f"the job's id is {job_id!r}")
     except BaseException as error:
         ledger.remove(JOB, key)
         if isinstance(error, ODD):

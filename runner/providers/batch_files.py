@@ -43,7 +43,7 @@ class ServiceBatcher:
     def _request(self, method: str, path: str, need: str = "id", **settings: Any) -> Mapping[str, Any]:
         """A JSON object. One without the field ``need`` counts as a fault of the service."""
         answer = self._client.request(method, f"{self._base_url()}{path}", **settings)
-        if not isinstance(answer, dict) or need not in answer:
+        if not isinstance(answer, dict) or answer.get(need) is None:
             raise RetryableError(
                 f"{self._name}: {method} {path}: expected an object with {need}, got {describe_json(answer)}"
             )

@@ -138,7 +138,9 @@ class MistralTuner:
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
         job = self._get_job(job_id)
-        word = str(job["status"])
+        word = job["status"]
+        if not isinstance(word, str):
+            raise TypeError(f"status is {word!r}")
         state = STATES.get(word, "running")
         reason = _describe_event(job["events"][-1]) if state == "failed" and job.get("events") else ""
         return TuningStatus(
@@ -174,7 +176,7 @@ class MistralTuner:
         if len(points) > 1:
             log.info("%s: of %d checkpoints only the last has a model id at Mistral", job_id, len(points))
         last = points[-1] if points else {}
-        return [Checkpoint(max(len(points), 1), last.get("step_number", 0), str(model), _read_metrics(last))]
+        return [Checkpoint(max(len(points), 1), last.get("step_number", 0), model, _read_metrics(last))]
 
     def serving(self, model: str) -> Provider:
         """The same account, answering as ``model``."""

@@ -131,6 +131,8 @@ class OpenAITuner:
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
         job = self._get_job(job_id)
+        if not isinstance(job.status, str):
+            raise TypeError(f"status is {job.status!r}")
         return TuningStatus(
             state=STATES.get(job.status, "running"),
             detail=_explain(job.error) or job.status,
@@ -262,7 +264,7 @@ def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
 
 
 def _read_metrics(point: Any) -> dict[str, float]:
-    measured = point.metrics.model_dump(exclude_none=True)
+    measured = point.metrics.model_dump(exclude_none=True) if point.metrics else {}
     return {name: float(value) for name, value in measured.items() if name != "step" and value != SENTINEL}
 
 
@@ -271,7 +273,7 @@ def _number_epochs(steps: list[int], job: FineTuningJob) -> list[int]:
 
     Of 5 epochs of 125 steps the states after steps 375, 500 and 625 are kept: epochs 3, 4 and 5.
     """
-    epochs = job.hyperparameters.n_epochs if job.hyperparameters else None
+    epochs = getattr(job.hyperparameters, "n_epochs", None)
     if isinstance(epochs, int) and steps and steps[-1]:
         exact = [step * epochs / steps[-1] for step in steps]
         numbers = [round(number) for number in exact]
