@@ -131,7 +131,7 @@ def _find_or_create(
     claim = make_claim(ledger)
     while not ledger.add(JOB, key, claim):
         entry = ledger.get(JOB, key) or {}
-        if "id" in entry:
+        if entry.get("id"):
             return str(entry["id"]), False
         if entry and not is_alive(ledger, entry) and ledger.swap(JOB, key, entry, claim):
             break
@@ -139,6 +139,8 @@ def _find_or_create(
     try:
         found = tuner.find_job(key)
         job_id = found or create_job(key, order, tuner, pay, lambda: confirm_claim(ledger, JOB, key))
+        if not isinstance(job_id, str) or not job_id:
+            raise TypeError(f"the job's id is {job_id!r}")
     except LostClaimError:  # waits for the owner that took the claim over
         return _find_or_create(key, order, tuner, ledger, pay)
     except BaseException as error:

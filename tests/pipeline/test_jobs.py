@@ -162,6 +162,17 @@ def test_a_job_that_is_gone_is_named(ledger):
         train(service, ledger)
 
 
+@pytest.mark.parametrize("job_id", [None, "", 7])
+def test_a_job_without_an_id_is_not_kept(ledger, job_id):
+    """The next command would ask for it in vain for ever."""
+    service = Service([["succeeded"]])
+    service.find_job = lambda key: job_id  # type: ignore[method-assign]
+    service.create = lambda job: job_id  # type: ignore[method-assign]
+    with pytest.raises(RunnerError, match="the job's id is"):
+        train(service, ledger)
+    assert ledger.get(jobs.JOB, ORDER.key) is None
+
+
 def test_an_answer_of_an_odd_shape_has_words(ledger):
     """It is no internal error; odd messages stop nothing, and a job that was made is found again."""
     odd = {"status"}
@@ -177,7 +188,7 @@ def test_an_answer_of_an_odd_shape_has_words(ledger):
     assert train(service, ledger).checkpoints
     odd = {"create"}
     service.jobs.clear()
-    ledger.remove(jobs.JOB, ORDER.key)
+    ledger.put(jobs.JOB, ORDER.key, {"id": None})
     with pytest.raises(RunnerError, match="looks for the job before it makes one"):
         train(service, ledger)
     assert train(service, ledger).job_id in service.jobs

@@ -157,7 +157,9 @@ class MistralTuner:
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
         job = self._get_job(job_id)
-        word = str(job["status"])
+        word = job["status"]
+        if not isinstance(word, str):
+            raise TypeError(f"status is {word!r}")
         state = STATES.get(word, "running")
         events = job.get("events") or []
         reason = describe_event(events[-1]) if state == "failed" and events else ""

@@ -168,6 +168,8 @@ class OpenAITuner:
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
         job = self._get_job(job_id)
+        if not isinstance(job.status, str):
+            raise TypeError(f"status is {job.status!r}")
         return TuningStatus(
             state=STATES.get(job.status, "running"),
             detail=_explain(job.error) or job.status,
@@ -282,8 +284,7 @@ def _explain(error: Any) -> str:
     """What a job says about its failure: an object with code and message, or a text."""
     if isinstance(error, str):
         return error
-    message = getattr(error, "message", None)
-    return f"{getattr(error, 'code', None)}: {message}" if message else ""
+    return f"{getattr(error, 'code', None)}: {error.message}" if getattr(error, "message", None) else ""
 
 
 def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
@@ -295,5 +296,5 @@ def _estimate_progress(job: FineTuningJob, now: float) -> float | None:
 
 
 def _read_metrics(point: Any) -> dict[str, float]:
-    measured = point.metrics.model_dump(exclude_none=True)
+    measured = point.metrics.model_dump(exclude_none=True) if point.metrics else {}
     return {name: float(value) for name, value in measured.items() if name != "step" and value != SENTINEL}
