@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 from runner.config.schema import FinetuneConfig, HyperparameterConfig
 from runner.core.errors import ProviderError, RetryableError, RunnerError
 from runner.core.services import Checkpoint, TuningStatus
-from runner.engine.ledger import Ledger
+from runner.engine.ledger import Ledger, claims
 from runner.pipeline import jobs
 from runner.pipeline.finetune import TrainingOrder, make_training_file
 
@@ -192,4 +195,42 @@ def test_an_answer_of_an_odd_shape_has_words(ledger):
     with pytest.raises(RunnerError, match="looks for the job before it makes one"):
         train(service, ledger)
     assert train(service, ledger).job_id in service.jobs
+    assert len(service.jobs) == 1
+
+
+class SlowUpload(Service):
+    """A service at which the first upload waits until ``go`` is set."""
+
+    def __init__(self) -> None:
+        super().__init__([["succeeded"]])
+        self.uploads, self.uploading, self.go = 0, threading.Event(), threading.Event()
+
+    def find_file(self, name: str) -> str:
+        self.uploads += 1
+        if self.uploads == 1:
+            self.uploading.set()
+            self.go.wait(10)
+        return super().find_file(name)
+
+
+@pytest.mark.parametrize("alive", [True, False], ids=["renewed", "asleep"])
+def test_two_machines_and_a_slow_upload(tmp_path, monkeypatch, alive):
+    """They make one job: the second one waits for a claim that is renewed, and takes over one that is not.
+
+    The first one looks, after its upload, whether the claim is still its own.
+    """
+    monkeypatch.setattr(claims, "_find_place", lambda: None)  # each out of the other's sight
+    monkeypatch.setattr(claims, "BEAT_S", 0.02 if alive else 60.0)
+    monkeypatch.setattr(claims, "LEASE_S", 0.3)
+    service, url = SlowUpload(), f"sqlite:///{tmp_path}/shared.db"
+    with ThreadPoolExecutor() as pool, closing(Ledger(url)) as one, closing(Ledger(url)) as two:
+        first = pool.submit(train, service, one)
+        service.uploading.wait(10)
+        second = pool.submit(train, service, two)
+        if alive:
+            assert not wait([second], timeout=1.0).done
+        else:
+            second.result(10)
+        service.go.set()
+        assert first.result(10).job_id == second.result(10).job_id
     assert len(service.jobs) == 1
