@@ -114,6 +114,7 @@ async def _run_rows(
         async with caller.open_calls(progress.set_share) as call, asyncio.TaskGroup() as group:
             caller.has_more = lambda: begun < len(rows)
             caller.count_undone = lambda: len(rows) - len(results)
+            caller.is_nearly_done = lambda: begun == len(rows) and len(results) >= 0.9 * len(rows)
             caller.start_more = lambda: group.create_task(work_on(call))
             for _ in range(min(caller.width, len(rows))):
                 caller.start_more()

@@ -77,6 +77,8 @@ class Caller(ABC):
         """Whether there are rows that were not begun yet."""
         self.count_undone: Callable[[], int] = lambda: 1
         """How many rows are not done."""
+        self.is_nearly_done: Callable[[], bool] = lambda: False
+        """Whether nine of ten rows are done, and the others begun."""
         self._callers: set[asyncio.Task[Any] | None] = set()
 
     def __enter__(self) -> Caller:

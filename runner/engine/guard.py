@@ -77,15 +77,16 @@ class Calls:
         """Whether the server has answered since a time of the monotonic clock."""
         return self._alive_at > start
 
-    def refuse_silence(self, error: RetryableError, max_wait_s: float) -> None:
-        """Raise :class:`WaitError` if the server has answered nothing for ``max_wait_s`` seconds.
+    def find_silence(self, error: RetryableError, max_wait_s: float) -> WaitError | None:
+        """Return what stops the run if the server has answered nothing for ``max_wait_s`` seconds.
 
         Where it has not answered at all, a minute is enough.
         """
         longest = max_wait_s if self._answered else min(max_wait_s, FIRST_ANSWER_S)
         silent = time.monotonic() - self._alive_at
-        if silent > longest:
-            raise WaitError(f"nothing was answered for {silent:.0f} s: {error}; finished answers are kept")
+        if silent <= longest:
+            return None
+        return WaitError(f"nothing was answered for {silent:.0f} s: {error}; finished answers are kept")
 
     async def concern_rows(self) -> bool:
         """Whether the refusal of a call concerns its row only; waits until another call shows that.

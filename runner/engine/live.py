@@ -158,14 +158,22 @@ class LiveCaller(Caller):
 
         The last attempt of a row is the last one only if others were answered since the one before, at
         ``failed_at``. Otherwise the server is gone: another row is begun, and both wait for the server.
+        After a long silence the run stops, unless it is nearly done: then the rows that are left fail.
         """
+        waits = not self._calls.was_alive_since(failed_at) and (
+            self.has_more() or (self._calls.has_answers and self.count_undone() > 1)
+        )
+        silence = self._calls.find_silence(error, self._retry.max_wait_s) if waits and attempt > 1 else None
+        fails = silence and self.is_nearly_done()
+        if silence and not fails and not error.limited:
+            raise silence from error
         try:
             return self._retry.wait_s(error, attempt)
         except RetryableError:
-            waits = self.has_more() or (self._calls.has_answers and self.count_undone() > 1)
-            if self._calls.was_alive_since(failed_at) or not waits:
+            if fails or not waits:
                 raise
-        self._calls.refuse_silence(error, self._retry.max_wait_s)
+        if silence:
+            raise silence from error
         self.start_more()
         return min(self._retry.longest_s, HOLD_S)
 

@@ -72,6 +72,7 @@ class Use:
     ledger: Ledger
     bill: Bill = field(default_factory=Bill)
     token: str = field(default_factory=lambda: uuid4().hex)
+    _joined: bool = False
 
     def join(self) -> None:
         """Note this use in the ledger. While another living owner deletes the deployment, wait."""
@@ -87,6 +88,7 @@ class Use:
 
         while self.token not in _change(ledger, self.name, enter)["users"]:
             pause(WAIT_S)
+        self._joined = True
 
     def leave(self, interrupted: bool = False) -> None:
         """End this use; delete the deployment if nobody else uses it. Adds to the bill.
@@ -109,10 +111,13 @@ class Use:
 
     def _end(self, interrupted: bool) -> None:
         users = (self.ledger.get(DEPLOYMENT, self.name) or {}).get("users", {})
+        if self._joined and self.token not in users:
+            self.join()  # others took this process for dead and deleted, which it may have made anew
         for claim in [claim for token, claim in users.items() if token != self.token]:
             if outlives_look(self.ledger, claim, pause):
                 break  # that one will delete it
         entry = self._leave_entry(self._go)
+        self._joined = False
         if entry and is_mine(self.ledger, entry["deleting"]):
             self.bill.leftovers[self.name] = "it was interrupted"
             reason = delete(self.name, self.tuner, self.ledger, hurried=interrupted)

@@ -357,6 +357,41 @@ def test_a_row_that_always_fails_stops_nothing(ledger, monkeypatch, bad):
     ]
 
 
+def test_the_last_rows_fail(ledger, monkeypatch):
+    """Two rows of forty that are always refused do not stop the run, though nothing else is left to ask."""
+    monkeypatch.setattr(live, "RETRY", Retry(tries=2, longest_s=0.001))
+
+    def answer(question):
+        if question in ("38", "39"):
+            raise RetryableError("boom")
+        return question
+
+    provider = Scripted(answer)
+    provider.max_wait_s = 0.05
+    answers = ask_all(make_requests(map(str, range(40))), provider, ledger)
+    assert [answer.error for answer in answers] == [None] * 38 + ["boom"] * 2
+
+
+def test_a_server_that_hangs_stops_the_run(ledger):
+    """Long before each row has made all its tries, of which each is a timeout and few are made at once."""
+    calls = iter(range(10**6))
+
+    class Hanging(Scripted):
+        max_concurrency = 8
+
+        async def complete(self, request):
+            if next(calls) < 10:
+                return await super().complete(request)
+            await asyncio.sleep(0.1)
+            raise RetryableError("no answer within 0.1 s", retry_after=0.01)
+
+    provider = Hanging()
+    provider.max_wait_s = 0.2
+    with pytest.raises(WaitError, match="nothing was answered for"):
+        ask_all(make_requests(map(str, range(60))), provider, ledger)
+    assert next(calls) < 40
+
+
 def _ask_with(url, name, pause_s, questions, queue):
     provider = Slow(pause_s)
     with closing(Ledger(url)) as ledger:

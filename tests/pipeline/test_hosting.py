@@ -227,6 +227,20 @@ def test_dead_users_do_not_count(ledger):
     assert delete_leftovers(tuner, ledger) == {use.name: None}
 
 
+def test_a_user_that_was_taken_for_dead(ledger):
+    """It was frozen while the other user left and deleted; what it makes after that is deleted, too."""
+    tuner = Deployments()
+    with closing(Ledger(ledger.url)) as other:
+        frozen, use = use_of(tuner, other), use_of(tuner, ledger)
+        frozen.join()
+        ledger.remove(OWNER, make_claim(other)["owner"])
+        use.join()
+        use.leave()
+        tuner.deploy("m", frozen.name)
+        frozen.leave()
+    assert (tuner.stand, list(ledger.items(DEPLOYMENT))) == (set(), [])
+
+
 def test_a_deployment_of_another_account_is_left_alone(ledger):
     """Asking the wrong account would find nothing, and forget what stands."""
 

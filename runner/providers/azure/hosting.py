@@ -27,6 +27,7 @@ ENDED = {"Failed", "Canceled", "Disabled"}
 FREE_SKU = "DeveloperTier"
 GONE = object()
 MOST_PUTS = 3  # a deployment may be deleted while it is asked for, or a call was not heard
+LATE_LOOKS = 4  # in which a deployment may appear whose call was broken off, by a signal for example
 
 
 @dataclass(kw_only=True)
@@ -88,6 +89,7 @@ class Hosting:
         self._deployment = deployment
         self._endpoint = endpoint
         self._sleep = sleep
+        self._unsure: set[str] = set()
         self._entra = Entra(MANAGEMENT, deployment.token_env, "provider.deployment.token_env")
 
     @property
@@ -117,15 +119,25 @@ class Hosting:
                 continue
             if puts == MOST_PUTS or (puts and state is not None):
                 raise ProviderError(f"azure: deployment {name} ended as {state or 'deleted'}")
+            self._unsure.add(name)
             self._request("PUT", name, json=body)
+            self._unsure.discard(name)
             puts += 1
 
     def delete(self, name: str) -> None:
-        """Delete a deployment and wait until it is gone; no error if it was."""
+        """Delete a deployment and wait until it is gone; no error if it was.
+
+        One whose making was broken off may appear late, so it is looked for again.
+        """
+        looks = LATE_LOOKS if name in self._unsure else 1
         for state in self._poll_states(name):
             if state is None:
-                return
-            if state != "Deleting":
+                looks -= 1
+                if not looks:
+                    self._unsure.discard(name)
+                    return
+            elif state != "Deleting":
+                looks = 1
                 self._request("DELETE", name)
 
     def list_all(self) -> dict[str, str]:

@@ -174,6 +174,29 @@ def test_undeploy_leaves_nothing_and_may_be_repeated() -> None:
     assert api.deployments == {}
 
 
+def test_undeploy_what_appears_late() -> None:
+    """A signal broke the call off that makes it, and the service hears that call a while after."""
+
+    class Late(AzureApi):
+        def manage(self, call: Call) -> Reply:
+            if call.method == "PUT":
+                self.late, self.looks_left = call, 2
+                return Reply({"error": {"message": "on its way"}}, status=400)
+            self.looks_left -= 1
+            if not self.looks_left:
+                self.deploy("runner-1", self.late.json)
+            return super().manage(call)
+
+        looks_left = -1
+
+    api = Late()
+    with tuning(api) as (tuner, _):
+        with pytest.raises(ProviderError):
+            tuner.deploy(MODEL, "runner-1")
+        tuner.undeploy("runner-1")
+    assert (api.made, api.deployments) == (1, {})
+
+
 @pytest.mark.parametrize("state", ["Failed", "Canceled"])
 def test_a_deployment_that_fails_says_so(state: str) -> None:
     """And can be deleted."""
