@@ -76,7 +76,9 @@ CALL = "${oc.create:{_target_:os.mkdir,path:/x}}"
 TEXTS = st.text("\\${}:ab'", max_size=6) | st.sampled_from([CALL, "costs ${x}", "${oc.env:HOME}", r"\${y}"])
 VALUES = st.recursive(
     TEXTS | st.integers(),
-    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text("a${", max_size=2), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text("a${", max_size=2), inner, max_size=2)
+    ),
     max_leaves=4,
 )
 
