@@ -88,7 +88,7 @@ def cleanup(config: DictConfig) -> None:
         ]
         lines += _describe_unfinished(ledger)
     for line in lines or ["nothing was left over"]:
-        screen.console.print(line, markup=False, emoji=False)  # ft:m:o is no emoji
+        screen.console.print(line)
     stay = [name for name, reason in done.items() if reason]
     if stay:
         raise RunnerError(f"{count_of(len(stay), 'deployment')} could not be deleted: {', '.join(stay)}")

@@ -25,7 +25,7 @@ from runner.cli.sweep import Sweep, collect_sweeps, end_hosting
 from runner.config import hydra_job, schema, secrets
 from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
-from runner.core.redact import hide_keys
+from runner.core.redact import drop_controls, hide_keys
 from runner.engine.event_loop import end_on_signals
 
 INTERRUPTED = 130
@@ -176,5 +176,5 @@ def _print_error(error: Exception) -> int:
     from runner.config.explain import explain
 
     message, code = explain(error)
-    print(hide_keys(message), file=sys.stderr)
+    print(hide_keys(drop_controls(message)), file=sys.stderr)
     return code

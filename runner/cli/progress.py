@@ -116,7 +116,7 @@ def _share_bars() -> Iterator[Progress]:
 
 def _start() -> Progress:
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _RateColumn(),

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from runner.cli import sweep_table
 from runner.core.errors import count_of
+from runner.core.redact import drop_controls
 from runner.core.types import Score
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record, flatten
@@ -23,7 +25,17 @@ from runner.report.formats import format_number
 
 REASON_LETTERS = 60
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for full tables
-console = Console(highlight=False, soft_wrap=True, width=_WIDTH)
+
+
+class Screen(Console):
+    """Shows texts as they are: a record, a row or a server may hold markup or control characters."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=drop_controls(segment.text))
+
+
+console = Screen(highlight=False, markup=False, emoji=False, soft_wrap=True, width=_WIDTH)
 
 
 def make_header(record: Record) -> Text:
@@ -55,9 +67,9 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
         *_describe_cut(record),
     ]
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
-    lines.append(f"[dim]record  {shown}[/]")
+    lines.append(Text(f"record  {shown}", style="dim"))
     if tracked:
-        lines.append(f"[dim]mlflow  {tracked}[/]")
+        lines.append(Text(f"mlflow  {tracked}", style="dim"))
     console.print(Group(*lines))
 
 
@@ -119,7 +131,7 @@ def _describe_published(record: Record) -> str:
     return f"published in {place or 'the experiment'}" + (f": {summary}" if summary else "")
 
 
-def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> str:
+def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> Text:
     parts = [
         f"{figures.get('answered', 0):.0f} of {count_of(figures.get('n', 0), 'row')} answered",
         f"{figures.get('parsed', 0):.0f} parsed",
@@ -130,7 +142,7 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
     parts += [count_of(tokens, "token")] if tokens else []
     parts += [_describe_cost(figures)] if tokens else []
-    return f"[dim]{' · '.join(parts)} · {finished - started:.1f} s[/]"
+    return Text(f"{' · '.join(parts)} · {finished - started:.1f} s", style="dim")
 
 
 def _describe_cost(figures: Mapping[str, float]) -> str:
@@ -141,16 +153,16 @@ def _describe_cost(figures: Mapping[str, float]) -> str:
     return f"${now:.4f}" + (f" (answers worth ${total:.4f})" if total > now else "")
 
 
-def _describe_failures(record: Record) -> list[str]:
+def _describe_failures(record: Record) -> list[Text]:
     failed = record.figures.get("failed", 0)
     return (
-        [f"[yellow]{count_of(failed, 'row')} failed; first: {record.tags.get('first_error')}[/]"]
+        [Text(f"{count_of(failed, 'row')} failed; first: {record.tags.get('first_error')}", style="yellow")]
         if failed
         else []
     )
 
 
-def _describe_cut(record: Record) -> list[str]:
+def _describe_cut(record: Record) -> list[Text]:
     """Return how many answers a token limit ended, and the key to raise, for the model and for the judge."""
     lines = []
     for prefix, key in (("", "hyperparameter"), ("judge_", "judge.hyperparameter")):
@@ -162,7 +174,7 @@ def _describe_cut(record: Record) -> list[str]:
                 if limit
                 else f"{key}.max_tokens is null, so it is the model's"
             )
-            lines.append(f"[yellow]{what} cut by the token limit: {how}[/]")
+            lines.append(Text(f"{what} cut by the token limit: {how}", style="yellow"))
     return lines
 
 
@@ -179,7 +191,7 @@ def show_sweep(frame: pl.DataFrame, folder: Path | None, compared: str = "") -> 
         if line:
             console.print(line)
     if folder:
-        console.print(f"[dim]sweep   {folder}[/]")
+        console.print(Text(f"sweep   {folder}", style="dim"))
 
 
 def show_runs(found: Sequence[tuple[Path, Record]]) -> None:

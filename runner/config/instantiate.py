@@ -41,7 +41,7 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
         raise
     partial = {"_partial_": True} if later else {}
     try:
-        return utils.instantiate(dict(node) | partial, _convert_="all")
+        return utils.instantiate(_shield(dict(node)) | partial, _convert_="all")
     except Exception as error:  # Hydra's own refusals have several types
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if isinstance(cause, ConfigError):
@@ -50,6 +50,37 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
         reason = f"{type(cause).__name__}: {cause}" if place else str(cause or error)
         said = reason.partition("\n")[0] if cause else " ".join(reason.split())  # Hydra breaks its lines
         raise ConfigError(f"{key}: cannot make {node['_target_']}: {said}{place}") from error
+
+
+def escape(node: Any) -> Any:
+    """Escape what would be read as an interpolation, since in a resolved config ``${`` is only text.
+
+    >>> escape(["costs ${x}"])
+    ['costs \\\\${x}']
+    """
+    if isinstance(node, dict):
+        return {key: escape(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [escape(value) for value in node]
+    if isinstance(node, str):
+        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", node)
+    return node
+
+
+def _shield(node: Any) -> Any:
+    """Escape a node for Hydra, which reads interpolations twice: a text that makes a node there would be run.
+
+    ``_convert_`` is left out, since with another mode Hydra reads them more often.
+    """
+    return escape(escape(_drop_convert(node)))
+
+
+def _drop_convert(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_drop_convert(item) for item in node]
+    if not isinstance(node, Mapping):
+        return node
+    return {key: _drop_convert(value) for key, value in node.items() if key != "_convert_"}
 
 
 def find_target(target: Any, key: str) -> Any:

@@ -17,6 +17,8 @@ TARGET = "_target_"
 OURS = re.compile(r"runner\.(providers|metrics|parse)(\.\w+)+")
 """Where the providers, metrics and parsers are that any record may name."""
 OPTION = re.compile(r"\w[\w-]*(/\w[\w-]*)*(\.yaml)?")
+READING = re.compile(r"\$\{(?!\s*(oc\.env|now)\s*:)[^}]*?[:$]")
+"""An interpolation that calls a resolver, which may make a node; ``oc.env`` and ``now`` only give texts."""
 VALUES = ("name", "checkpoint", "objective", "budget_usd")
 """Keys without a dot that hold a value and choose no option."""
 SHOWN = 3
@@ -72,7 +74,8 @@ def is_own_class(target: Any) -> bool:
 def list_safe_overrides(overrides: Iterable[str], only_options: bool = False) -> list[str]:
     """The recorded overrides that can be composed without running what they name or leaving the search path.
 
-    Left out are Hydra's own, those with a foreign class, and options outside the folders of options. With
+    Left out are Hydra's own, those with a foreign class or with an interpolation that could make one, and
+    options outside the folders of options. With
     ``only_options`` nothing but the choice of options is kept, so that every value is from an option file.
     """
     return [text for text in overrides if isinstance(text, str) and _is_safe(text, only_options)]
@@ -85,7 +88,7 @@ def _is_safe(text: str, only_options: bool) -> bool:
     except (HydraException, NotImplementedError):
         return False
     key = override.key_or_group
-    if override.is_hydra_override() or override.is_sweep_override():
+    if override.is_hydra_override() or override.is_sweep_override() or READING.search(text):
         return False
     if key.rpartition(".")[2] == TARGET:
         return not only_options and is_own_class(value)

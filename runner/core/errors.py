@@ -24,6 +24,8 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
+from runner.core.redact import drop_controls, hide_keys
+
 _LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
 _NOT_OWN = (os.path.join(Path(__file__).parents[1], ""), *_LIBRARIES, "<")
 
@@ -167,7 +169,7 @@ def describe_failure(error: BaseException) -> str:
     """Return the message of an error, with its type unless the provider raised it on purpose."""
     name = type(error).__name__
     try:
-        message = str(error).encode(errors="replace").decode()
+        message = hide_keys(drop_controls(str(error).encode(errors="replace").decode()))
     except Exception:  # a fault in the error's own __str__
         return name
     if isinstance(error, ProviderError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 _PASSWORD = re.compile(r"://[^/@\s:\"'<>,]*:(?!\d+/)[^@\s\"'<>]+@")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -40,6 +41,14 @@ _READS_SECRET = re.compile(r"\$\{oc\.env:\s*['\"]?\w*(?:KEY|TOKEN|SECRET|PASSWOR
 _NO_SECRETS = {"", "???", "none", "null", "empty", "dummy", "no", "unused", "not-needed"}
 LEAST_LETTERS = 16
 """Shorter values of environment variables are not looked for in a config."""
+_MASKED = re.compile(
+    r"(?P<head>[\w-]{2,}?)?(?:\*{2,}|\.{3,}|…|•{2,}|x{4,}|X{4,}|[\[<(][A-Za-z ]+[\])>])(?P<tail>[\w-]{2,})?"
+    r"|\b(?:ends?|ending) (?:in|with)\W{1,3}(?P<end>[\w-]{2,})"
+)
+"""A part of a key as servers quote it: ``ab12****ef90``, ``ab12...``, ``ending in ef90``."""
+_PART, _LETTERS = 8, re.compile(r"[\w-]{8,}")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_known: set[str] = set()
 
 
 def remove_credentials(value: str) -> str:
@@ -51,13 +60,54 @@ def remove_credentials(value: str) -> str:
     return _CREDENTIALS.sub("***@", value)
 
 
-def hide_keys(text: str) -> str:
-    """A message with passwords and what looks like a key replaced by ``***``.
+def hide_keys(text: str, secrets: Iterable[str] = ()) -> str:
+    """A message with passwords, known secrets and what looks like a key replaced by ``***``.
 
     >>> hide_keys("no such key: sk-proj-1234567890abcdef")
     'no such key: ***'
     """
+    for secret in {*_known, *filter(None, secrets)}:
+        text = _hide_secret(text, secret)
     return _KEY.sub("***", _PASSWORD.sub("://***@", text))
+
+
+def remember_secret(secret: str) -> str:
+    """Let :func:`hide_keys` remove this secret from now on, also a part of it. Returns it."""
+    if len(secret) >= LEAST_LETTERS:
+        _known.add(secret)
+    return secret
+
+
+def drop_controls(text: str) -> str:
+    """A text without control characters, which a terminal would obey.
+
+    >>> drop_controls("a\\x1b[2Jb")
+    'a[2Jb'
+    """
+    return _CONTROLS.sub("", text)
+
+
+def _hide_secret(text: str, secret: str) -> str:
+    """A text without a secret, or a part of it that is masked, or eight letters with a digit from it."""
+    text, lower = text.replace(secret, "***"), secret.lower()
+    if len(secret) < LEAST_LETTERS:
+        return text
+    parts = {lower[at : at + _PART] for at in range(len(lower) - _PART + 1)}
+    parts = {part for part in parts if re.search(r"\d", part)}
+
+    def hide_part(found: re.Match[str]) -> str:
+        word = found[0].lower()
+        known = any(word[at : at + _PART] in parts for at in range(len(word) - _PART + 1))
+        return "***" if known else found[0]
+
+    def hide_masked(found: re.Match[str]) -> str:
+        head, tail, end = (found[name].lower() if found[name] else "" for name in ("head", "tail", "end"))
+        if end and lower.endswith(end):
+            return found[0].replace(found["end"], "***")
+        known = (head and lower.startswith(head)) or (tail and lower.endswith(tail))
+        return "***" if known else found[0]
+
+    return _MASKED.sub(hide_masked, _LETTERS.sub(hide_part, text))
 
 
 def has_password(text: str) -> bool:

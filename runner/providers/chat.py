@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from runner.core.errors import ConfigError
 from runner.core.identity import identify_more
 from runner.core.provider import MAX_WAIT_S, THINKING_TAGS, Provider, RateLimits, check_number
+from runner.core.redact import remember_secret
 from runner.core.types import Completion, Request, Sampling
 from runner.providers.completion import parse_completion
 from runner.providers.http.failures import Service
@@ -136,7 +137,7 @@ class Chat(Provider):
             raise ConfigError(f"provider.api_key_env=null: provider={self.name} needs a key")
         if not (value.isascii() and value.isprintable()):
             raise ConfigError(f"provider.api_key_env={self.api_key_env}: the value is not a key")
-        return value
+        return remember_secret(value)
 
     def build_headers(self, key: str) -> dict[str, str]:
         """Headers of every request, with the key."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.redact import remember_secret
 from runner.core.services import Checkpoint, Schedule, TrainingFile, TuningJob
 
 BYTES_PER_TOKEN = 4  # of English text; other scripts take more bytes, and about as many tokens
@@ -61,7 +62,7 @@ def _read_key(variable: str, place: str) -> str:
     value = os.environ.get(variable, "").strip()
     if not value:
         raise ConfigError(f"{place}={variable}: the environment variable is not set")
-    return value
+    return remember_secret(value)
 
 
 def check_files(files: Iterable[TrainingFile], rules: Rules) -> None:

@@ -17,6 +17,7 @@ import polars as pl
 
 from runner.core.errors import BudgetError, DataError, WaitError, is_mistake
 from runner.core.files import write_atomically
+from runner.core.redact import drop_controls, hide_keys
 from runner.core.types import Score
 from runner.records.alive import hold_alive, is_alive
 from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
@@ -109,7 +110,7 @@ def keep_record(record: Record, folder: Path) -> Iterator[None]:
         except BaseException as error:
             stopped = isinstance(error, BudgetError | WaitError) or not isinstance(error, Exception)
             record.status = "stopped" if stopped else "failed"
-            record.error = str(error) or type(error).__name__
+            record.error = hide_keys(drop_controls(str(error))) or type(error).__name__
             record.mistake = is_mistake(error)
             raise
         finally:

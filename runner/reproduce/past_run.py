@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -28,6 +27,7 @@ from omegaconf import DictConfig, OmegaConf
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
+from runner.config.instantiate import escape
 from runner.config.schema import RunnerConfig
 from runner.core.errors import ConfigError, DataError, describe_error
 from runner.experiment.plan import Plan
@@ -212,7 +212,7 @@ def _is_missing_file(url: str) -> bool:
 
 def to_typed_config(config: Mapping[str, Any]) -> DictConfig:
     """Turn plain, resolved data into a typed config. A key that the schema does not have is an error."""
-    merged = OmegaConf.merge(OmegaConf.structured(RunnerConfig), OmegaConf.create(_escape(dict(config))))
+    merged = OmegaConf.merge(OmegaConf.structured(RunnerConfig), OmegaConf.create(escape(dict(config))))
     assert isinstance(merged, DictConfig)
     return merged
 
@@ -250,21 +250,6 @@ def _matches(path: tuple[str, ...], pattern: list[str]) -> bool:
     return len(path) == len(pattern) and all(
         part in ("*", name) for part, name in zip(pattern, path, strict=True)
     )
-
-
-def _escape(node: Any) -> Any:
-    """Escape what would be read as an interpolation, since in a resolved config ``${`` is only text.
-
-    >>> _escape(["costs ${x}"])
-    ['costs \\\\${x}']
-    """
-    if isinstance(node, dict):
-        return {key: _escape(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_escape(value) for value in node]
-    if isinstance(node, str):
-        return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", node)
-    return node
 
 
 def _relocate_data(node: Any, export: Export) -> Any:

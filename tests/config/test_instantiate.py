@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.config.instantiate import instantiate
 from runner.core.errors import ConfigError
@@ -68,3 +70,25 @@ def test_a_constructor_that_fails_says_where():
         ConfigError, match=r"cannot make own\.Faulty: KeyError: 'grade' \(.*own\.py, line \d+\)"
     ):
         instantiate({"_target_": "own.Faulty"}, "provider")
+
+
+CALL = "${oc.create:{_target_:os.mkdir,path:/x}}"
+TEXTS = st.text("\\${}:ab'", max_size=6) | st.sampled_from([CALL, "costs ${x}", "${oc.env:HOME}", r"\${y}"])
+VALUES = st.recursive(
+    TEXTS | st.integers(),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.text("a${", max_size=2), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(VALUES, st.sampled_from([{}, {"_recursive_": False}, {"_convert_": "none"}]))
+def test_a_resolved_config_is_not_resolved_again(value, mode):
+    """``${`` in it is text, at any depth. In a record it would else read variables and run code."""
+    node = {"_target_": "own.Given", "value": value}
+    made = instantiate({**node, "inner": [node | mode]} | mode, "metric.x")
+    assert made.settings["value"] == value
+    inner = made.settings["inner"][0]
+    assert (inner["value"] if mode == {"_recursive_": False} else inner.settings["value"]) == value

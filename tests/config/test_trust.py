@@ -85,6 +85,7 @@ VALUES = [
     "dataset.limit=5",
     "~metric.accuracy",
     "checkpoint=/x/y",
+    "name=${dataset.name}-${oc.env:HOME}-${now:%Y}",
     "metric.x._target_=runner.metrics.F1",
     "provider={_target_: runner.providers.openai.OpenAI, base_url: 'http://x'}",
 ]
@@ -98,6 +99,11 @@ UNSAFE = [
     "+metric.x={_target_: os.system, command: x}",
     "+metric.x.y=[{_target_: os.system}]",
     "metric.x._target_=os.system",
+    "+metric.x='${oc.create:{_target_:evil.X}}'",
+    "+metric.x='${ oc.decode:\"{_target_: evil.X}\"}'",
+    "+metric.x='${oc.select:a,{_target_:evil.X}}'",
+    "+metric.x='${oc.env:A,${oc.create:{_target_:evil.X}}}'",
+    "+metric.x='${${oc.env:A}:{_target_:evil.X}}'",
     "dataset.limit=1,2",
     "broken=[",
 ]

@@ -46,3 +46,10 @@ class Faulty(Plain):
 
     def __init__(self) -> None:
         raise KeyError("grade")
+
+
+class Given:
+    """Keeps what a config gives it."""
+
+    def __init__(self, **settings: object) -> None:
+        self.settings = settings

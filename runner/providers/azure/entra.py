@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from runner.core.errors import ConfigError, FatalProviderError, RetryableError
+from runner.core.redact import remember_secret
 
 INFERENCE = "https://cognitiveservices.azure.com/.default"
 MANAGEMENT = "https://management.azure.com/.default"
@@ -48,7 +49,7 @@ class Entra:
             kind = RetryableError if self._signed_in else FatalProviderError
             raise kind(f"azure: no Entra token: {error}") from error
         self._signed_in = True
-        return token
+        return remember_secret(token)
 
     @cached_property
     def _credential(self) -> Any:
@@ -58,7 +59,7 @@ class Entra:
         token = os.environ.get(variable, "").strip()
         if not token:
             raise ConfigError(f"{self._key}={variable}: the environment variable is not set")
-        return token
+        return remember_secret(token)
 
     def _import_package(self, name: str) -> Any:
         try:

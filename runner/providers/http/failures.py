@@ -20,6 +20,7 @@ from typing import Any
 
 from runner.core.adapt import clean_text
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.core.redact import drop_controls, hide_keys
 
 RETRYABLE = {408, 409, 425, 429}
 FATAL = {401, 402, 403, 404, 405, 407, 410}
@@ -85,9 +86,7 @@ class Service:
 
         It can be encoded: U+FFFD stands for half a character.
         """
-        text = clean_text(text)
-        for secret in filter(None, self.secrets):
-            text = text.replace(secret, "***")
+        text = hide_keys(drop_controls(clean_text(text)), self.secrets)
         text = MASKED_KEY.sub("***", text)
         return text if len(text) <= LONGEST_MESSAGE else text[:LONGEST_MESSAGE] + "…"
 
