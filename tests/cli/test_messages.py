@@ -16,12 +16,12 @@ from runner.money.prices import load_prices
 from runner.providers.openai import OpenAICompatible
 
 OPTIONS = {
-    "tab": (b"name: d\n\tpath: x", "tab.yaml, line 2: found character"),
-    "twice": (b"name: a\nname: b", "twice.yaml, line 2: found duplicate key name"),
-    "alias": (b"name: *x", "alias.yaml, line 1: found undefined alias 'x'"),
+    "tab": (b"name: d\n\tpath: x", "tab.yaml, line 2, column 1: found character"),
+    "twice": (b"name: a\nname: b", "twice.yaml, line 2, column 1: found duplicate key name"),
+    "alias": (b"name: *x", "alias.yaml, line 1, column 7: found undefined alias 'x'"),
     "code": (
         b"name: !!python/object/apply:os.system [x]",
-        "code.yaml, line 1: could not",
+        "code.yaml, line 1, column 7: could not",
     ),
     "latin": ("name: é".encode("latin-1"), "latin.yaml, line 1 is not UTF-8; save the file as UTF-8"),
     "number": (b"defaults: 5\nname: d", "'dataset/number', defaults must be a list (got int)"),
