@@ -228,7 +228,7 @@ def test_a_key_that_yaml_does_not_read_as_text(runner, tmp_path, dataset, said):
     [
         (b"name: [w\n", r"odd.yaml, line 2, column 1: expected ',' or ']'"),
         (b"name: w\nname: v\n", "odd.yaml, line 2, column 1: found duplicate key name"),
-        (b"name: \xe9\n", "odd.yaml: is not UTF-8"),
+        (b"name: \xe9\n", "odd.yaml, line 1 is not UTF-8"),
     ],
 )
 def test_an_option_file_that_is_no_yaml(runner, tmp_path, content, said):
