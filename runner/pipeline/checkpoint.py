@@ -54,12 +54,17 @@ def name_place(checkpoint: Any, n_epochs: int | None) -> str:
 
 
 def check_place(checkpoint: Any, n_epochs: int | None, kept: int | None, who: str) -> None:
-    """Raise :class:`ConfigError` for a checkpoint that a training of ``n_epochs`` will not have.
+    """Raise :class:`ConfigError` for a checkpoint that a new training of ``n_epochs`` will not have.
 
     ``kept`` is how many states the service ``who`` keeps, counted from the last; None: all. What is left to
     the service (``n_epochs`` null) is not known before the training, and so it is not checked.
     """
     place = read_place(checkpoint)
+    if place is None and checkpoint not in (None, "base"):
+        raise ConfigError(
+            f"checkpoint: {checkpoint} is taken for a model id, and the training is still to be made; must be"
+            " base, a number from 1, last, last-1 or last-2. A model that exists needs no training: finetune=none"
+        )
     most = min((count for count in (n_epochs, kept) if count), default=None)
     if place is None or most is None or (place > 0 and n_epochs is None):
         return

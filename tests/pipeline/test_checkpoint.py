@@ -85,6 +85,13 @@ def test_what_will_not_exist(written: Any, n_epochs: int | None, kept: int | Non
         check_place(written, n_epochs, kept, "who")
 
 
+@pytest.mark.parametrize("written", ["latest", "epoch-1", "ft:gpt:o::1"])
+def test_a_model_id_of_a_training_to_come(written: str) -> None:
+    """A mistyped name does not buy a training, nor does a model that exists."""
+    with pytest.raises(ConfigError, match=rf"{written} is taken for a model id.*finetune=none"):
+        check_place(written, 5, 3, "who")
+
+
 def test_the_refusal_names_what_will_be_kept() -> None:
     """Numbers where these are known, and the names counted from the last."""
     with pytest.raises(ConfigError, match=r"openai keeps of 5 epochs: 3, 4, 5, last, last-1, last-2$"):
@@ -101,7 +108,6 @@ def test_the_refusal_names_what_will_be_kept() -> None:
         (None, 5, 1),
         (5, 5, 1),
         ("base", 5, 3),
-        ("ft:gpt:o::1", 5, 3),
         (1, 2, 3),
         (1, None, 3),
         (7, None, None),
