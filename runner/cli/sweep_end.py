@@ -50,7 +50,7 @@ def close_sweep(sweep: Sweep, code: int) -> int:
         return 2
     close_killed(sweep.folder.absolute().parents[1], read_tracking(sweep.config))
     warnings = [warning for record in records for warning in record.warnings] + _find_warnings(sweep)
-    for warning in warnings:
+    for warning in dict.fromkeys(warnings):  # each point tries again to delete what is left over
         print(f"error: {warning}", file=sys.stderr)
     unfinished = any(record.status != "finished" for record in records)
     return int(bool(mistakes) or bool(warnings) or unfinished) or code

@@ -27,6 +27,7 @@ ENDED = {"Failed", "Canceled", "Disabled"}
 FREE_SKU = "DeveloperTier"
 GONE = object()
 MOST_PUTS = 3  # a deployment may be deleted while it is asked for, or a call was not heard
+GONE_WITHIN_S = 60.0  # how long one deletion is waited for; the caller tries again
 LATE_LOOKS = 4  # in which a deployment may appear whose call was broken off, by a signal for example
 
 
@@ -112,7 +113,7 @@ class Hosting:
             "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
         }
         puts = 0
-        for state in self._poll_states(name):
+        for state in self._poll_states(name, self._deployment.timeout_s):
             if state == "Succeeded":
                 return
             if state is not None and state not in ENDED:
@@ -130,7 +131,7 @@ class Hosting:
         One whose making was broken off may appear late, so it is looked for again.
         """
         looks = LATE_LOOKS if name in self._unsure else 1
-        for state in self._poll_states(name):
+        for state in self._poll_states(name, min(GONE_WITHIN_S, self._deployment.timeout_s)):
             if state is None:
                 looks -= 1
                 if not looks:
@@ -153,10 +154,10 @@ class Hosting:
             page = self._request("GET", "", following) if inside else None
         return found
 
-    def _poll_states(self, name: str) -> Iterator[str | None]:
+    def _poll_states(self, name: str, longest_s: float) -> Iterator[str | None]:
         """The provisioning state, again and again; raises when the deployment takes too long."""
         waited = 0.0
-        while waited < self._deployment.timeout_s:
+        while waited < longest_s:
             yield self._get_state(name)
             self._sleep(POLL_S)
             waited += POLL_S

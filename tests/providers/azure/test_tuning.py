@@ -174,6 +174,19 @@ def test_undeploy_leaves_nothing_and_may_be_repeated() -> None:
     assert api.deployments == {}
 
 
+def test_a_deletion_without_effect_is_given_up() -> None:
+    """After a minute and not after timeout_s, so that the caller can say so."""
+
+    class Stubborn(AzureApi):
+        def manage(self, call: Call) -> Reply:
+            return Reply({}, status=202) if call.method == "DELETE" else super().manage(call)
+
+    with tuning(Stubborn()) as (tuner, _):
+        tuner.deploy(MODEL, "runner-1")
+        with pytest.raises(ProviderError, match="takes longer than 60 s"):
+            tuner.undeploy("runner-1")
+
+
 def test_undeploy_what_appears_late() -> None:
     """A signal broke the call off that makes it, and the service hears that call a while after."""
 
