@@ -63,7 +63,8 @@ def check_place(checkpoint: Any, n_epochs: int | None, kept: int | None, who: st
     if place is None and checkpoint not in (None, "base"):
         raise ConfigError(
             f"checkpoint: {checkpoint} is taken for a model id, and the training is still to be made; must be"
-            " base, a number from 1, last, last-1 or last-2. A model that exists needs no training: finetune=none"
+            " base, a number from 1, last, last-1 or last-2. A model that exists needs no training:"
+            " finetune=none"
         )
     most = min((count for count in (n_epochs, kept) if count), default=None)
     if place is None or most is None or (place > 0 and n_epochs is None):
