@@ -22,7 +22,7 @@ from runner.core.provider import Tuner
 from runner.core.retry import Patience, pause
 from runner.core.services import Checkpoint, TuningStatus
 from runner.engine.ledger import Ledger
-from runner.engine.ledger.claims import LostClaimError, confirm_claim, is_alive, make_claim
+from runner.engine.ledger.claims import LostClaimError, confirm_claim, is_alive, is_mine, make_claim
 from runner.pipeline.finetune import TrainingOrder, create_job, make_patience
 
 log = logging.getLogger(__name__)
@@ -144,7 +144,8 @@ def _find_or_create(
     except LostClaimError:  # waits for the owner that took the claim over
         return _find_or_create(key, order, tuner, ledger, pay)
     except BaseException as error:
-        ledger.remove(JOB, key)
+        if is_mine(ledger, ledger.get(JOB, key)):  # by now it may be another owner's
+            ledger.remove(JOB, key)
         if isinstance(error, ODD):
             reason = describe_error(error)
             raise RunnerError(
