@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from runner.core.errors import ConfigError
+
 SLOTS = 16
 
 
@@ -22,6 +24,23 @@ def write_atomically(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     yield partial
     partial.replace(path)
+
+
+def require_inside(file: Path, folder: Path) -> Path:
+    """The file, if it is no link out of the folder and no pipe or device. Raises :class:`ConfigError`."""
+    found = file.resolve()
+    if not found.is_relative_to(folder.resolve()):
+        raise ConfigError(f"{file}: is a link out of {folder}, to {found}, and is not followed")
+    if found.exists() and not (found.is_file() or found.is_dir()):
+        raise ConfigError(f"{file}: is no plain file")
+    return file
+
+
+def require_plain(file: Path) -> Path:
+    """The file, if it is not a pipe or device, which reading would wait for. Raises :class:`OSError`."""
+    if file.exists() and not file.is_file():
+        raise OSError("no plain file")
+    return file
 
 
 @contextmanager

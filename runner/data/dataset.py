@@ -78,7 +78,7 @@ def _refuse_reserved(frame: pl.DataFrame, key: str) -> None:
 
 def _add_ids(frame: pl.DataFrame, config: DatasetConfig, key: str) -> pl.DataFrame:
     if "id" not in frame.columns:
-        return frame.with_columns(id=pl.format(f"{config.name}:{{}}", pl.int_range(pl.len())))
+        return frame.with_columns(id=pl.concat_str(pl.lit(f"{config.name}:"), pl.int_range(pl.len())))
     ids = write_column(frame["id"])
     if empty := int((ids.fill_null("") == "").sum()):
         raise DataError(f"{key}: the column 'id' is empty in {count_of(empty, 'row')}")

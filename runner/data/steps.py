@@ -108,12 +108,21 @@ def _filter(frame: pl.DataFrame, sql: str, where: str) -> pl.DataFrame:
 
 
 def _parse_sql(text: str, where: str) -> pl.Expr:
+    plain = text if _ODD.search(text) else _QUOTED.sub("''", text)
+    if _OTHER_TABLE.search(plain):  # polars would read any file or URL for it
+        raise ConfigError(
+            f"{where}={text!r}: sees only its own row, so it cannot select from a table or file"
+        )
     try:
         return pl.sql_expr(_DECIMAL.sub(lambda found: f"{found[1]}e0" if found[1] else found[0], text))
     except pl.exceptions.PolarsError as error:
         raise ConfigError(f"{where}={text!r} is not a SQL expression: {error}") from error
 
 
+_OTHER_TABLE = re.compile(r"\bselect\b|\b(?:read|scan)_\w+\W*\(", re.IGNORECASE)
+_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
+_ODD = re.compile(r"--|/\*|[\\`$]")
+"""Comments and other quotes, after which a quotation mark may not be one."""
 _DECIMAL = re.compile(r"""'[^']*'|"[^"]*"|[^\W\d]\w*|(\d+\.\d*|\.\d+)(?![\w.])""")
 """Group 1 is a number such as 9.5. Polars would compare it with text letter by letter, but not 9.5e0."""
 

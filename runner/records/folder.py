@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.core.files import write_atomically
+from runner.core.files import require_plain, write_atomically
 from runner.records.alive import LOCK
 
 RECORD = "record.json"
@@ -56,7 +56,7 @@ def read_notes(folder: Path) -> dict[str, Any]:
     """What :func:`write_notes` wrote; nothing without a sweep or, with a warning, a readable file."""
     file = folder / SWEEP
     try:
-        notes = json.loads(file.read_text()) if file.exists() else {}
+        notes = json.loads(require_plain(file).read_text()) if file.exists() else {}
         wrong = [name for name, kind in NOTES.items() if not isinstance(notes.get(name, kind()), kind)]
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         notes, wrong = {}, [f"{type(error).__name__}: {error}"]

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from pathlib import Path
 from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -16,7 +15,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import polars as pl
 
 from runner.core.errors import BudgetError, DataError, WaitError, is_mistake
-from runner.core.files import write_atomically
+from runner.core.files import require_plain, write_atomically
 from runner.core.redact import drop_controls, hide_keys
 from runner.core.types import Score
 from runner.records.alive import hold_alive, is_alive
@@ -137,7 +136,7 @@ def read_record(folder: Path, name: str = RECORD) -> Record:
     """Read a record back from its folder. Raises :class:`DataError` if the file cannot be read."""
     file = folder / name
     try:
-        data = loads(file.read_text("utf-8-sig"))
+        data = loads(require_plain(file).read_text("utf-8-sig"))
         data["scores"] = {name: Score(**score) for name, score in data["scores"].items()}
         data["curves"] = {name: [(s, v) for s, v in points] for name, points in data["curves"].items()}
         exact = ((data.get("config") or {}).get("reference") or {}).get("exact", False)
@@ -157,8 +156,9 @@ def _check_types(record: Record) -> None:
     for name, hint in get_type_hints(Record).items():
         if not _fits(value := getattr(record, name), hint):
             raise TypeError(f"{name} is {value!r:.40}")
-    for at in filter(None, (record.started, record.finished)):
-        datetime.fromtimestamp(at)  # neither NaN nor out of the calendar
+    for name in ("started", "finished"):
+        if (when := getattr(record, name)) is not None and not 0 <= when < 1e11:  # also NaN
+            raise TypeError(f"{name} is {when}")
     for score in record.scores.values():
         if not all(_fits(getattr(score, name), hint) for name, hint in get_type_hints(Score).items()):
             raise TypeError(f"a score is {score!r:.60}")
@@ -232,7 +232,7 @@ def read_predictions(folder: Path) -> pl.DataFrame:
     """The per-row frame of a run. Raises :class:`DataError` if the file cannot be read as one."""
     file = folder / PREDICTIONS
     try:
-        frame = pl.read_parquet(file)
+        frame = pl.read_parquet(require_plain(file))
     except Exception as error:  # polars has many, and some are its own
         reason = f"{type(error).__name__}: {error}".partition("\n")[0]
         raise DataError(f"{file} cannot be read as the rows of a run ({reason})") from error

@@ -108,16 +108,6 @@ def describe_ledger(record: Record, used: str) -> str:
     return f"the record's ledger.url={remove_credentials(then)} is not used; ledger.url=… names it"
 
 
-def require_inside(file: Path, folder: Path) -> Path:
-    """The file, if it is no link out of the folder and no pipe or device. Raises :class:`ConfigError`."""
-    found = file.resolve()
-    if not found.is_relative_to(folder.resolve()):
-        raise ConfigError(f"{file}: is a link out of {folder}, to {found}, and is not followed")
-    if found.exists() and not (found.is_file() or found.is_dir()):
-        raise ConfigError(f"{file}: is no plain file")
-    return file
-
-
 def _resolve(node: Any) -> Any:
     """A group as plain data; None where it cannot be resolved without the record's values."""
     try:
@@ -127,14 +117,18 @@ def _resolve(node: Any) -> Any:
 
 
 def _is_near(path: Path, folder: Path) -> bool:
-    """Whether a file is below the current folder, the data folder, the packaged rows or the run's folder."""
+    """Whether a file is below the current folder, the data folder, the packaged rows or the run's folder.
+
+    Hidden files, such as ``.env`` and ``.git/config``, are not near: they hold settings and keys.
+    """
     absolute = Path(os.path.normpath(path.absolute()))
     home = Path(os.path.normpath(folder.absolute()))
     if absolute.is_relative_to(home):
         return absolute.resolve().is_relative_to(folder.resolve())
-    return ".." not in path.parts and any(
-        absolute.is_relative_to(os.path.normpath(place.absolute())) for place in (Path(), data_folder(), ROWS)
-    )
+    places = [Path(os.path.normpath(place.absolute())) for place in (Path(), data_folder(), ROWS)]
+    inner = [absolute.relative_to(place) for place in places if absolute.is_relative_to(place)]
+    hidden = any(part.startswith(".") for path in inner[-1:] for part in path.parts)
+    return ".." not in path.parts and bool(inner) and not hidden
 
 
 def _list_addresses(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

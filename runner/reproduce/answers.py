@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.errors import DataError
+from runner.core.files import require_plain
 from runner.engine.call import KIND
 from runner.engine.ledger import Ledger
 
@@ -41,13 +42,13 @@ def read_answer_file(file: Path) -> dict[str, Any]:
     """Read the answers of a file. Raises :class:`DataError` naming a line that is not a ledger entry."""
     answers: dict[str, Any] = {}
     try:
-        lines = file.read_bytes().split(b"\n")
+        lines = require_plain(file).read_bytes().split(b"\n")
     except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror})") from error
+        raise DataError(f"{file} cannot be read ({error.strerror or error})") from error
     for number, line in enumerate(lines, start=1):
         try:
             entry = json.loads(line) if line else None
             answers |= {str(entry["key"]): entry["value"]} if entry is not None else {}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise DataError(f"{file}, line {number}: not a ledger entry ({error})") from error
     return answers

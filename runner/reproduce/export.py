@@ -20,6 +20,7 @@ import polars as pl
 from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.config.schema import RunnerConfig
 from runner.core.errors import DataError, count_of
+from runner.core.files import require_inside
 from runner.core.redact import remove_credentials
 from runner.data import dataset, fetch, fingerprint
 from runner.engine.call import KIND, read_completion
@@ -28,7 +29,7 @@ from runner.records import environment
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP
 from runner.records.record import dumps
 from runner.reproduce import differences, past_run
-from runner.reproduce.addresses import describe_ledger, guard_files, read_own, require_inside
+from runner.reproduce.addresses import describe_ledger, guard_files, read_own
 from runner.reproduce.answers import write_answer_file
 from runner.reproduce.past_run import PastRun
 

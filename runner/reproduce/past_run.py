@@ -30,6 +30,7 @@ from sqlalchemy.exc import ArgumentError
 from runner.config.instantiate import escape
 from runner.config.schema import RunnerConfig
 from runner.core.errors import ConfigError, DataError, describe_error
+from runner.core.files import require_inside, require_plain
 from runner.experiment.plan import Plan
 from runner.pipeline.prompt import Prompt
 from runner.pipeline.template import SUFFIX
@@ -39,6 +40,8 @@ from runner.reproduce.answers import LedgerWithAnswers, read_answer_file
 
 PROMPTS, MANIFEST, ANSWERS = "prompts", "export.json", "ledger.jsonl"
 TURNS = ("system", "user", "assistant")
+GROUPS = ("dataset", "prompt", "provider", "hyperparameter", "metric", "finetune")
+"""The groups of a config that every run records."""
 RETIRED = {
     "dataset.files.*.weight": 1.0,
     "finetune.dataset.files.*.weight": 1.0,
@@ -85,10 +88,10 @@ def find_export(folder: Path) -> Export:
 
 def _read_manifest(file: Path) -> list[dict[str, Any]]:
     try:
-        data = json.loads(file.read_text(encoding="utf-8"))["data"]
+        data = json.loads(require_plain(file).read_text(encoding="utf-8"))["data"]
         found = [{name: entry[name] for name in ("path", "url", "file")} | entry for entry in data]
         outside = [entry["file"] for entry in found if entry["file"] and _is_outside(Path(entry["file"]))]
-    except (OSError, ValueError, TypeError, LookupError) as error:
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise DataError(f"{file} cannot be read as that of an export ({describe_error(error)})") from error
     if outside:
         raise ConfigError(f"{file}: {outside[0]!r} is not a file of the export")
@@ -128,7 +131,10 @@ class PastRun:
         """The texts of its prompts, by config key."""
         files = sorted((self.folder / PROMPTS).glob(f"*{SUFFIX}"))
         try:
-            return {file.name.removesuffix(SUFFIX): file.read_bytes().decode() for file in files}
+            return {
+                file.name.removesuffix(SUFFIX): require_inside(file, self.export.folder).read_bytes().decode()
+                for file in files
+            }
         except (OSError, ValueError) as error:
             raise DataError(f"{self.folder / PROMPTS} cannot be read ({describe_error(error)})") from error
 
@@ -164,7 +170,26 @@ def read_past_run(folder: Path, export: Export) -> PastRun:
         raise ConfigError(f"{folder}: this run is {record.status}; only a finished one can be reproduced")
     if not record.identities or not (folder / PREDICTIONS).exists():
         raise ConfigError(f"{folder}: its record does not say who answered; run it again, it costs nothing")
+    if gap := _find_gap(record):
+        raise DataError(f"{folder / RECORD}: {gap} is missing or not as a run writes it")
     return PastRun(folder, record, export)
+
+
+def _find_gap(record: Record) -> str:
+    """The first part of a record that a rerun needs and that is not as a run writes it; else empty."""
+    config, judge = record.config, record.config.get("judge")
+    inputs, split = record.inputs, {"split", "digest", "rows", "source", "columns"}
+    right = {f"config.{name}": isinstance(config.get(name), dict) for name in GROUPS}
+    right |= {"config.checkpoint": "checkpoint" in config}
+    right |= {
+        "config.judge": not judge or (isinstance(judge, dict) and {"provider", "prompt"} <= judge.keys())
+    }
+    right |= {"inputs": bool(inputs) and all(split <= entry.keys() for entry in inputs)}
+    right |= {"models": all({"model", "evaluated"} <= entry.keys() for entry in record.models)}
+    right |= {
+        f"identities.{who}": who in record.identities for who in ("model", *(["judge"] if judge else []))
+    }
+    return next((part for part, is_right in right.items() if not is_right), "")
 
 
 def read_past_runs(top: Path, export: Export, tell: Callable[[str], None]) -> Iterator[PastRun]:
@@ -212,7 +237,10 @@ def _is_missing_file(url: str) -> bool:
 
 def to_typed_config(config: Mapping[str, Any]) -> DictConfig:
     """Turn plain, resolved data into a typed config. A key that the schema does not have is an error."""
-    merged = OmegaConf.merge(OmegaConf.structured(RunnerConfig), OmegaConf.create(escape(dict(config))))
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RunnerConfig), OmegaConf.create(escape(dict(config))))
+    except RecursionError as error:
+        raise ConfigError("the recorded config has too many levels") from error
     assert isinstance(merged, DictConfig)
     return merged
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import shutil
 from collections.abc import Iterable, Mapping
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from runner.core.errors import ConfigError
+from runner.core.files import require_inside
 from runner.core.redact import remove_credentials
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record, read_predictions
@@ -19,6 +22,8 @@ from runner.tracking import names
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
 
 TABLE = "predictions.json"
 TABLE_ROWS = 2000
@@ -85,12 +90,25 @@ def get_param_path(name: str) -> str:
 
 def _copy_files(folder: Path, target: Path) -> None:
     ignore = shutil.ignore_patterns(*BOOKKEEPING)
-    files = [file.name for file in folder.iterdir() if file.is_file()]
+    files = [file.name for file in folder.iterdir() if file.is_file() and _is_own(file, folder)]
     for name in sorted(set(files) - ignore(str(folder), files)):
         _copy_file(str(folder / name), str(target / name))
+
+    def ignore_others(inner: str, found: list[str]) -> set[str]:
+        return ignore(inner, found) | {name for name in found if not _is_own(Path(inner, name), folder)}
+
     for name, renamed in FOLDERS.items():
-        if (folder / name).is_dir():
-            shutil.copytree(folder / name, target / renamed, ignore=ignore, copy_function=_copy_file)
+        if (folder / name).is_dir() and _is_own(folder / name, folder):
+            shutil.copytree(folder / name, target / renamed, ignore=ignore_others, copy_function=_copy_file)
+
+
+def _is_own(file: Path, folder: Path) -> bool:
+    """Whether a file may be uploaded: no link out of the run's folder, and no pipe."""
+    try:
+        return require_inside(file, folder).exists()
+    except ConfigError as error:
+        log.warning("%s; it is not uploaded", error)
+        return False
 
 
 def _copy_file(source: str, target: str) -> None:

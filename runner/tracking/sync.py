@@ -51,5 +51,6 @@ def _find_records(outputs: Path) -> dict[Path, Record]:
 
 def _is_wanted(record: Record) -> bool:
     """Whether the run itself should have logged it: not with ``tracking=none``, and no mistake."""
-    enabled = record.config.get("tracking", {}).get("enabled", True)
+    settings = record.config.get("tracking")
+    enabled = settings.get("enabled", True) if isinstance(settings, dict) else True
     return enabled and not record.mistake

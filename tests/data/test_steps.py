@@ -199,3 +199,28 @@ def test_a_failed_cast_says_what_helps() -> None:
     """One line, with the values."""
     with pytest.raises(DataError, match=r'1 out of 2 values: \["x"\]; TRY_CAST gives null for these$'):
         run(pl.DataFrame({"a": ["1", "x"]}), derive={"b": "CAST(a AS DOUBLE)"})
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "x IN (SELECT a FROM read_csv('/etc/hostname'))",
+        "x IN (FROM read_parquet ('https://example.com/x'))",
+        "EXISTS (select 1)",
+        "x /* ' */ IN (SELECT 1) /* ' */",
+        "'\\' = '' OR x IN (SELECT 1) OR '' = '\\'",
+        "$$'$$ = '' OR x IN (SELECT 1) OR '' = $$'$$",
+        "`'` = 1 OR x IN (SELECT 1) OR `'` = 1",
+    ],
+)
+def test_a_step_reads_no_other_table(sql: str) -> None:
+    """Polars would read any file or address that a subquery names."""
+    with pytest.raises(ConfigError, match=r"steps\[0\]\.filter.* cannot select from a table or file"):
+        steps.apply_steps(pl.DataFrame({"x": [1]}), [StepConfig(filter=sql)])
+
+
+def test_the_word_select_is_fine_in_a_text() -> None:
+    """Or as the name of a column."""
+    frame = pl.DataFrame({"x": ["Select one", "b"], "select": [1, 1]})
+    kept = steps.apply_steps(frame, [StepConfig(filter="x = 'Select one' AND \"select\" = 1")])
+    assert kept.height == 1

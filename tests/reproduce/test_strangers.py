@@ -24,7 +24,7 @@ from runner.data.fetch import locate
 from runner.reproduce.addresses import Own, guard_files
 from runner.reproduce.archive import unpack
 from runner.reproduce.export import export
-from runner.reproduce.past_run import find_export
+from runner.reproduce.past_run import Export, find_export, read_past_run
 
 PASSWORD = "the-password-of-the-ledger"
 EXPERIMENT = ["dataset=sums", "prompt=sums", "metric=accuracy", "tracking=none", "provider.model=adder"]
@@ -239,6 +239,8 @@ FILES = [
     ({"path": "../rows.jsonl"}, False),
     ({"path": "mine/../../rows.jsonl"}, False),
     ({"path": "sent/linked.jsonl"}, False),
+    ({"path": ".env"}, False),
+    ({"path": "mine/.git/config"}, False),
     ({"path": "rows.jsonl"}, True),
     ({"path": "sent/own.jsonl"}, True),
     ({"path": "disk/rows.jsonl"}, True),
@@ -254,6 +256,9 @@ def test_files(tmp_path, monkeypatch, file, allowed):
         (folder / "rows.jsonl").write_text("")
     for place in (tmp_path, home):
         (place / "rows.jsonl").write_text("")
+    (home / ".env").write_text("")
+    (home / "mine" / ".git").mkdir()
+    (home / "mine" / ".git" / "config").write_text("")
     (home / "disk").symlink_to(tmp_path / "disk")
     (home / "sent" / "own.jsonl").symlink_to("rows.jsonl")
     (home / "sent" / "linked.jsonl").symlink_to(home / "rows.jsonl")
@@ -313,6 +318,67 @@ def test_overrides_import_nothing(sent, runner):
 
     assert runner("reproduce", sent(change)).code in (0, 1)
     assert not (runner.folder / "stolen").exists()
+
+
+def test_interpolations_are_text(sent, runner):
+    """What looks like an interpolation in a record makes no object, reads no variable and imports nothing."""
+    call = "${oc.create:{_target_:os.mkdir,path:stolen}}"
+    folder = sent()
+    (runner.folder / "evil.py").write_text("import os\nos.mkdir('stolen')\nclass Evil: pass")
+
+    def change(record):
+        record["config"]["metric"]["accuracy"]["name"] = call
+        record["config"]["provider"]["options"] = {"user": "${oc.env:OPENAI_API_KEY}", "x": [call]}
+        record["overrides"] += ["+metric.evil='${oc.create:{_target_:evil.Evil}}'", "+metric.evil.x=1"]
+
+    sent(change)
+    assert runner("reproduce", folder).code in (0, 1)
+    assert not (runner.folder / "stolen").exists()
+    written = [file.read_bytes() for file in runner.folder.rglob("*") if file.is_file()]
+    assert not any(KEY.encode() in content for content in written)
+
+
+def test_sql_reads_no_file(sent, runner):
+    """A step of a record's data selects from no file."""
+    step = {"filter": "target IN (SELECT column_1 FROM read_csv('/etc/hostname'))"}
+    outcome = runner("reproduce", sent(lambda record: record["config"]["dataset"].update(steps=[step])))
+    assert (outcome.code, "cannot select from a table or file" in outcome.err) == (2, True)
+
+
+GAPS = {
+    "config.provider": lambda record: record["config"].update(provider=None),
+    "config.dataset": lambda record: record.update(config={}),
+    "config.judge": lambda record: record["config"].update(judge={"x": 1}),
+    "config.checkpoint": lambda record: record["config"].pop("checkpoint"),
+    "inputs": lambda record: record.update(inputs=[]),
+    "models": lambda record: record.update(models=[{"x": 1}]),
+    "identities.model": lambda record: record.update(identities={"other": {}}),
+    "started is 1e+300": lambda record: record.update(started=1e300),
+    "started is -1": lambda record: record.update(started=-1),
+    "finished is nan": lambda record: record.update(finished=float("nan")),
+}
+
+
+@pytest.mark.parametrize("place", GAPS)
+def test_a_record_that_no_run_wrote(made, tmp_path, place):
+    """Its odd part is named."""
+    (source,) = made.glob("outputs/runs/*")
+    folder = shutil.copytree(source, tmp_path / "run")
+    record = json.loads((folder / "record.json").read_text())
+    GAPS[place](record)
+    (folder / "record.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match=re.escape(place)) as caught:
+        read_past_run(folder, Export(folder))
+    assert f"{folder}/record.json" in str(caught.value)
+
+
+def test_a_prompt_is_no_link(sent, runner):
+    """A text outside the folder is neither shown nor sent as if it were the prompt of the run."""
+    prompt = runner.folder / sent() / "prompts" / "prompt.user.jinja"
+    prompt.unlink()
+    prompt.symlink_to(runner.folder / "rows.jsonl")
+    outcome = runner("reproduce", str(prompt.parent.parent))
+    assert (outcome.code, "prompt.user.jinja: is a link out of" in outcome.err) == (2, True)
 
 
 @pytest.mark.parametrize("trust", [False, True])
@@ -423,4 +489,23 @@ def test_manifest_stays_inside(tmp_path, name):
     data = [{"path": "rows.jsonl", "url": None, "sha256": None, "file": name}]
     (tmp_path / "export.json").write_text(json.dumps({"format": 1, "data": data}))
     with pytest.raises(ConfigError, match="is not a file of the export"):
+        find_export(tmp_path)
+
+
+DEEP = "[" * 100_000
+"""What the decoder of JSON cannot follow."""
+
+
+@pytest.mark.parametrize("name", ["export.json", "ledger.jsonl"])
+@pytest.mark.parametrize("kind", ["deep", "pipe"])
+def test_odd_files_of_an_export(tmp_path, name, kind):
+    """They are named, and not waited for."""
+    (tmp_path / "export.json").write_text(json.dumps({"format": 1, "data": []}))
+    (tmp_path / "ledger.jsonl").touch()
+    (tmp_path / name).unlink()
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).write_text(DEEP)
+    with pytest.raises(DataError, match=re.escape(name)):
         find_export(tmp_path)

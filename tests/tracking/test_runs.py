@@ -309,3 +309,24 @@ tracking.prepare(TrackingConfig(uri="sqlite:///{tmp_path}/mlflow.db"))
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == -9
     assert not (tmp_path / "mlflow.db").exists()
     assert tracking.prepare(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"))
+
+
+def test_links_out_of_the_folder_are_not_uploaded(mlflow_config, tmp_path, caplog):
+    """Nor is a pipe waited for; each is named."""
+    folder = tracked.write(tmp_path / "run")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key.jinja").write_text("secret")
+    (folder / "notes.json").symlink_to(tmp_path / "secret" / "key.jinja")
+    (folder / "prompts").mkdir()
+    (folder / "prompts" / "a.jinja").symlink_to(tmp_path / "secret" / "key.jinja")
+    os.mkfifo(folder / "prompts" / "b.jinja")
+    (folder / "prompts" / "c.jinja").write_text("own")
+    (folder / ".hydra").symlink_to(tmp_path / "secret")
+    run = logged(folder, mlflow_config)
+    assert artifact(run, "prompts/c.jinja").read_text() == "own"
+    assert not any("key" in file.name or file.read_bytes() == b"secret" for file in _list_files(run))
+    assert caplog.text.count("is not uploaded") == 4
+
+
+def _list_files(run):
+    return [file for file in artifact(run, ".").rglob("*") if file.is_file()]
