@@ -22,6 +22,8 @@ from runner.core.redact import (
 
 FREE_NAMES = ("dataset", "extra", "reference", "json_schema")
 """Below these keys any name may stand: of a column, of a figure, of a property."""
+NAMED = ("reproduce.named", "export.named")
+"""Lists of ``key=value`` of the command line."""
 WITHOUT_SECRETS = ("runtime", "overrides", "help", "hydra_help", "job_logging", "hydra_logging")
 """Parts of Hydra's own settings that are not looked at: they are not the user's, or repeat the overrides."""
 
@@ -55,7 +57,10 @@ def refuse_secrets(node: Any, key: str) -> None:
         node = OmegaConf.to_container(node)
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
-            refuse_secrets(item, f"{key}[{index}]")
+            place, value = f"{key}[{index}]", item
+            if key in NAMED:
+                place, _, value = str(item).lstrip("+").partition("=")
+            refuse_secrets(value, place)
     elif isinstance(node, Mapping):
         for name, value in node.items():
             if holds_secret(str(name)):

@@ -145,3 +145,18 @@ def test_messages_hide_keys():
     assert (
         hide_keys("cannot use sk-proj-1234567890abcdef at https://a:b@c") == "cannot use *** at https://***@c"
     )
+
+
+@pytest.mark.parametrize(
+    ("word", "key"),
+    [
+        ("provider.api_key_env=ab3de5gh7jk9mn1pq3st5vx7za9cd1fg", "provider.api_key_env"),
+        ("provider.base_url=http://me:secret@host/v1", "provider.base_url"),
+        ("dataset.url=https://host/x?token=1", "dataset.url"),
+    ],
+)
+def test_named_addresses(word, key):
+    """An address that is named for a record is told by its own key."""
+    with pytest.raises(ConfigError, match=rf"^{key}: ") as caught:
+        refuse_typed_secrets([f"reproduce.named=['{word}']"])
+    assert word.partition("=")[2] not in str(caught.value)
