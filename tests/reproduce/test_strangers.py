@@ -263,6 +263,7 @@ def test_files(tmp_path, monkeypatch, file, allowed):
     (home / "sent" / "own.jsonl").symlink_to("rows.jsonl")
     (home / "sent" / "linked.jsonl").symlink_to(home / "rows.jsonl")
     monkeypatch.chdir(home)
+    monkeypatch.setenv("RUNNER_DATA_DIR", str(tmp_path / "data"))
     with guard_files([Own()], Path("sent")):
         if allowed:
             assert locate(FileConfig(**file)).exists()
