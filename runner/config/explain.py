@@ -30,7 +30,7 @@ def explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, RunnerError):
         return f"error: {error}", 2 if is_mistake(error) else 1
     if isinstance(error, YAMLError | UnicodeDecodeError) and (file := _find_option_file(error)):
-        return f"error: {file}, {_describe_unreadable(error)}{_find_template(file, error)}", 2
+        return f"error: {_describe_unreadable(error, file)}{_find_template(file, error)}", 2
     config_error = _find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
         return f"error: {_explain_composition(error, config_error)}", 2
@@ -77,12 +77,11 @@ def _find_option_file(error: BaseException) -> str:
     return str(frames[-1]["full_path"]) if frames else ""
 
 
-def _describe_unreadable(error: Exception) -> str:
+def _describe_unreadable(error: Exception, file: str) -> str:
     if isinstance(error, UnicodeDecodeError):
-        return describe_decoding(error)
-    mark = getattr(error, "problem_mark", None)
-    place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{place}{getattr(error, 'problem', None) or error}"
+        return f"{file}, {describe_decoding(error)}"
+    # a mark knows the file, too
+    return describe_yaml_error(error) if getattr(error, "problem_mark", None) else f"{file}, {error}"
 
 
 def _find_template(file: str, error: Exception) -> str:

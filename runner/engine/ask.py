@@ -99,22 +99,20 @@ async def _run_rows(
     progress: _Progress,
 ) -> list[Result]:
     results: dict[int, Result] = {}
-    indices, begun = iter(range(len(rows))), 0
+    indices, headway = iter(range(len(rows))), caller.headway
+    headway.rows = len(rows)
 
     async def work_on(call: Call) -> None:
-        nonlocal begun
         for index in indices:
-            begun += 1
+            headway.begun += 1
             results[index] = await work(rows[index], call)
+            headway.done += 1
             progress.add_row()
             if index % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
     try:
         async with caller.open_calls(progress.set_share) as call, asyncio.TaskGroup() as group:
-            caller.has_more = lambda: begun < len(rows)
-            caller.count_undone = lambda: len(rows) - len(results)
-            caller.is_nearly_done = lambda: begun == len(rows) and len(results) >= 0.9 * len(rows)
             caller.start_more = lambda: group.create_task(work_on(call))
             for _ in range(min(caller.width, len(rows))):
                 caller.start_more()

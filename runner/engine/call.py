@@ -55,6 +55,25 @@ UNASKED = Answer()
 Call = Callable[[Request], Awaitable[Answer]]
 
 
+@dataclass
+class Headway:
+    """How far a stage is: how many ``rows`` it has, and how many of them were ``begun`` and are ``done``."""
+
+    rows: int = 0
+    begun: int = 0
+    done: int = 0
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are rows that were not begun yet."""
+        return self.begun < self.rows
+
+    @property
+    def is_nearly_done(self) -> bool:
+        """Whether nine of ten rows are done, and the others begun."""
+        return self.begun == self.rows and self.done >= 0.9 * self.rows
+
+
 class Caller(ABC):
     """Answers the requests of one stage.
 
@@ -73,12 +92,7 @@ class Caller(ABC):
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
         self.start_more: Callable[[], object] = lambda: None
         """Called when a row waits for others, so that another row may be begun."""
-        self.has_more: Callable[[], bool] = lambda: False
-        """Whether there are rows that were not begun yet."""
-        self.count_undone: Callable[[], int] = lambda: 1
-        """How many rows are not done."""
-        self.is_nearly_done: Callable[[], bool] = lambda: False
-        """Whether nine of ten rows are done, and the others begun."""
+        self.headway = Headway()
         self._callers: set[asyncio.Task[Any] | None] = set()
 
     def __enter__(self) -> Caller:

@@ -132,7 +132,6 @@ class AdaptiveRate:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._total = 0  # answers
         self._answers = 0  # since the rate was lowered
         self._slots: deque[list[int]] = deque()  # of the last minute: number of the slot, answers in it
         self._starts: deque[float] = deque()  # of the last second, less what was refused
@@ -169,7 +168,6 @@ class AdaptiveRate:
     def note_answer(self, per_minute: float | None = None) -> None:
         """Count an answer; ``per_minute`` is the limit in its headers, if any."""
         self._answers += 1
-        self._total += 1
         slot = int(self._clock() / SLOT_S)
         if not self._slots or self._slots[-1][0] != slot:
             self._slots.append([slot, 0])
@@ -194,7 +192,7 @@ class AdaptiveRate:
             admitted = max(min(self.rate, SLACK * measured), FLOOR * self._find_best(), LEAST)
             self._recovery_s = min(max(RECOVERY_REQUESTS / admitted, RECOVERY_S[0]), RECOVERY_S[1])
             self._admitted = admitted
-        elif self._total >= ENOUGH:
+        elif self._answers >= ENOUGH:
             self._admitted, self._recovery_s = max(1.0, len(self._starts) / WINDOW_S), QUICK_S
         else:
             return

@@ -160,11 +160,12 @@ class LiveCaller(Caller):
         ``failed_at``. Otherwise the server is gone: another row is begun, and both wait for the server.
         After a long silence the run stops, unless it is nearly done: then the rows that are left fail.
         """
+        rows = self.headway
         waits = not self._calls.was_alive_since(failed_at) and (
-            self.has_more() or (self._calls.has_answers and self.count_undone() > 1)
+            rows.has_more or (self._calls.has_answers and rows.rows - rows.done > 1)
         )
         silence = self._calls.find_silence(error, self._retry.max_wait_s) if waits and attempt > 1 else None
-        fails = silence and self.is_nearly_done()
+        fails = silence and rows.is_nearly_done
         if silence and not fails and not error.limited:
             raise silence from error
         try:

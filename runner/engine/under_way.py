@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 
+from runner.core.errors import RunnerError
 from runner.engine.ledger import Ledger
-from runner.engine.ledger.claims import is_alive, make_claim
+from runner.engine.ledger.claims import is_alive, is_mine, make_claim
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -84,40 +85,58 @@ def find_under_way(ledger_url: str) -> UnderWay:
 
 
 class Claims:
-    """The keys that this process has claimed to ask. All methods block and may be called in any thread."""
+    """The keys that this process has claimed to ask. All methods block and may be called in any thread.
+
+    The ledger is opened for the first claim: a stage that has all answers makes none.
+    """
 
     def __init__(self, url: str) -> None:
-        self._ledger = Ledger(url)
-        self._claim = make_claim(self._ledger)
+        self._url = url
+        self._opened: tuple[Ledger, dict[str, Any]] | None = None
+        self._closed = False
+        self._turn = threading.Lock()
         self._seen: dict[str, float] = {}
         self._users = 0
 
     def add(self, keys: Sequence[str]) -> set[str]:
         """Claim the keys that nobody has claimed who lives; return those that are this process's now."""
-        owners = self._ledger.add_many(ASKING, dict.fromkeys(keys, self._claim))
-        dead = {claim["owner"]: claim for claim in owners.values() if not self._is_alive(claim)}
+        ledger, own = self._open()
+        owners = ledger.add_many(ASKING, dict.fromkeys(keys, own))
+        dead = {claim["owner"]: claim for claim in owners.values() if not self._is_alive(ledger, claim)}
         if dead:
             for claim in dead.values():
-                self._ledger.remove_equal(ASKING, claim)
-            owners = self._ledger.add_many(ASKING, dict.fromkeys(keys, self._claim))
-        return {key for key, claim in owners.items() if claim["owner"] == self._claim["owner"]}
+                ledger.remove_equal(ASKING, claim)
+            owners = ledger.add_many(ASKING, dict.fromkeys(keys, own))
+        return {key for key, claim in owners.items() if is_mine(ledger, claim)}
 
     def drop(self, key: str) -> None:
         """Give up one claim, for which there is no answer."""
-        self._ledger.remove(ASKING, key)
+        if self._opened:
+            self._opened[0].remove(ASKING, key)
 
     def close(self) -> None:
         """Give up all claims."""
-        self._ledger.remove_equal(ASKING, self._claim)
-        self._ledger.close()
+        with self._turn:
+            self._closed = True
+            if self._opened:
+                ledger, own = self._opened
+                ledger.remove_equal(ASKING, own)
+                ledger.close()
 
-    def _is_alive(self, claim: dict[str, Any]) -> bool:
+    def _open(self) -> tuple[Ledger, dict[str, Any]]:
+        with self._turn:
+            if self._closed:
+                raise RunnerError("the claims are given up")
+            if self._opened is None:
+                ledger = Ledger(self._url)
+                self._opened = ledger, make_claim(ledger)
+            return self._opened
+
+    def _is_alive(self, ledger: Ledger, claim: dict[str, Any]) -> bool:
         owner = str(claim["owner"])
-        if owner == self._claim["owner"]:
-            return True
         if time.monotonic() - self._seen.get(owner, -ALIVE_S) < ALIVE_S:
             return True
-        if is_alive(self._ledger, claim):
+        if is_alive(ledger, claim):
             self._seen[owner] = time.monotonic()
             return True
         return False

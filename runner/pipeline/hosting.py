@@ -86,7 +86,7 @@ class Use:
                 return entry
             return {**entry, "users": {**list_users(ledger, entry), self.token: claim}, "deleting": None}
 
-        while self.token not in _change(ledger, self.name, enter)["users"]:
+        while self.token not in ledger.change(DEPLOYMENT, self.name, enter)["users"]:
             pause(WAIT_S)
         self._joined = True
 
@@ -144,7 +144,7 @@ class Use:
             hours = (now - entry["paid"]) / HOUR_S
             return {**change(entry), "paid": now}
 
-        entry = _change(self.ledger, self.name, count)
+        entry = self.ledger.change(DEPLOYMENT, self.name, count)
         self.bill.hours += hours
         return entry
 
@@ -263,7 +263,7 @@ def delete(name: str, tuner: Deployer, ledger: Ledger, hurried: bool = False) ->
     reason = _try_to_delete(name, tuner, () if hurried else PAUSES_S)
     entry = ledger.get(DEPLOYMENT, name)
     if entry and reason:
-        _change(ledger, name, lambda entry: entry and {**entry, "deleting": None})
+        ledger.change(DEPLOYMENT, name, lambda entry: entry and {**entry, "deleting": None})
     elif entry and (not entry.get("users") or is_mine(ledger, entry.get("deleting"))):
         ledger.remove(DEPLOYMENT, name)
     return reason
@@ -285,14 +285,3 @@ def _try_to_delete(name: str, tuner: Deployer, pauses_s: tuple[float, ...]) -> s
             except KeyboardInterrupt as stop:
                 raise GaveUp(*stop.args) from None
     return reason
-
-
-def _change(ledger: Ledger, name: str, function: Callable[[Any], Any]) -> Any:
-    """Change an entry atomically, as :meth:`Ledger.change` does; an equal or missing one is not written."""
-    while True:
-        old = ledger.get(DEPLOYMENT, name)
-        new = function(old)
-        if new == old or (
-            ledger.add(DEPLOYMENT, name, new) if old is None else ledger.swap(DEPLOYMENT, name, old, new)
-        ):
-            return new

@@ -23,7 +23,7 @@ from runner.providers.chat import Chat
 from runner.providers.completion import describe_json, parse_completion, read_count, read_mapping
 from runner.providers.http.client import Client
 from runner.providers.http.failures import make_error
-from runner.providers.tuning_files import READ_WITHIN_S, is_lost, is_unread
+from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
 
 log = logging.getLogger(__name__)
 
@@ -83,17 +83,13 @@ class ServiceBatcher:
 
     def _wait_until_read(self, file: dict[str, Any]) -> dict[str, Any]:
         """The file once the service has read it, or as one of :data:`LOST`; raises after an hour."""
-        waited, pause = 0.0, 1.0
-        while is_unread(file.get("status")):
-            if waited >= READ_WITHIN_S:
-                raise ProviderError(
-                    f"{self._name}: the file {file['id']} is still {file['status']} after {waited / 60:.0f}"
-                    " minutes; the same command waits for it again"
-                )
-            self._sleep(pause)
-            waited, pause = waited + pause, min(2 * pause, 30.0)
-            file = self._ask("GET", f"/files/{file['id']}", {"id": str})
-        return file
+        return wait_until_read(
+            file,
+            lambda file: file.get("status"),
+            lambda: self._ask("GET", f"/files/{file['id']}", {"id": str}),
+            self._sleep,
+            f"{self._name}: the file {file['id']}",
+        )
 
     def _read_results(
         self, files: Iterable[Any], expected: object

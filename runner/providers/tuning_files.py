@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.errors import ConfigError, DataError, ProviderError, count_of
 from runner.core.redact import remember_secret
 from runner.core.services import Checkpoint, Schedule, TrainingFile, TuningJob
+
+File = TypeVar("File")
 
 BYTES_PER_TOKEN = 4  # of English text; other scripts take more bytes, and about as many tokens
 ROLES = ("system", "user", "assistant")
@@ -113,6 +115,30 @@ def is_unread(state: object) -> bool:
 def is_lost(state: object) -> bool:
     """Whether a file in this state can never be used: unreadable, or deleted."""
     return str(state).lower() in LOST
+
+
+def wait_until_read(
+    file: File,
+    read_state: Callable[[File], object],
+    look: Callable[[], File],
+    sleep: Callable[[float], None],
+    what: str,
+) -> File:
+    """A file once the service has read it, or as one of :data:`LOST`; ``look`` returns it as it is now.
+
+    Raises :class:`ProviderError` after an hour, in which ``what`` names the file.
+    """
+    waited, pause = 0.0, 1.0
+    while is_unread(read_state(file)):
+        if waited >= READ_WITHIN_S:
+            raise ProviderError(
+                f"{what} is still {read_state(file)} after {waited / 60:.0f} minutes;"
+                " the same command waits for it again"
+            )
+        sleep(pause)
+        waited, pause = waited + pause, min(2 * pause, 30.0)
+        file = look()
+    return file
 
 
 def list_all(first: Any) -> Iterator[Any]:

@@ -119,14 +119,14 @@ class Ledger:
         return self._run(update) or self._was_done(attempts, kind, key, new)
 
     def change(self, kind: str, key: str, function: Callable[[Any], Any]) -> Any:
-        """Replace a value by ``function(value)`` and return the new one. A missing value is None.
+        """Replace a value by ``function(value)`` if that differs, and return it. A missing value is None.
 
         The change is atomic: if another process changes the value first, ``function`` is called again.
         """
         while True:
             old = self.get(kind, key)
             new = function(old)
-            if self.add(kind, key, new) if old is None else self.swap(kind, key, old, new):
+            if new == old or (self.add(kind, key, new) if old is None else self.swap(kind, key, old, new)):
                 return new
 
     def remove(self, kind: str, key: str) -> None:

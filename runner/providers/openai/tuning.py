@@ -35,7 +35,6 @@ from runner.providers.chat import Chat
 from runner.providers.curves import SENTINEL, parse_curves
 from runner.providers.http.failures import Service, make_error, suggest_local
 from runner.providers.tuning_files import (
-    READ_WITHIN_S,
     Rules,
     State,
     check_files,
@@ -46,6 +45,7 @@ from runner.providers.tuning_files import (
     need_text,
     number_states,
     read_integrations,
+    wait_until_read,
 )
 
 log = logging.getLogger(__name__)
@@ -118,18 +118,15 @@ class OpenAITuner:
 
     def _wait_until_read(self, file: FileObject) -> FileObject:
         """The file once the service has read it, or as one of :data:`LOST`; raises after an hour."""
-        file_id, waited, pause = need_text(file.id), 0.0, 1.0
-        while is_unread(file.status):
-            if waited >= READ_WITHIN_S:
-                raise ProviderError(
-                    f"{self._provider.name}: {file.filename} ({file_id}) is still {file.status} after"
-                    f" {waited / 60:.0f} minutes; the same command waits for it again"
-                )
-            self._sleep(pause)
-            waited, pause = waited + pause, min(2 * pause, 30.0)
-            file = self._client.files.retrieve(file_id)
-            need_text(file.id)
-        return file
+        file_id = need_text(file.id)
+
+        def look() -> FileObject:
+            found = self._client.files.retrieve(file_id)
+            need_text(found.id)
+            return found
+
+        what = f"{self._provider.name}: {file.filename} ({file_id})"
+        return wait_until_read(file, lambda file: file.status, look, self._sleep, what)
 
     def find_job(self, key: str) -> str | None:
         """The id of the job with this key: the newest that did not fail, else the newest."""
