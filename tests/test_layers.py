@@ -34,7 +34,8 @@ MAY_IMPORT = {
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",
-    "cli": "core config engine engine.ledger experiment money pipeline providers.local records"
+    "cli.screen": "core engine money records report",
+    "cli": "cli.screen core config engine engine.ledger experiment money pipeline providers.local records"
     " report reproduce tracking",
     "": "cli core records",
 }

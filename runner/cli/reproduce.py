@@ -12,8 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from runner.cli.progress import show_progress
 from runner.cli.screen import console
+from runner.cli.screen.progress import show_progress
 from runner.config.hydra_job import get_overrides
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.types import Score

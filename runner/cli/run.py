@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner import tracking
 from runner.cli import screen
-from runner.cli.progress import show_progress
+from runner.cli.screen.progress import show_progress
 from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking
 from runner.cli.sweep_end import close_killed
 from runner.config import hydra_job

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runner.cli import progress
+from runner.cli.screen import progress
 from runner.core.services import TuningStatus
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from runner.cli.sweep_table import describe_agreement, fit_table
+from runner.cli.screen.sweep_table import describe_agreement, fit_table
 from runner.report.formats import format_number
 
 FRAME = pl.DataFrame(

@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from runner.cli import sweep_table
+from runner.cli.screen import sweep_table
 from runner.core.errors import count_of
 from runner.core.redact import drop_controls
 from runner.core.types import Score
