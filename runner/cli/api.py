@@ -23,6 +23,7 @@ from runner.cli.sweep import collect_sweeps
 from runner.cli.sweep_end import log_sweep
 from runner.config import schema
 from runner.config.explain import ADD_M, explain
+from runner.config.fresh import name_fresh
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.paths import CONF
 from runner.engine.event_loop import end_on_signals
@@ -107,7 +108,7 @@ def _check_overrides(overrides: Sequence[str]) -> None:
 def _start(command: object, overrides: Sequence[str], config_dir: str | Path | None) -> None:
     options = ["--config-dir", str(_find_folder(config_dir))] if config_dir else []
     with _translate_errors(), _take_turn(), _restore_logging(), end_on_signals():
-        start(command, put_options_first([*options, *overrides]))  # type: ignore[arg-type]
+        start(command, put_options_first([*options, *name_fresh(overrides)]))  # type: ignore[arg-type]
 
 
 @contextmanager

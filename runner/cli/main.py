@@ -23,6 +23,8 @@ from omegaconf import DictConfig
 from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
 from runner.cli.sweep import Sweep, collect_sweeps, end_hosting
 from runner.config import hydra_job, schema, secrets
+from runner.config.env_file import load_env_file
+from runner.config.fresh import name_fresh
 from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
 from runner.core.redact import drop_controls, hide_keys
@@ -38,7 +40,7 @@ def main() -> None:
     the signal that ended it (SIGTERM, SIGHUP).
     """
     _relax_garbage_collection()
-    argv = sys.argv[1:]
+    argv = name_fresh(sys.argv[1:])
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
         end_on_signals() as signals,
@@ -113,6 +115,7 @@ class Command:
 
 def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     """Let Hydra compose the configs and call the command with each. Raises the errors of both."""
+    load_env_file()
     secrets.refuse_typed_secrets(arguments)  # before Hydra or a message repeats them
     refuse_words(arguments)
     schema.register()

@@ -263,6 +263,9 @@ class RunnerConfig:
 
     Null means last if fine-tuned, else base.
     """
+    fresh: Any = None
+    """True asks every row again, although the ledger has its answer, and keeps both. The new answers get the
+    time of the start as their name; a run with that name, or any other, uses the answers of that name."""
     objective: str | None = None
     """The metric a run returns to an optimising sweeper; null means the first one."""
     max_failed: float = 0.1

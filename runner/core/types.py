@@ -45,12 +45,14 @@ class Request:
     """One question to a model.
 
     ``row`` is the data row of the question: the whole row for a provider that is not ``stored``, such as
-    ``replay``, otherwise only its ``id``.
+    ``replay``, otherwise only its ``id``. ``fresh`` names the set of answers that the answer belongs to: the
+    same question may be asked once for each.
     """
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     row: Mapping[str, Any] = field(default_factory=dict)
+    fresh: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

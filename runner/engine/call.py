@@ -178,6 +178,8 @@ def _make_key_function(provider: Provider) -> Callable[[Request], str]:
 
     def make_key(request: Request) -> str:
         content = {"provider": identity, "messages": request.messages, **drop_nulls(request.sampling)}
+        if request.fresh is not None:
+            content["fresh"] = request.fresh
         return digest(content | {"row": request.row} if by_row else content)
 
     return make_key

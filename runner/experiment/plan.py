@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
+from runner.config.fresh import read_fresh
 from runner.config.instantiate import instantiate
 from runner.config.schema import HyperparameterConfig, PromptConfig, RunnerConfig
 from runner.config.validate import validate
@@ -51,8 +52,9 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
     typed = OmegaConf.to_object(config)
     assert isinstance(typed, RunnerConfig)
     validate(typed)
+    typed.fresh = read_fresh(typed.fresh)
     book = load_prices(typed.prices)
-    responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks)
+    responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks, typed.fresh)
     judge = _make_judge(typed, book, asks)
     if typed.budget_usd is not None:
         _check_budget(typed, responder, judge)
@@ -115,7 +117,7 @@ def _make_judge(config: RunnerConfig, book: PriceBook, asks: bool) -> Responder 
     if judge is None:
         return None
     node = judge.provider or config.provider
-    return _make_responder(judge.prompt, node, judge.hyperparameter, book, asks, "judge.")
+    return _make_responder(judge.prompt, node, judge.hyperparameter, book, asks, config.fresh, "judge.")
 
 
 def _make_responder(
@@ -124,12 +126,14 @@ def _make_responder(
     hyperparameter: HyperparameterConfig,
     book: PriceBook,
     asks: bool,
+    fresh: str | None,
     prefix: str = "",
 ) -> Responder:
     compiled = compile_prompt(prompt, f"{prefix}prompt")
     parser = instantiate(prompt.parser, f"{prefix}prompt.parser") if prompt.parser else Text()
     provider = make_provider(provider_node, f"{prefix}provider")
-    responder = Responder(compiled, provider, parser, make_sampling(hyperparameter, prompt), book, asks)
+    sampling = make_sampling(hyperparameter, prompt)
+    responder = Responder(compiled, provider, parser, sampling, book, asks, fresh)
     responder.check()
     return responder
 

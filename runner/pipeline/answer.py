@@ -56,6 +56,8 @@ class Responder:
     book: PriceBook = field(default_factory=prices.load_prices)
     asks: bool = True
     """False if no call will be made, so that no API key is needed."""
+    fresh: str | None = None
+    """The name of the set of answers, see :class:`Request`."""
 
     def check(self, columns: Sequence[str] | None = None) -> None:
         """Raise :class:`ConfigError` before any call if the provider cannot use the settings or columns."""
@@ -226,8 +228,9 @@ def make_requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -
     """Return the request of each row: its rendered chat with the responder's sampling settings."""
     # only providers that read the rows get all columns: requests are held until all rows are answered
     full_rows = not responder.provider.stored
+    sampling, fresh = responder.sampling, responder.fresh
     return [
-        Request(tuple(row[f"{prefix}messages"]), responder.sampling, row if full_rows else {"id": row["id"]})
+        Request(tuple(row[f"{prefix}messages"]), sampling, row if full_rows else {"id": row["id"]}, fresh)
         for row in frame.iter_rows(named=True)
     ]
 

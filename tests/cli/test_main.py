@@ -31,7 +31,7 @@ MISTAKES = {
     ),
     "another prompt's column": (["prompt=fib_judge"], "prompt.user: fib_judge/user.jinja uses 'document'"),
     "a judge's column": (
-        ["judge=correctness"],
+        ["judge=finetunebench"],
         "uses 'answer_before', which is not a column; known: (answer,",
     ),
     "a file's column": (["dataset.columns.target=Eval"], "did you mean 'Evaluation'?"),

@@ -92,6 +92,26 @@ def test_second_run_is_free(command, runner, server):
     assert second.figures["calls"] == 0
 
 
+def test_fresh(command, runner, server):
+    """A fresh run asks every row again, its name finds its answers, and a plain run has the old ones."""
+    asked = []
+    for fresh in ([], ["fresh=true"], [], ["fresh=second"], ["fresh=second"]):
+        command("dataset.limit=4", *fresh)
+        asked.append(len(server.calls))
+    assert asked == [4, 8, 8, 12, 12]
+    name = runner.records()[1].params["fresh"]
+    assert command("dataset.limit=4", f"fresh={name}").code == 0
+    assert len(server.calls) == 12
+    assert "fresh: 1.5 must be true, false or a name" in command("fresh=1.5").err
+
+
+def test_fresh_sweep(command, runner, server):
+    """The points of a fresh sweep share what they ask alike."""
+    assert command("-m", "dataset.limit=2,4", "fresh=true").code == 0
+    assert len(server.calls) == 4
+    assert len({record.params["fresh"] for record in runner.records()}) == 1
+
+
 def test_shots_come_from_train(command, runner, server):
     """Shots are rows of the train split, are logged per row and come before the question."""
     assert command(HALVES, "hyperparameter.n_shot=2").code == 0
