@@ -66,7 +66,7 @@ class DatasetConfig:
     A loaded frame has ``id`` (text, unique), ``split`` (text) and the mapped columns; ``target`` is by
     convention the gold value. ``columns`` maps a new name to a source column, to a JSON pointer
     (``/results/0/text``) or to a list of these (which gives a list column). Without ``columns`` all columns
-    are kept. Names of :data:`runner.core.types.RESERVED` are refused.
+    are kept. Names of columns that a run adds are refused.
 
     A column holds numbers only where each of them, written back, is the text of the file; ``02139`` and
     ``4, 4.5`` stay text. An empty cell is null. ``separator`` is the one letter between the columns of a CSV

@@ -70,7 +70,7 @@ class PromptConfig:
 
 @dataclass
 class HyperparameterConfig:
-    """Settings that one may want to sweep. None leaves the default of the provider."""
+    """Settings that one may want to sweep. Null leaves the default of the provider."""
 
     n_shot: int = 0  # examples in the prompt
     temperature: float | None = None  # 0 to 2
@@ -203,10 +203,10 @@ class ReproduceConfig:
     addresses that the command line names, such as ``provider.base_url=…``.
     """
 
-    folders: list[str] = field(default_factory=list)  # given without their key
+    folders: list[str] = field(default_factory=list)  # the words behind the command
     ask: bool = False  # buy missing answers
     trust: bool = False  # run others' classes
-    named: list[str] = field(default_factory=list)  # given without their key
+    named: list[str] = field(default_factory=list)  # addresses on the command line
 
 
 @dataclass
@@ -216,10 +216,10 @@ class ExportConfig:
     ``data`` includes the data files; their licences may forbid that. ``named`` is as in ``reproduce``.
     """
 
-    folders: list[str] = field(default_factory=list)  # given without their key
+    folders: list[str] = field(default_factory=list)  # the words behind the command
     to: str | None = None  # a folder or .zip
     data: bool = False  # with the data files
-    named: list[str] = field(default_factory=list)  # given without their key
+    named: list[str] = field(default_factory=list)  # addresses on the command line
 
 
 @dataclass
@@ -230,7 +230,7 @@ class ReportConfig:
     data set. ``trust`` makes metrics of others that a record names, which runs their code.
     """
 
-    folders: list[str] = field(default_factory=list)  # given without their key
+    folders: list[str] = field(default_factory=list)  # the words behind the command
     name: str | None = None  # of the folder
     rows: int = 50  # shown of each data set
     trust: bool = False  # run others' classes
@@ -240,7 +240,7 @@ class ReportConfig:
 class CleanupConfig:
     """``runner cleanup [NAME…]``: the deployments in ``names`` are deleted even if a living run uses them."""
 
-    names: list[str] = field(default_factory=list)  # given without their key
+    names: list[str] = field(default_factory=list)  # the words behind the command
 
 
 @dataclass
