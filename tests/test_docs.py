@@ -89,10 +89,14 @@ def test_the_pages_show_commands():
 
 
 def test_links_lead_somewhere():
-    """A page links to files that exist."""
+    """A page links to files that exist, and to headings that they have."""
     for page in PAGES:
-        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+        for link in re.findall(r"\]\((?!https?:)([^)]+)", page.read_text()):
+            file, _, anchor = link.partition("#")
+            target = page.parent / file if file else page
+            assert target.exists(), f"{page.name} links to {link}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in map(reference.make_anchor, headings), f"{page.name}: {link}"
 
 
 def spaced(text: str) -> list[str]:

@@ -48,9 +48,13 @@ def _list_headings(text: str) -> str:
     plain = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = []
     for marks, title in re.findall(r"^(###?) (.*)$", plain, re.MULTILINE):
-        anchor = re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
-        lines.append(f"{'  ' * (len(marks) - 2)}- [{title}](#{anchor})")
+        lines.append(f"{'  ' * (len(marks) - 2)}- [{title}](#{make_anchor(title)})")
     return "\n".join(lines)
+
+
+def make_anchor(title: str) -> str:
+    """The anchor of a heading, as GitHub makes it."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 # How things are written
