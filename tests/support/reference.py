@@ -409,8 +409,9 @@ def _list_parameters(kind: Any) -> list[inspect.Parameter]:
 
 def _write_class(kind: Any, name: str) -> str:
     _, text = _read_docstring(kind)
+    told = COMMON if name.startswith("runner.metrics.") else ()
     wanted = [
-        each for each in _list_parameters(kind) if each.name not in COMMON or each.default == "probability"
+        each for each in _list_parameters(kind) if each.name not in told or each.default == "probability"
     ]
     lines = [_write_argument(kind, each) for each in wanted]
     direction = _describe_direction(kind)
