@@ -55,7 +55,7 @@ class ShotsConfig:
 class PromptConfig:
     """The turns of a chat, each a template file (``*.jinja``) or the text itself.
 
-    ``assistant`` is the gold turn, which shots show and training teaches.
+    ``assistant`` is the gold turn of shots and training. ``parser`` reads the answer; null keeps its text.
     """
 
     name: str = "???"  # shown in lists and tables
@@ -65,7 +65,7 @@ class PromptConfig:
     shots: ShotsConfig = field(default_factory=ShotsConfig)
     response_format: ResponseFormat = ResponseFormat.text  # what the server is asked to produce
     json_schema: dict[str, Any] | None = None  # for `json_schema`
-    parser: Any = None  # reads the answer; null: its text
+    parser: Any = None
 
 
 @dataclass
@@ -138,11 +138,11 @@ class FinetuneConfig:
 
 @dataclass
 class TrackingConfig:
-    """Where runs are shown; ``uri`` null is MLflow's default (``MLFLOW_TRACKING_URI`` or ``mlflow.db``)."""
+    """Where runs are shown: ``uri``, else ``MLFLOW_TRACKING_URI`` or ``mlflow.db``; ``experiment_name``."""
 
     enabled: bool = True  # false: only the local record
-    uri: str | None = None  # MLflow's address
-    experiment_name: str = "runner"  # in MLflow
+    uri: str | None = None
+    experiment_name: str = "runner"
     traces: Any = "none"
     """``all``, ``failures``, ``none`` or a number of rows."""
 
@@ -231,9 +231,9 @@ class ReportConfig:
     """
 
     folders: list[str] = field(default_factory=list)  # the words behind the command
-    name: str | None = None  # of the folder
-    rows: int = 50  # shown of each data set
-    trust: bool = False  # run others' classes
+    name: str | None = None
+    rows: int = 50
+    trust: bool = False
 
 
 @dataclass

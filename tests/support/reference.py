@@ -112,6 +112,8 @@ def name_type(kind: Any) -> str:
         return WORDS[kind]
     if inspect.isclass(kind) and issubclass(kind, StrEnum):
         return list_words(f"`{member}`" for member in kind)
+    if origin is typing.ClassVar:
+        return name_type(arguments[0])
     if origin in (typing.Union, types.UnionType):
         known = [each for each in arguments if each is not type(None)]
         return list_words(dict.fromkeys(map(name_type, known)))
@@ -260,7 +262,7 @@ REPEATED: set[str] = set()
 def _write_key(kind: type, name: str, annotation: Any, key: str) -> str:
     REPEATED.add(kind.__name__)
     meaning = _read_fields(kind).get(name) or _read_docstring(kind)[0].get(name, "")
-    if not meaning:
+    if not meaning and f"`{name}`" not in _read_docstring(kind)[1]:
         raise ValueError(f"{kind.__name__}.{name} has no meaning: write one beside it, behind #")
     field = next(each for each in dataclasses.fields(kind) if each.name == name)
     default: Any = field.default if field.default is not dataclasses.MISSING else None
@@ -516,14 +518,9 @@ def _list_attributes(kind: Any) -> Iterator[str]:
     for name in inspect.get_annotations(kind):
         if name.startswith("_"):
             continue
-        inner = (
-            typing.get_args(hints[name])[0]
-            if typing.get_origin(hints[name]) is typing.ClassVar
-            else hints[name]
-        )
         found = find_meaning(kind, name)
         told = found in " ".join(_read_docstring(kind)[1].split())
-        yield write_item(f"`{name}` ({name_type(inner)})", "" if told else found)
+        yield write_item(f"`{name}` ({name_type(hints[name])})", "" if told else found)
 
 
 def _list_methods(kind: Any) -> Iterator[str]:
