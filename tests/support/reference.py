@@ -446,7 +446,8 @@ def _require_meaning(kind: Any, name: str) -> str:
 
 
 def _describe_direction(kind: Any) -> str:
-    found = getattr(kind, "direction", None)
+    is_set = "direction" in inspect.signature(kind).parameters
+    found = None if is_set else getattr(kind, "direction", None)
     return f"{found.title()} is better" if found in ("higher", "lower") else ""
 
 
