@@ -47,8 +47,10 @@ def fill(text: str) -> str:
 def _list_headings(text: str) -> str:
     plain = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     lines = []
-    for marks, title in re.findall(r"^(###?) (.*)$", plain, re.MULTILINE):
-        lines.append(f"{'  ' * (len(marks) - 2)}- [{title}](#{make_anchor(title)})")
+    for part in re.split(r"^## ", plain, flags=re.MULTILINE)[1:]:
+        title, inner = part.partition("\n")[0], re.findall(r"^### (.*)$", part, re.MULTILINE)
+        links = [f"[{re.sub('.* of ', '', name)}](#{make_anchor(name)})" for name in inner]
+        lines.append(write_item(f"[{title}](#{make_anchor(title)})", ", ".join(links)))
     return "\n".join(lines)
 
 
