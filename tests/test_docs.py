@@ -7,7 +7,10 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import polars as pl
 import pytest
+import reference
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -15,10 +18,14 @@ from omegaconf import OmegaConf
 
 from runner.cli.arguments import COMMANDS, FOLDERS, READ, join_folders
 from runner.config import schema
+from runner.config.dataset_schema import StepConfig
 from runner.config.instantiate import instantiate
 from runner.core.paths import CONF
+from runner.core.types import RESERVED
+from runner.data.steps import apply_steps
 
 ROOT = Path(__file__).parents[1]
+REFERENCE = reference.PAGE.read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCK = re.compile(
@@ -82,10 +89,14 @@ def test_the_pages_show_commands():
 
 
 def test_links_lead_somewhere():
-    """A page links to files that exist."""
+    """A page links to files that exist, and to headings that they have."""
     for page in PAGES:
-        for link in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
-            assert (page.parent / link).exists(), f"{page.name} links to {link}"
+        for link in re.findall(r"\]\((?!https?:)([^)]+)", page.read_text()):
+            file, _, anchor = link.partition("#")
+            target = page.parent / file if file else page
+            assert target.exists(), f"{page.name} links to {link}"
+            headings = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in map(reference.make_anchor, headings), f"{page.name}: {link}"
 
 
 def spaced(text: str) -> list[str]:
@@ -163,3 +174,105 @@ def test_own_rows_and_judges(runner, page):
                 assert outcome.code == 0, outcome.err
     assert {record.status for record in runner.records()} == {"finished"}
     assert all(record.scores for record in runner.records())
+    own = {"id", "split"}
+    for record in runner.records():
+        own |= {*record.config["dataset"]["columns"], *record.row_scores}
+    for folder in runner.folder.glob("outputs/runs/*"):
+        names = pl.read_parquet_schema(folder / "predictions.parquet")
+        assert {name.removeprefix("judge_") for name in names} - own - columns() == set()
+        assert [file.name for file in folder.iterdir() if file.name not in section("Files")] == []
+
+
+def section(title: str) -> str:
+    """The text of the reference page below a heading."""
+    return re.split(r"^##+ ", REFERENCE.split(f"# {title}\n", 1)[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def test_reference_is_what_the_code_says():
+    """The page is up to date, and every key, option and argument has a meaning (``support/reference.py``)."""
+    assert reference.fill(REFERENCE) == REFERENCE, "run python -m tests.support.reference"
+
+
+def test_reference_steps(tmp_path, monkeypatch):
+    """Each step of the schema has an example, which does what the page says."""
+    monkeypatch.chdir(tmp_path)
+    text = section("Steps")
+    for block in BLOCK.finditer(text):
+        (tmp_path / block["file"]).write_text(block["text"])
+    shown = re.findall(r"`([^`]+)`\s+turns\s+`([^`]+)`\s+into\s+`([^`]+)`", text)
+    for step, before, after in shown:
+        made = apply_steps(pl.DataFrame(yaml.safe_load(before)), [StepConfig(**yaml.safe_load(step))])
+        assert made.to_dicts() == yaml.safe_load(after), step
+    assert {step.partition(":")[0] for step, _, _ in shown} == set(StepConfig.__dataclass_fields__)
+
+
+def test_reference_sql():
+    """Each expression of the page gives the value beside it."""
+    shown = re.findall(r"^\| `(.+)` \| `(.+)` \|$", section("SQL in steps"), re.MULTILINE)
+    derive = {str(number): sql.replace(r"\|", "|") for number, (sql, _) in enumerate(shown)}
+    made = apply_steps(pl.DataFrame({"row": [1]}), [StepConfig(derive=derive)]).drop("row").row(0)
+    expected = [yaml.safe_load(value) for _, value in shown]
+    assert (list(made), list(map(type, made))) == (expected, list(map(type, expected)))
+
+
+def test_reference_variables():
+    """Every environment variable that the code or an option file names is on the page."""
+    files = [file.read_text() for file in (ROOT / "runner").rglob("*.py")]
+    names = {name for text in files if "environ" in text for name in re.findall(r'"([A-Z]+_[A-Z_]+)"', text)}
+    for file in (CONF / "provider").glob("*.yaml"):
+        names |= set(re.findall(r"_env: ([A-Z]\w+)", file.read_text()))
+    text = section("Environment variables")
+    assert {name for name in names if f"`{name}`" not in text} <= {"OMP_NUM_THREADS", "MY_API_KEY"}
+
+
+def columns() -> set[str]:
+    """The names on the page of what a run adds to its rows."""
+    return set(re.findall(r"`(\w+)`", section("Columns of the predictions")))
+
+
+def test_reference_columns():
+    """All reserved names are on the page; those of a judge are told together."""
+    plain = {
+        name
+        for name in RESERVED
+        if not name.startswith("judge_") and name.lower() not in ("none", "true", "false")
+    }
+    assert plain - columns() == set()
+
+
+LOGS = {
+    "from_promptfoo": (
+        "log.json",
+        '{"evalId": "e", "results": {"version": 3, "results": [{"score": 1, "response": {"output": "Paris",'
+        ' "cached": false}, "vars": {"country": "France", "gold": "Paris"}}]}}',
+    ),
+    "from_inspect": (
+        "log.json",
+        '{"version": 2, "samples": [{"id": "a", "epoch": 1, "input": "France?", "target": "Paris",'
+        ' "output": {"model": "m", "completion": "Paris"}, "scores": {}}]}',
+    ),
+    "from_lm_eval": (
+        "log.jsonl",
+        '{"doc_id": 0, "doc": {"q": "France?", "a": "Paris"}, "target": "Paris", "resps": [["Paris"]],'
+        ' "filtered_resps": ["Paris"], "filter": "none", "exact_match": 1.0}',
+    ),
+}
+"""What the other tools log, cut to what is used."""
+
+
+def test_coming_from_another_tool(runner):
+    """The page's example is estimated, and its options read what the other tools logged."""
+    for file, text, _ in steps(ROOT / "docs" / "coming-from.md"):
+        if file:
+            (runner.folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (runner.folder / file).write_text(text)
+        for line in () if file else text.splitlines():
+            _, *arguments = shlex.split(line)
+            option = next((name for name in LOGS if f"dataset={name}" in arguments), None)
+            if option:
+                (runner.folder / LOGS[option][0]).write_text(LOGS[option][1])
+                outcome = runner(*arguments, "tracking=none")
+                assert (outcome.code, outcome.err) == (0, "")
+            elif arguments[0] == "estimate":
+                assert runner(*arguments).code == 0
+    assert [record.scores["exact_match"].value for record in runner.records()] == [1, 1, 1]

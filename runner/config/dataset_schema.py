@@ -10,10 +10,10 @@ from typing import Any
 class FileConfig:
     """One source file. ``split`` names the split that its rows belong to."""
 
-    path: str | None = None
-    url: str | None = None
-    sha256: str | None = None
-    split: str | None = None
+    path: str | None = None  # as `dataset.path`
+    url: str | None = None  # as `dataset.url`
+    sha256: str | None = None  # as `dataset.sha256`
+    split: str | None = None  # the split of its rows
 
 
 @dataclass
@@ -27,13 +27,13 @@ class SplitConfig:
     compared as text.
     """
 
-    fractions: dict[str, float] = field(default_factory=dict)
-    stratify: str | None = None
-    group: str | None = None
-    seed: int = 0
-    train: str = "train"
-    validation: str | None = "validation"
-    evaluate: str = "test"
+    fractions: dict[str, float] = field(default_factory=dict)  # the share of each split, by name
+    stratify: str | None = None  # a column whose values each split has in equal shares
+    group: str | None = None  # a column; rows with the same value stay together
+    seed: int = 0  # of the random draw
+    train: str = "train"  # the split of shots and training rows
+    validation: str | None = "validation"  # the split of a training's validation loss
+    evaluate: str = "test"  # the split that is measured
 
 
 @dataclass
@@ -66,25 +66,25 @@ class DatasetConfig:
     A loaded frame has ``id`` (text, unique), ``split`` (text) and the mapped columns; ``target`` is by
     convention the gold value. ``columns`` maps a new name to a source column, to a JSON pointer
     (``/results/0/text``) or to a list of these (which gives a list column). Without ``columns`` all columns
-    are kept. Names of :data:`runner.core.types.RESERVED` are refused.
+    are kept. Names of columns that a run adds are refused.
 
     A column holds numbers only where each of them, written back, is the text of the file; ``02139`` and
     ``4, 4.5`` stay text. An empty cell is null. ``separator`` is the one letter between the columns of a CSV
     file, or ``comma``, ``semicolon`` or ``tab``; without it the header tells which of these it is.
     """
 
-    name: str = "???"
-    path: str | None = None
-    url: str | None = None
-    sha256: str | None = None
-    files: list[FileConfig] = field(default_factory=list)
-    format: str | None = None
-    separator: str | None = None
-    rows: str | None = None
-    columns: dict[str, Any] = field(default_factory=dict)
-    steps: list[StepConfig] = field(default_factory=list)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    limit: int | None = None
+    name: str = "???"  # shown in lists and tables; begins the ids that are made
+    path: str | None = None  # a file, below this folder or the data folder
+    url: str | None = None  # where it is downloaded from
+    sha256: str | None = None  # of the file, which is checked
+    files: list[FileConfig] = field(default_factory=list)  # several files in place of one
+    format: str | None = None  # csv, json, jsonl or parquet; null: by the name
+    separator: str | None = None  # between the columns of a CSV file
+    rows: str | None = None  # where the list of rows is in a JSON file, as a JSON pointer
+    columns: dict[str, Any] = field(default_factory=dict)  # their names here and in the file
+    steps: list[StepConfig] = field(default_factory=list)  # what is done with the rows
+    split: SplitConfig = field(default_factory=SplitConfig)  # which rows are measured
+    limit: int | None = None  # the most rows that are measured
     seed: int | None = None
     """With a seed, ``limit`` draws rows at random; without one it takes the first rows."""
     params: dict[str, Any] = field(default_factory=dict)

@@ -44,9 +44,9 @@ class ResponseFormat(StrEnum):
 class ShotsConfig:
     """How shots are chosen and placed. ``hyperparameter.n_shot`` is their number."""
 
-    choice: ShotChoice = ShotChoice.first
-    placement: ShotPlacement = ShotPlacement.turns
-    seed: int = 0
+    choice: ShotChoice = ShotChoice.first  # how they are picked
+    placement: ShotPlacement = ShotPlacement.turns  # where they are shown
+    seed: int = 0  # of `random` and `balanced`
     column: str | None = None
     """What ``balanced`` balances (default ``target``), or what ``similar`` compares (default: the prompt)."""
 
@@ -55,35 +55,35 @@ class ShotsConfig:
 class PromptConfig:
     """The turns of a chat, each a template file (``*.jinja``) or the text itself.
 
-    ``assistant`` is the gold turn, which shots show and training teaches.
+    ``assistant`` is the gold turn of shots and training. ``parser`` reads the answer; null keeps its text.
     """
 
-    name: str = "???"
-    system: str | None = None
-    user: str = "???"
-    assistant: str = "{{ target }}"
+    name: str = "???"  # shown in lists and tables
+    system: str | None = None  # its template file or text; null: no such turn
+    user: str = "???"  # its template file or text
+    assistant: str = "{{ target }}"  # the gold turn
     shots: ShotsConfig = field(default_factory=ShotsConfig)
-    response_format: ResponseFormat = ResponseFormat.text
-    json_schema: dict[str, Any] | None = None
+    response_format: ResponseFormat = ResponseFormat.text  # what the server is asked to produce
+    json_schema: dict[str, Any] | None = None  # for `json_schema`
     parser: Any = None
 
 
 @dataclass
 class HyperparameterConfig:
-    """Settings that one may want to sweep. None leaves the default of the provider."""
+    """Settings that one may want to sweep. Null leaves the default of the provider."""
 
-    n_shot: int = 0
-    temperature: float | None = None
-    top_p: float | None = None
-    max_tokens: int | None = None
-    seed: int | None = None
-    stop: list[str] | None = None
-    logprobs: int | None = None
-    n_epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    learning_rate_multiplier: float | None = None
-    training_steps: int | None = None
+    n_shot: int = 0  # examples in the prompt
+    temperature: float | None = None  # 0 to 2
+    top_p: float | None = None  # above 0, at most 1
+    max_tokens: int | None = None  # the longest answer
+    seed: int | None = None  # for servers that take one
+    stop: list[str] | None = None  # texts that end an answer
+    logprobs: int | None = None  # alternatives for each token, at most 20
+    n_epochs: int | None = None  # of a training
+    batch_size: int | None = None  # of a training
+    learning_rate: float | None = None  # of local and mistral
+    learning_rate_multiplier: float | None = None  # of openai, azure and local
+    training_steps: int | None = None  # in place of n_epochs; of mistral and local
 
 
 @dataclass
@@ -94,9 +94,9 @@ class SidesConfig:
     (in capitals or brackets, perhaps with ``tie`` or ``c``). Any other answer is no verdict.
     """
 
-    first: Any = None
-    second: Any = None
-    tie: Any = None
+    first: Any = None  # the first output shown
+    second: Any = None  # the second output shown
+    tie: Any = None  # neither of them
 
 
 @dataclass
@@ -107,11 +107,11 @@ class JudgeConfig:
     the second time swapped.
     """
 
-    name: str = "???"
-    prompt: PromptConfig = field(default_factory=PromptConfig)
-    provider: Any = None
-    hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)
-    both_orders: list[str] | None = None
+    name: str = "???"  # shown in lists and tables
+    prompt: PromptConfig = field(default_factory=PromptConfig)  # as `prompt`
+    provider: Any = None  # as `provider`; null: the run's base model
+    hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)  # as `hyperparameter`
+    both_orders: list[str] | None = None  # two columns to compare
     sides: SidesConfig = field(default_factory=SidesConfig)
 
 
@@ -123,24 +123,24 @@ class FinetuneConfig:
     becomes a training file of its own; ``weights`` are by their names, 1 by default.
     """
 
-    name: str = "none"
-    dataset: DatasetConfig | None = None
-    extra: dict[str, DatasetConfig] = field(default_factory=dict)
-    weights: dict[str, float] = field(default_factory=dict)
+    name: str = "none"  # shown in lists and tables
+    dataset: DatasetConfig | None = None  # rows to train on
+    extra: dict[str, DatasetConfig] = field(default_factory=dict)  # further data sets, by name
+    weights: dict[str, float] = field(default_factory=dict)  # of the files, by name
     memorize: bool = False
     """True where evaluated rows may be trained on, because the run measures how well they are memorised."""
-    suffix: str = ""
+    suffix: str = ""  # in the name of the trained model
     options: dict[str, Any] = field(default_factory=dict)
     """Settings of one provider only, for example ``method`` and ``lora_rank`` of the local trainer."""
-    integrations: list[Any] = field(default_factory=list)
-    poll_s: float = 10.0
+    integrations: list[Any] = field(default_factory=list)  # sent to the service as they are
+    poll_s: float = 10.0  # seconds between two looks at the job
 
 
 @dataclass
 class TrackingConfig:
-    """Where runs are shown; ``uri`` null is MLflow's default (``MLFLOW_TRACKING_URI`` or ``mlflow.db``)."""
+    """Where runs are shown: ``uri``, else ``MLFLOW_TRACKING_URI`` or ``mlflow.db``; ``experiment_name``."""
 
-    enabled: bool = True
+    enabled: bool = True  # false: only the local record
     uri: str | None = None
     experiment_name: str = "runner"
     traces: Any = "none"
@@ -151,7 +151,7 @@ class TrackingConfig:
 class LedgerConfig:
     """The database of everything bought, as a SQLAlchemy URL; by default SQLite under outputs/."""
 
-    url: str = "sqlite:///outputs/ledger.db"
+    url: str = "sqlite:///outputs/ledger.db"  # its address
 
 
 @dataclass
@@ -162,8 +162,8 @@ class PricesConfig:
     ``{input: 0.1, output: 0.4}`` in US dollars per million tokens.
     """
 
-    path: str | None = None
-    models: dict[str, Any] = field(default_factory=dict)
+    path: str | None = None  # a file of prices
+    models: dict[str, Any] = field(default_factory=dict)  # prices by model
 
 
 @dataclass
@@ -184,15 +184,15 @@ class ReferenceConfig:
     the figures of another model are only shown.
     """
 
-    compare: bool = True
-    source: str | None = None
-    table: str | None = None
-    model: Any = None
-    exact: bool = False
-    tolerance: float = 0.0
-    case: str | None = None
-    columns: list[str] = field(default_factory=list)
-    figures: dict[str, Any] = field(default_factory=dict)
+    compare: bool = True  # false: nothing is compared
+    source: str | None = None  # the paper
+    table: str | None = None  # where in the paper
+    model: Any = None  # the published model
+    exact: bool = False  # whether a replay must meet the figures
+    tolerance: float = 0.0  # the largest difference that is met
+    case: str | None = None  # the case of this run
+    columns: list[str] = field(default_factory=list)  # the metrics of a list of figures
+    figures: dict[str, Any] = field(default_factory=dict)  # the published values
 
 
 @dataclass
@@ -203,10 +203,10 @@ class ReproduceConfig:
     addresses that the command line names, such as ``provider.base_url=…``.
     """
 
-    folders: list[str] = field(default_factory=list)
-    ask: bool = False
-    trust: bool = False
-    named: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)  # the words behind the command
+    ask: bool = False  # buy missing answers
+    trust: bool = False  # run others' classes
+    named: list[str] = field(default_factory=list)  # addresses on the command line
 
 
 @dataclass
@@ -216,10 +216,10 @@ class ExportConfig:
     ``data`` includes the data files; their licences may forbid that. ``named`` is as in ``reproduce``.
     """
 
-    folders: list[str] = field(default_factory=list)
-    to: str | None = None
-    data: bool = False
-    named: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)  # the words behind the command
+    to: str | None = None  # a folder or .zip
+    data: bool = False  # with the data files
+    named: list[str] = field(default_factory=list)  # addresses on the command line
 
 
 @dataclass
@@ -230,7 +230,7 @@ class ReportConfig:
     data set. ``trust`` makes metrics of others that a record names, which runs their code.
     """
 
-    folders: list[str] = field(default_factory=list)
+    folders: list[str] = field(default_factory=list)  # the words behind the command
     name: str | None = None
     rows: int = 50
     trust: bool = False
@@ -240,24 +240,24 @@ class ReportConfig:
 class CleanupConfig:
     """``runner cleanup [NAME…]``: the deployments in ``names`` are deleted even if a living run uses them."""
 
-    names: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)  # the words behind the command
 
 
 @dataclass
 class RunnerConfig:
     """One experiment."""
 
-    name: str = "???"
-    dataset: DatasetConfig = field(default_factory=DatasetConfig)
-    prompt: PromptConfig = field(default_factory=PromptConfig)
-    provider: Any = None
-    hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)
-    metric: dict[str, Any] = field(default_factory=dict)
-    judge: JudgeConfig | None = None
-    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
-    tracking: TrackingConfig = field(default_factory=TrackingConfig)
-    ledger: LedgerConfig = field(default_factory=LedgerConfig)
-    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    name: str = "???"  # of the experiment
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)  # the rows
+    prompt: PromptConfig = field(default_factory=PromptConfig)  # the question
+    provider: Any = None  # who answers
+    hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)  # shots, sampling
+    metric: dict[str, Any] = field(default_factory=dict)  # what is measured, by name
+    judge: JudgeConfig | None = None  # a second model that reads the answers
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)  # how the model is trained
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)  # where runs are shown
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)  # what was bought
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)  # published figures
     checkpoint: Any = None
     """``base``, an epoch from 1, ``last``, ``last-1``, ``last-2`` … or a model id.
 
@@ -273,7 +273,7 @@ class RunnerConfig:
     always allowed."""
     budget_usd: float | None = None
     """The most that a run, or all points of a sweep together, may spend."""
-    prices: PricesConfig = field(default_factory=PricesConfig)
+    prices: PricesConfig = field(default_factory=PricesConfig)  # in place of the shipped ones
     reproduce: ReproduceConfig = field(default_factory=ReproduceConfig)
     export: ExportConfig = field(default_factory=ExportConfig)
     report: ReportConfig = field(default_factory=ReportConfig)

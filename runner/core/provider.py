@@ -52,7 +52,8 @@ class Provider(ABC):
     ``requests_per_minute``, ``tokens_per_minute``   what the account allows; null: found out
     ``priced_as``         the name under which the price is found, where it is not the model's
     ``stands_for``        the model behind ``model``, where that is only the name of a deployment
-    ``batch``             ask through the service's batch API; ``batch_poll_s``: seconds between two looks
+    ``batch``             ask through the service's batch API
+    ``batch_poll_s``      seconds between two looks at a batch
     ``stored``            whether answers are kept in the ledger
     ``max_wait_s``        seconds that a server may ask to wait, or answer nothing; then the run stops
     ``thinking_tags``     tags that open the thinking in an answer; ``<think>`` is closed by ``</think>``

@@ -124,7 +124,7 @@ CHOICES = ("majority", "median", "mean")
 
 @dataclass(kw_only=True)
 class Baseline:
-    """The score of a predictor that always gives the ``choice`` over the targets, or ``constant``.
+    """The score in ``metric`` of a predictor that always gives the ``choice`` over targets, or ``constant``.
 
     The predictor knows the targets it is measured on, so no constant predictor does better by this choice.
     """

@@ -53,7 +53,7 @@ class Probabilistic(Metric):
 
 @dataclass(kw_only=True)
 class CalibrationError(Probabilistic):
-    """Expected calibration error: the mean distance of probability and frequency over bins of equal width.
+    """Expected calibration error: mean distance of probability and frequency over ``bins`` of equal width.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3, for the probability of
     one label (Naeini et al. 2015). Lower is better. A bin includes its upper edge.

@@ -158,7 +158,7 @@ def _list_golds(target: Any) -> list[str]:
 class _NormalisedMetric(_TextMetric):
     """Both texts are normalised: ``all_scripts`` is :func:`normalise`, ``squad`` :func:`normalise_squad`."""
 
-    normaliser: Normaliser = "all_scripts"
+    normaliser: Normaliser = "all_scripts"  # all_scripts keeps 1.5 and C++; squad is the English original
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -167,12 +167,9 @@ class _NormalisedMetric(_TextMetric):
 
 @dataclass(kw_only=True)
 class ExactMatch(_NormalisedMetric):
-    """Share of rows whose text equals the target, both normalised after SQuAD (see :func:`normalise`).
+    """Share of rows whose text equals the target, both normalised after SQuAD (see :func:`normalise`)."""
 
-    With ``normalised: false`` only white space around the texts is ignored.
-    """
-
-    normalised: bool = True
+    normalised: bool = True  # false: only white space around the texts is ignored
     default_name: ClassVar[str] = "exact_match"
     proportion: ClassVar[bool] = True
 

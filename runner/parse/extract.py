@@ -44,7 +44,7 @@ def read(parser: Parser, text: str) -> Reading:
 
 
 class Regex:
-    """What a group of a regular expression captures.
+    """What a group of a regular expression, ``pattern``, captures.
 
     ``group`` is a number or a name. ``pick`` says which of several matches counts: ``first``, ``last``, or
     ``only``, which gives None unless all matches give the same value. ``then`` is a parser for the captured

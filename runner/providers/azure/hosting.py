@@ -40,6 +40,7 @@ class Deployment:
     ``sku``           ``DeveloperTier`` costs nothing and ends after 24 hours; others are billed by the hour
     ``capacity``      thousands of tokens a minute
     ``token_env``     variable that holds a management token; null: azure-identity
+    ``base_url``, ``api_version``   of the management API
     ``timeout_s``     seconds that a deployment may take
     """
 
