@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -113,7 +114,7 @@ def plot_cost(points: Sequence[Point]) -> Plot | None:
     known = [priced for point in points if (priced := _read_price(point, metric)) is not None]
     if len(known) < 2:
         return None
-    figure = figures.create_figure(7, 4.4)
+    figure = figures.create_figure(6, 4)
     axes = figure.add_subplot()
     for one in known:
         bars = [[one.value - one.low], [one.high - one.value]]
@@ -168,7 +169,9 @@ def _embed_figure(title: str, figure: Figure, caption: str = "") -> Plot:
     import matplotlib
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "runner"}):
+    # text stays text, so that a browser has a font for every letter
+    with matplotlib.rc_context({"svg.hashsalt": "runner", "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return Plot(title, _encode_svg(buffer.getvalue()), figure.get_figwidth(), caption)
 

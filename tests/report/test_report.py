@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -65,7 +66,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.links: list[str] = []
         self.handlers: list[str] = []
-        self.text = ""
+        self.text = self.script = ""
         self.open: list[str] = []
         self.feed(text)
 
@@ -73,14 +74,16 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.links += [str(value) for name, value in attrs if name in ("src", "href")]
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
-        if tag not in ("meta", "img", "wbr"):
+        if tag not in ("meta", "img", "wbr", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.script += data
+        elif "style" not in self.open:
             self.text += data
 
 
@@ -92,11 +95,19 @@ def page(folder: Path, points: list[Point], **settings: int) -> tuple[Page, Path
 
 
 def test_prompts_and_answers_are_only_text(tmp_path):
-    """Whatever a row, a name or an error holds, the page has no script and no address but its own."""
+    """Whatever a row, a name or an error holds, the page has no script and no address but its own.
+
+    The browser is told the digest of the only script that it may run.
+    """
     frame = rows(0.5, completion=[HOSTILE] * 40, prediction=[HOSTILE] * 40)
     failed = point(job=1, status="failed", error=HOSTILE, scores={}, swept={"key": HOSTILE})
-    shown, _ = page(tmp_path, [point(frame, name=HOSTILE), failed])
-    assert "script" not in shown.tags
+    shown, folder = page(tmp_path, [point(frame, name=HOSTILE), failed])
+    assert shown.tags.count("script") == 1
+    digest = base64.b64encode(hashlib.sha256(shown.script.encode()).digest()).decode()
+    assert (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        in (folder / "index.html").read_text()
+    )
     assert shown.handlers == []
     assert {link[:1] if link.startswith("#") else link[:19] for link in shown.links} <= {
         "#",
@@ -238,8 +249,13 @@ def read(*points: Point, most: int = 50) -> disagreements.Disagreements:
     return disagreements.find_disagreements(family, instantiate, most)
 
 
+def worth_reading(*points: Point) -> list[disagreements.Row]:
+    shown = read(*points)
+    return shown.rows[: shown.total]
+
+
 def test_rows_where_points_disagree_come_first():
-    """All wrong comes after disputed; what is right everywhere is not there; the totals count all rows."""
+    """All wrong comes after disputed; what is right everywhere is last; the totals count all rows."""
     shown = read(point(rows(0.5)), point(rows(0.75), 1), most=12)
     assert (shown.total, shown.disputed, shown.missed, len(shown.rows)) == (20, 10, 20, 12)
     assert [row.is_disputed for row in shown.rows] == [True] * 10 + [False] * 2
@@ -253,16 +269,16 @@ def test_an_unparsed_answer_is_wrong():
         prediction=pl.lit(None, dtype=pl.String)
     )
     shown = read(point(unread))
-    assert (shown.missed, shown.rows[0].answers[0].said) == (40, UNPARSED.strip("()"))
-    assert shown.rows[0].answers[0].completion == "I say no"
-    assert shown.rows[0].answers[0].unread == "no label is named"
+    answer = shown.rows[0].answers[0]
+    assert (shown.missed, answer.said, answer.flags) == (40, UNPARSED.strip("()"), "wu")
+    assert (answer.words.text, answer.words.unread) == ("I say no", "no label is named")
 
 
 def test_a_verdict_decides_where_there_is_one():
     """A judged answer is right if the judge says what the metric counts, whatever its wording."""
     share = {"share": {"_target_": "runner.metrics.Share", "column": "verdict", "value": "correct"}}
     frame = rows(0, verdict=["correct"] * 39 + ["incorrect"])
-    (row,) = read(point(frame, config={"metric": share})).rows
+    (row,) = worth_reading(point(frame, config={"metric": share}))
     assert (row.id, row.answers[0].said, row.answers[0].right) == ("39", "incorrect", False)
 
 
@@ -274,21 +290,21 @@ def test_measures_are_held_against_targets_by_rank():
     metric = {"spearman": {"_target_": "runner.metrics.Spearman"}}
     shown = read(point(rows(1, target=target, prediction=said), config={"metric": metric}))
     assert not shown.is_graded
-    assert [row.id for row in shown.rows] == ["0", "39"]
+    assert [row.id for row in shown.rows[: shown.total]] == ["0", "39"]
 
 
 def test_the_metric_decides_what_is_right():
     """A rating within the tolerance is right, though it is not the target's."""
     metric = {"agreement": {"_target_": "runner.metrics.ExactAgreement", "tolerance": 1}}
     frame = rows(1, target=[3] * 40, prediction=[3] * 37 + [4, 5, None])
-    shown = read(point(frame, config={"metric": metric}))
-    assert [(row.id, row.answers[0].right) for row in shown.rows] == [("38", False), ("39", False)]
+    shown = worth_reading(point(frame, config={"metric": metric}))
+    assert [(row.id, row.answers[0].right) for row in shown] == [("38", False), ("39", False)]
 
 
 def test_scores_of_the_record_are_read():
     """The report shows the scores that the run has written, and does not compute them again."""
     frame = rows(0, accuracy=[1.0] * 39 + [0.0])
-    (row,) = read(point(frame, row_scores={"accuracy": "right"})).rows
+    (row,) = worth_reading(point(frame, row_scores={"accuracy": "right"}))
     assert (row.id, row.answers[0].right) == ("39", False)
 
 
@@ -296,8 +312,8 @@ def test_row_values_put_rows_in_order():
     """The answer least like its target comes first, whether high or low values are good; unread is as far."""
     metric = {"token_f1": {"_target_": "runner.metrics.TokenF1"}}
     frame = rows(1, target=["a b c d"] * 40, prediction=["a b c d"] * 37 + ["b c x", "z", None])
-    shown = read(point(frame, config={"metric": metric}))
-    assert [(row.id, row.answers[0].right) for row in shown.rows] == [
+    shown = worth_reading(point(frame, config={"metric": metric}))
+    assert [(row.id, row.answers[0].right) for row in shown] == [
         ("38", None),
         ("39", None),
         ("37", None),
@@ -308,7 +324,10 @@ def test_a_rate_alone_marks_no_answer():
     """Where only F1 was measured no answer is right or wrong; those that are not the target are listed."""
     metric = {"f1": {"_target_": "runner.metrics.F1", "average": "macro"}}
     shown = read(point(rows(0.9), config={"metric": metric}))
-    assert (shown.is_graded, [row.id for row in shown.rows]) == (False, ["36", "37", "38", "39"])
+    assert (shown.is_graded, [row.id for row in shown.rows[: shown.total]]) == (
+        False,
+        ["36", "37", "38", "39"],
+    )
 
 
 def test_checkpoints_make_a_curve(monkeypatch):
