@@ -18,7 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from runner.core.once import once
 from runner.metrics import Confusion, confusion, probability
 from runner.records.record import Record
-from runner.report.line_names import MARKERS, LineEnd, name_lines, shorten_name
+from runner.report.formats import reveal_controls, shorten_name
+from runner.report.line_names import MARKERS, LineEnd, name_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -67,7 +68,10 @@ def draw_confusion_matrix(found: Confusion, title: str = "") -> str:
 @once
 def _get_matrix_template() -> Template:
     environment = Environment(
-        loader=PackageLoader("runner.report"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("runner.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=reveal_controls,
     )
     return environment.get_template("confusion_matrix.svg.jinja")
 

@@ -99,7 +99,9 @@ def format_difference(value: float | None) -> str:
 
 def allow_breaks(name: str) -> Markup:
     """A name that a browser may break after its underscores and equals signs."""
-    return Markup("=<wbr>").join(Markup("_<wbr>").join(part.split("_")) for part in name.split("="))
+    return Markup("=<wbr>").join(
+        Markup("_<wbr>").join(part.split("_")) for part in reveal_controls(name).split("=")
+    )
 
 
 def truncate(text: str, length: int, note: str = "") -> str:
@@ -107,3 +109,14 @@ def truncate(text: str, length: int, note: str = "") -> str:
     if len(text) <= length:
         return text
     return text[:length].rstrip() + (note or f" … [cut; {len(text):,} characters in all]")
+
+
+def shorten_name(name: str, length: int = 36) -> str:
+    """A name without control characters, cut in its middle where it is long: names often differ at the end.
+
+    >>> shorten_name("a-long-name, n_shot=3", 13)
+    'a-long…shot=3'
+    """
+    name = reveal_controls(name)
+    half = length // 2
+    return name if len(name) <= length else f"{name[:half]}…{name[half + 1 - length :]}"

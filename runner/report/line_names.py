@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from runner.report.formats import shorten_name
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 MARKERS = {"o": "●", "s": "■", "^": "▲", "v": "▼", "P": "✚", "X": "✖", "<": "◀", ">": "▶", "*": "★"}
 """How points of a line are marked, and the sign of it before the line's name."""
-MAX_NAME = 36
-"""How many characters of a line's or a bar's name are drawn."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,3 @@ def _place_group(group: Sequence[int], values: Sequence[float], step: float) -> 
 def _overlap(lower: Sequence[int], upper: Sequence[int], values: Sequence[float], step: float) -> bool:
     below, above = (_place_group(group, values, step) for group in (lower, upper))
     return above[0] - below[-1] < step * (1 - 1e-9)
-
-
-def shorten_name(name: str) -> str:
-    """A name for a figure, cut in its middle where it is long."""
-    half = MAX_NAME // 2
-    return name if len(name) <= MAX_NAME else f"{name[:half]}…{name[1 - half :]}"

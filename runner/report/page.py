@@ -86,6 +86,7 @@ HTML_FILTERS: Mapping[str, Callable[..., Any]] = {
     "p_value": formats.format_p_value,
     "difference": formats.format_difference,
     "breakable": formats.allow_breaks,
+    "shorten": formats.shorten_name,
 }
 
 LATEX_MARKERS: Mapping[str, Any] = {  # braces mean something else there

@@ -15,6 +15,7 @@ from runner.metrics import confusion
 from runner.records.sweep import column_names, main_score_names, summarize
 from runner.report import figures
 from runner.report.figures import find_positive_label
+from runner.report.formats import shorten_name
 from runner.report.points import Point
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def _read_price(point: Point, metric: str) -> _Priced | None:
         return None
     low = score.value if score.low is None else score.low
     high = score.value if score.high is None else score.high
-    return _Priced(f"{point.number} {point.name}", dollars, score.value, low, high)
+    return _Priced(f"{point.number} {shorten_name(point.name)}", dollars, score.value, low, high)
 
 
 def plot_confusion_matrices(points: Sequence[Point]) -> list[Plot]:
@@ -151,7 +152,7 @@ def _plot_confusion_matrix(point: Point) -> Plot | None:
     names = point.record.labels or _collect_labels(rows)
     if not 1 < len(names) <= MAX_LABELS or not rows["target"].count():
         return None
-    title = f"{point.number} {point.name}"
+    title = f"{point.number} {shorten_name(point.name)}"
     return Plot(
         title, _encode_svg(figures.draw_confusion_matrix(confusion(rows, labels=names), title).encode())
     )

@@ -53,7 +53,7 @@ class Point:
             for key, value in swept.items()
             if value != ABSENT
         ]
-        return ", ".join(parts) or self.record.name
+        return str(reveal_controls(", ".join(parts) or self.record.name))
 
 
 def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
@@ -157,10 +157,14 @@ def _get_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def _get_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 def _find_config_dir(hydra: Mapping[str, Any]) -> list[str]:
     """``--config-dir`` and the folder, if one was given."""
     runtime = _get_mapping(hydra.get("runtime"))
-    sources = [_get_mapping(source) for source in runtime.get("config_sources") or ()]
+    sources = [_get_mapping(source) for source in _get_list(runtime.get("config_sources"))]
     found = [source.get("path") for source in sources if source.get("provider") == "command-line"]
     if not found or not found[0]:
         return []
@@ -169,7 +173,7 @@ def _find_config_dir(hydra: Mapping[str, Any]) -> list[str]:
 
 def _list_hydra_overrides(hydra: Mapping[str, Any]) -> list[str]:
     """What was set of Hydra itself, such as the launcher; without the mode, which is the option ``-m``."""
-    given = _get_mapping(hydra.get("overrides")).get("hydra") or ()
+    given = _get_list(_get_mapping(hydra.get("overrides")).get("hydra"))
     return [str(text) for text in given if not str(text).startswith("hydra.mode=")]
 
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 import tracked
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from runner.core.types import Score
@@ -96,6 +96,7 @@ def test_twelve_lines_can_be_told_apart():
     assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == len(axes.lines)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.01, 0.5))
 def test_names_do_not_cover_each_other(values, step):
     """Places are a step apart, in the order of the values."""

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -13,6 +17,8 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 import tracked
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner import tracking
 from runner.config.instantiate import instantiate
@@ -20,12 +26,24 @@ from runner.core.errors import ConfigError
 from runner.core.types import Score
 from runner.metrics.confusion import UNPARSED
 from runner.metrics.statistics import compare_runs, holm
+from runner.records.folder import write_notes
 from runner.report import comparisons, disagreements, facts, formats, plots, results
-from runner.report.points import Point, distinguish_records, find_folders, load_points
+from runner.report.answers import find_chats
+from runner.report.points import (
+    Point,
+    distinguish_records,
+    find_command,
+    find_folders,
+    load_points,
+    name_points,
+)
 from runner.report.write import compare_with_first, write_report
 
 ACCURACY = {"accuracy": {"_target_": "runner.metrics.Accuracy"}}
-HOSTILE = "</pre><script>alert(1)</script><img src=http://evil/x onerror=alert(1)> & {{ 7*7 }} \\input{x}"
+HOSTILE = (
+    "\u202e\x07</pre></script><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>"
+    " & {{ 7*7 }} \\input{x}"
+)
 
 
 def rows(right: float, count: int = 40, **changes: object) -> pl.DataFrame:
@@ -114,6 +132,8 @@ def test_prompts_and_answers_are_only_text(tmp_path):
         "data:image/svg+xml;",
     }
     assert shown.text.count("<script>alert(1)</script>") > 40
+    assert "⟨202E⟩⟨07⟩</pre>" in shown.text
+    assert not {"\u202e", "\x07"} & {*(folder / "index.html").read_text()}
     assert shown.open == []
 
 
@@ -129,6 +149,50 @@ def test_no_credential_reaches_a_page(tmp_path):
     text = "".join(file.read_text() for file in folder.iterdir())
     assert "hunter2" not in text
     assert "https://***@host/rows.csv" in text
+
+
+WORDS = st.text("a ='\"$`\\\\\n{}[]*?!;&|<>#~é日", max_size=12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(values=st.lists(WORDS, max_size=3))
+def test_the_command_is_what_was_typed(values):
+    """A shell reads the words back as they were given, in their order."""
+    overrides = [f"key{i}={value}" for i, value in enumerate(values)]
+    run = Point(tracked.record("a", overrides=overrides), None)
+    command = find_command([run], [Path("gone")])
+    assert shlex.split(command or "") == ["runner", *overrides]
+
+
+def test_the_command_has_all_that_was_given(tmp_path):
+    """One's own option files and options of Hydra are in it; secrets are not; odd letters leave it out."""
+    hydra = {
+        "overrides": {"hydra": ["hydra.mode=MULTIRUN", "hydra/launcher=joblib", "hydra.job.env_set.KEY=s3"]},
+        "runtime": {
+            "cwd": "/work",
+            "config_sources": [
+                {"path": "hydra.conf", "provider": "hydra"},
+                {"path": "/work/my conf", "provider": "command-line"},
+            ],
+        },
+    }
+    (tmp_path / "multirun.yaml").write_text(json.dumps({"hydra": hydra}))
+    write_notes(tmp_path, {"overrides": ["experiment=x", "provider.headers.x-api-key=s3", "n=1,2"]})
+    assert find_command([point()], [tmp_path]) == (
+        "runner --config-dir 'my conf' -m experiment=x 'provider.headers.x-api-key=***' n=1,2"
+        " hydra/launcher=joblib 'hydra.job.env_set.KEY=***'"
+    )
+    for broken in ("hydra: [", "- 1", "hydra: {runtime: {config_sources: 1}, overrides: {hydra: 3}}", "\x00"):
+        (tmp_path / "multirun.yaml").write_text(broken)
+        assert "-m experiment=x" in str(find_command([point()], [tmp_path]))
+    write_notes(tmp_path, {"overrides": ["a=\u202eb"]})
+    assert find_command([point()], [tmp_path]) is None
+
+
+def test_points_are_called_by_what_sets_them_apart():
+    """The number is added where two have the same name."""
+    points = [point(job=0), point(job=1), point(job=2, swept={"hyperparameter.n_shot": 1})]
+    assert name_points(points) == {"[0]": "n_shot=0", "[1]": "[1] n_shot=1", "[2]": "[2] n_shot=1"}
 
 
 def test_results_show_interval_published_figure_and_parsed_reading():
@@ -272,6 +336,65 @@ def test_an_unparsed_answer_is_wrong():
     answer = shown.rows[0].answers[0]
     assert (shown.missed, answer.said, answer.flags) == (40, UNPARSED.strip("()"), "wu")
     assert (answer.words.text, answer.words.unread) == ("I say no", "no label is named")
+
+
+def test_a_judge_is_quoted():
+    """The judge's own words are there, and why no verdict was read; a failed call is not an unread one."""
+    judged = {
+        "verdict": ["correct", None, None, *["correct"] * 37],
+        "judge_completion": ["Fine: correct.", "Hm.", None, *["correct"] * 37],
+        "judge_reading": [None, "no label is named", *[None] * 38],
+        "judge_error": [None, None, "HTTP 500", *[None] * 37],
+    }
+    share = {"share": {"_target_": "runner.metrics.Share", "column": "verdict", "value": "correct"}}
+    answers = {
+        row.id: row.answers[0] for row in read(point(rows(1, **judged), config={"metric": share})).rows
+    }
+    said = [(one.judge.text, one.judge.unread, one.judge.error) for one in map(answers.get, "012")]
+    assert said == [
+        ("Fine: correct.", None, None),
+        ("Hm.", "no label is named", None),
+        (None, None, "HTTP 500"),
+    ]
+    assert [answers[name].flags for name in "012"] == ["-", "wu", "we"]
+
+
+def test_each_prompt_is_shown_once():
+    """Points that were asked the same are together, with the row's own chat; so are their questions."""
+    other = [[{"role": "user", "content": f"Is {i} odd, please?"}] for i in range(40)]
+    points = [point(), point(job=1), point(rows(0.5, messages=other), 2)]
+    (family,), _ = comparisons.group_by_rows(points)
+    shown = [(chat.numbers, chat.turns) for chat in find_chats(family)]
+    assert shown == [
+        (["[0]", "[1]"], [("user", "Answer this: is 0 odd?")]),
+        (["[2]"], [("user", "Is 0 odd, please?")]),
+    ]
+    assert [numbers for numbers, _ in read(*points).rows[0].questions] == [["[0]", "[1]"], ["[2]"]]
+
+
+def test_long_texts_are_cut_where_there_are_too_many():
+    """The page stays small; a cut text says how long it was."""
+    (family,), _ = comparisons.group_by_rows([point(rows(0.5, completion=["x" * 3000] * 40))])
+    whole, cut = (disagreements.find_disagreements(family, instantiate, 40, most) for most in (10**6, 10**5))
+    assert {row.answers[0].words.text for row in whole.rows} == {"x" * 3000}
+    assert {row.answers[0].words.text for row in cut.rows} == {
+        "x" * 2000 + " … [cut; 3,000 characters in all]"
+    }
+
+
+def test_rows_are_found_in_a_browser(tmp_path):
+    """The address chooses the rows: which, of which point, with which words; its row is open."""
+    if not (browser := shutil.which("chromium")):
+        pytest.skip("needs chromium")
+    points = [point(rows(0.5)), point(rows(0.75), 1)]
+    _, folder = page(tmp_path, points)
+    address = f"file://{folder}/index.html#rows?show=w&point=%5B1%5D&find=ODD+5&row=35"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", address]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    heads = re.findall(r'<details class="row"([^>]*)>.*?<span class="id">(\d+)<', shown, re.DOTALL)
+    assert [name for tags, name in heads if "hidden" not in tags] == ["35"]
+    assert [name for tags, name in heads if "open" in tags] == ["35"]
+    assert "1 of 40 rows" in shown
 
 
 def test_a_verdict_decides_where_there_is_one():
@@ -456,6 +579,7 @@ def test_from_sweep_to_page(runner, tmp_path):
     assert "exact_agreement against [0], paired by row: [1] p 0.031 (Holm)" in outcome.out
     assert runner("report", "report.name=mine").code == 0
     text = Page((tmp_path / "outputs/reports/mine/index.html").read_text()).text
+    assert "runner --config-dir mine -m dataset=own" in text
     assert "1 of 1 differences is larger than chance explains" in " ".join(text.split())
 
 
