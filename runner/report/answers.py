@@ -32,6 +32,7 @@ class Words:
 
     text: str | None
     reasoning: str | None
+    is_read: bool
     unread: str | None
     error: str | None
 
@@ -45,8 +46,6 @@ class Answer:
     right: bool | None
     distance: float
     """How far it is from the best answer. It puts rows in order and does not say what is right."""
-    is_read: bool
-    """Whether something was read from the answer, or from the judge's where the verdict is what counts."""
     prediction: str
     verdict: str | None
     words: Words
@@ -60,15 +59,29 @@ class Answer:
     @property
     def is_failed(self) -> bool:
         """Whether a call failed, so that there is no answer or no verdict."""
-        return any(words.error for words in (self.words, self.judge) if words)
+        return any(words.error for words in self._words)
+
+    @property
+    def is_unread(self) -> bool:
+        """Whether nothing was read from an answer, the model's or the judge's."""
+        return any(words.text is not None and not words.is_read for words in self._words)
+
+    @property
+    def shown(self) -> str:
+        """What the list of rows has for it; what could not be read is told apart from what is not there."""
+        if self.said != UNPARSED or self.is_unread:
+            return self.said
+        return "failed" if self.is_failed else "no answer"
 
     @property
     def flags(self) -> str:
         """What a filter looks for: w (wrong), u (not read), e (a call failed); a dash if none of these."""
-        unread = not self.is_read and not self.is_failed
-        return "".join(
-            ("w" if self.is_missed else "", "u" if unread else "", "e" if self.is_failed else "")
-        ).ljust(1, "-")
+        found = {"w": self.is_missed, "u": self.is_unread, "e": self.is_failed}
+        return "".join(flag for flag, is_so in found.items() if is_so) or "-"
+
+    @property
+    def _words(self) -> list[Words]:
+        return [words for words in (self.words, self.judge) if words]
 
 
 def read_answers(point: Point, build: Build) -> dict[str, Answer]:
@@ -95,7 +108,6 @@ def _make_answer(
         said=UNPARSED if said is None else format_value(said),
         right=right,
         distance=distance,
-        is_read=said is not None,
         prediction=format_value(row["prediction"]),
         verdict=format_value(row["verdict"]) if "verdict" in row else None,
         words=_read_words(row, "", row["prediction"]),
@@ -108,6 +120,7 @@ def _read_words(row: Mapping[str, Any], prefix: str, value: Any) -> Words:
     return Words(
         text=None if text is None else format_value(text),
         reasoning=row.get(f"{prefix}reasoning") or None,
+        is_read=value is not None,
         unread=row.get(f"{prefix}reading") if value is None else None,
         error=None if error is None else str(error),
     )

@@ -71,7 +71,7 @@ class Disagreements:
     @property
     def longest(self) -> int:
         """The width of an answer's column, in characters."""
-        return min(16, max((len(answer.said) for row in self.rows for answer in row.answers), default=0))
+        return min(16, max((len(answer.shown) for row in self.rows for answer in row.answers), default=0))
 
 
 def find_disagreements(family: Family, build: Build, most: int, texts: int = MAX_TEXTS) -> Disagreements:

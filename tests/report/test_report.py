@@ -356,7 +356,8 @@ def test_a_judge_is_quoted():
         ("Hm.", "no label is named", None),
         (None, None, "HTTP 500"),
     ]
-    assert [answers[name].flags for name in "012"] == ["-", "wu", "we"]
+    told = [(one.flags, one.shown) for one in map(answers.get, "012")]
+    assert told == [("-", "correct"), ("wu", "unparsed"), ("we", "failed")]
 
 
 def test_each_prompt_is_shown_once():

@@ -3,9 +3,9 @@
 (() => {
   "use strict";
   const form = document.getElementById("filter");
-  if (!form) return;
   const STEP = 50, START = "#rows?";
   const rows = [...document.querySelectorAll(".row")];
+  if (!rows.length) return;
   const count = document.getElementById("count"), more = document.getElementById("more");
   const texts = new Map();
   let limit = STEP, opened = "";
