@@ -166,15 +166,16 @@ def _find_config_dir(hydra: Mapping[str, Any]) -> list[str]:
     runtime = _get_mapping(hydra.get("runtime"))
     sources = [_get_mapping(source) for source in _get_list(runtime.get("config_sources"))]
     found = [source.get("path") for source in sources if source.get("provider") == "command-line"]
-    if not found or not found[0]:
+    if not found or not isinstance(found[0], str) or not found[0]:
         return []
-    return ["--config-dir", os.path.relpath(str(found[0]), str(runtime.get("cwd") or Path.cwd()))]
+    cwd = runtime.get("cwd")
+    return ["--config-dir", os.path.relpath(found[0], cwd if isinstance(cwd, str) and cwd else Path.cwd())]
 
 
 def _list_hydra_overrides(hydra: Mapping[str, Any]) -> list[str]:
     """What was set of Hydra itself, such as the launcher; without the mode, which is the option ``-m``."""
     given = _get_list(_get_mapping(hydra.get("overrides")).get("hydra"))
-    return [str(text) for text in given if not str(text).startswith("hydra.mode=")]
+    return [text for text in given if isinstance(text, str) and not text.startswith("hydra.mode=")]
 
 
 def _read_overrides(record: Record) -> Mapping[str, Any]:

@@ -182,7 +182,12 @@ def test_the_command_has_all_that_was_given(tmp_path):
         "runner --config-dir 'my conf' -m experiment=x 'provider.headers.x-api-key=***' n=1,2"
         " hydra/launcher=joblib 'hydra.job.env_set.KEY=***'"
     )
-    for broken in ("hydra: [", "- 1", "hydra: {runtime: {config_sources: 1}, overrides: {hydra: 3}}", "\x00"):
+    for broken in (
+        "hydra: [",
+        "- 1",
+        "hydra: {runtime: {config_sources: 1}, overrides: {hydra: [[], 3]}}",
+        "\x00",
+    ):
         (tmp_path / "multirun.yaml").write_text(broken)
         assert "-m experiment=x" in str(find_command([point()], [tmp_path]))
     write_notes(tmp_path, {"overrides": ["a=\u202eb"]})
