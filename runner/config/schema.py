@@ -226,13 +226,14 @@ class ExportConfig:
 class ReportConfig:
     """``runner report [FOLDER…]`` of runs and sweeps, in outputs/reports/``name``.
 
-    Without ``folders`` it is about the newest one with a score. ``rows`` is the number of rows shown of each
-    data set. ``trust`` makes metrics of others that a record names, which runs their code.
+    Without ``folders`` it is about the newest one with a score. ``rows`` is the number of rows on the page of
+    each data set, those worth reading first. ``trust`` makes metrics of others that a record names, which
+    runs their code.
     """
 
     folders: list[str] = field(default_factory=list)  # the words behind the command
     name: str | None = None
-    rows: int = 50
+    rows: int = 1000
     trust: bool = False
 
 

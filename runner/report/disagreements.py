@@ -1,50 +1,23 @@
-"""Rows to read: those that points answer differently or not right.
-
-What is right and how good an answer is follows from the rows' scores (:func:`runner.metrics.score_rows`).
-"""
+"""Rows to read: those that points answer differently or not right come first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
-import polars as pl
-
-from runner.core.errors import RunnerError
-from runner.core.types import write_value
-from runner.metrics import row_score_kinds, score_rows
+from runner.report.answers import Answer, Words, format_value, read_answers
 from runner.report.comparisons import Build, Family
+from runner.report.formats import truncate
 from runner.report.points import Point
 
-MAX_TEXT = 4000
-"""How many characters of a text are shown."""
+MAX_TEXTS = 12_000_000
+"""How many characters of texts a page has at most. Where they would be more, long texts are cut."""
+LENGTHS = (20_000, 8_000, 4_000, 2_000, 1_000, 500, 200)
 MAX_SUMMARY = 180
-UNPARSED = "unparsed"
-COLUMNS = ("id", "target", "prediction", "reading", "verdict", "completion", "error")
 
-
-@dataclass(frozen=True)
-class Answer:
-    """What one point said in a row. ``right`` is None if no metric says whether the row is right."""
-
-    number: str
-    said: str
-    right: bool | None
-    distance: float
-    """How far it is from the best answer. It puts rows in order and does not say what is right."""
-    prediction: str
-    unread: str | None
-    """Why the parser read nothing, where it says so."""
-    verdict: str | None
-    completion: str
-    error: str | None
-
-    @property
-    def is_missed(self) -> bool:
-        """Whether it is wrong, or not the best answer if no metric says what is right."""
-        return self.distance > 0 if self.right is None else not self.right
+Key = TypeVar("Key")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -53,7 +26,8 @@ class Row:
 
     id: str
     summary: str
-    question: str
+    questions: list[tuple[list[str], str]]
+    """Each different question, after the numbers of the points that were asked it."""
     target: str
     answers: list[Answer]
 
@@ -68,14 +42,21 @@ class Row:
         return any(answer.is_missed for answer in self.answers)
 
     @property
-    def rank(self) -> tuple[bool, float]:
-        """The sort key: disputed rows first, and among them those with the farthest answer."""
-        return not self.is_disputed, -max(answer.distance for answer in self.answers)
+    def rank(self) -> tuple[bool, bool, float]:
+        """The sort key: disputed rows, then missed ones; among them those with the farthest answer."""
+        return not self.is_disputed, not self.is_missed, -max(answer.distance for answer in self.answers)
+
+    @property
+    def groups(self) -> list[list[Answer]]:
+        """The answers, those that are the same in every word together."""
+        return list(
+            _group((replace(answer, number="", distance=0), answer) for answer in self.answers).values()
+        )
 
 
 @dataclass(frozen=True)
 class Disagreements:
-    """The first ``rows`` that are disputed or missed; the counts are of all such rows."""
+    """The first ``rows`` of a family, those worth reading before others; the counts are of all its rows."""
 
     points: list[Point]
     rows: list[Row]
@@ -83,28 +64,26 @@ class Disagreements:
     disputed: int
     missed: int
     total: int
+    """How many rows are disputed or missed."""
     is_graded: bool
     """Whether a metric says that single answers are right or wrong."""
 
     @property
     def longest(self) -> int:
         """The width of an answer's column, in characters."""
-        return min(16, max((len(answer.said) for row in self.rows for answer in row.answers), default=0))
+        return min(16, max((len(answer.shown) for row in self.rows for answer in row.answers), default=0))
 
 
-def find_disagreements(family: Family, build: Build, most: int) -> Disagreements:
-    """The rows of a family that its points answer differently or not right, at most ``most`` of them."""
-    answers = [_read_answers(point, build) for point in family.points]
-    rows = _join_answers(family, answers)
-    found = [row for row in rows if row.is_disputed or row.is_missed]
-    found.sort(key=lambda row: row.rank)
+def find_disagreements(family: Family, build: Build, most: int, texts: int = MAX_TEXTS) -> Disagreements:
+    """The rows of a family, at most ``most`` of them and ``texts`` characters; disagreements come first."""
+    rows = _join_answers(family, [read_answers(point, build) for point in family.points])
     return Disagreements(
         points=family.points,
-        rows=_summarize(found[:most]),
+        rows=_shorten(_summarize(sorted(rows, key=lambda row: row.rank)[:most]), texts),
         n=family.n,
-        disputed=sum(row.is_disputed for row in found),
-        missed=sum(row.is_missed for row in found),
-        total=len(found),
+        disputed=sum(row.is_disputed for row in rows),
+        missed=sum(row.is_missed for row in rows),
+        total=sum(row.is_disputed or row.is_missed for row in rows),
         is_graded=any(answer.right is not None for row in rows for answer in row.answers),
     )
 
@@ -112,25 +91,40 @@ def find_disagreements(family: Family, build: Build, most: int) -> Disagreements
 def _join_answers(family: Family, answers: Sequence[Mapping[str, Answer]]) -> list[Row]:
     frame = family.points[0].rows
     assert frame is not None
-    messages = frame["messages"].to_list() if "messages" in frame.columns else [[]] * frame.height
+    asked = {point.number: _read_questions(point) for point in family.points}
     targets = frame["target"].to_list() if "target" in frame.columns else [None] * frame.height
     return [
-        Row(str(name), "", _read_question(chat), format_value(target), [each[str(name)] for each in answers])
-        for name, chat, target in zip(frame["id"].to_list(), messages, targets, strict=True)
+        Row(
+            id=name,
+            summary="",
+            questions=_group_questions({number: texts.get(name, "") for number, texts in asked.items()}),
+            target=format_value(target),
+            answers=[each[name] for each in answers],
+        )
+        for name, target in zip(map(str, frame["id"].to_list()), targets, strict=True)
     ]
 
 
-def _read_question(messages: Sequence[Mapping[str, str]]) -> str:
-    """The last turn of a chat, which holds the question."""
-    return messages[-1]["content"] if messages else ""
+def _read_questions(point: Point) -> dict[str, str]:
+    """The last turn of each row's chat, which holds the question."""
+    if point.rows is None or "messages" not in point.rows.columns:
+        return {}
+    chats = zip(point.rows["id"].to_list(), point.rows["messages"].to_list(), strict=True)
+    return {str(name): messages[-1]["content"] or "" for name, messages in chats if messages}
+
+
+def _group_questions(asked: Mapping[str, str]) -> list[tuple[list[str], str]]:
+    return [
+        (numbers, text) for text, numbers in _group((text, number) for number, text in asked.items()).items()
+    ]
 
 
 def _summarize(rows: Sequence[Row]) -> list[Row]:
     """The rows with a summary: the beginning of the question, without the words that all questions share."""
-    texts = [" ".join(row.question.split()) for row in rows]
+    texts = [" ".join(row.questions[0][1].split()) for row in rows]
     start = _count_common_letters(texts)
     return [
-        Row(row.id, truncate(text[start:], MAX_SUMMARY, "…"), truncate(row.question), row.target, row.answers)
+        replace(row, summary=truncate(text[start:], MAX_SUMMARY, "…"))
         for row, text in zip(rows, texts, strict=True)
     ]
 
@@ -142,146 +136,44 @@ def _count_common_letters(texts: Sequence[str]) -> int:
     return first[:same].rfind(" ") + 1
 
 
-def _read_answers(point: Point, build: Build) -> dict[str, Answer]:
-    """The answers of a point by row id, scored."""
-    scored = _score(point, build)
-    frame, said = scored.frame, scored.said
-    given = [name for name in COLUMNS if name in frame.columns]
-    scores = frame[scored.right].to_list() if scored.right else [None] * frame.height
-    rows = zip(frame.select(given).iter_rows(named=True), scores, _measure_distances(scored), strict=True)
-    return {
-        str(row["id"]): _make_answer(point, row, row[said], _is_right(score, row[said], scored), distance)
-        for row, score, distance in rows
-    }
+def _group(pairs: Iterable[tuple[Key, Item]]) -> dict[Key, list[Item]]:
+    groups: dict[Key, list[Item]] = {}
+    for key, item in pairs:
+        groups.setdefault(key, []).append(item)
+    return groups
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """Rows with their scores. ``said`` is the column to show; ``right`` and ``value`` hold scores."""
-
-    frame: pl.DataFrame
-    said: str
-    right: str | None
-    value: str | None
-    best: float
-    """The best value of the column ``value``."""
-
-
-def _score(point: Point, build: Build) -> _Scored:
-    """The rows of a point with their scores, and which of these to use."""
-    metrics = _build_metrics(point, build)
-    frame, kinds = _get_row_scores(point, metrics)
-    said = "verdict" if "verdict" in frame.columns else "prediction"
-    known = {name: kind for name, kind in kinds.items() if name in frame.columns}
-    value, best = _choose_value(known, metrics)
-    return _Scored(frame, said, _choose_right(known, metrics, said), value, best)
+def _shorten(rows: Sequence[Row], most: int) -> list[Row]:
+    """The rows with their texts cut to one length, if they would have more than ``most`` characters."""
+    sizes = [len(text) for row in rows for text in _list_texts(row)]
+    fitting = (length for length in LENGTHS if sum(min(size, length) for size in sizes) <= most)
+    length = next(fitting, LENGTHS[-1])
+    return [
+        replace(
+            row,
+            questions=[(numbers, truncate(text, length)) for numbers, text in row.questions],
+            target=truncate(row.target, length),
+            answers=[_shorten_answer(answer, length) for answer in row.answers],
+        )
+        for row in rows
+    ]
 
 
-def _get_row_scores(point: Point, metrics: Mapping[str, Any]) -> tuple[pl.DataFrame, Mapping[str, str]]:
-    """The rows with the scores of their record; they are computed for records that were written without."""
-    rows, kinds = point.rows, point.record.row_scores
-    assert rows is not None
-    if not kinds:
-        with suppress(RunnerError):
-            return score_rows(metrics, rows), row_score_kinds(metrics)
-    return rows, kinds
+def _list_texts(row: Row) -> Iterator[str]:
+    yield from (text for _, text in row.questions)
+    for answer, *_ in row.groups:
+        for words in (answer.words, answer.judge):
+            yield from filter(None, (words.text, words.reasoning) if words else ())
 
 
-def _choose_right(kinds: Mapping[str, str], metrics: Mapping[str, Any], said: str) -> str | None:
-    """The first metric that says what is right, preferably one that reads the column shown."""
-    names = [name for name, kind in kinds.items() if kind == "right"]
-    names.sort(key=lambda name: getattr(metrics.get(name), "prediction", None) != said)
-    return next(iter(names), None)
+def _shorten_answer(answer: Answer, length: int) -> Answer:
+    judge = _shorten_words(answer.judge, length) if answer.judge else None
+    prediction = truncate(answer.prediction, MAX_SUMMARY, "…")
+    return replace(answer, prediction=prediction, words=_shorten_words(answer.words, length), judge=judge)
 
 
-def _choose_value(kinds: Mapping[str, str], metrics: Mapping[str, Any]) -> tuple[str | None, float]:
-    """The first metric that gives a value of which the best is known, and that best value."""
-    for name, kind in kinds.items():
-        best = getattr(metrics.get(name), "best", None)
-        if kind == "value" and best is not None:
-            return name, float(best)
-    return None, 0.0
-
-
-def _build_metrics(point: Point, build: Build) -> dict[str, Any]:
-    """The metrics of a run, without those that can no longer be built."""
-    metrics = {}
-    for name, node in (point.record.config.get("metric") or {}).items():
-        with suppress(RunnerError):
-            metrics[name] = build(node, f"metric.{name}")
-    return metrics
-
-
-def _is_right(score: float | None, said: Any, scored: _Scored) -> bool | None:
-    """Whether the row's score says right; an answer that could not be parsed is wrong."""
-    if score is None:
-        return False if scored.right and said is None else None
-    return score == 1
-
-
-def _make_answer(
-    point: Point, row: Mapping[str, Any], said: Any, right: bool | None, distance: float
-) -> Answer:
-    return Answer(
-        number=point.number,
-        said=UNPARSED if said is None else format_value(said),
-        right=right,
-        distance=distance,
-        prediction=format_value(row["prediction"]),
-        unread=row.get("reading") if row["prediction"] is None else None,
-        verdict=format_value(row["verdict"]) if "verdict" in row else None,
-        completion=truncate(format_value(row["completion"])),
-        error=row.get("error"),
+def _shorten_words(words: Words, length: int) -> Words:
+    text, reasoning = (
+        None if text is None else truncate(text, length) for text in (words.text, words.reasoning)
     )
-
-
-def _measure_distances(scored: _Scored) -> list[float]:
-    """How far each answer is from the best one; an unparsed answer counts as far as the farthest."""
-    frame = scored.frame
-    if scored.value:
-        distance = (frame[scored.value] - scored.best).abs()
-    else:
-        distance = _compare_with_target(frame, ranked=scored.right is None and _is_continuous(frame))
-    farthest = distance.max() or 1.0
-    unparsed = frame[scored.said].is_null()
-    return (
-        pl.select(pl.when(unparsed).then(farthest).otherwise(distance.fill_null(0.0))).to_series().to_list()
-    )
-
-
-def _compare_with_target(frame: pl.DataFrame, ranked: bool) -> pl.Series:
-    """How far each prediction is from its target: the difference of numbers; else 0 if equal, 1 if not.
-
-    Numbers may be on different scales. ``ranked`` therefore compares ranks, divided by the number of rows.
-    """
-    sides = [frame[name] for name in ("prediction", "target") if name in frame.columns]
-    if len(sides) == 2 and all(side.dtype.is_numeric() for side in sides):
-        said, wanted = (side.rank() / frame.height if ranked else side.cast(pl.Float64) for side in sides)
-        return (said - wanted).abs()
-    if len(sides) == 2 and sides[0].dtype == sides[1].dtype and "verdict" not in frame.columns:
-        return (sides[0] != sides[1]).cast(pl.Float64)
-    return pl.repeat(0.0, frame.height, eager=True)
-
-
-def _is_continuous(frame: pl.DataFrame) -> bool:
-    """Whether predictions and targets are real numbers, and not labels or whole ratings."""
-    sides = [frame[name] for name in ("prediction", "target") if name in frame.columns]
-    return all(side.dtype.is_float() for side in sides) and any((side % 1 != 0).any() for side in sides)
-
-
-def format_value(value: Any) -> str:
-    """A value as text: numbers with three significant digits, None as a dash.
-
-    >>> format_value(0.123456), format_value(3.0), format_value(None), format_value("a")
-    ('0.123', '3', '–', 'a')
-    """
-    if value is None:
-        return "–"
-    return f"{value:.3g}" if isinstance(value, float) else write_value(value)
-
-
-def truncate(text: str, length: int = MAX_TEXT, note: str = "") -> str:
-    """The text, or its beginning and a note of its length."""
-    if len(text) <= length:
-        return text
-    return text[:length].rstrip() + (note or f" … [cut; {len(text):,} characters in all]")
+    return replace(words, text=text, reasoning=reasoning)

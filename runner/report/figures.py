@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Literal, TypeGuard
 
 import numpy as np
@@ -17,6 +18,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from runner.core.once import once
 from runner.metrics import Confusion, confusion, probability
 from runner.records.record import Record
+from runner.report.formats import reveal_controls, shorten_name
+from runner.report.line_names import MARKERS, LineEnd, name_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 INK, QUIET, BLUE, RED = "#222222", "#8a8a8a", "#2566a8", "#b3402f"
 SERIES = (BLUE, RED, "#3a8a4d", "#8a5bb0", "#c98a1b", "#3d9aa6", "#a8577e", "#6b6b6b")
 MAX_LABELS = 30
+MAX_BANDS = 4
+"""With more lines than this none has its interval drawn: bands one over the other cannot be read."""
 
 
 def import_matplotlib() -> None:
@@ -63,7 +68,10 @@ def draw_confusion_matrix(found: Confusion, title: str = "") -> str:
 @once
 def _get_matrix_template() -> Template:
     environment = Environment(
-        loader=PackageLoader("runner.report"), autoescape=True, undefined=StrictUndefined
+        loader=PackageLoader("runner.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=reveal_controls,
     )
     return environment.get_template("confusion_matrix.svg.jinja")
 
@@ -105,7 +113,7 @@ def draw_training(
     panels = [panel for panel in (losses, others) if panel]
     figure = create_figure(6.4 * len(panels), 4)
     for axes, panel in zip(np.atleast_1d(figure.subplots(1, len(panels))), panels, strict=True):
-        for color, (name, points) in zip(_pick_colors(len(panel)), panel.items(), strict=True):
+        for color, (name, points) in zip(pick_colors(len(panel)), panel.items(), strict=True):
             axes.plot(*zip(*points, strict=True), color=color, label=name, linewidth=1.4)
         for step in checkpoints:
             axes.axvline(step, color=QUIET, linewidth=0.8, linestyle=":")
@@ -133,39 +141,52 @@ def draw_sweep(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figur
 
 
 def _draw_lines(points: pl.DataFrame, metric: str, axis: str, others: Sequence[str]) -> Figure:
-    figure = create_figure(7, 4.4)
+    named = points.with_columns(_join_settings(points, others)).sort(axis, maintain_order=True)
+    series = named.partition_by("setting", maintain_order=True)
+    figure = create_figure(6, max(4.0, 1.2 + 0.24 * len(series)))
     axes = figure.add_subplot()
-    series = points.with_columns(_join_settings(others).alias("setting")).partition_by(
-        "setting", maintain_order=True
-    )
-    for color, part in zip(_pick_colors(len(series)), series, strict=True):
-        _draw_line(axes, part.sort(axis), metric, axis, color)
+    for color, marker, part in zip(pick_colors(len(series)), cycle(MARKERS), series, strict=False):
+        _draw_line(axes, part, metric, axis, color, marker)
+        if len(series) <= MAX_BANDS:
+            _draw_band(axes, part, metric, axis, color)
     _set_scale(axes, points[axis])
-    axes.set(xlabel=axis, ylabel=metric, title=f"{metric} by {axis}")
-    _add_legend(figure, axes, ", ".join(others))
+    note = "" if len(series) <= MAX_BANDS else "\n(intervals are in the table)"
+    axes.set(xlabel=axis, ylabel=metric, title=f"{metric} by {axis}{note}")
+    if len(series) > 1:
+        ends = [
+            LineEnd(part["setting"][0], color, float(part[axis][-1]), float(part[metric][-1]))
+            for color, part in zip(pick_colors(len(series)), series, strict=True)
+        ]
+        name_lines(axes, ends, ", ".join(others), figure.get_figheight())
+    if f"{metric}_published" in points.columns:
+        _add_legend(figure, axes)
     style_axes(axes)
     return figure
 
 
-def _draw_line(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: str) -> None:
-    """One setting's scores over ``axis`` with their interval; published values as hollow diamonds."""
-    setting = line["setting"][0]
-    axes.plot(line[axis], line[metric], color=color, marker="o", label=setting or "measured")
-    band = line.drop_nulls(f"{metric}_low")
-    low, high = band[f"{metric}_low"], band[f"{metric}_high"]
-    axes.fill_between(band[axis], low, high, color=color, alpha=0.15, lw=0)
+def _draw_line(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: str, marker: str) -> None:
+    """One setting's scores over ``axis``; published values as hollow diamonds."""
+    first = not axes.lines
+    axes.plot(line[axis], line[metric], color=color, marker=marker, label="measured" if first else None)
     published = f"{metric}_published"
     if published in line.columns:
-        label = f"{setting} published".strip()
+        label = "published" if first else None
         axes.plot(
             line[axis], line[published], color=color, marker="D", mfc="white", ls=":", lw=1, label=label
         )
 
 
+def _draw_band(axes: Axes, line: pl.DataFrame, metric: str, axis: str, color: str) -> None:
+    """The interval of a line where it has one."""
+    band = line.drop_nulls([f"{metric}_low", f"{metric}_high"])
+    low, high = band[f"{metric}_low"], band[f"{metric}_high"]
+    axes.fill_between(band[axis], low, high, color=color, alpha=0.15, lw=0)
+
+
 def _draw_bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figure:
-    figure = create_figure(7, 1.7 + 0.42 * points.height)
+    figure = create_figure(6, 1.7 + 0.36 * points.height)
     axes = figure.add_subplot()
-    names = points.with_columns(_join_settings(swept).alias("setting"))["setting"].to_list()
+    names = [shorten_name(name) for name in _join_settings(points, swept)]
     value, places = points[metric], list(range(points.height))
     low, high = (points[f"{metric}_{side}"].fill_null(value) for side in ("low", "high"))
     axes.barh(places, value, color=BLUE, alpha=0.85, height=0.62)
@@ -188,11 +209,14 @@ def _add_legend(figure: Figure, axes: Axes, title: str = "") -> None:
         figure.legend(loc="outside lower center", ncols=4, frameon=False, title=title or None)
 
 
-def _join_settings(keys: Sequence[str]) -> pl.Expr:
-    """The values of these keys as one text."""
-    if not keys:
-        return pl.lit("")
-    return pl.concat_str([pl.col(key).cast(pl.String).fill_null("-") for key in keys], separator=", ")
+def _join_settings(points: pl.DataFrame, keys: Sequence[str]) -> pl.Series:
+    """The values of these keys as one text for each point."""
+    values = points.select(keys).iter_rows() if keys else [()] * points.height
+    return pl.Series("setting", [", ".join(map(_write_setting, row)) for row in values], dtype=pl.String)
+
+
+def _write_setting(value: object) -> str:
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _set_scale(axes: Axes, values: pl.Series) -> None:
@@ -205,7 +229,7 @@ def _set_scale(axes: Axes, values: pl.Series) -> None:
         axes.minorticks_off()
 
 
-def _pick_colors(count: int) -> list[str]:
+def pick_colors(count: int) -> list[str]:
     return [SERIES[i % len(SERIES)] for i in range(count)]
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 from markupsafe import Markup
@@ -22,6 +21,10 @@ _LATEX = {
     "…": r"\ldots{}",
     **{sign: rf"\{sign}" for sign in "&%$#_{}"},
 }
+
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\ufff9-\ufffb]"
+)
 
 
 def escape_latex(text: str) -> str:
@@ -59,6 +62,17 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\`*_\[\]<>|#~])", r"\\\1", " ".join(text.split()))
 
 
+def reveal_controls(value: Any) -> Any:
+    """A text with its control characters as numbers, also of those that turn the reading direction.
+
+    >>> reveal_controls("a\\x1b[2Jb\\u202ec\\n"), reveal_controls(1)
+    ('a⟨1B⟩[2Jb⟨202E⟩c\\n', 1)
+    """
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return _CONTROLS.sub(lambda found: f"⟨{ord(found[0]):02X}⟩", value)
+
+
 def format_number(value: float | None, bounded: bool = True) -> str:
     """Three decimals, or a dash for None; a whole number above 1 without an interval is shown as a count."""
     if value is None:
@@ -84,11 +98,25 @@ def format_difference(value: float | None) -> str:
 
 
 def allow_breaks(name: str) -> Markup:
-    """A name that a browser may break after its underscores."""
-    return Markup("_<wbr>").join(name.split("_"))
+    """A name that a browser may break after its underscores and equals signs."""
+    return Markup("=<wbr>").join(
+        Markup("_<wbr>").join(part.split("_")) for part in reveal_controls(name).split("=")
+    )
 
 
-def split_pages(rows: Sequence[Any], size: int) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Pages of ``size`` rows, each with the number of its first row, counted from 1."""
-    for first in range(0, len(rows), size):
-        yield first + 1, rows[first : first + size]
+def truncate(text: str, length: int, note: str = "") -> str:
+    """The text, or its beginning and a note of its length."""
+    if len(text) <= length:
+        return text
+    return text[:length].rstrip() + (note or f" … [cut; {len(text):,} characters in all]")
+
+
+def shorten_name(name: str, length: int = 36) -> str:
+    """A name without control characters, cut in its middle where it is long: names often differ at the end.
+
+    >>> shorten_name("a-long-name, n_shot=3", 13)
+    'a-long…shot=3'
+    """
+    name = reveal_controls(name)
+    half = length // 2
+    return name if len(name) <= length else f"{name[:half]}…{name[half + 1 - length :]}"

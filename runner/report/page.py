@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from runner.report import formats
+from runner.report.answers import Chat
 from runner.report.comparisons import LEVEL, Comparisons
 from runner.report.disagreements import Disagreements
 from runner.report.facts import Facts
@@ -27,6 +31,8 @@ class Page:
     """All that a report says."""
 
     title: str
+    names: dict[str, str]
+    """What each point is called, by its number."""
     command: str | None
     facts: Facts
     results: Results
@@ -36,15 +42,25 @@ class Page:
     reliability: list[Plot]
     training: list[Plot]
     cost: Plot | None
+    chats: list[Chat]
     disagreements: list[Disagreements]
 
 
 def render_html(page: Page) -> str:
-    """The page as one file, which loads nothing from the network and runs no script."""
-    environment = Environment(autoescape=True, **_environment_options())
+    """The page as one file, which loads nothing from the network and runs no script but its own.
+
+    Its own script filters the rows. Browsers run no other one, since the page names the script's digest.
+    """
+    environment = Environment(autoescape=True, finalize=formats.reveal_controls, **_environment_options())
     environment.filters |= HTML_FILTERS
-    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    values = {"panels": page.results.split_panels(SCREEN), "made": made, "level": LEVEL}
+    script = Markup((resources.files("runner.report") / "templates/report.js").read_text("utf-8"))
+    values = {
+        "panels": page.results.split_panels(SCREEN),
+        "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        "level": LEVEL,
+        "script": script,
+        "digest": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
     return environment.get_template("report.html.jinja").render(page=page, **values)
 
 
@@ -69,8 +85,8 @@ HTML_FILTERS: Mapping[str, Callable[..., Any]] = {
     "number": format_number,
     "p_value": formats.format_p_value,
     "difference": formats.format_difference,
-    "pages": formats.split_pages,
     "breakable": formats.allow_breaks,
+    "shorten": formats.shorten_name,
 }
 
 LATEX_MARKERS: Mapping[str, Any] = {  # braces mean something else there

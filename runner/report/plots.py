@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import io
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -14,6 +16,8 @@ from runner.metrics import confusion
 from runner.records.sweep import column_names, main_score_names, summarize
 from runner.report import figures
 from runner.report.figures import find_positive_label
+from runner.report.formats import shorten_name
+from runner.report.line_names import MARKERS, LineEnd, name_lines
 from runner.report.points import Point
 
 if TYPE_CHECKING:
@@ -113,16 +117,18 @@ def plot_cost(points: Sequence[Point]) -> Plot | None:
     known = [priced for point in points if (priced := _read_price(point, metric)) is not None]
     if len(known) < 2:
         return None
-    figure = figures.create_figure(7, 4.4)
+    figure = figures.create_figure(6, max(4.0, 1.2 + 0.24 * len(known)))
     axes = figure.add_subplot()
-    for one in known:
+    colors = figures.pick_colors(len(known))
+    for one, color, marker in zip(known, colors, cycle(MARKERS), strict=False):
         bars = [[one.value - one.low], [one.high - one.value]]
-        axes.errorbar(one.dollars, one.value, bars, fmt="o", color=figures.BLUE, ecolor=figures.QUIET)
-        place = (one.dollars, one.value)
-        axes.annotate(one.name, place, xytext=(6, 5), textcoords="offset points", fontsize=8)
+        axes.errorbar(one.dollars, one.value, bars, fmt=marker, color=color, ecolor=figures.QUIET, lw=1)
     if max(one.dollars for one in known) / min(one.dollars for one in known) >= 20:
         axes.set_xscale("log")
-    axes.margins(x=0.18)
+    ends = [
+        LineEnd(one.name, color, one.dollars, one.value) for one, color in zip(known, colors, strict=True)
+    ]
+    name_lines(axes, ends, "", figure.get_figheight())
     axes.set(xlabel="cost of the answers, US dollars", ylabel=metric, title=f"{metric} against cost")
     figures.style_axes(axes)
     return _embed_figure(f"{metric} against cost", figure)
@@ -135,7 +141,7 @@ def _read_price(point: Point, metric: str) -> _Priced | None:
         return None
     low = score.value if score.low is None else score.low
     high = score.value if score.high is None else score.high
-    return _Priced(f"{point.number} {point.name}", dollars, score.value, low, high)
+    return _Priced(point.name, dollars, score.value, low, high)
 
 
 def plot_confusion_matrices(points: Sequence[Point]) -> list[Plot]:
@@ -150,7 +156,7 @@ def _plot_confusion_matrix(point: Point) -> Plot | None:
     names = point.record.labels or _collect_labels(rows)
     if not 1 < len(names) <= MAX_LABELS or not rows["target"].count():
         return None
-    title = f"{point.number} {point.name}"
+    title = f"{point.number} {shorten_name(point.name)}"
     return Plot(
         title, _encode_svg(figures.draw_confusion_matrix(confusion(rows, labels=names), title).encode())
     )
@@ -168,7 +174,9 @@ def _embed_figure(title: str, figure: Figure, caption: str = "") -> Plot:
     import matplotlib
 
     buffer = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "runner"}):
+    # text stays text, so that a browser has a font for every letter
+    with matplotlib.rc_context({"svg.hashsalt": "runner", "svg.fonttype": "none"}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     return Plot(title, _encode_svg(buffer.getvalue()), figure.get_figwidth(), caption)
 

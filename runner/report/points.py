@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.core.redact import hide_keys, remove_credentials
+from runner.core.files import require_plain
+from runner.core.redact import hide_keys, is_secret, names_secret_variable, remove_credentials
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs, read_notes
 from runner.records.record import Record, read_predictions, read_records
 from runner.records.sweep import last_part
+from runner.report.formats import reveal_controls
 
 IRRELEVANT_KEYS = ("tracking", "hydra", "ledger", "budget_usd", "prices", "export", "report", "reproduce")
 """Keys that do not change what is measured, and so do not distinguish runs."""
@@ -48,7 +53,7 @@ class Point:
             for key, value in swept.items()
             if value != ABSENT
         ]
-        return ", ".join(parts) or self.record.name
+        return str(reveal_controls(", ".join(parts) or self.record.name))
 
 
 def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
@@ -99,17 +104,78 @@ def distinguish_records(records: Sequence[Record]) -> list[Record]:
     ]
 
 
+def name_points(points: Sequence[Point]) -> dict[str, str]:
+    """The points' names by number; the number stands before a name that several have."""
+    names = Counter(point.name for point in points)
+    return {
+        point.number: point.name if names[point.name] == 1 else f"{point.number} {point.name}"
+        for point in points
+    }
+
+
 def find_command(points: Sequence[Point], folders: Sequence[Path]) -> str | None:
-    """The command that made all points, or None if there were several."""
-    overrides = points[0].record.overrides
+    """The command that made all points, for a shell; None if there were several, or if it cannot be shown.
+
+    Options of Hydra are in it, and the folder of one's own option files as seen from where it was typed.
+    """
+    overrides, settings = points[0].record.overrides, Path(".hydra", "hydra.yaml")
     if len(folders) != 1:
         return None
-    if (folders[0] / SWEEP).exists():
-        notes = read_notes(folders[0])
+    if is_sweep := (folders[0] / SWEEP).exists():
+        notes, settings = read_notes(folders[0]), Path("multirun.yaml")
         if not notes:
             return None
-        overrides = ["-m", *map(str, notes.get("overrides", ()))]
-    return hide_keys(remove_credentials(shlex.join(["runner", *overrides])))
+        overrides = list(map(str, notes.get("overrides", ())))
+    hydra = _read_hydra(folders[0] / settings)
+    words = ["runner", *_find_config_dir(hydra), *(["-m"] if is_sweep else []), *overrides]
+    words += [text for text in _list_hydra_overrides(hydra) if text not in words]
+    command = shlex.join(map(_hide_secrets, words))
+    return command if reveal_controls(command) == command else None
+
+
+def _hide_secrets(word: str) -> str:
+    """A word of a command without what looks like a key, or is named like one or like its variable."""
+    key, sign, value = word.partition("=")
+    name = last_part(key)
+    if sign and (is_secret(name, value) or (".env_set." in key and names_secret_variable(name))):
+        return f"{key}=***"
+    return hide_keys(remove_credentials(word))
+
+
+def _read_hydra(file: Path) -> Mapping[str, Any]:
+    """The settings of Hydra as it writes them; nothing if they are missing or cannot be read."""
+    try:
+        loaded = yaml.load(
+            require_plain(file).read_text("utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        )
+    except (OSError, ValueError, RecursionError, DataError, yaml.YAMLError):
+        return {}
+    return _get_mapping(_get_mapping(loaded).get("hydra"))
+
+
+def _get_mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _get_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _find_config_dir(hydra: Mapping[str, Any]) -> list[str]:
+    """``--config-dir`` and the folder, if one was given."""
+    runtime = _get_mapping(hydra.get("runtime"))
+    sources = [_get_mapping(source) for source in _get_list(runtime.get("config_sources"))]
+    found = [source.get("path") for source in sources if source.get("provider") == "command-line"]
+    if not found or not isinstance(found[0], str) or not found[0]:
+        return []
+    cwd = runtime.get("cwd")
+    return ["--config-dir", os.path.relpath(found[0], cwd if isinstance(cwd, str) and cwd else Path.cwd())]
+
+
+def _list_hydra_overrides(hydra: Mapping[str, Any]) -> list[str]:
+    """What was set of Hydra itself, such as the launcher; without the mode, which is the option ``-m``."""
+    given = _get_list(_get_mapping(hydra.get("overrides")).get("hydra"))
+    return [text for text in given if isinstance(text, str) and not text.startswith("hydra.mode=")]
 
 
 def _read_overrides(record: Record) -> Mapping[str, Any]:

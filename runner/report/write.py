@@ -9,18 +9,19 @@ from pathlib import Path
 from runner.core.errors import DataError, describe_error
 from runner.core.identity import digest
 from runner.records.sweep import summarize
-from runner.report import comparisons, disagreements, facts, page, plots, results
+from runner.report import answers, comparisons, disagreements, facts, page, plots, results
 from runner.report.comparisons import Build, Table
 from runner.report.formats import format_p_value
-from runner.report.points import Point, find_command, load_points
+from runner.report.points import Point, find_command, load_points, name_points
 
 log = logging.getLogger(__name__)
 
 
-def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int = 50) -> list[Path]:
+def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int = 1000) -> list[Path]:
     """Write the report of the runs and sweeps in ``folders`` into ``target`` and return the files written.
 
-    ``build`` makes a metric from its node in a config. ``rows`` is how many rows of each family are shown.
+    ``build`` makes a metric from its node in a config. ``rows`` is how many rows of each family are shown;
+    those worth reading come first.
     """
     points = load_points(folders)
     try:
@@ -67,8 +68,11 @@ def _leave_out_faulty(
 def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build, rows: int) -> page.Page:
     """Gather the content of the page."""
     compared = comparisons.compare_points(points, build)
+    families = compared.families
+    texts = disagreements.MAX_TEXTS // max(1, len(families))
     return page.Page(
         title=", ".join(dict.fromkeys(point.record.name for point in points)),
+        names=name_points(points),
         command=find_command(points, folders),
         facts=facts.gather_facts(points),
         results=results.tabulate_results(points),
@@ -78,7 +82,8 @@ def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build,
         reliability=plots.plot_reliability(points),
         training=plots.plot_training(points),
         cost=plots.plot_cost(points),
-        disagreements=[disagreements.find_disagreements(family, build, rows) for family in compared.families],
+        chats=[chat for family in families for chat in answers.find_chats(family)],
+        disagreements=[disagreements.find_disagreements(family, build, rows, texts) for family in families],
     )
 
 

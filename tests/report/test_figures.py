@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import polars as pl
 import pytest
 import tracked
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.core.types import Score
 from runner.metrics import confusion
 from runner.records.sweep import summarize
-from runner.report import figures
+from runner.report import figures, line_names
 
 LABELS = [tracked.INCONSISTENT, tracked.CONSISTENT]
 
@@ -79,10 +82,28 @@ def test_a_numeric_key_gives_a_line_with_a_band():
 
 
 def test_other_keys_give_a_line_each():
-    """Two providers are two lines, named in the legend; a key with one value is not mentioned."""
+    """Two providers are two lines with their names; a key with one value is not mentioned."""
     frame = swept(n_shot=[0, 1, 0, 1], provider=["a", "a", "b", "b"], seed=[7, 7, 7, 7])
-    figure = figures.draw_sweep(frame, "accuracy", ["n_shot", "provider", "seed"])
-    assert figure.axes[0].get_legend_handles_labels()[1] == ["a", "b"]
+    (axes,) = figures.draw_sweep(frame, "accuracy", ["n_shot", "provider", "seed"]).axes
+    assert {text.get_text() for text in axes.texts if text.get_text()} == {"● a", "■ b", "provider"}
+
+
+def test_twelve_lines_can_be_told_apart():
+    """Many lines have no bands over each other; each has its own mark and a name that covers no other."""
+    frame = swept(n_shot=[0, 1] * 12, model=[f"m{i}" for i in range(12) for _ in range(2)])
+    (axes,) = figures.draw_sweep(frame, "accuracy", ["model", "n_shot"]).axes
+    assert len(axes.collections) == 0
+    assert len({(line.get_color(), line.get_marker()) for line in axes.lines}) == len(axes.lines)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0.01, 0.5))
+def test_names_do_not_cover_each_other(values, step):
+    """Places are a step apart, in the order of the values."""
+    places = line_names.spread(values, step)
+    ordered = sorted(places)
+    assert all(b - a >= step * 0.999 for a, b in pairwise(ordered))
+    assert [values[i] for i in sorted(range(len(values)), key=places.__getitem__)] == sorted(values)
 
 
 def test_without_a_number_there_is_a_bar_per_point():

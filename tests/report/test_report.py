@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -12,6 +17,8 @@ from xml.etree import ElementTree
 import polars as pl
 import pytest
 import tracked
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner import tracking
 from runner.config.instantiate import instantiate
@@ -19,12 +26,24 @@ from runner.core.errors import ConfigError
 from runner.core.types import Score
 from runner.metrics.confusion import UNPARSED
 from runner.metrics.statistics import compare_runs, holm
+from runner.records.folder import write_notes
 from runner.report import comparisons, disagreements, facts, formats, plots, results
-from runner.report.points import Point, distinguish_records, find_folders, load_points
+from runner.report.answers import find_chats
+from runner.report.points import (
+    Point,
+    distinguish_records,
+    find_command,
+    find_folders,
+    load_points,
+    name_points,
+)
 from runner.report.write import compare_with_first, write_report
 
 ACCURACY = {"accuracy": {"_target_": "runner.metrics.Accuracy"}}
-HOSTILE = "</pre><script>alert(1)</script><img src=http://evil/x onerror=alert(1)> & {{ 7*7 }} \\input{x}"
+HOSTILE = (
+    "\u202e\x07</pre></script><script>alert(1)</script><img src=http://evil/x onerror=alert(1)>"
+    " & {{ 7*7 }} \\input{x}"
+)
 
 
 def rows(right: float, count: int = 40, **changes: object) -> pl.DataFrame:
@@ -65,7 +84,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.links: list[str] = []
         self.handlers: list[str] = []
-        self.text = ""
+        self.text = self.script = ""
         self.open: list[str] = []
         self.feed(text)
 
@@ -73,14 +92,16 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.links += [str(value) for name, value in attrs if name in ("src", "href")]
         self.handlers += [name for name, _ in attrs if name.startswith("on")]
-        if tag not in ("meta", "img", "wbr"):
+        if tag not in ("meta", "img", "wbr", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if "script" in self.open:
+            self.script += data
+        elif "style" not in self.open:
             self.text += data
 
 
@@ -92,17 +113,27 @@ def page(folder: Path, points: list[Point], **settings: int) -> tuple[Page, Path
 
 
 def test_prompts_and_answers_are_only_text(tmp_path):
-    """Whatever a row, a name or an error holds, the page has no script and no address but its own."""
+    """Whatever a row, a name or an error holds, the page has no script and no address but its own.
+
+    The browser is told the digest of the only script that it may run.
+    """
     frame = rows(0.5, completion=[HOSTILE] * 40, prediction=[HOSTILE] * 40)
     failed = point(job=1, status="failed", error=HOSTILE, scores={}, swept={"key": HOSTILE})
-    shown, _ = page(tmp_path, [point(frame, name=HOSTILE), failed])
-    assert "script" not in shown.tags
+    shown, folder = page(tmp_path, [point(frame, name=HOSTILE), failed])
+    assert shown.tags.count("script") == 1
+    digest = base64.b64encode(hashlib.sha256(shown.script.encode()).digest()).decode()
+    assert (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+        in (folder / "index.html").read_text()
+    )
     assert shown.handlers == []
     assert {link[:1] if link.startswith("#") else link[:19] for link in shown.links} <= {
         "#",
         "data:image/svg+xml;",
     }
     assert shown.text.count("<script>alert(1)</script>") > 40
+    assert "⟨202E⟩⟨07⟩</pre>" in shown.text
+    assert not {"\u202e", "\x07"} & {*(folder / "index.html").read_text()}
     assert shown.open == []
 
 
@@ -118,6 +149,55 @@ def test_no_credential_reaches_a_page(tmp_path):
     text = "".join(file.read_text() for file in folder.iterdir())
     assert "hunter2" not in text
     assert "https://***@host/rows.csv" in text
+
+
+WORDS = st.text("a ='\"$`\\\\\n{}[]*?!;&|<>#~é日", max_size=12)
+
+
+@settings(deadline=None, max_examples=50)
+@given(values=st.lists(WORDS, max_size=3))
+def test_the_command_is_what_was_typed(values):
+    """A shell reads the words back as they were given, in their order."""
+    overrides = [f"key{i}={value}" for i, value in enumerate(values)]
+    run = Point(tracked.record("a", overrides=overrides), None)
+    command = find_command([run], [Path("gone")])
+    assert shlex.split(command or "") == ["runner", *overrides]
+
+
+def test_the_command_has_all_that_was_given(tmp_path):
+    """One's own option files and options of Hydra are in it; secrets are not; odd letters leave it out."""
+    hydra = {
+        "overrides": {"hydra": ["hydra.mode=MULTIRUN", "hydra/launcher=joblib", "hydra.job.env_set.KEY=s3"]},
+        "runtime": {
+            "cwd": "/work",
+            "config_sources": [
+                {"path": "hydra.conf", "provider": "hydra"},
+                {"path": "/work/my conf", "provider": "command-line"},
+            ],
+        },
+    }
+    (tmp_path / "multirun.yaml").write_text(json.dumps({"hydra": hydra}))
+    write_notes(tmp_path, {"overrides": ["experiment=x", "provider.headers.x-api-key=s3", "n=1,2"]})
+    assert find_command([point()], [tmp_path]) == (
+        "runner --config-dir 'my conf' -m experiment=x 'provider.headers.x-api-key=***' n=1,2"
+        " hydra/launcher=joblib 'hydra.job.env_set.KEY=***'"
+    )
+    for broken in (
+        "hydra: [",
+        "- 1",
+        "hydra: {runtime: {config_sources: 1}, overrides: {hydra: [[], 3]}}",
+        "\x00",
+    ):
+        (tmp_path / "multirun.yaml").write_text(broken)
+        assert "-m experiment=x" in str(find_command([point()], [tmp_path]))
+    write_notes(tmp_path, {"overrides": ["a=\u202eb"]})
+    assert find_command([point()], [tmp_path]) is None
+
+
+def test_points_are_called_by_what_sets_them_apart():
+    """The number is added where two have the same name."""
+    points = [point(job=0), point(job=1), point(job=2, swept={"hyperparameter.n_shot": 1})]
+    assert name_points(points) == {"[0]": "n_shot=0", "[1]": "[1] n_shot=1", "[2]": "[2] n_shot=1"}
 
 
 def test_results_show_interval_published_figure_and_parsed_reading():
@@ -238,8 +318,13 @@ def read(*points: Point, most: int = 50) -> disagreements.Disagreements:
     return disagreements.find_disagreements(family, instantiate, most)
 
 
+def worth_reading(*points: Point) -> list[disagreements.Row]:
+    shown = read(*points)
+    return shown.rows[: shown.total]
+
+
 def test_rows_where_points_disagree_come_first():
-    """All wrong comes after disputed; what is right everywhere is not there; the totals count all rows."""
+    """All wrong comes after disputed; what is right everywhere is last; the totals count all rows."""
     shown = read(point(rows(0.5)), point(rows(0.75), 1), most=12)
     assert (shown.total, shown.disputed, shown.missed, len(shown.rows)) == (20, 10, 20, 12)
     assert [row.is_disputed for row in shown.rows] == [True] * 10 + [False] * 2
@@ -253,16 +338,76 @@ def test_an_unparsed_answer_is_wrong():
         prediction=pl.lit(None, dtype=pl.String)
     )
     shown = read(point(unread))
-    assert (shown.missed, shown.rows[0].answers[0].said) == (40, UNPARSED.strip("()"))
-    assert shown.rows[0].answers[0].completion == "I say no"
-    assert shown.rows[0].answers[0].unread == "no label is named"
+    answer = shown.rows[0].answers[0]
+    assert (shown.missed, answer.said, answer.flags) == (40, UNPARSED.strip("()"), "wu")
+    assert (answer.words.text, answer.words.unread) == ("I say no", "no label is named")
+
+
+def test_a_judge_is_quoted():
+    """The judge's own words are there, and why no verdict was read; a failed call is not an unread one."""
+    judged = {
+        "verdict": ["correct", None, None, *["correct"] * 37],
+        "judge_completion": ["Fine: correct.", "Hm.", None, *["correct"] * 37],
+        "judge_reading": [None, "no label is named", *[None] * 38],
+        "judge_error": [None, None, "HTTP 500", *[None] * 37],
+    }
+    share = {"share": {"_target_": "runner.metrics.Share", "column": "verdict", "value": "correct"}}
+    answers = {
+        row.id: row.answers[0] for row in read(point(rows(1, **judged), config={"metric": share})).rows
+    }
+    said = [(one.judge.text, one.judge.unread, one.judge.error) for one in map(answers.get, "012")]
+    assert said == [
+        ("Fine: correct.", None, None),
+        ("Hm.", "no label is named", None),
+        (None, None, "HTTP 500"),
+    ]
+    told = [(one.flags, one.shown) for one in map(answers.get, "012")]
+    assert told == [("-", "correct"), ("wu", "unparsed"), ("we", "failed")]
+
+
+def test_each_prompt_is_shown_once():
+    """Points that were asked the same are together, with the row's own chat; so are their questions."""
+    other = [[{"role": "user", "content": f"Is {i} odd, please?"}] for i in range(40)]
+    points = [point(), point(job=1), point(rows(0.5, messages=other), 2)]
+    (family,), _ = comparisons.group_by_rows(points)
+    shown = [(chat.numbers, chat.turns) for chat in find_chats(family)]
+    assert shown == [
+        (["[0]", "[1]"], [("user", "Answer this: is 0 odd?")]),
+        (["[2]"], [("user", "Is 0 odd, please?")]),
+    ]
+    assert [numbers for numbers, _ in read(*points).rows[0].questions] == [["[0]", "[1]"], ["[2]"]]
+
+
+def test_long_texts_are_cut_where_there_are_too_many():
+    """The page stays small; a cut text says how long it was."""
+    (family,), _ = comparisons.group_by_rows([point(rows(0.5, completion=["x" * 3000] * 40))])
+    whole, cut = (disagreements.find_disagreements(family, instantiate, 40, most) for most in (10**6, 10**5))
+    assert {row.answers[0].words.text for row in whole.rows} == {"x" * 3000}
+    assert {row.answers[0].words.text for row in cut.rows} == {
+        "x" * 2000 + " … [cut; 3,000 characters in all]"
+    }
+
+
+def test_rows_are_found_in_a_browser(tmp_path):
+    """The address chooses the rows: which, of which point, with which words; its row is open."""
+    if not (browser := shutil.which("chromium")):
+        pytest.skip("needs chromium")
+    points = [point(rows(0.5)), point(rows(0.75), 1)]
+    _, folder = page(tmp_path, points)
+    address = f"file://{folder}/index.html#rows?show=w&point=%5B1%5D&find=ODD+5&row=35"
+    command = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", address]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    heads = re.findall(r'<details class="row"([^>]*)>.*?<span class="id">(\d+)<', shown, re.DOTALL)
+    assert [name for tags, name in heads if "hidden" not in tags] == ["35"]
+    assert [name for tags, name in heads if "open" in tags] == ["35"]
+    assert "1 of 40 rows" in shown
 
 
 def test_a_verdict_decides_where_there_is_one():
     """A judged answer is right if the judge says what the metric counts, whatever its wording."""
     share = {"share": {"_target_": "runner.metrics.Share", "column": "verdict", "value": "correct"}}
     frame = rows(0, verdict=["correct"] * 39 + ["incorrect"])
-    (row,) = read(point(frame, config={"metric": share})).rows
+    (row,) = worth_reading(point(frame, config={"metric": share}))
     assert (row.id, row.answers[0].said, row.answers[0].right) == ("39", "incorrect", False)
 
 
@@ -274,21 +419,21 @@ def test_measures_are_held_against_targets_by_rank():
     metric = {"spearman": {"_target_": "runner.metrics.Spearman"}}
     shown = read(point(rows(1, target=target, prediction=said), config={"metric": metric}))
     assert not shown.is_graded
-    assert [row.id for row in shown.rows] == ["0", "39"]
+    assert [row.id for row in shown.rows[: shown.total]] == ["0", "39"]
 
 
 def test_the_metric_decides_what_is_right():
     """A rating within the tolerance is right, though it is not the target's."""
     metric = {"agreement": {"_target_": "runner.metrics.ExactAgreement", "tolerance": 1}}
     frame = rows(1, target=[3] * 40, prediction=[3] * 37 + [4, 5, None])
-    shown = read(point(frame, config={"metric": metric}))
-    assert [(row.id, row.answers[0].right) for row in shown.rows] == [("38", False), ("39", False)]
+    shown = worth_reading(point(frame, config={"metric": metric}))
+    assert [(row.id, row.answers[0].right) for row in shown] == [("38", False), ("39", False)]
 
 
 def test_scores_of_the_record_are_read():
     """The report shows the scores that the run has written, and does not compute them again."""
     frame = rows(0, accuracy=[1.0] * 39 + [0.0])
-    (row,) = read(point(frame, row_scores={"accuracy": "right"})).rows
+    (row,) = worth_reading(point(frame, row_scores={"accuracy": "right"}))
     assert (row.id, row.answers[0].right) == ("39", False)
 
 
@@ -296,8 +441,8 @@ def test_row_values_put_rows_in_order():
     """The answer least like its target comes first, whether high or low values are good; unread is as far."""
     metric = {"token_f1": {"_target_": "runner.metrics.TokenF1"}}
     frame = rows(1, target=["a b c d"] * 40, prediction=["a b c d"] * 37 + ["b c x", "z", None])
-    shown = read(point(frame, config={"metric": metric}))
-    assert [(row.id, row.answers[0].right) for row in shown.rows] == [
+    shown = worth_reading(point(frame, config={"metric": metric}))
+    assert [(row.id, row.answers[0].right) for row in shown] == [
         ("38", None),
         ("39", None),
         ("37", None),
@@ -308,7 +453,10 @@ def test_a_rate_alone_marks_no_answer():
     """Where only F1 was measured no answer is right or wrong; those that are not the target are listed."""
     metric = {"f1": {"_target_": "runner.metrics.F1", "average": "macro"}}
     shown = read(point(rows(0.9), config={"metric": metric}))
-    assert (shown.is_graded, [row.id for row in shown.rows]) == (False, ["36", "37", "38", "39"])
+    assert (shown.is_graded, [row.id for row in shown.rows[: shown.total]]) == (
+        False,
+        ["36", "37", "38", "39"],
+    )
 
 
 def test_checkpoints_make_a_curve(monkeypatch):
@@ -437,6 +585,7 @@ def test_from_sweep_to_page(runner, tmp_path):
     assert "exact_agreement against [0], paired by row: [1] p 0.031 (Holm)" in outcome.out
     assert runner("report", "report.name=mine").code == 0
     text = Page((tmp_path / "outputs/reports/mine/index.html").read_text()).text
+    assert "runner --config-dir mine -m dataset=own" in text
     assert "1 of 1 differences is larger than chance explains" in " ".join(text.split())
 
 
