@@ -66,6 +66,8 @@ class PromptConfig:
     response_format: ResponseFormat = ResponseFormat.text
     json_schema: dict[str, Any] | None = None
     parser: Any = None
+    check_assistant: bool = True
+    """Whether ``parser`` must read each gold turn that is shown or taught as the target of its row."""
 
 
 @dataclass

@@ -28,7 +28,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan
 from runner.experiment.reference import Answering, compare_figures
 from runner.money.usage import count_usage
-from runner.pipeline import label_probability, shots
+from runner.pipeline import gold, label_probability, shots
 from runner.pipeline.answer import (
     OpenBar,
     Responder,
@@ -100,6 +100,8 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     prompt.check(rows.evaluated.columns)
     plan.responder.check(rows.evaluated.columns)
     chosen = shots.choose_shots(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
+    shown = rows.train[sorted({number for numbers in chosen for number in numbers})]
+    gold.check_turns(shown, prompt, plan.responder.parser, "shot", plan.responder.provider.thinking_tags)
     frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
     return render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
 
