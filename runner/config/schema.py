@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 
 from runner.config import overrides
 from runner.config.dataset_schema import DatasetConfig
+from runner.config.show_schema import ShowConfig
 
 
 class ShotChoice(StrEnum):
@@ -277,6 +278,7 @@ class RunnerConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     cleanup: CleanupConfig = field(default_factory=CleanupConfig)
+    show: ShowConfig = field(default_factory=ShowConfig)
 
 
 def register() -> None:

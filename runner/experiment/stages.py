@@ -82,7 +82,11 @@ def load_rows(config: DatasetConfig) -> Rows:
 
     Raises :class:`DataError` if the evaluated split is empty.
     """
-    frame = dataset.load_rows(config)
+    return choose_splits(config, dataset.load_rows(config))
+
+
+def choose_splits(config: DatasetConfig, frame: pl.DataFrame) -> Rows:
+    """Pick the splits that a run uses from all rows of a data set; raises as :func:`load_rows`."""
     evaluated, train = (
         frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train)
     )

@@ -1,0 +1,29 @@
+"""``runner show``: the rows and the chat of an experiment before it costs anything, or the rows of a run."""
+
+from __future__ import annotations
+
+from omegaconf import DictConfig
+
+from runner.cli.arguments import CHOICES
+from runner.config import validate
+from runner.core.errors import ConfigError, suggest
+
+
+def show_command(config: DictConfig) -> None:
+    """Show what a run would send, or with ``run=`` or a word such as ``wrong`` what one has answered.
+
+    Raises :class:`ConfigError` for a row, a run or a word that does not exist.
+    """
+    asked = config.show
+    validate.check("show.rows", asked.rows, validate.COUNT)
+    for word in asked.only:
+        if word not in CHOICES:
+            raise ConfigError(f"show.only: {word!r}{suggest(word, CHOICES)}")
+    if asked.run is None and not asked.only:
+        from runner.cli.show.preview import show_preview
+
+        show_preview(config)
+    else:
+        from runner.cli.show.recorded import show_recorded
+
+        show_recorded(asked)
