@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from omegaconf import DictConfig
+import sys
+
+from omegaconf import DictConfig, OmegaConf
 
 from runner.cli.arguments import CHOICES
 from runner.config import validate
+from runner.config.hydra_job import get_overrides
+from runner.config.show_schema import ShowConfig
 from runner.core.errors import ConfigError, suggest
 
 
@@ -14,7 +18,8 @@ def show_command(config: DictConfig) -> None:
 
     Raises :class:`ConfigError` for a row, a run or a word that does not exist.
     """
-    asked = config.show
+    asked = OmegaConf.to_object(config.show)
+    assert isinstance(asked, ShowConfig)
     validate.check("show.rows", asked.rows, validate.COUNT)
     for word in asked.only:
         if word not in CHOICES:
@@ -26,4 +31,7 @@ def show_command(config: DictConfig) -> None:
     else:
         from runner.cli.show.recorded import show_recorded
 
+        for override in get_overrides():
+            if not override.lstrip("+").startswith("show."):
+                print(f"{override}: has no effect on a recorded run", file=sys.stderr)
         show_recorded(asked)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-from omegaconf import DictConfig
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -30,7 +28,7 @@ from runner.cli.show.values import (
     make_title,
     show_value,
 )
-from runner.config.hydra_job import get_overrides
+from runner.config.show_schema import ShowConfig
 from runner.core.errors import ConfigError, DataError, count_of
 from runner.core.files import require_plain
 from runner.core.types import RESERVED
@@ -57,15 +55,12 @@ class Recorded:
         return self.frame["id"].to_list()
 
 
-def show_recorded(asked: DictConfig) -> None:
+def show_recorded(asked: ShowConfig) -> None:
     """Show the rows of the run that is asked for, or the points of a sweep.
 
     Raises :class:`ConfigError` for a run or a row that does not exist, and :class:`DataError` for rows that
     cannot be read or do not exist yet.
     """
-    for override in get_overrides():
-        if not override.lstrip("+").startswith("show."):
-            print(f"{override}: has no effect on a recorded run", file=sys.stderr)
     folder = find_folder(asked.run or LAST)
     if (folder / SWEEP).exists() or not (folder / RECORD).exists():
         show_page(_list_points(folder, asked))
@@ -109,13 +104,13 @@ def _read_rows(file: Path) -> tuple[pl.DataFrame, list[str]]:
     return frame.with_columns(id=pl.Series(ids, dtype=pl.String)), missing
 
 
-def _list_points(folder: Path, asked: DictConfig) -> list[RenderableType]:
+def _list_points(folder: Path, asked: ShowConfig) -> list[RenderableType]:
     """The points of a sweep with the command that shows each; with a row, what each point says of it."""
     runs = read_records(find_runs(folder))
     if not runs:
         raise DataError(f"{folder}: none of its records can be read")
     parts: list[RenderableType] = [make_title(f"sweep {folder.name}", count_of(len(runs), "point"))]
-    words = [*asked.only, *(f"{name}={asked[name]}" for name in ("row", "text") if asked[name] is not None)]
+    words = [*asked.only, *_name_choice(asked)]
     for point, record in runs.items():
         name, said = screen.name_point(record) or record.name, record.status
         if (point / PREDICTIONS).exists():
@@ -126,6 +121,12 @@ def _list_points(folder: Path, asked: DictConfig) -> list[RenderableType]:
         command = shlex.join(["runner", "show", f"run={_shorten(point)}", *words])
         parts.append(make_part(make_title(clean(name), clean(said)), Text(f"  {command}", style="dim")))
     return parts
+
+
+def _name_choice(asked: ShowConfig) -> list[str]:
+    return [
+        f"{name}={value}" for name, value in (("row", asked.row), ("text", asked.text)) if value is not None
+    ]
 
 
 def _summarize_row(run: Recorded, place: int) -> str:
@@ -155,7 +156,7 @@ def _describe_counts(grades: Grades) -> str:
     return " · ".join(parts)
 
 
-def _make_list(run: Recorded, asked: DictConfig) -> list[RenderableType]:
+def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
     """A table of the rows that are asked for: id, state, target, prediction, verdict and answer."""
     if "wrong" in asked.only and not run.grades.rule:
         raise ConfigError("show.only: nothing says which rows are wrong: there is no target, and no metric")
