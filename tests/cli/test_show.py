@@ -193,7 +193,7 @@ def test_a_run(own):
     for line in (
         r"row b  2 of 5, unread",
         r"user +odd",
-        r"answer +\{\"label\": \"odd\"\}\n +prediction +odd\n",
+        r"completion +\{\"label\": \"odd\"\}\n +prediction +odd\n",
         r"target +even\n",
         r"accuracy +0\.0\n",
         r"user +judge \{\"label\": \"odd\"\} for even\n +its words +Hm, correct or not\?\n +verdict +null",

@@ -35,8 +35,8 @@ from runner.core.types import RESERVED
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import ROW_COLUMNS, Record, read_record, read_records
 
-ROWS, LETTERS = 50, 400
-"""How many rows are shown, and how many letters of a value of the data set."""
+ROWS, LETTERS = 50, 100
+"""How many rows are shown, and how many letters of a value that the chat shows, too."""
 
 
 @dataclass(frozen=True)
@@ -218,6 +218,7 @@ def _make_row(run: Recorded, place: int) -> list[RenderableType]:
     state = run.grades.name(place)
     title = f"row {clean(row['id'])}"
     note = f"{place + 1:,} of {run.frame.height:,}{f', {state}' if state else ''}"
+    note += f" ({run.grades.rule})" if state in ("right", "wrong") else ""
     parts: list[RenderableType] = [make_part(make_title(title, note))]
     if row.get("messages"):
         shots = row.get("shots")
@@ -225,7 +226,7 @@ def _make_row(run: Recorded, place: int) -> list[RenderableType]:
         parts.append(make_part(make_title("chat", shown), make_chat(row["messages"])))
     answer = [("thinking", row.get("reasoning")), ("error", row.get("error"))]
     lines = [(name, clean(str(value))) for name, value in answer if value is not None]
-    lines.append(("answer", _show_text(row["completion"])))
+    lines.append(("completion", _show_text(row["completion"])))
     lines.append(("prediction", show_value(row["prediction"])))
     lines += [("", clean(str(row["reading"])))] if row.get("reading") else []
     lines += [("target", show_value(row["target"]))] if "target" in row else []
@@ -275,9 +276,17 @@ def _describe_call(row: dict[str, Any], prefix: str) -> str:
 
 
 def _list_values(run: Recorded, row: dict[str, Any]) -> list[tuple[str, str]]:
-    """The values of the data set, those that the run did not add."""
+    """The values of the data set, those that the run did not add; a long one that the chat shows is cut."""
     added = {*RESERVED, *run.record.row_scores, "id", "target"}
-    return [(name, show_value(value, LETTERS)) for name, value in row.items() if name not in added]
+    chat = "\n".join(str(turn.get("content")) for turn in row.get("messages") or () if turn)
+    lines = []
+    for name, value in row.items():
+        if name in added:
+            continue
+        is_shown = isinstance(value, str) and len(value) > LETTERS and value in chat
+        shown = f"{show_value(value, LETTERS)}, as in the chat" if is_shown else show_value(value)
+        lines.append((name, shown))
+    return lines
 
 
 def _shorten(folder: Path) -> Path:
