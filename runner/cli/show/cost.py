@@ -56,7 +56,7 @@ def describe_run(point: Point, plan: Plan) -> list[tuple[str, str]]:
     if point.judgments and plan.judge:
         lines.append((clean(f"judge {plan.judge.provider.model}"), _describe_work(point.judgments)))
     if point.trained:
-        price = "no price is known" if point.training_usd is None else f"${point.training_usd:.4f}"
+        price = _describe_usd(point.training_usd, point.training_usd)
         lines.append(("training", f"{point.trained:,.0f} tokens; {price}"))
     low, high = point.usd
     if point.judgments or point.trained:
@@ -66,7 +66,8 @@ def describe_run(point: Point, plan: Plan) -> list[tuple[str, str]]:
 
 def _describe_work(work: Work) -> str:
     parts = [
-        count_of(work.calls, "call") + (f" ({work.stored:,} more are in the ledger)" if work.stored else ""),
+        count_of(work.calls, "call")
+        + (f" ({count_of(work.stored, 'answer')} in the ledger)" if work.stored else ""),
         f"about {work.read[0]:,.0f} tokens read",
         f"{work.written[0]:,.0f} to {'?' if work.written[1] is None else f'{work.written[1]:,.0f}'} written",
         _describe_usd(*work.usd),
@@ -79,4 +80,6 @@ def _describe_usd(low: float | None, high: float | None) -> str:
         return "no price is known"
     if high == 0:
         return "free"
-    return f"${low:.4f} " + ("or more" if high is None else f"to ${high:.4f}")
+    if high is None:
+        return f"${low:.4f} or more"
+    return f"${low:.4f}" + (f" to ${high:.4f}" if high > low else "")
