@@ -35,7 +35,7 @@ FOLDERS = {
 NAMED = {"export": "export.named", "reproduce": "reproduce.named"}
 # The words of `runner show` that stand for keys of its group, and those that choose rows.
 SHOWN = re.compile(r"(run|row|rows|text)=(.*)", re.DOTALL)
-CHOICES = ("wrong", "unparsed", "error")
+CHOICES = ("wrong", "unparsed", "error", "disagreeing")
 ADDRESS = re.compile(
     r"\+{0,2}((judge\.)?provider\.([\w.]+[._])?(base_url|url|uri|host|endpoint|server|address|proxy|model|models_dir|\w+_env)"
     r"|(dataset|finetune)\.([\w.\[\]-]+\.)?(path|url))=."

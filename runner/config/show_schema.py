@@ -20,4 +20,4 @@ class ShowConfig:
     text: str | None = None
     """Only rows in which this text stands, in a value, the chat or the answer; case does not matter."""
     only: list[str] = field(default_factory=list)
-    """Only rows that are ``wrong``, ``unparsed`` or ``error``; several mean any of these."""
+    """Only rows that are ``wrong``, ``unparsed``, ``error`` or ``disagreeing``; several mean any of these."""

@@ -186,6 +186,7 @@ def test_a_run(own):
     assert list_rows(only=["unparsed"]) == list("bce")
     assert list_rows(only=["error"]) == list("d")
     assert list_rows(only=["error", "unparsed"]) == list("bcde")
+    assert list_rows(only=["disagreeing"]) == []
     assert list_rows(text="MUMBLE") == list("c")
     assert list_rows(text="nowhere") == []
     row = show(row="b")
@@ -247,6 +248,15 @@ def test_no_text_harms_the_terminal(text):
     """Nothing is obeyed, and no text is taken for nothing, for another text, or for a number."""
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u202a-\u202e\u2028\u2066-\u2069]", clean(text))
     assert show_value(text) not in ("null", "", "true", "5")
+
+
+def test_the_judge_and_the_parser_disagree():
+    """Rows that one metric of predictions and one of verdicts grade differently; unread ones do not count."""
+    record = Record("", "", row_scores={"accuracy": "right", "share": "right"})
+    record.config = {"metric": {"accuracy": {}, "share": {"column": "verdict"}}}
+    rows = {"prediction": ["x", "y", None], "verdict": ["good", "good", None], "accuracy": [1.0, 0.0, None]}
+    grades = grade_rows(record, pl.DataFrame({**rows, "share": [1.0, 1.0, None]}))
+    assert (grades.rule, grades.choose(["disagreeing"]), grades.choose(["wrong"])) == ("share", [1], [2])
 
 
 def test_grades_without_scores():

@@ -26,6 +26,8 @@ class Grades:
     """Rows with an answer or a judge's answer that was not read."""
     failed: list[bool]
     rule: str
+    disagreeing: list[bool] | None = None
+    """Rows that a metric of predictions and one of verdicts grade differently; None without two such."""
 
     def name(self, row: int) -> str:
         """The row's state in a word: failed, unread, wrong, right, or nothing if it is not known."""
@@ -36,9 +38,17 @@ class Grades:
         return {True: "right", False: "wrong", None: ""}[self.right[row]]
 
     def choose(self, names: Iterable[str]) -> list[int]:
-        """The rows that are any of ``wrong``, ``unparsed`` and ``error``; one without an answer is wrong."""
-        sides = {"wrong": [right is False for right in self.right], "unparsed": self.unparsed}
-        chosen = [(sides | {"error": self.failed})[name] for name in names]
+        """The rows that are any of ``wrong``, ``unparsed``, ``error`` and ``disagreeing``.
+
+        A row without an answer is wrong.
+        """
+        sides = {
+            "wrong": [right is False for right in self.right],
+            "unparsed": self.unparsed,
+            "error": self.failed,
+            "disagreeing": self.disagreeing or [False] * len(self.right),
+        }
+        chosen = [sides[name] for name in names]
         return [row for row, found in enumerate(zip(*chosen, strict=True)) if any(found)]
 
 
@@ -49,10 +59,10 @@ def grade_rows(record: Record, frame: pl.DataFrame) -> Grades:
     prediction is compared with its target. A row without a prediction (or verdict, if these decide) is wrong
     wherever right ones are known.
     """
-    name, said = _choose_metric(record, frame)
-    if name:
-        right = [_decide(score, value) for score, value in zip(frame[name], _list(frame, said), strict=True)]
-        rule = name
+    metrics = _list_metrics(record, frame)
+    if metrics:
+        said, rule = next(iter(metrics.items()))
+        right = [_decide(score, value) for score, value in zip(frame[rule], _list(frame, said), strict=True)]
     elif frame["target"].null_count() < frame.height if "target" in frame.columns else False:
         pairs = zip(_list(frame, "prediction"), _list(frame, "target"), strict=True)
         right = [None if target is None else _is_target(value, target) for value, target in pairs]
@@ -67,6 +77,7 @@ def grade_rows(record: Record, frame: pl.DataFrame) -> Grades:
         unparsed=[one or other for one, other in zip(answers, verdicts, strict=True)],
         failed=[any(error is not None for error in errors) for errors in failures],
         rule=rule,
+        disagreeing=_compare(frame, *metrics.values()) if len(metrics) == 2 else None,
     )
 
 
@@ -80,16 +91,19 @@ def count_wrong(record: Record, folder: Path) -> int:
         return 0
 
 
-def _choose_metric(record: Record, frame: pl.DataFrame) -> tuple[str | None, str]:
-    """The column of scores that says what is right, and the column that it is about."""
+def _list_metrics(record: Record, frame: pl.DataFrame) -> dict[str, str]:
+    """The first metric that says right or wrong of verdicts, and the first one of predictions."""
     metrics = record.config.get("metric") or {}
-    found = [
-        (name, _find_column(metrics.get(name)))
-        for name, kind in record.row_scores.items()
-        if kind == "right" and name in frame.columns and frame[name].dtype.is_numeric()
-    ]
-    found.sort(key=lambda pair: pair[1] != VERDICT)
-    return next(iter(found), (None, "prediction"))
+    found: dict[str, str] = {}
+    for name, kind in record.row_scores.items():
+        if kind == "right" and name in frame.columns and frame[name].dtype.is_numeric():
+            found.setdefault(_find_column(metrics.get(name)), name)
+    return {said: found[said] for said in (VERDICT, "prediction") if said in found}
+
+
+def _compare(frame: pl.DataFrame, one: str, other: str) -> list[bool]:
+    pairs = zip(frame[one], frame[other], strict=True)
+    return [None not in pair and pair[0] != pair[1] for pair in pairs]
 
 
 def _find_column(node: Any) -> str:

@@ -65,14 +65,13 @@ def describe_run(point: Point, plan: Plan) -> list[tuple[str, str]]:
 
 
 def _describe_work(work: Work) -> str:
-    parts = [
-        count_of(work.calls, "call")
-        + (f" ({count_of(work.stored, 'answer')} in the ledger)" if work.stored else ""),
-        f"about {work.read[0]:,.0f} tokens read",
-        f"{work.written[0]:,.0f} to {'?' if work.written[1] is None else f'{work.written[1]:,.0f}'} written",
-        _describe_usd(*work.usd),
-    ]
-    return "; ".join([*parts[:1], ", ".join(parts[1:3]), parts[3]])
+    calls = count_of(work.calls, "call")
+    calls += f" ({count_of(work.stored, 'answer')} in the ledger)" if work.stored else ""
+    if not work.calls:
+        return calls
+    least, most = work.written
+    written = f"{least:,.0f} to {'?' if most is None else f'{most:,.0f}'} written"
+    return f"{calls}; about {work.read[0]:,.0f} tokens read, {written}; {_describe_usd(*work.usd)}"
 
 
 def _describe_usd(low: float | None, high: float | None) -> str:

@@ -160,6 +160,11 @@ def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
     """A table of the rows that are asked for: id, state, target, prediction, verdict and answer."""
     if "wrong" in asked.only and not run.grades.rule:
         raise ConfigError("show.only: nothing says which rows are wrong: there is no target, and no metric")
+    if "disagreeing" in asked.only and run.grades.disagreeing is None:
+        raise ConfigError(
+            "show.only: to see where the judge disagrees, one metric must say which predictions are right,"
+            " and another one which verdicts are, such as metric=[accuracy,verdict_share]"
+        )
     places = run.grades.choose(asked.only) if asked.only else list(range(run.frame.height))
     if asked.text is not None:
         places = [place for place in places if _has_text(run.frame.row(place, named=True), asked.text)]
