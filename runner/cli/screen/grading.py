@@ -63,7 +63,7 @@ def grade_rows(record: Record, frame: pl.DataFrame) -> Grades:
     if metrics:
         said, rule = next(iter(metrics.items()))
         right = [_decide(score, value) for score, value in zip(frame[rule], _list(frame, said), strict=True)]
-    elif frame["target"].null_count() < frame.height if "target" in frame.columns else False:
+    elif _is_comparable(frame):
         pairs = zip(_list(frame, "prediction"), _list(frame, "target"), strict=True)
         right = [None if target is None else _is_target(value, target) for value, target in pairs]
         rule = "the prediction is the target"
@@ -82,11 +82,14 @@ def grade_rows(record: Record, frame: pl.DataFrame) -> Grades:
 
 
 def count_wrong(record: Record, folder: Path) -> int:
-    """How many recorded rows are wrong; 0 where this cannot be read."""
+    """How many recorded rows are wrong; 0 for free text that no metric grades, or if they cannot be read."""
     try:
         file = require_plain(folder / PREDICTIONS)
         wanted = {*SAID, *record.row_scores} & set(pl.read_parquet_schema(file))
-        return len(grade_rows(record, pl.read_parquet(file, columns=sorted(wanted))).choose(["wrong"]))
+        frame = pl.read_parquet(file, columns=sorted(wanted))
+        grades = grade_rows(record, frame)
+        is_text = frame["prediction"].dtype == pl.String and not record.labels
+        return 0 if is_text and grades.rule not in record.row_scores else len(grades.choose(["wrong"]))
     except Exception:  # a line of advice is no reason to fail
         return 0
 
@@ -104,6 +107,14 @@ def _list_metrics(record: Record, frame: pl.DataFrame) -> dict[str, str]:
 def _compare(frame: pl.DataFrame, one: str, other: str) -> list[bool]:
     pairs = zip(frame[one], frame[other], strict=True)
     return [None not in pair and pair[0] != pair[1] for pair in pairs]
+
+
+def _is_comparable(frame: pl.DataFrame) -> bool:
+    """Whether predictions can be told right by their targets: not so real numbers, which are never equal."""
+    if not {"prediction", "target"} <= set(frame.columns) or frame["target"].null_count() == frame.height:
+        return False
+    sides = (frame["prediction"], frame["target"])
+    return not any(side.dtype.is_float() and (side % 1 != 0).any() for side in sides)
 
 
 def _find_column(node: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import polars as pl
@@ -121,16 +122,20 @@ def _make_splits(frame: pl.DataFrame, config: DatasetConfig, uses: dict[str, str
 
 def _describe_values(column: pl.Series) -> str:
     """The values of a column with their counts, or how many there are."""
-    counts: dict[str, int] = {}
-    for value in column.to_list():
-        shown = show_value(value, 24)
-        counts[shown] = counts.get(shown, 0) + 1
+    values = column.to_list()
+    counts = Counter(map(_identify, values))
     if len(counts) <= LABELS:
-        return " · ".join(f"{value} × {count:,}" for value, count in sorted(counts.items()))
+        firsts = {_identify(value): value for value in reversed(values)}
+        shown = sorted((show_value(firsts[key], 24), count) for key, count in counts.items())
+        return " · ".join(f"{value} × {count:,}" for value, count in shown)
     empty = f", {column.null_count():,} null" if column.null_count() else ""
     if column.dtype.is_numeric():
         return f"{show_value(column.min())} to {show_value(column.max())}{empty}"
     return f"{count_of(len(counts), 'value').replace('value', 'different value')}{empty}"
+
+
+def _identify(value: Any) -> tuple[str, str]:
+    return type(value).__name__, write_value(value)
 
 
 def _make_columns(frame: pl.DataFrame) -> Table:
