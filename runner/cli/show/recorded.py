@@ -82,7 +82,9 @@ def _summarize_row(run: Recorded, place: int) -> str:
     row = run.frame.row(place, named=True)
     said = row.get("error") or f"prediction {show_value(row['prediction'], 60)}"
     verdict = f", verdict {show_value(row['verdict'], 60)}" if "verdict" in row else ""
-    return f"row {run.ids[place]}: {run.grades.name(place)}, {said}{verdict}".replace(": ,", ":")
+    target = f", target {show_value(row['target'], 60)}" if "target" in row else ""
+    state = f"{run.grades.name(place)}, ".removeprefix(", ")
+    return f"row {run.ids[place]}: {state}{said}{target}{verdict}"
 
 
 def _make_header(run: Recorded) -> list[RenderableType]:
