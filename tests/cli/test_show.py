@@ -229,7 +229,7 @@ def test_a_sweep(own):
     show_recorded(ShowConfig(row="b"))
     said = own.capture.readouterr().out
     assert re.search(
-        r"n_shot=0  row b: wrong, prediction odd, target even\n  runner show run=outputs/sweeps/\S+/0 row=b\n",
+        r"n_shot=0  row b: wrong, prediction odd, target even\n  runner show run=outputs/\S+/0 row=b\n",
         said,
     )
 
