@@ -16,7 +16,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from runner.cli.arguments import COMMANDS, FOLDERS, READ, join_folders
+from runner.cli.arguments import COMMANDS, FOLDERS, READ, join_folders, join_shown
 from runner.config import schema
 from runner.config.dataset_schema import StepConfig
 from runner.config.instantiate import instantiate
@@ -74,7 +74,8 @@ DOCUMENTED = [
 def test_commands_compose(arguments):
     """Every command that a page shows is a command, and every point of it a config."""
     command = arguments[0] if arguments and arguments[0] in COMMANDS else None
-    given = join_folders(FOLDERS.get(command or ""), arguments[1:] if command else arguments)
+    given = arguments[1:] if command else arguments
+    given = join_shown(given) if command == "show" else join_folders(FOLDERS.get(command or ""), given)
     overrides = [argument for argument in given if not argument.startswith("-")]
     schema.register()
     GlobalHydra.instance().clear()

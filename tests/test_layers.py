@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",
     "cli.screen": "core engine money records report",
+    "cli.show": "cli cli.screen core config data experiment money parse pipeline providers.local records",
     "cli": "cli.screen core config engine engine.ledger experiment money pipeline providers.local records"
     " report reproduce tracking",
     "": "cli core records",

@@ -17,6 +17,7 @@ COMMANDS = {
     "list": "runner.cli.commands:list_runs",
     "report": "runner.cli.commands:write_report",
     "reproduce": "runner.cli.reproduce:reproduce_command",
+    "show": "runner.cli.show:show_command",
     "sync": "runner.cli.commands:sync",
 }
 """By command, a function of the composed config, or a class.
@@ -32,6 +33,9 @@ FOLDERS = {
 }
 # The commands that read records whose addresses are used only if named, and the key that holds these names.
 NAMED = {"export": "export.named", "reproduce": "reproduce.named"}
+# The words of `runner show` that stand for keys of its group, and those that choose rows.
+SHOWN = re.compile(r"(run|row|rows|text)=(.*)", re.DOTALL)
+CHOICES = ("wrong", "unparsed", "error", "disagreeing")
 ADDRESS = re.compile(
     r"\+{0,2}((judge\.)?provider\.([\w.]+[._])?(base_url|url|uri|host|endpoint|server|address|proxy|model|models_dir|\w+_env)"
     r"|(dataset|finetune)\.([\w.\[\]-]+\.)?(path|url))=."
@@ -67,6 +71,8 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     command = argv[0] if argv and argv[0] in COMMANDS else "run"
     arguments = join_folders(FOLDERS.get(command), argv[1:] if argv[:1] == [command] else argv)
     arguments = join_addresses(NAMED.get(command), arguments)
+    if command == "show":
+        arguments = join_shown(arguments)
     if command != "run":
         arguments = leave_no_record(arguments, scratch if command == "estimate" else ".")
     return command, put_options_first(arguments)
@@ -141,6 +147,35 @@ def join_addresses(key: str | None, arguments: list[str]) -> list[str]:
     named = [argument for argument in arguments if key and ADDRESS.match(argument)]
     rest = [argument for argument in arguments if argument not in named]
     return [*rest, _join(str(key), named)] if named else arguments
+
+
+def join_shown(arguments: list[str]) -> list[str]:
+    """Turn the words of ``runner show`` into overrides of its group: ``wrong``, ``row=7``, or a run's folder.
+
+    >>> join_shown(["wrong", "text=it's", "dataset=fib", "outputs/runs/1"])
+    ["show.text='it\\\\'s'", 'dataset=fib', "show.run='outputs/runs/1'", "show.only=['wrong']"]
+    """
+    words: list[str] = []
+    chosen = []
+    before = ""
+    for word in arguments:
+        found = SHOWN.fullmatch(word)
+        is_value, before = before in WITH_VALUE, word
+        if found and not is_value:
+            words.append(f"show.{found[1]}={_quote(found[2])}")
+        elif word in CHOICES and not is_value:
+            chosen.append(word)
+        elif _is_folder(word) and not is_value:
+            words.append(f"show.run={_quote(word)}")
+        else:
+            words.append(word)
+    return [*words, *([_join("show.only", chosen)] if chosen else [])]
+
+
+def _quote(text: str) -> str:
+    """A text as Hydra reads it back: in quotes, without interpolation."""
+    escaped = re.sub(r"(\\*)('|\Z)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), text)
+    return "'" + re.sub(r"(\\*)\$\{", r"\1\1\\${", escaped) + "'"
 
 
 def _join(key: str, words: Iterable[str]) -> str:

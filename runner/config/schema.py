@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 
 from runner.config import overrides
 from runner.config.dataset_schema import DatasetConfig
+from runner.config.show_schema import ShowConfig
 
 
 class ShotChoice(StrEnum):
@@ -66,6 +67,8 @@ class PromptConfig:
     response_format: ResponseFormat = ResponseFormat.text  # what the server is asked to produce
     json_schema: dict[str, Any] | None = None  # for `json_schema`
     parser: Any = None
+    check_assistant: bool = True
+    """Whether ``parser`` must read each gold turn that is shown or taught as the target of its row."""
 
 
 @dataclass
@@ -279,6 +282,7 @@ class RunnerConfig:
     export: ExportConfig = field(default_factory=ExportConfig)
     report: ReportConfig = field(default_factory=ReportConfig)
     cleanup: CleanupConfig = field(default_factory=CleanupConfig)
+    show: ShowConfig = field(default_factory=ShowConfig)
 
 
 def register() -> None:

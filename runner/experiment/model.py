@@ -25,6 +25,7 @@ from runner.pipeline import finetune, hosting, jobs
 from runner.pipeline.answer import Responder, needs_answers
 from runner.pipeline.checkpoint import check_place, pick_model, read_place
 from runner.pipeline.finetune import TrainingOrder, make_training_file
+from runner.pipeline.gold import check_turns
 from runner.pipeline.jobs import OnStatus
 from runner.pipeline.keeping import FindModel, Need, PointKeeper
 from runner.pipeline.shots import refuse_leakage
@@ -227,5 +228,7 @@ def _make_file(
     if not plan.config.finetune.memorize:
         same = data.name == plan.config.dataset.name
         refuse_leakage(evaluated, frame, prompt, what="training rows", by_id=same)
+    responder = plan.responder
+    check_turns(frame, prompt, responder.parser, "training row", responder.provider.thinking_tags)
     chats = (prompt.render_training_chat(row) for row in frame.iter_rows(named=True))
     return make_training_file(f"{data.name}-{split}", chats)

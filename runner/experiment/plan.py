@@ -141,4 +141,4 @@ def _make_responder(
 def to_plain(config: RunnerConfig) -> dict[str, Any]:
     """Return the config as plain data, for the record, without the groups of other commands."""
     plain = dataclasses.asdict(config)
-    return {key: value for key, value in plain.items() if key not in ("reproduce", "export")}
+    return {key: value for key, value in plain.items() if key not in ("reproduce", "export", "show")}

@@ -28,7 +28,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan
 from runner.experiment.reference import Answering, compare_figures
 from runner.money.usage import count_usage
-from runner.pipeline import label_probability, shots
+from runner.pipeline import gold, label_probability, shots
 from runner.pipeline.answer import (
     OpenBar,
     Responder,
@@ -82,7 +82,11 @@ def load_rows(config: DatasetConfig) -> Rows:
 
     Raises :class:`DataError` if the evaluated split is empty.
     """
-    frame = dataset.load_rows(config)
+    return choose_splits(config, dataset.load_rows(config))
+
+
+def choose_splits(config: DatasetConfig, frame: pl.DataFrame) -> Rows:
+    """Pick the splits that a run uses from all rows of a data set; raises as :func:`load_rows`."""
     evaluated, train = (
         frame.filter(pl.col("split") == name) for name in (config.split.evaluate, config.split.train)
     )
@@ -100,6 +104,8 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     prompt.check(rows.evaluated.columns)
     plan.responder.check(rows.evaluated.columns)
     chosen = shots.choose_shots(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
+    shown = rows.train[sorted({number for numbers in chosen for number in numbers})]
+    gold.check_turns(shown, prompt, plan.responder.parser, "shot", plan.responder.provider.thinking_tags)
     frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
     return render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
 

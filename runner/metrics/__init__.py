@@ -11,6 +11,7 @@ import logging
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from math import isfinite
 from numbers import Integral, Real
 from types import MappingProxyType
@@ -102,10 +103,18 @@ def try_all(
             found = _measure(key, metric, frame)
             if twice := found.keys() & scores.keys():
                 raise ConfigError(f"two metrics give a score {min(twice)!r}; rename metric.{key}")
-            scores |= found
+            scores |= {name: _name_verdicts(score, metric) for name, score in found.items()}
         except RunnerError as failure:
             failures.append(failure)
     return scores, failures
+
+
+def _name_verdicts(score: Score, metric: Any) -> Score:
+    """The score of a metric of verdicts, whose reason speaks of these and not of answers."""
+    if not score.reason or getattr(metric, "prediction", None) != "verdict":
+        return score
+    reason = score.reason.replace("an answer", "a verdict").replace("answer", "verdict")
+    return replace(score, reason=reason)
 
 
 def rehearse(

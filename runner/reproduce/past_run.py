@@ -156,6 +156,7 @@ class PastRun:
         config |= {"budget_usd": None, "prices": {}, "reference": {}}
         if config["judge"]:
             config["judge"]["provider"] = providers["judge"]
+        config["prompt"].setdefault("check_assistant", False)  # older runs were made without this rule
         for name, text in self.texts.items():
             group, _, turn = name.rpartition(".")
             (config["judge"]["prompt"] if group == "judge.prompt" else config["prompt"])[turn] = text

@@ -299,6 +299,10 @@ def test_without_any_answer_read_nothing_is_scored() -> None:
         for score in metric(rows).values():
             assert (score.value, score.low, score.reason) == (None, None, "no answer was read")
     assert metrics.Accuracy()(rows)["accuracy"].n == 3
+    own = {"share": metrics.Share("verdict", "correct"), "accuracy": metrics.Accuracy()}
+    scores, _ = metrics.try_all(own, rows.with_columns(verdict=pl.lit(None, pl.String)))
+    reasons = {name: score.reason for name, score in scores.items()}
+    assert (reasons["share"], reasons["accuracy"]) == ("no verdict was read", "no answer was read")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.cli.screen import sweep_table
+from runner.cli.screen.grading import count_wrong
 from runner.core.errors import count_of
 from runner.core.redact import drop_controls
 from runner.core.types import Score
@@ -67,6 +69,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
         *_describe_cut(record),
     ]
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    lines += _describe_rows(record, folder, shown)
     lines.append(Text(f"record  {shown}", style="dim"))
     if tracked:
         lines.append(Text(f"mlflow  {tracked}", style="dim"))
@@ -143,6 +146,21 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
     parts += [count_of(tokens, "token")] if tokens else []
     parts += [_describe_cost(figures)] if tokens else []
     return Text(f"{' · '.join(parts)} · {finished - started:.1f} s", style="dim")
+
+
+def _describe_rows(record: Record, folder: Path, shown: Path) -> list[Text]:
+    """Return how many rows are wrong or unread and the command that shows them; nothing if all are right."""
+    figures, wrong = record.figures, count_wrong(record, folder)
+    unread = [
+        (figures.get("answered", 0) - figures.get("parsed", 0), "answer"),
+        (figures.get("judge_answered", 0) - figures.get("judged", 0), "verdict"),
+    ]
+    parts = [f"{wrong:,} wrong"] if wrong else []
+    parts += [f"{count_of(count, noun)} unread" for count, noun in unread if count > 0]
+    word = "wrong" if wrong else "unparsed"
+    command = shlex.join(["runner", "show", f"run={shown}", word])
+    lines = [f"rows    {' · '.join(parts)}", f"        {command}"] if parts else []
+    return [Text(line, style="dim") for line in lines]
 
 
 def _describe_cost(figures: Mapping[str, float]) -> str:

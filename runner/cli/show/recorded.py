@@ -1,0 +1,173 @@
+"""``runner show run=…``: a table of the rows of a recorded run, one row whole, or the points of a sweep."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from runner.cli import screen
+from runner.cli.arguments import CHOICES
+from runner.cli.screen.grading import Grades
+from runner.cli.show.choose import LAST, find_folder, find_row
+from runner.cli.show.page import show_page
+from runner.cli.show.read import Recorded, read_run
+from runner.cli.show.row import make_row
+from runner.cli.show.values import (
+    clean,
+    has_text,
+    join_lines,
+    make_part,
+    make_title,
+    show_value,
+)
+from runner.config.show_schema import ShowConfig
+from runner.core.errors import ConfigError, DataError, count_of
+from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
+from runner.records.record import read_records
+
+ROWS = 50
+"""How many rows are shown."""
+
+
+def show_recorded(asked: ShowConfig) -> None:
+    """Show the rows of the run that is asked for, or the points of a sweep.
+
+    Raises :class:`ConfigError` for a run or a row that does not exist, and :class:`DataError` for rows that
+    cannot be read or do not exist yet.
+    """
+    folder = find_folder(asked.run or LAST)
+    if (folder / SWEEP).exists() or not (folder / RECORD).exists():
+        show_page(_list_points(folder, asked))
+        return
+    run = read_run(folder)
+    if asked.row is not None:
+        place = find_row(run.ids, asked.row)
+        show_page([*_make_header(run), *make_row(run, place)])
+        return
+    show_page([*_make_header(run), *_make_list(run, asked)])
+
+
+def _list_points(folder: Path, asked: ShowConfig) -> list[RenderableType]:
+    """The points of a sweep with the command that shows each; with a row, what each point says of it."""
+    runs = read_records(find_runs(folder))
+    if not runs:
+        raise DataError(f"{folder}: none of its records can be read")
+    parts: list[RenderableType] = [make_title(f"sweep {folder.name}", count_of(len(runs), "point"))]
+    words = [*asked.only, *_name_choice(asked)]
+    for point, record in runs.items():
+        name, said = screen.name_point(record) or record.name, record.status
+        if (point / PREDICTIONS).exists():
+            run = read_run(point)
+            said = _describe_counts(run.grades)
+            if asked.row is not None:
+                said = _summarize_row(run, find_row(run.ids, asked.row))
+        command = shlex.join(["runner", "show", f"run={_shorten(point)}", *words])
+        parts.append(make_part(make_title(clean(name), clean(said)), Text(f"  {command}", style="dim")))
+    return parts
+
+
+def _name_choice(asked: ShowConfig) -> list[str]:
+    return [
+        f"{name}={value}" for name, value in (("row", asked.row), ("text", asked.text)) if value is not None
+    ]
+
+
+def _summarize_row(run: Recorded, place: int) -> str:
+    row = run.frame.row(place, named=True)
+    said = row.get("error") or f"prediction {show_value(row['prediction'], 60)}"
+    verdict = f", verdict {show_value(row['verdict'], 60)}" if "verdict" in row else ""
+    target = f", target {show_value(row['target'], 60)}" if "target" in row else ""
+    state = f"{run.grades.name(place)}, ".removeprefix(", ")
+    return f"row {run.ids[place]}: {state}{said}{target}{verdict}"
+
+
+def _make_header(run: Recorded) -> list[RenderableType]:
+    header = screen.make_header(run.record)
+    status = "" if run.record.status == "finished" else f"  {run.record.status}"
+    lines: list[RenderableType] = [header.append(status, "yellow")]
+    lines += [Text(f"{_shorten(run.folder)}", style="dim")]
+    if run.record.error:
+        lines.append(Text(clean(run.record.error), style="yellow"))
+    return [*lines, *(Text(clean(note), style="yellow") for note in run.notes)]
+
+
+def _describe_counts(grades: Grades) -> str:
+    """How many rows are wrong, unread and failed."""
+    parts = [count_of(len(grades.right), "row")]
+    if grades.rule:
+        parts.append(f"{grades.right.count(False):,} wrong")
+    parts += [f"{sum(grades.unparsed):,} unread"] if any(grades.unparsed) else []
+    parts += [f"{sum(grades.failed):,} failed"] if any(grades.failed) else []
+    return " · ".join(parts)
+
+
+def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
+    """A table of the rows that are asked for: id, state, target, prediction, verdict and answer."""
+    if "wrong" in asked.only and not run.grades.rule:
+        raise ConfigError("show.only: nothing says which rows are wrong; no metric grades single rows")
+    if "disagreeing" in asked.only and run.grades.disagreeing is None:
+        raise ConfigError(
+            "show.only: to see where the judge disagrees, one metric must say which predictions are right,"
+            " and another one which verdicts are, such as metric=[accuracy,verdict_share]"
+        )
+    places = run.grades.choose(asked.only) if asked.only else list(range(run.frame.height))
+    if asked.text is not None:
+        places = [place for place in places if _has_text(run.frame.row(place, named=True), asked.text)]
+    most = ROWS if asked.rows is None else asked.rows
+    what = [*asked.only, *([f"with the text {asked.text!r}"] if asked.text is not None else [])]
+    note = _describe_counts(run.grades)
+    if run.grades.rule:
+        note += f" (right: {run.grades.rule}{' is 1' if ' ' not in run.grades.rule else ''})"
+    lines: list[RenderableType] = [Text(clean(note), style="dim")]
+    if what:
+        lines += [Text(""), Text(f"{count_of(len(places), 'row')}: {' or '.join(what)}")]
+    if not places:
+        return lines
+    lines += [Text(""), _make_table(run, places[:most])]
+    command = shlex.join(["runner", "show", f"run={_shorten(run.folder)}", f"row={run.ids[places[0]]}"])
+    if len(places) > most:
+        lines.append(
+            Text(f"\n{most:,} of {len(places):,} are shown; rows={len(places)} shows all", style="dim")
+        )
+    lines.append(Text(f"\none row whole: {command}", style="dim"))
+    if not asked.only:
+        words = [word for word in CHOICES if word != "disagreeing" or run.grades.disagreeing is not None]
+        lines.append(Text(f"only some: {', '.join(words)}, text=…", style="dim"))
+    return lines
+
+
+def _make_table(run: Recorded, places: Sequence[int]) -> Table:
+    frame = run.frame
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0), expand=True)
+    table.add_column("row", overflow="fold", max_width=32)
+    table.add_column("", no_wrap=True)
+    names = [name for name in ("target", "prediction", "verdict") if name in frame.columns]
+    for name in names:
+        table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=18)
+    table.add_column("answer or error", overflow="ellipsis", no_wrap=True, ratio=1, min_width=16)
+    for place in places:
+        row = frame.row(place, named=True)
+        values = [join_lines(show_value(row[name])[:200]) for name in names]
+        said = row["completion"] if row["error"] is None else row["error"]
+        state = run.grades.name(place)
+        cells = [clean(row["id"]), state, *values, join_lines(show_value(said)[:400])]
+        colour = {"right": "green", "wrong": "red"}.get(state, "yellow")
+        table.add_row(*(Text(cell, style=colour if at == 1 else "") for at, cell in enumerate(cells)))
+    return table
+
+
+def _has_text(row: dict[str, Any], wanted: str) -> bool:
+    """Whether a text stands in a value, the chat, or an answer; not in keys and digests."""
+    return has_text(
+        wanted, (value for name, value in row.items() if not name.endswith(("ledger_key", "logprobs")))
+    )
+
+
+def _shorten(folder: Path) -> Path:
+    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

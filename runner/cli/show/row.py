@@ -1,0 +1,93 @@
+"""One row of a recorded run, whole: its chat, answer, scores, the judge's words, costs and values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import RenderableType
+
+from runner.cli.show.read import Recorded
+from runner.cli.show.values import clean, join_lines, make_chat, make_pairs, make_part, make_title, show_value
+from runner.core.errors import count_of
+from runner.core.types import RESERVED
+
+LETTERS = 100
+"""How many letters are shown of a value that the chat shows, too."""
+
+
+def make_row(run: Recorded, place: int) -> list[RenderableType]:
+    """Everything about one row: its chat, the answer and how it was read, scores, verdict, costs, values."""
+    row = run.frame.row(place, named=True)
+    state = run.grades.name(place)
+    title = f"row {clean(row['id'])}"
+    note = f"{place + 1:,} of {run.frame.height:,}{f', {state}' if state else ''}"
+    note += f" ({run.grades.rule})" if state in ("right", "wrong") else ""
+    parts: list[RenderableType] = [make_part(make_title(title, note))]
+    if row.get("messages"):
+        shots = row.get("shots")
+        shown = f"shots {', '.join(map(clean, map(str, shots)))}" if shots else ""
+        parts.append(make_part(make_title("chat", shown), make_chat(row["messages"])))
+    answer = [("thinking", row.get("reasoning")), ("error", row.get("error"))]
+    lines = [(name, clean(str(value))) for name, value in answer if value is not None]
+    lines.append(("completion", _show_text(row["completion"])))
+    lines.append(("prediction", show_value(row["prediction"])))
+    lines += [("", clean(str(row["reading"])))] if row.get("reading") else []
+    lines += [("target", show_value(row["target"]))] if "target" in row else []
+    lines += [(name, show_value(row[name])) for name in _list_scores(run)]
+    lines += [("cost", _describe_call(row, ""))]
+    parts.append(make_part(make_title("answer"), make_pairs(lines)))
+    if "verdict" in row:
+        parts.append(make_part(make_title("judge"), *_make_verdict(row)))
+    parts.append(make_part(make_title("values"), make_pairs(_list_values(run, row))))
+    return parts
+
+
+def _show_text(text: Any) -> str:
+    """A text as it came; nothing and an empty text are told apart."""
+    return show_value(text) if text is None or not str(text).strip() else clean(str(text))
+
+
+def _list_scores(run: Recorded) -> list[str]:
+    names = [name for name in run.record.row_scores if name in run.frame.columns]
+    return [*names, *(["probability"] if "probability" in run.frame.columns else [])]
+
+
+def _make_verdict(row: dict[str, Any]) -> Iterable[RenderableType]:
+    if row.get("judge_messages"):
+        yield make_chat(row["judge_messages"])
+    said = [("thinking", "judge_reasoning"), ("error", "judge_error")]
+    lines = [(label, clean(str(row[name]))) for label, name in said if row.get(name) is not None]
+    lines += [("its words", _show_text(row.get("judge_completion"))), ("verdict", show_value(row["verdict"]))]
+    lines += [("", clean(str(row["judge_reading"])))] if row.get("judge_reading") else []
+    yield make_pairs([*lines, ("cost", _describe_call(row, "judge_"))])
+
+
+def _describe_call(row: dict[str, Any], prefix: str) -> str:
+    """Tokens, dollars, time and who answered, as far as they are known."""
+
+    def get(name: str) -> Any:
+        return row.get(f"{prefix}{name}")
+
+    counts = [(get("input_tokens"), "read"), (get("output_tokens"), "written")]
+    parts = [f"{count_of(count, 'token')} {what}" for count, what in counts if count is not None]
+    parts += [f"${get('cost_usd'):.6f}"] if get("cost_usd") is not None else []
+    parts += [f"{get('latency_s'):.1f} s"] if get("latency_s") is not None else []
+    parts += ["from the ledger"] if get("stored") else []
+    parts += [f"ended by {get('finish_reason')}"] if get("finish_reason") else []
+    parts += [f"from {get('answered_by')}"] if get("answered_by") else []
+    return clean(" · ".join(map(join_lines, parts))) or "not known"
+
+
+def _list_values(run: Recorded, row: dict[str, Any]) -> list[tuple[str, str]]:
+    """The values of the data set, those that the run did not add; a long one that the chat shows is cut."""
+    added = {*RESERVED, *run.record.row_scores, "id", "target"}
+    chat = "\n".join(str(turn.get("content")) for turn in row.get("messages") or () if turn)
+    lines = []
+    for name, value in row.items():
+        if name in added:
+            continue
+        is_shown = isinstance(value, str) and len(value) > LETTERS and value in chat
+        shown = f"{show_value(value, LETTERS)}, as in the chat" if is_shown else show_value(value)
+        lines.append((name, shown))
+    return lines
