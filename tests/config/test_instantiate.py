@@ -67,7 +67,8 @@ def test_what_has_not_the_method_is_refused():
 def test_a_constructor_that_fails_says_where():
     """With the kind of the error."""
     with pytest.raises(
-        ConfigError, match=r"cannot make own\.Faulty: KeyError: 'grade' \(.*own\.py, line \d+\)"
+        ConfigError,
+        match=r"cannot make own\.Faulty: KeyError: 'grade' \(.*own\.py, line \d+, in Faulty\.__init__\)",
     ):
         instantiate({"_target_": "own.Faulty"}, "provider")
 

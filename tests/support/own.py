@@ -28,6 +28,10 @@ class Plain:
         return Completion(text="3")
 
 
+class PlainToo(Plain):
+    """Extends it."""
+
+
 class Greeting(OpenAICompatible):
     """Declares a field, but is no dataclass."""
 
