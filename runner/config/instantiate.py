@@ -118,6 +118,19 @@ def check_names(target: Any, key: str, names: Iterable[str]) -> None:
             raise ConfigError(f"{key}.{name}: {_explain_unknown(found, name, known)}")
 
 
+def check_call(made: Any, key: str, given: str) -> None:
+    """Raise :class:`ConfigError` unless an object or a method can be called with one value, ``given``."""
+    name = getattr(made, "__qualname__", f"{type(made).__name__}.__call__")
+    if not callable(made):
+        raise ConfigError(f"{key}: {type(made).__name__} cannot be called; it needs {name}(self, {given})")
+    try:
+        inspect.signature(made).bind(given)
+    except TypeError as error:
+        raise ConfigError(f"{key}: {name} cannot be called with ({given}): {error}") from error
+    except ValueError:  # a built-in function may have no signature
+        return
+
+
 def check_new_class(node: Mapping[str, Any], target: Any, key: str) -> None:
     """Check that a node's settings, made for its class, may be those of another class, too.
 
@@ -170,10 +183,10 @@ def _check_arguments(node: Mapping[str, Any], target: Any, key: str, later: str 
         if name not in hints or fits(value, hints[name]):
             continue
         if value is not None or name not in parameters or parameters[name].default is not None:
-            raise ConfigError(
-                f"{key}.{name}: {value!r} is of the wrong type; "
-                f"{_name(target)} takes {show_hint(hints[name])}"
-            )
+            is_text = isinstance(value, int | float) and fits("", hints[name])
+            hint = f"""; for the text write '"{value}"'""" if is_text else ""
+            takes = f"{_name(target)} takes {show_hint(hints[name])}"
+            raise ConfigError(f"{key}.{name}: {value!r} is of the wrong type; {takes}{hint}")
 
 
 def _find_given_later(node: Mapping[str, Any], target: Any) -> str | None:
@@ -225,7 +238,7 @@ def _name(target: Any) -> str:
 def _explain_missing(target: str, error: BaseException) -> str:
     """Say why a class cannot be found: its module cannot be imported, or has no such name."""
     *modules, wanted = target.split(".")
-    if not wanted or not all(modules):
+    if not wanted or not modules or not all(modules):
         return f"{target!r} is no name of a class, such as my_module.MyClass"
     hint = "; modules are looked for in the working folder, among the installed ones and in PYTHONPATH"
     for end in range(1, len(modules) + 1):

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.instantiate import instantiate
+from runner.config.instantiate import check_call, instantiate
 from runner.config.schema import HyperparameterConfig, PromptConfig, RunnerConfig
 from runner.config.validate import validate
 from runner.core.adapt import adapt
@@ -73,7 +73,9 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
 def make_provider(node: Any, key: str = "provider") -> Provider:
     """Return the provider that a config node names; ``key`` is its place in the config, for messages."""
     given = [str(name) for name in node if not str(name).startswith("_")]
-    return adapt(instantiate(node, key, "complete"), key, given)
+    provider = instantiate(node, key, "complete")
+    check_call(provider.complete, key, "request")
+    return adapt(provider, key, given)
 
 
 def make_deployer(node: Any) -> Deployer | None:
@@ -128,6 +130,7 @@ def _make_responder(
 ) -> Responder:
     compiled = compile_prompt(prompt, f"{prefix}prompt")
     parser = instantiate(prompt.parser, f"{prefix}prompt.parser") if prompt.parser else Text()
+    check_call(parser, f"{prefix}prompt.parser", "text")
     provider = make_provider(provider_node, f"{prefix}provider")
     responder = Responder(compiled, provider, parser, make_sampling(hyperparameter, prompt), book, asks)
     responder.check()

@@ -228,7 +228,8 @@ def _clean(score: Score) -> Score:
         float(each) if each is not None and isfinite(each) else None
         for each in (score.value, score.low, score.high)
     )
-    return Score(value, low, high, int(score.n), score.reason)
+    is_odd = score.value is not None and value is None
+    return Score(value, low, high, int(score.n), f"it gave {score.value}" if is_odd else score.reason)
 
 
 def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dict[str, str]:
