@@ -41,7 +41,7 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
     node = _check_nodes(node, key)
     try:
         return utils.instantiate(_shield(node), _convert_="all")
-    except Exception as error:  # Hydra's own refusals have several types
+    except (Exception, SystemExit) as error:  # Hydra's own refusals have several types
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if isinstance(cause, ConfigError):
             raise ConfigError(put_key_first(key, str(cause))) from error

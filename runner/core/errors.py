@@ -186,6 +186,17 @@ def describe_error(error: BaseException) -> str:
     return describe_failure(error).partition("\n")[0] + find_place(error)
 
 
+@contextmanager
+def name_place(key: str) -> Iterator[None]:
+    """Turn what a user's class raises in the block into a :class:`ConfigError` at ``key``. Before any call."""
+    try:
+        yield
+    except RunnerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{key}: {describe_error(error)}") from error
+
+
 def _complete(word: str, known: list[str]) -> list[str]:
     """The choices that start with a word of three letters or more."""
     return [choice for choice in known if choice.startswith(word)] if len(word) >= 3 else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, time, timedelta
 from decimal import Decimal
@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import DataError, count_of, describe_error
+from runner.core.errors import ConfigError, DataError, count_of, describe_error
 from runner.core.types import Parser, Reading, write_column, write_value
 from runner.parse.extract import Json, Text, read
 
@@ -23,6 +23,20 @@ BASIC = {str: str.__str__, int: int.__int__, float: float.__float__}
 """How a value of a subclass becomes one of the type itself."""
 MISTAKES = (NameError, ImportError)
 """Exceptions of a parser that no text causes."""
+
+
+def check_parser(parser: Parser, key: str) -> None:
+    """Raise :class:`ConfigError` if what a parser says about its values, ``dtype`` or ``labels``, is odd."""
+    dtype = getattr(parser, "dtype", None)
+    kind = dtype if isinstance(dtype, type) else type(dtype)
+    if dtype is not None and not issubclass(kind, pl.DataType):
+        raise ConfigError(
+            f"{key}: dtype {dtype!r} of {_get_name(parser)} is no polars type, such as pl.Int64"
+        )
+    for name in ("labels", "choices"):
+        closed = getattr(parser, name, None)
+        if closed is not None and (isinstance(closed, str) or not isinstance(closed, Iterable)):
+            raise ConfigError(f"{key}: {name} {closed!r} of {_get_name(parser)} must be a list")
 
 
 def apply(parser: Parser, texts: pl.Series) -> pl.Series:
@@ -105,7 +119,7 @@ def _read(parser: Parser, text: str, dtype: pl.DataType | None, failures: dict[s
     try:
         reading = read(parser, text)
         return replace(reading, value=_check_value(reading.value, dtype))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         failures[text] = describe_error(error)
         return Reading(None, f"the parser failed: {failures[text]}")
 
@@ -192,7 +206,7 @@ def _try(parser: Parser, texts: pl.Series, ids: pl.Series | None) -> None:
             raise DataError(
                 f"prompt.parser ({_get_name(parser)}): {describe_error(error)}; row {_name_rows([row], ids)}"
             ) from error
-        except Exception:  # a gold value need not look like an answer
+        except (Exception, SystemExit):  # a gold value need not look like an answer
             log.debug("%s: tried on %r", _get_name(parser), text, exc_info=True)
 
 
