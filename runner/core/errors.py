@@ -188,7 +188,7 @@ def describe_error(error: BaseException) -> str:
 
 @contextmanager
 def name_place(key: str) -> Iterator[None]:
-    """Turn what a user's class raises in the block into a :class:`ConfigError` at ``key``. Before any call."""
+    """Turn what a user's class raises in the block, before any call, into a ConfigError at ``key``."""
     try:
         yield
     except RunnerError:

@@ -73,3 +73,24 @@ class Typed:
         inner: Any = None,
     ) -> None:
         self.n, self.ratio, self.name, self.tags, self.mode, self.inner = n, ratio, name, tags, mode, inner
+
+
+class Unidentified(Mine):
+    """Fails when its identity is read."""
+
+    def identity(self) -> dict[str, Any]:
+        raise KeyError("grade")
+
+
+class Alone(Plain):
+    """Takes no request."""
+
+    async def complete(self) -> Completion:  # type: ignore[override]
+        return Completion(text="3")
+
+
+class Waiting(Plain):
+    """Is not written as async def."""
+
+    def complete(self, request: Request) -> Completion:  # type: ignore[override]
+        return Completion(text="3")
