@@ -21,7 +21,14 @@ from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, rea
 from runner.cli.sweep_end import close_killed
 from runner.config import hydra_job
 from runner.config.explain import explain
-from runner.core.errors import BudgetError, ConfigError, FailedRowsError, RunnerError, note_calls
+from runner.core.errors import (
+    BudgetError,
+    ConfigError,
+    FailedRowsError,
+    MetricError,
+    RunnerError,
+    note_calls,
+)
 from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
@@ -55,7 +62,7 @@ def run_command(config: DictConfig) -> float | None:
         outcome = carry_out(config)
     except Unfinished as stopped:
         outcome = stopped.outcome
-        if isinstance(stopped.reason, BudgetError | FailedRowsError):
+        if isinstance(stopped.reason, BudgetError | FailedRowsError | MetricError):
             screen.show_run(outcome.record, outcome.folder, outcome.tracked)
         raise stopped.reason from None
     screen.show_run(outcome.record, outcome.folder, outcome.tracked)

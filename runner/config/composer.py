@@ -62,6 +62,7 @@ class Composer:
             override.type is OverrideType.CHANGE
             and not override.is_hydra_override()
             and override.package is None
+            and not override.key_or_group.endswith("._target_")  # the class says which keys may stay
             and not isinstance(override.value(), (dict, list))
             and not self._is_group(override.key_or_group)
         )

@@ -16,7 +16,15 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
 
-from runner.core.errors import RunnerError, describe_decoding, describe_yaml_error, is_mistake, suggest
+from runner.core.errors import (
+    RunnerError,
+    describe_decoding,
+    describe_error,
+    describe_yaml_error,
+    find_place,
+    is_mistake,
+    suggest,
+)
 from runner.core.paths import CONF
 
 _STANDARD, _PACKAGES = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
@@ -43,6 +51,8 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"error: {place}{error.strerror}", 2 if is_hydras else 1
     if is_hydras:
         return f"error: {_explain_refusal(error)}", 2
+    if find_place(error):  # a user's own class
+        return f"error: {describe_error(error)}\n{TRACEBACK}", 1
     return f"internal error: {type(error).__name__}: {error}\n{TRACEBACK}", 1
 
 
@@ -64,9 +74,11 @@ def _explain_refusal(error: Exception) -> str:
 
 
 def _find_config_error(error: BaseException | None) -> OmegaConfBaseException | None:
-    while error is not None:
+    seen: set[int] = set()  # contexts may form a circle
+    while error is not None and id(error) not in seen:
         if isinstance(error, OmegaConfBaseException):
             return error
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None
 

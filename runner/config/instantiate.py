@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from importlib import import_module
+from pathlib import Path
 from pkgutil import resolve_name
 from types import ModuleType
 from typing import Any
@@ -13,7 +16,8 @@ from typing import Any
 from hydra import utils
 from hydra.errors import InstantiationException
 
-from runner.core.errors import ConfigError, find_place, suggest
+from runner.config.annotations import fits, read_hints, show_hint
+from runner.core.errors import ConfigError, describe_error, find_place, suggest
 from runner.core.identity import list_settings
 from runner.core.provider import Provider
 
@@ -32,24 +36,19 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
     if not isinstance(node, Mapping) or "_target_" not in node:
         raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}")
     target = find_target(node["_target_"], key)
-    later = _find_given_later(node, target)
+    if method and not hasattr(target, method):
+        raise ConfigError(f"{key}: {node['_target_']} has no {method!r}")
+    node = _check_nodes(node, key)
     try:
-        _check_arguments(node, target, key, later)
-    except ConfigError as error:
-        if method and not hasattr(target, method):
-            raise ConfigError(f"{key}: {node['_target_']} has no {method!r} ({error})") from error
-        raise
-    partial = {"_partial_": True} if later else {}
-    try:
-        return utils.instantiate(_shield(dict(node)) | partial, _convert_="all")
-    except Exception as error:  # Hydra's own refusals have several types
+        return utils.instantiate(_shield(node), _convert_="all")
+    except (Exception, SystemExit) as error:  # Hydra's own refusals have several types
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
         if isinstance(cause, ConfigError):
             raise ConfigError(put_key_first(key, str(cause))) from error
-        place = find_place(cause) if cause else ""
-        reason = f"{type(cause).__name__}: {cause}" if place else str(cause or error)
-        said = reason.partition("\n")[0] if cause else " ".join(reason.split())  # Hydra breaks its lines
-        raise ConfigError(f"{key}: cannot make {node['_target_']}: {said}{place}") from error
+        said = " ".join(str(error).split())  # Hydra breaks its lines
+        if cause:
+            said = describe_error(cause) if find_place(cause) else str(cause).partition("\n")[0]
+        raise ConfigError(f"{key}: cannot make {node['_target_']}: {said}") from error
 
 
 def escape(node: Any) -> Any:
@@ -84,11 +83,28 @@ def _drop_convert(node: Any) -> Any:
 
 
 def find_target(target: Any, key: str) -> Any:
-    """Return the class or function of this name. Raises :class:`ConfigError` with the cause if it cannot."""
+    """Return the class or function of this name, also one of the working folder.
+
+    Raises :class:`ConfigError` with the cause if it cannot.
+    """
+    name = str(target)
+    _add_working_folder(name)
     try:
-        return resolve_name(str(target))
-    except Exception as error:  # whatever the user's own module raises
-        raise ConfigError(f"{key}._target_: {_explain_missing(str(target), error)}") from error
+        found = resolve_name(name)
+    except (Exception, SystemExit) as error:  # whatever the user's own module raises
+        raise ConfigError(f"{key}._target_: {_explain_missing(name, error)}") from error
+    if not callable(found):
+        kind = "a module" if isinstance(found, ModuleType) else f"a value ({type(found).__name__})"
+        hint = suggest("", _list_public(found)) if isinstance(found, ModuleType) else ""
+        raise ConfigError(f"{key}._target_: {name} is {kind} and no class or function{hint}")
+    return found
+
+
+def _add_working_folder(name: str) -> None:
+    """Let the modules of the working folder be found, behind all that is installed."""
+    folder = os.getcwd()
+    if not name.startswith("runner.") and folder not in sys.path:
+        sys.path.append(folder)
 
 
 def check_names(target: Any, key: str, names: Iterable[str]) -> None:
@@ -102,6 +118,57 @@ def check_names(target: Any, key: str, names: Iterable[str]) -> None:
             raise ConfigError(f"{key}.{name}: {_explain_unknown(found, name, known)}")
 
 
+def check_call(made: Any, key: str, given: str) -> None:
+    """Raise :class:`ConfigError` unless an object or a method can be called with one value, ``given``."""
+    name = getattr(made, "__qualname__", f"{type(made).__name__}.__call__")
+    if not callable(made):
+        raise ConfigError(f"{key}: {type(made).__name__} cannot be called; it needs {name}(self, {given})")
+    try:
+        inspect.signature(made).bind(given)
+    except TypeError as error:
+        raise ConfigError(f"{key}: {name} cannot be called with ({given}): {error}") from error
+    except ValueError:  # a built-in function may have no signature
+        return
+
+
+def check_new_class(node: Mapping[str, Any], target: Any, key: str) -> None:
+    """Check that a node's settings, made for its class, may be those of another class, too.
+
+    Raises :class:`ConfigError` that names those which it does not take. Another provider must extend the old
+    one, since it would else bear its model's name and price, and so must a class that takes any setting.
+    """
+    found, old = find_target(target, key), find_target(node["_target_"], key)
+    if isinstance(found, type) and isinstance(old, type) and issubclass(found, old):
+        known = _list_parameters(found, key)
+    else:
+        known = [] if hasattr(old, "complete") else _list_parameters(found, key) or []
+    given = [str(name) for name in node if not str(name).startswith("_")]
+    wrong = [name for name in given if known is not None and name not in known]
+    if wrong:
+        raise ConfigError(
+            f"{key}._target_: {_name(found)} is not made for the settings of {_name(old)} "
+            f"({', '.join(wrong)}); {key}={{_target_: {target}}} makes it without them"
+        )
+
+
+def _check_nodes(node: Any, key: str) -> Any:
+    """Check a node and all nodes in it; return them so that a function that the run calls is not called."""
+    if isinstance(node, list):
+        return [_check_nodes(item, f"{key}[{index}]") for index, item in enumerate(node)]
+    if not isinstance(node, Mapping):
+        return node
+    checked = dict(node)
+    if "_target_" in node:
+        target = find_target(node["_target_"], key)
+        later = _find_given_later(node, target)
+        _check_arguments(node, target, key, later)
+        if later:
+            checked["_partial_"] = True
+        if node.get("_recursive_") is False:
+            return checked
+    return {name: _check_nodes(item, f"{key}.{name}") for name, item in checked.items()}
+
+
 def _check_arguments(node: Mapping[str, Any], target: Any, key: str, later: str | None) -> None:
     """Check the keys of an open node like those of a closed group, so that a typo gets the same help."""
     check_names(node["_target_"], key, node)
@@ -111,6 +178,15 @@ def _check_arguments(node: Mapping[str, Any], target: Any, key: str, later: str 
         if name not in node and name != later:
             hint = "; _partial_: true if the run gives it" if inspect.isfunction(target) else ""
             raise ConfigError(f"{key}.{name}: a value is required{hint}")
+    hints, parameters = read_hints(target), _read_signature(target, key)
+    for name, value in node.items():
+        if name not in hints or fits(value, hints[name]):
+            continue
+        if value is not None or name not in parameters or parameters[name].default is not None:
+            is_text = isinstance(value, int | float) and fits("", hints[name])
+            hint = f"""; for the text write '"{value}"'""" if is_text else ""
+            takes = f"{_name(target)} takes {show_hint(hints[name])}"
+            raise ConfigError(f"{key}.{name}: {value!r} is of the wrong type; {takes}{hint}")
 
 
 def _find_given_later(node: Mapping[str, Any], target: Any) -> str | None:
@@ -159,15 +235,18 @@ def _name(target: Any) -> str:
     return str(getattr(target, "__name__", target))
 
 
-def _explain_missing(target: str, error: Exception) -> str:
+def _explain_missing(target: str, error: BaseException) -> str:
     """Say why a class cannot be found: its module cannot be imported, or has no such name."""
     *modules, wanted = target.split(".")
-    hint = "; is its folder on PYTHONPATH?"
+    if not wanted or not modules or not all(modules):
+        return f"{target!r} is no name of a class, such as my_module.MyClass"
+    hint = "; modules are looked for in the working folder, among the installed ones and in PYTHONPATH"
     for end in range(1, len(modules) + 1):
         name = ".".join(modules[:end])
         try:
-            hint = suggest(wanted, _list_public(import_module(name)))
-        except Exception as fault:
+            module = import_module(name)
+            hint = _find_shadow(module) or suggest(wanted, _list_public(module))
+        except (Exception, SystemExit) as fault:
             if isinstance(fault, ModuleNotFoundError) and fault.name == name:
                 hint = hint if end == 1 else ""
                 break
@@ -176,8 +255,24 @@ def _explain_missing(target: str, error: Exception) -> str:
     return f"no class {target!r} ({error}){hint}"
 
 
+def _find_shadow(module: ModuleType) -> str:
+    """A hint where a module of the working folder is hidden by one of the same name; else empty."""
+    own = [Path.cwd() / f"{module.__name__}.py", Path.cwd() / module.__name__ / "__init__.py"]
+    used = getattr(module, "__file__", None) or "Python itself"
+    hidden = [file for file in own if file.is_file() and not Path(used).is_relative_to(Path.cwd())]
+    return f"; {used} hides your {hidden[0].relative_to(Path.cwd())}, so rename yours" if hidden else ""
+
+
 def _list_public(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+    """The classes and functions of a module, without those that it imports from elsewhere."""
+    top = module.__name__.partition(".")[0]
+    return [
+        name
+        for name, value in vars(module).items()
+        if callable(value)
+        and not name.startswith("_")
+        and str(getattr(value, "__module__", "")).partition(".")[0] == top
+    ]
 
 
 def put_key_first(key: str, message: str) -> str:

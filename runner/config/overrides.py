@@ -1,57 +1,101 @@
-"""Apply overrides as Hydra does, but an object is replaced as a whole and takes each key of its class."""
+"""Compose as Hydra does, but a node with a class replaces the object before it.
+
+The node takes each key of its class. This holds for option files, overrides, the points of sweeps and the
+Python API alike.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override, OverrideType
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import ConfigCompositionException
+from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
 
-from runner.config.instantiate import check_names
+from runner.config.instantiate import check_names, check_new_class
 from runner.config.secrets import refuse_config_secrets
+from runner.config.trust import TARGET, find_nodes
+from runner.core.errors import ConfigError, suggest
+
+NAMED = "metric"
+"""The group that holds objects by name, and takes any name."""
 
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
+_compose_as_hydra = ConfigLoaderImpl._compose_config_from_defaults_list
 
 
 def install(kind: type) -> None:
-    """Make Hydra call :func:`apply_overrides` wherever it composes a config of this kind, and for no other.
+    """Make Hydra compose configs of this kind as this module does, and no others.
 
-    This replaces a private function of Hydra, for which it has no hook.
+    This replaces two private functions of Hydra, for which it has no hooks.
     """
 
     def apply(overrides: Sequence[Override], config: DictConfig) -> None:
         ours = OmegaConf.get_type(config) is kind
         (apply_overrides if ours else _apply_as_hydra)(list(overrides), config)
 
+    def compose(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: Any) -> DictConfig:
+        if not any(default.config_path == "schema" for default in defaults):
+            return _compose_as_hydra(loader, defaults, repo)
+        return _merge_files(loader, defaults, repo)
+
     ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[assignment]
+    ConfigLoaderImpl._compose_config_from_defaults_list = compose  # type: ignore[assignment,method-assign]
+
+
+def _merge_files(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: Any) -> DictConfig:
+    """Merge option files in the order of their defaults; a node with a class replaces the object before it.
+
+    What stands at the top of an option file is merged instead: ``defaults: [openai]`` in a file of the group
+    ``provider`` says that the file's own class has the settings of that option.
+    """
+    config = OmegaConf.create()
+    with flag_override(config, "no_deepcopy_set_nodes", True):
+        for default in defaults:
+            part = _compose_as_hydra(loader, [default], repo)
+            for place, _ in find_nodes(OmegaConf.to_container(part)):
+                if place != (default.package or "") and _is_object(OmegaConf.select(config, place)):
+                    OmegaConf.update(config, place, None, merge=False)
+            try:
+                config.merge_with(part)
+            except OmegaConfBaseException as error:
+                raise ConfigCompositionException(
+                    f"In '{default.config_path}': {type(error).__name__} raised while composing config:"
+                    f"\n{error}"
+                ) from error
+    return config
 
 
 def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
     """Apply overrides to a composed config.
 
-    A mapping with ``_target_`` replaces the object of an option, since one class does not have the keys of
+    A mapping with ``_target_`` replaces the object that was there, since one class does not have the keys of
     another. As after an option, the other overrides change what it gives, wherever they stand. A key that
-    the class of an object takes needs no ``+``.
+    the class of an object takes needs no ``+``, nor does a new metric. Raises :class:`ConfigError` for a new
+    ``_target_`` alone whose class does not take the settings that are there.
     """
     for override in sorted(map(_set_place, overrides), key=_names_class, reverse=True):
-        if _names_class(override) and _is_object(OmegaConf.select(config, override.key_or_group)):
-            OmegaConf.update(config, override.key_or_group, None, merge=False)
-        _apply_as_hydra([_open_object(override, config)], config)
+        opened = _open_object(override, config)
+        if _names_class(override):
+            _make_room(override, config)
+        _apply_as_hydra([opened], config)
     refuse_config_secrets(config)
 
 
 def _is_object(value: Any) -> bool:
-    return isinstance(value, Mapping | DictConfig) and "_target_" in value
+    return isinstance(value, Mapping | DictConfig) and TARGET in value
 
 
 def _names_class(override: Override) -> bool:
     """Whether an override says which class an object has; these come first."""
     if override.is_delete() or override.is_hydra_override():
         return False
-    return override.key_or_group.endswith("._target_") or _is_object(override.value())
+    return override.key_or_group.endswith(f".{TARGET}") or any(find_nodes(override.value()))
 
 
 def _set_place(override: Override) -> Override:
@@ -61,13 +105,62 @@ def _set_place(override: Override) -> Override:
     return replace(override, key_or_group=override.package, package=None)
 
 
+def _make_room(override: Override, config: DictConfig) -> None:
+    """Take away the objects in whose places an override puts others."""
+    key = override.key_or_group
+    if key.endswith(f".{TARGET}"):
+        place = key.removesuffix(f".{TARGET}")
+        node = OmegaConf.select(config, place)
+        if _is_object(node) and node[TARGET] != override.value():
+            check_new_class(node, override.value(), place)
+        return
+    for place, _ in find_nodes(override.value(), key):
+        parent = place.rpartition(".")[0]
+        if place == NAMED:
+            raise ConfigError(f"{NAMED}: holds metrics by name; write {NAMED}.NAME={{{TARGET}: …}}")
+        if parent == NAMED or _is_object(OmegaConf.select(config, place)):
+            OmegaConf.update(config, place, None, merge=False, force_add=parent == NAMED)
+
+
+def _refuse_unknown(node: Any, parent: str, name: str) -> None:
+    """Refuse a key that a closed group does not have; after a ``+`` Hydra adds it, and nothing reads it."""
+    kind = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
+    if not is_dataclass(kind) or name in (known := [field.name for field in fields(kind)]):
+        return
+    deeper = [each for each in known if isinstance(node.get(each), DictConfig) and name in node[each]]
+    hint = (
+        f"; did you mean '{parent}.{deeper[0]}.{name}'?".replace("'.", "'")
+        if deeper
+        else suggest(name, known)
+    )
+    raise ConfigError(f"{parent}.{name}: no such key{hint}".removeprefix("."))
+
+
+def _refuse_null(config: DictConfig, key: str) -> None:
+    """Refuse a key of what is null: setting it would make a group without its other keys."""
+    node: Any = config
+    parts = key.split(".")
+    for end, part in enumerate(parts[:-1], 1):
+        if not isinstance(node, DictConfig) or part not in node:
+            return
+        if (node := node._get_node(part)) is not None and node._is_none():
+            place = ".".join(parts[:end])
+            raise ConfigError(f"{place}: is null, so {key} cannot be set; choose an option first, {place}=…")
+
+
 def _open_object(override: Override, config: DictConfig) -> Override:
     """Turn ``key=value`` into ``++key=value`` for a new key of an object. Raises if its class has none."""
     parent, _, name = override.key_or_group.rpartition(".")
-    if not parent or override.is_delete() or override.is_hydra_override():
+    if override.is_delete() or override.is_hydra_override():
         return override
-    node = OmegaConf.select(config, parent)
-    if not _is_object(node) or name in node:
+    node = OmegaConf.select(config, parent) if parent else config
+    _refuse_unknown(node, parent, name)
+    if not parent:
         return override
-    check_names(node["_target_"], parent, [name])
+    _refuse_null(config, override.key_or_group)
+    is_named = parent == NAMED and _is_object(override.value())
+    if not is_named and (not _is_object(node) or (name in node and name != TARGET)):
+        return override
+    if not is_named and name != TARGET:
+        check_names(node[TARGET], parent, [name])
     return replace(override, type=OverrideType.FORCE_ADD)

@@ -288,11 +288,11 @@ class RunnerConfig:
 def register() -> None:
     """Register the schema with Hydra under the name that ``config.yaml`` refers to.
 
-    From then on Hydra applies overrides as :mod:`runner.config.overrides` says.
-
     Hydra copies its whole store whenever it composes, which is half of the time of ``--help``. Nothing
     changes the copy (:meth:`ConfigStore.load` makes its own copies), so the store itself is used instead.
     """
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
     ConfigStore.instance().store(name="schema", node=RunnerConfig)
-    overrides.install(RunnerConfig)
+
+
+overrides.install(RunnerConfig)  # here, since a launcher's process imports this module and registers nothing

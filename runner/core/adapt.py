@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from inspect import isawaitable
 from numbers import Integral, Real
 from typing import Any, TypeGuard
 
-from runner.core.errors import ConfigError, ProviderError
+from runner.core.errors import ConfigError, FatalProviderError, ProviderError
 from runner.core.identity import check_identity, identify
 from runner.core.provider import Provider
 from runner.core.types import Completion, Request
@@ -35,7 +36,7 @@ class Adapted(Provider):
 
     async def complete(self, request: Request) -> Completion:
         """Let the object answer one request."""
-        answer: Completion = await self._own.complete(request)
+        answer: Completion = await wait_for_answer(self._own.complete(request), self.name)
         return answer
 
     def identity(self) -> Mapping[str, Any]:
@@ -55,6 +56,16 @@ def adapt(made: Any, key: str = "provider", given: Iterable[str] = ()) -> Provid
     return made if isinstance(made, Provider) else Adapted(made)
 
 
+async def wait_for_answer(answer: Any, name: str) -> Any:
+    """Wait for what ``complete`` of the provider ``name`` gave.
+
+    Raises :class:`FatalProviderError` if that cannot be waited for, since no call of it can succeed.
+    """
+    if not isawaitable(answer):
+        raise FatalProviderError(f"{name}: complete must be written as async def; it gave {answer!r:.60}")
+    return await answer
+
+
 def check_completion(answer: Any, name: str) -> Completion:
     """Return what the provider ``name`` answered, as plain data that is stored and read back the same.
 
@@ -62,7 +73,7 @@ def check_completion(answer: Any, name: str) -> Completion:
     for a value of the wrong type.
     """
     if not isinstance(answer, Completion):
-        raise ProviderError(f"{name}: expected a Completion, got {type(answer).__name__}")
+        raise ProviderError(f"{name}: complete gave {answer!r:.60}, expected a Completion")
     for field, is_right in CHECKS.items():
         value = getattr(answer, field)
         if not is_right(value):

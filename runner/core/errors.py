@@ -150,19 +150,20 @@ def describe_yaml_error(error: Exception) -> str:
 
 
 def find_place(error: BaseException) -> str:
-    """The file and line of a user's own code where an error arose, such as `` (mine.py, line 12)``.
+    """Where in a user's own code an error arose, such as `` (mine.py, line 12, in Mine.complete)``.
 
     Nothing where no code but the runner's and that of installed packages took part.
     """
-    lines = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    codes = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    lines = [(code.co_filename, line, code.co_qualname) for code, line in codes]
     if isinstance(error, SyntaxError) and error.filename:
-        lines.append((error.filename, error.lineno or 1))
-    own = [(Path(name), line) for name, line in lines if not name.startswith(_NOT_OWN)]
+        lines.append((error.filename, error.lineno or 1, "<module>"))
+    own = [(Path(name), line, function) for name, line, function in lines if not name.startswith(_NOT_OWN)]
     if not own:
         return ""
-    file, line = own[-1]
+    file, line, function = own[-1]
     shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file.name
-    return f" ({shown}, line {line})"
+    return f" ({shown}, line {line}{'' if function == '<module>' else f', in {function}'})"
 
 
 def describe_failure(error: BaseException) -> str:
@@ -180,9 +181,20 @@ def describe_failure(error: BaseException) -> str:
 def describe_error(error: BaseException) -> str:
     """The type and the first line of an exception, and where in the user's code it arose.
 
-    The result is like ``KeyError: 'a' (mine.py, line 3)``.
+    The result is like ``KeyError: 'a' (mine.py, line 3, in Mine.complete)``.
     """
     return describe_failure(error).partition("\n")[0] + find_place(error)
+
+
+@contextmanager
+def name_place(key: str) -> Iterator[None]:
+    """Turn what a user's class raises in the block, before any call, into a ConfigError at ``key``."""
+    try:
+        yield
+    except RunnerError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"{key}: {describe_error(error)}") from error
 
 
 def _complete(word: str, known: list[str]) -> list[str]:

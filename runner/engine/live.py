@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 
-from runner.core.adapt import check_completion
+from runner.core.adapt import check_completion, wait_for_answer
 from runner.core.errors import (
     FatalProviderError,
     ProviderError,
@@ -139,7 +139,7 @@ class LiveCaller(Caller):
                 async with lane.gate:
                     with self._calls.send(mark):
                         started = time.perf_counter()
-                        completion = await provider.complete(request)
+                        completion = await wait_for_answer(provider.complete(request), provider.name)
             except RetryableError as error:
                 self._retry.refuse_long_wait(error)
                 lane.note_failure(error)

@@ -11,16 +11,17 @@ import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.fresh import read_fresh
-from runner.config.instantiate import instantiate
+from runner.config.instantiate import check_call, instantiate
 from runner.config.schema import HyperparameterConfig, PromptConfig, RunnerConfig
 from runner.config.validate import validate
 from runner.core.adapt import adapt
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, name_place
+from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Score
 from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
-from runner.parse import Text
+from runner.parse import Text, check_parser
 from runner.pipeline.answer import Responder, make_sampling
 from runner.pipeline.checkpoint import read_place
 from runner.pipeline.judge import Sides, make_sides
@@ -75,7 +76,14 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
 def make_provider(node: Any, key: str = "provider") -> Provider:
     """Return the provider that a config node names; ``key`` is its place in the config, for messages."""
     given = [str(name) for name in node if not str(name).startswith("_")]
-    return adapt(instantiate(node, key, "complete"), key, given)
+    provider = instantiate(node, key, "complete")
+    check_call(provider.complete, key, "request")
+    adapted = adapt(provider, key, given)
+    if not type(provider).__module__.startswith("runner."):
+        for ask in (lambda: read_identity(adapted), adapted.account, adapted.check_limits):
+            with name_place(key):
+                ask()
+    return adapted
 
 
 def make_deployer(node: Any) -> Deployer | None:
@@ -131,10 +139,13 @@ def _make_responder(
 ) -> Responder:
     compiled = compile_prompt(prompt, f"{prefix}prompt")
     parser = instantiate(prompt.parser, f"{prefix}prompt.parser") if prompt.parser else Text()
+    check_call(parser, f"{prefix}prompt.parser", "text")
+    check_parser(parser, f"{prefix}prompt.parser")
     provider = make_provider(provider_node, f"{prefix}provider")
     sampling = make_sampling(hyperparameter, prompt)
     responder = Responder(compiled, provider, parser, sampling, book, asks, fresh)
-    responder.check()
+    with name_place(f"{prefix}provider"):
+        responder.check()
     return responder
 
 

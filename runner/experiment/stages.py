@@ -142,6 +142,13 @@ def require_answers(frame: pl.DataFrame) -> None:
         raise error
 
 
+def find_first_error(frame: pl.DataFrame, column: str = "error") -> str | None:
+    """The first error of a column with the id of its row; None if there is none."""
+    for name, error in frame.select("id", column).drop_nulls(column).head(1).iter_rows():
+        return f"row {name}: {error}"
+    return None
+
+
 def explain_no_answers(frame: pl.DataFrame) -> ProviderError | None:
     """Return an error if no row has an answer: such a run has no scores, not scores of 0.
 
@@ -157,8 +164,8 @@ def explain_no_answers(frame: pl.DataFrame) -> ProviderError | None:
     if counts[0] < frame.height:
         return None
     _, failures, cuts, empties = counts
-    rows, errors = count_of(frame.height, "row"), frame["error"].drop_nulls()
-    first = f"; the first: {errors[0]}" if errors.len() else ""
+    rows, found = count_of(frame.height, "row"), find_first_error(frame)
+    first = f"; the first: {found}" if found else ""
     if not cuts and not empties:
         return ProviderError(f"none of the {rows} was answered{first}")
     parts = [
@@ -175,13 +182,14 @@ def check_failed_rows(frame: pl.DataFrame, most: float) -> None:
     One failed row never fails a run. An answer that a token limit cut before its text began is the model's,
     and no failed call.
     """
-    errors = frame.filter(pl.col("finish_reason").is_null())["error"].drop_nulls()
+    failed = frame.filter(pl.col("finish_reason").is_null())
+    count, first = failed["error"].count(), find_first_error(failed)
     if "judge_error" in frame.columns:
-        errors = errors.append(frame["judge_error"].drop_nulls())
-    if errors.len() > max(1, most * frame.height):
+        count, first = count + frame["judge_error"].count(), first or find_first_error(frame, "judge_error")
+    if count > max(1, most * frame.height):
         raise FailedRowsError(
-            f"{errors.len():,} of {count_of(frame.height, 'row')} failed, above max_failed={most:g};"
-            f" the first: {errors[0]}; the same command asks these rows again"
+            f"{count:,} of {count_of(frame.height, 'row')} failed, above max_failed={most:g};"
+            f" the first: {first}; the same command asks these rows again"
         )
 
 
@@ -204,9 +212,9 @@ def warn_of_unread_verdicts(frame: pl.DataFrame) -> None:
     """Warn, with one of them, if more than half of the judge's answers gave no verdict, or if some failed."""
     if "judge_completion" not in frame.columns:
         return
-    errors = frame["judge_error"].drop_nulls()
-    if errors.len():
-        log.warning("the judge failed for %s; the first: %s", count_of(errors.len(), "row"), errors[0])
+    if first := find_first_error(frame, "judge_error"):
+        failed = count_of(frame["judge_error"].count(), "row")
+        log.warning("the judge failed for %s; the first: %s", failed, first)
     _warn_of_unread(frame, "judge_completion", "verdict", "verdict", "judge.")
 
 
@@ -287,6 +295,6 @@ def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
         figures=count_usage(frame),
         reference=compare_figures(plan.config.reference, scores, find_answering(plan)),
         labels=parse.classes(plan.responder.parser),
-        first_error=next(iter(frame["error"].drop_nulls()), None),
+        first_error=find_first_error(frame),
         failures=failures,
     )

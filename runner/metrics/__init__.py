@@ -201,7 +201,7 @@ def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFram
         result = metric(frame)
     except RunnerError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"metric.{key}: {describe_error(error)}") from error
     if result is None or _is_number(result):
         result = {key: Score(result, n=frame.height)}
@@ -237,7 +237,8 @@ def _clean(score: Score) -> Score:
         float(each) if each is not None and isfinite(each) else None
         for each in (score.value, score.low, score.high)
     )
-    return Score(value, low, high, int(score.n), score.reason)
+    is_odd = score.value is not None and value is None
+    return Score(value, low, high, int(score.n), f"it gave {score.value}" if is_odd else score.reason)
 
 
 def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dict[str, str]:
@@ -283,7 +284,7 @@ def _check_names(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl
 def _score_rows(key: str, metric: Any, frame: pl.DataFrame) -> pl.Series | None:
     try:
         scores = pl.Series(key, metric.score_rows(frame), strict=False).cast(pl.Float64).fill_nan(None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         log.warning("metric.%s: single rows have no score; %s", key, describe_error(error))
         return None
     if len(scores) != frame.height:

@@ -8,7 +8,7 @@ All parsers promise that a doubtful text gives None: never 0, never the text its
 between two readings. A lenient rule is an option that names it (``pick``, ``out_of``, a ``Regex``).
 """
 
-from runner.parse.columns import apply, classes, describe, list_names, parse_target, read_column
+from runner.parse.columns import apply, check_parser, classes, describe, list_names, parse_target, read_column
 from runner.parse.extract import Json, Regex, Text
 from runner.parse.label import Label
 from runner.parse.number import Number
@@ -20,6 +20,7 @@ __all__ = [
     "Regex",
     "Text",
     "apply",
+    "check_parser",
     "classes",
     "describe",
     "list_names",

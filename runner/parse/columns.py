@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 
-from runner.core.errors import DataError
+from runner.core.errors import ConfigError, DataError, count_of, describe_error
 from runner.core.types import Parser, Reading, write_column, write_value
 from runner.parse.extract import Json, Text, read
 
 log = logging.getLogger(__name__)
+
+PLAIN = (str, int, float, date, time, timedelta, Decimal, list, tuple, dict)
+"""What a value of a parser may be; a column and a file can hold each of these."""
+BASIC = {str: str.__str__, int: int.__int__, float: float.__float__}
+"""How a value of a subclass becomes one of the type itself."""
+MISTAKES = (NameError, ImportError)
+"""Exceptions of a parser that no text causes."""
+
+
+def check_parser(parser: Parser, key: str) -> None:
+    """Raise :class:`ConfigError` if what a parser says about its values, ``dtype`` or ``labels``, is odd."""
+    dtype = getattr(parser, "dtype", None)
+    kind = dtype if isinstance(dtype, type) else type(dtype)
+    if dtype is not None and not issubclass(kind, pl.DataType):
+        raise ConfigError(
+            f"{key}: dtype {dtype!r} of {_get_name(parser)} is no polars type, such as pl.Int64"
+        )
+    for name in ("labels", "choices"):
+        closed = getattr(parser, name, None)
+        if closed is not None and (isinstance(closed, str) or not isinstance(closed, Iterable)):
+            raise ConfigError(f"{key}: {name} {closed!r} of {_get_name(parser)} must be a list")
 
 
 def apply(parser: Parser, texts: pl.Series) -> pl.Series:
@@ -22,23 +45,35 @@ def apply(parser: Parser, texts: pl.Series) -> pl.Series:
 
 
 def read_column(
-    parser: Parser, texts: pl.Series, gold: pl.DataType | None = None
+    parser: Parser,
+    texts: pl.Series,
+    gold: pl.DataType | None = None,
+    ids: pl.Series | None = None,
+    key: str = "prompt.parser",
 ) -> tuple[pl.Series, list[Reading | None]]:
     """Parse a column of replies; also return what was read of each, None for a reply that is null.
 
     ``gold`` is the type of the gold values. It counts where the parser has no type of its own: for gold text
     a value is spelled as text, and a value of another kind than a gold number or truth value is no answer.
 
-    Equal replies are parsed once. If a user's parser raises, that reply has no value, so that one odd row
-    never ends a run; the first exception and their number are logged.
+    Equal replies are parsed once. If a user's parser raises, or gives what is no plain value, that reply has
+    no value, so that one odd row never ends a run; its reading says why and where. A warning has the place of
+    the parser in the config (``key``), the rows (by ``ids``, else by number from 0) and the first reason.
     """
-    failures: list[str] = []
-    known = {text: _read(parser, text, failures) for text in texts.drop_nulls().unique().to_list()}
-    if failures:
-        log.warning(
-            "parser %s: %d distinct replies raised, such as %s", _get_name(parser), len(failures), failures[0]
-        )
     dtype = getattr(parser, "dtype", None)
+    failures: dict[str, str] = {}
+    known = {text: _read(parser, text, dtype, failures) for text in texts.drop_nulls().unique().to_list()}
+    if failures:
+        rows = texts.is_in(list(failures)).arg_true().to_list()
+        log.warning(
+            "%s (%s) failed for %s, which %s no value: rows %s; the first: %s",
+            key,
+            _get_name(parser),
+            count_of(len(rows), "answer"),
+            "has" if len(rows) == 1 else "have",
+            _name_rows(rows, ids),
+            failures[texts[rows[0]]],
+        )
     if dtype is None and gold is not None:
         known = {text: _fit(reading, gold) for text, reading in known.items()}
     readings = [None if text is None else known[text] for text in texts.to_list()]
@@ -80,15 +115,39 @@ def _fit(reading: Reading, gold: pl.DataType) -> Reading:
     return reading
 
 
-def _read(parser: Parser, text: str, failures: list[str]) -> Reading:
+def _read(parser: Parser, text: str, dtype: pl.DataType | None, failures: dict[str, str]) -> Reading:
     try:
-        return read(parser, text)
-    except Exception as error:
-        failures.append(f"{text!r:.80}: {error!r}")
-        return Reading(None, f"the parser raised {type(error).__name__}")
+        reading = read(parser, text)
+        return replace(reading, value=_check_value(reading.value, dtype))
+    except (Exception, SystemExit) as error:
+        failures[text] = describe_error(error)
+        return Reading(None, f"the parser failed: {failures[text]}")
+
+
+def _check_value(value: Any, dtype: pl.DataType | None) -> Any:
+    """A parser's value as plain data, without subclasses of its type. Raises TypeError for anything else."""
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        value = value.item()
+    if value is None or type(value) is bool:
+        return value
+    kind = next((kind for kind in BASIC if isinstance(value, kind)), None)
+    if kind and type(value) is not kind:
+        value = BASIC[kind](value)
+    if not isinstance(value, PLAIN):
+        raise TypeError(f"it gave {value!r:.60}; it must give text, a number, a truth value or None")
+    if dtype is not None and _needs_check(value, dtype):
+        pl.Series([value], dtype=dtype)
+    return value
+
+
+def _needs_check(value: Any, dtype: pl.DataType) -> bool:
+    """Whether a value may not fit a parser's own type; texts and numbers of the usual types do."""
+    usual = {str: pl.String, float: pl.Float64}.get(type(value))
+    return usual is None or dtype != usual
 
 
 def _get_name(parser: Parser) -> str:
+    parser = getattr(parser, "func", parser)  # of a partial
     return getattr(parser, "__name__", type(parser).__name__)
 
 
@@ -119,18 +178,36 @@ def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None
     dtype = target.dtype
     if isinstance(dtype, pl.List | pl.Array):
         return _parse_lists(parser, target, ids)
-    if dtype != pl.String and getattr(parser, "dtype", None) is None:
-        return target
     texts = write_column(target)
-    values = apply(_Gold(parser), texts)
+    if dtype != pl.String and getattr(parser, "dtype", None) is None:
+        _try(parser, texts, ids)
+        return target
+    failures: dict[str, str] = {}
+    gold, kind = _Gold(parser), getattr(parser, "dtype", None)
+    known = {text: _read(gold, text, kind, failures).value for text in texts.drop_nulls().unique().to_list()}
+    values = _make_series(target.name, [known.get(text) for text in texts.to_list()], kind)
     wrong = (values.is_null() & texts.is_not_null()).arg_true().to_list()
     if wrong:
+        reason = failures.get(texts[wrong[0]])
         raise DataError(
             f"column {target.name!r}: {texts[wrong[0]]!r} cannot be read by prompt.parser "
-            f"({_get_name(parser)}); rows {_name_rows(wrong, ids)}; dataset.steps can change such values"
-            " (derive) or leave these rows out (filter)"
+            f"({_get_name(parser)}{f': {reason}' if reason else ''}); rows {_name_rows(wrong, ids)}; "
+            "dataset.steps can change such values (derive) or leave these rows out (filter)"
         )
     return values
+
+
+def _try(parser: Parser, texts: pl.Series, ids: pl.Series | None) -> None:
+    """Raise :class:`DataError` if a parser, tried on a few texts, fails in a way that no text causes."""
+    for row, text in enumerate(texts.head(5).to_list()):
+        try:
+            read(parser, text or "")
+        except MISTAKES as error:
+            raise DataError(
+                f"prompt.parser ({_get_name(parser)}): {describe_error(error)}; row {_name_rows([row], ids)}"
+            ) from error
+        except (Exception, SystemExit):  # a gold value need not look like an answer
+            log.debug("%s: tried on %r", _get_name(parser), text, exc_info=True)
 
 
 def _parse_lists(parser: Parser, target: pl.Series, ids: pl.Series | None) -> pl.Series:

@@ -248,6 +248,8 @@ def parse_answers(
     nothing. ``gold`` is as for :func:`runner.parse.read_column`.
     """
     texts = frame[f"{prefix}completion"]
-    values, readings = parse.read_column(parser, texts, gold)
+    key = "judge.prompt.parser" if prefix else "prompt.parser"
+    ids = frame["id"] if "id" in frame.columns else None
+    values, readings = parse.read_column(parser, texts, gold, ids, key)
     described = pl.Series(f"{prefix}reading", parse.describe(readings, texts), dtype=pl.String)
     return frame.with_columns(values.alias(name), described)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.config.instantiate import instantiate
+from runner.config.instantiate import check_call, instantiate
 from runner.core.errors import ConfigError
 
 MODULES = {
@@ -48,7 +50,7 @@ def test_a_module_that_cannot_be_imported(modules, name, cause):
     ("target", "hint"),
     [
         ("runner.parse.Labl", "did you mean 'Label'"),
-        ("nowhere.Mine", "No module named 'nowhere'.*PYTHONPATH"),
+        ("nowhere.Mine", "No module named 'nowhere'.*working folder.*PYTHONPATH"),
         ("runner.prase.Label", "has no attribute 'prase'"),
     ],
 )
@@ -67,9 +69,68 @@ def test_what_has_not_the_method_is_refused():
 def test_a_constructor_that_fails_says_where():
     """With the kind of the error."""
     with pytest.raises(
-        ConfigError, match=r"cannot make own\.Faulty: KeyError: 'grade' \(.*own\.py, line \d+\)"
+        ConfigError,
+        match=r"cannot make own\.Faulty: KeyError: 'grade' \(.*own\.py, line \d+, in Faulty\.__init__\)",
     ):
         instantiate({"_target_": "own.Faulty"}, "provider")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"n": "3"}, r"x\.n: '3' is of the wrong type; Typed takes int"),
+        ({"n": 2.0}, r"x\.n: 2\.0 .* takes int"),
+        ({"n": True}, r"x\.n: True .* takes int"),
+        ({"name": 3}, "takes str; for the text write"),
+        ({"tags": "a"}, r"x\.tags: 'a' .* takes list\[str\]"),
+        ({"tags": [1]}, r"takes list\[str\]"),
+        ({"mode": "odd"}, r"takes Literal\['a', 'b'\]"),
+        ({"inner": {"_target_": "own.Typed", "m": 1}}, r"x\.inner\.m: no such key"),
+        ({"inner": [{"_target_": "own.Typed", "n": "3"}]}, r"x\.inner\[0\]\.n: '3'"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(settings, message):
+    """Than the constructor's annotation says, at any depth; nothing is converted."""
+    with pytest.raises(ConfigError, match=message):
+        instantiate({"_target_": "own.Typed"} | settings, "x")
+
+
+def test_values_that_fit_are_taken():
+    """A whole number is a float, null stands for a default of None, and an unknown annotation takes all."""
+    given = {"n": 1, "ratio": 2, "name": None, "tags": ["a"], "mode": "b", "inner": 5}
+    made = instantiate({"_target_": "own.Typed"} | given, "x")
+    assert vars(made) == given
+
+
+def test_the_working_folder(tmp_path, monkeypatch):
+    """Has modules, too; one that hides behind an installed one of its name is named in the message."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    (tmp_path / "my_own_things.py").write_text("class Mine: pass")
+    (tmp_path / "statistics.py").write_text("class Mine: pass")
+    assert type(instantiate({"_target_": "my_own_things.Mine"}, "x")).__name__ == "Mine"
+    with pytest.raises(ConfigError, match=r"hides your statistics\.py, so rename yours"):
+        instantiate({"_target_": "statistics.Mine"}, "x")
+    for target, message in {
+        "my_own_things": "is a module",
+        "Mine": "is no name of a class",
+        "a..b": "no name",
+    }.items():
+        with pytest.raises(ConfigError, match=message):
+            instantiate({"_target_": target}, "x")
+
+
+@pytest.mark.parametrize("made", [len, lambda text: 1, lambda text, more=2: 1])
+def test_what_can_be_called_is_taken(made):
+    """Whatever else it takes by default."""
+    check_call(made, "x", "text")
+
+
+@pytest.mark.parametrize("made", [3, lambda: 1, lambda text, more: 1])
+def test_what_cannot_be_called_is_refused(made):
+    """With one value."""
+    with pytest.raises(ConfigError, match=r"x: .*cannot be called"):
+        check_call(made, "x", "text")
 
 
 CALL = "${oc.create:{_target_:os.mkdir,path:/x}}"

@@ -27,6 +27,9 @@ def composed(*overrides, at="provider"):
         (["provider={_target_: own.Mine}", "+provider.style=long"], MINE),
         (["provider={_target_: own.Mine}", "provider.batch=true"], {"_target_": "own.Mine", "batch": True}),
         (["provider={_target_: own.Mine}", "provider={_target_: own.Plain}"], PLAIN),
+        (["+provider={_target_: own.Mine, style: long}"], MINE),
+        (["++provider={_target_: own.Plain}"], PLAIN),
+        (["provider={_target_: own.Plain}", "provider._target_=own.PlainToo"], {"_target_": "own.PlainToo"}),
     ],
 )
 def test_a_class_replaces_the_option(overrides, node):
@@ -41,15 +44,56 @@ def test_a_class_replaces_the_option(overrides, node):
 def test_the_same_inside_a_judge(typed, before):
     """Whether the judge had a provider of its own or not."""
     overrides = ["judge=correctness", *before, f"{typed}={{_target_: own.Plain}}"]
-    assert composed(*overrides, at="judge.provider") == PLAIN
-    assert composed(*overrides) == composed()
+    config = runner.compose(overrides)
+    assert (config.judge.provider, config.provider._target_) == (PLAIN, "runner.providers.local.Local")
 
 
 def test_other_objects_too():
     """A parser, a metric."""
     assert composed("prompt.parser={_target_: own.Plain}", at="prompt.parser") == PLAIN
-    metrics = ["metric=accuracy", "metric.accuracy={_target_: own.Plain}"]
-    assert composed(*metrics, at="metric.accuracy") == PLAIN
+    typed = [f"{place}={{_target_: own.Plain}}" for place in ("metric.accuracy", "metric.x", "+metric.y")]
+    assert composed("metric=accuracy", *typed, at="metric") == dict.fromkeys(("accuracy", "x", "y"), PLAIN)
+    assert composed("metric=[]", "metric={x: {_target_: own.Plain}}", at="metric") == {"x": PLAIN}
+
+
+FILES = {
+    "experiment/e": """
+# @package _global_
+defaults: [override /judge: correctness, override /provider@judge.provider: openai, override /metric: f1]
+provider: {_target_: own.Plain}
+prompt: {parser: {_target_: own.Plain}}
+metric: {f1: {_target_: own.Plain}, x: {_target_: own.Plain}}
+judge: {provider: {_target_: own.Plain}, prompt: {parser: {_target_: own.Plain}}}
+""",
+    "prompt/p": "{defaults: [llmbar], parser: {_target_: own.Plain}}",
+    "provider/sub": "{defaults: [openai_compatible], _target_: own.Polite, greeting: hi}",
+    "experiment/part": """
+# @package _global_
+provider: {model: m}
+prompt: {parser: {then: {_target_: own.Plain}}}
+""",
+}
+
+
+def test_in_option_files(tmp_path):
+    """Too; only what a file takes by its own defaults at its top stays, and what names no class is merged."""
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / f"{name}.yaml").write_text(text.lstrip())
+
+    def compose(override):
+        return OmegaConf.to_container(runner.compose([override], tmp_path))
+
+    found = compose("experiment=e")
+    nodes = [found["provider"], found["prompt"]["parser"], *found["metric"].values()]
+    nodes += [found["judge"]["provider"], found["judge"]["prompt"]["parser"]]
+    assert (nodes, list(found["metric"])) == ([PLAIN] * 6, ["f1", "x"])
+    assert compose("prompt=p")["prompt"]["parser"] == PLAIN
+    subclass = compose("provider=sub")["provider"]
+    assert (subclass["_target_"], subclass["timeout_s"]) == ("own.Polite", 300)
+    part = compose("experiment=part")
+    assert (part["provider"]["model"], part["provider"]["context_length"]) == ("m", 2048)
+    assert part["prompt"]["parser"] == {"_target_": "runner.parse.Json", "field": "grade", "then": PLAIN}
 
 
 def test_a_mapping_without_a_class_changes_the_option():
@@ -75,6 +119,23 @@ def test_a_mapping_without_a_class_changes_the_option():
             r"provider\.model: the constructor of Plain",
         ),
         (["provider={_target_: own.Greeting}", "provider.greeting=y"], "make the class a dataclass"),
+        (
+            ["provider._target_=own.Mine"],
+            r"Mine is not made for the settings of Local \(model, .*\{_target_: own",
+        ),
+        (["provider._target_=own.Given"], r"Given is not made for the settings of Local \(model, "),
+        (["prompt.parser._target_=runner.parse.Text"], r"the settings of Json \(field, then\)"),
+        (["metric={_target_: own.Plain}"], r"metric: .*write metric\.NAME=\{_target_: …\}"),
+        (
+            ["judge=correctness", "+judge.parser={_target_: own.Plain}"],
+            r"did you mean 'judge\.prompt\.parser'",
+        ),
+        (
+            ["provider@judge.provider={_target_: own.Plain}"],
+            "judge: is null, .*choose an option first, judge=",
+        ),
+        (["+dataset.nope=1"], "dataset.nope: no such key; known: "),
+        (["+n_shot=1"], "n_shot: no such key; did you mean 'hyperparameter.n_shot'"),
         (["provider._target_=own.Mien", "provider.style=x"], "no class 'own.Mien' .*did you mean 'Mine'"),
     ],
 )

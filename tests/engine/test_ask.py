@@ -207,7 +207,8 @@ def test_any_exception_belongs_to_its_row(ledger, monkeypatch, caplog):
 
     answers = ask_all(make_requests("abcd"), Scripted(answer), ledger)
     line = answer.__code__.co_firstlineno + 2
-    error = f"JSONDecodeError: Expecting value: line 1 column 1 (char 0) (test_ask.py, line {line})"
+    place = f"test_ask.py, line {line}, in {answer.__qualname__}"
+    error = f"JSONDecodeError: Expecting value: line 1 column 1 (char 0) ({place})"
     assert [a.error for a in answers] == [None, error, None, error]
     assert [bool(record.exc_info) for record in caplog.records] == [True]
 
@@ -220,7 +221,7 @@ def test_what_is_no_completion_is_an_error_of_its_row(ledger):
             return "text"
 
     (answer,) = ask_all(make_requests("a"), Bare(), ledger)
-    assert answer.error == "bare: expected a Completion, got str"
+    assert answer.error == "bare: complete gave 'text', expected a Completion"
 
 
 def test_a_row_may_ask_in_steps(ledger):

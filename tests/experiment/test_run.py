@@ -243,7 +243,7 @@ def metric(name: str) -> str:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("typo", r"ColumnNotFoundError: .*own_metrics\.py, line 3\)"),
+        ("typo", r"ColumnNotFoundError: .*own_metrics\.py, line 3, in typo\)"),
         ("words", "it gave {'near': 1}; it must give"),
     ],
 )
@@ -261,7 +261,9 @@ def test_a_metric_that_fails_at_the_end_loses_nothing(command, runner, server):
     """The run has failed, with the reason; its rows, its usage and its other scores are recorded."""
     outcome = command(metric("picky"))
     assert outcome.code == 1
-    assert re.search(r"error: metric\.mine: ZeroDivisionError: .*own_metrics\.py, line 11\)", outcome.err)
+    assert re.search(
+        r"error: metric\.mine: ZeroDivisionError: .*own_metrics\.py, line 11, in picky\)", outcome.err
+    )
     (record,) = runner.records()
     assert (record.status, record.figures["calls"], record.row_scores) == (
         "failed",

@@ -78,7 +78,8 @@ def test_numbers_become_scores(result: Any, value: float | None) -> None:
 def test_an_exception_names_the_metric_and_the_line() -> None:
     """Its key in the config, the type and the text of the exception, and the line in the user's code."""
     line = 1 + Path(__file__).read_text().splitlines().index("        raise error")
-    with pytest.raises(ConfigError, match=rf"metric\.mine: KeyError: 'a' \(.*test_own\.py, line {line}\)"):
+    place = rf"test_own\.py, line {line}, in fail\.<locals>\.metric\)"
+    with pytest.raises(ConfigError, match=rf"metric\.mine: KeyError: 'a' \(.*{place}"):
         metrics.evaluate({"mine": fail(KeyError("a"))}, ROWS)
     with pytest.raises(ConfigError, match=r"ColumnNotFoundError: .*test_own\.py, line \d+"):
         metrics.evaluate({"mine": lambda frame: frame["predicton"].sum()}, ROWS)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
+from runner import parse
+from runner.config.schema import ShotChoice
 from runner.core.errors import ConfigError, DataError
 from runner.parse import Json, Label, Number, Regex, Text, apply, describe, parse_target, read_column
 
@@ -340,3 +343,42 @@ def test_a_reading_is_described_for_its_row() -> None:
     ]
     _, readings = read_column(lambda text: text, texts)
     assert describe(readings, texts) == [None] * 3
+
+
+def break_on(text):
+    """A parser of a user's own that copes with one text only."""
+    if text == "3":
+        return 3
+    return {"list": [1], "object": object(), "enum": ShotChoice.first}[text]
+
+
+def test_a_parser_that_fails_is_told(caplog):
+    """Its rows have no value; the warning names them, and the reading says why and where."""
+    texts = pl.Series("completion", ["3", "no", "object", "no"])
+    values, readings = parse.read_column(break_on, texts, pl.Int64(), pl.Series(["a", "b", "c", "d"]))
+    assert values.to_list() == [3, None, None, None]
+    assert readings[1].rule.startswith("the parser failed: KeyError: 'no' (")
+    assert "in break_on)" in readings[1].rule
+    assert "it gave <object object" in readings[2].rule
+    assert (
+        "prompt.parser (break_on) failed for 3 answers, which have no value: rows b, c, d; the" in caplog.text
+    )
+    with pytest.raises(
+        DataError, match=r"'no' cannot be read by .*\(break_on: KeyError: 'no' \(.*; rows b, d"
+    ):
+        parse.parse_target(
+            break_on, pl.Series("target", ["3", "no", "3", "no"]), pl.Series(["a", "b", "c", "d"])
+        )
+
+
+def test_what_a_parser_may_give(caplog):
+    """Plain values; those of a subclass become plain ones, and a value that its own type cannot hold none."""
+    assert parse.apply(break_on, pl.Series(["enum"])).to_list() == ["first"]
+    assert parse.apply(lambda text: np.int64(4), pl.Series(["x"])).to_list() == [4]
+    typed = type("Typed", (), {"dtype": pl.Int64, "__call__": lambda self, text: text})()
+    assert parse.apply(typed, pl.Series(["x"])).to_list() == [None]
+    for odd in ({"dtype": "int"}, {"labels": 5}, {"choices": "ab"}):
+        with pytest.raises(ConfigError, match=r"x: (dtype|labels|choices) "):
+            parse.check_parser(type("Odd", (), odd)(), "x")
+    with pytest.raises(DataError, match=r"NameError: .*row 0"):
+        parse.parse_target(lambda text: undefined, pl.Series("target", [1]))  # noqa: F821

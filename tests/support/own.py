@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal
 
 from runner.core.provider import Provider
 from runner.core.types import Completion, Request
@@ -26,6 +27,10 @@ class Plain:
 
     async def complete(self, request: Request) -> Completion:
         return Completion(text="3")
+
+
+class PlainToo(Plain):
+    """Extends it."""
 
 
 class Greeting(OpenAICompatible):
@@ -53,3 +58,39 @@ class Given:
 
     def __init__(self, **settings: object) -> None:
         self.settings = settings
+
+
+class Typed:
+    """Says what it takes."""
+
+    def __init__(
+        self,
+        n: int = 3,
+        ratio: float = 0.5,
+        name: str = None,  # type: ignore[assignment]  # noqa: RUF013
+        tags: list[str] | None = None,
+        mode: Literal["a", "b"] = "a",
+        inner: Any = None,
+    ) -> None:
+        self.n, self.ratio, self.name, self.tags, self.mode, self.inner = n, ratio, name, tags, mode, inner
+
+
+class Unidentified(Mine):
+    """Fails when its identity is read."""
+
+    def identity(self) -> dict[str, Any]:
+        raise KeyError("grade")
+
+
+class Alone(Plain):
+    """Takes no request."""
+
+    async def complete(self) -> Completion:  # type: ignore[override]
+        return Completion(text="3")
+
+
+class Waiting(Plain):
+    """Is not written as async def."""
+
+    def complete(self, request: Request) -> Completion:  # type: ignore[override]
+        return Completion(text="3")

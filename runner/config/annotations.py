@@ -1,0 +1,77 @@
+"""Whether a value fits the annotation of the parameter that takes it."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+LISTS = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
+SCALARS: dict[Any, tuple[type, ...]] = {
+    str: (str,),
+    bool: (bool,),
+    int: (int,),
+    float: (int, float),
+    type(None): (type(None),),
+    dict: (Mapping,),
+    Mapping: (Mapping,),
+    **dict.fromkeys((list, tuple, Sequence), (list, tuple)),
+}
+
+
+def read_hints(target: Any) -> dict[str, Any]:
+    """The annotations of a constructor's or a function's parameters, by name; those that are known.
+
+    Includes the attributes that a class declares, since a plain subclass of ``Provider`` takes these.
+    """
+    if not isinstance(target, type):
+        return _resolve(target)
+    return _resolve(target) | ({} if is_dataclass(target) else _resolve(target.__init__))  # type: ignore[misc]
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value of a config is of an annotated type. True where this cannot be told.
+
+    A node with ``_target_`` fits anything, since an object takes its place. A truth value is no number, and a
+    whole number is a float.
+
+    >>> fits("3", int), fits(3, float), fits([1], list[str] | None), fits(None, str | None)
+    (False, True, False, True)
+    """
+    if isinstance(value, Mapping) and "_target_" in value:
+        return True
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return any(fits(value, each) for each in inner)
+    if origin is Literal:
+        return value in inner
+    if origin is Annotated:
+        return fits(value, inner[0])
+    if origin in LISTS:
+        each = inner[0] if inner and (origin is not tuple or inner[1:] == (...,)) else Any
+        return isinstance(value, list | tuple) and all(fits(item, each) for item in value)
+    if origin in (dict, Mapping):
+        return isinstance(value, Mapping) and all(fits(item, inner[1]) for item in value.values())
+    kinds = SCALARS.get(hint) if isinstance(hint, type | type(None)) else None
+    if hint in (int, float) and isinstance(value, bool):
+        return False
+    return kinds is None or isinstance(value, kinds)
+
+
+def show_hint(hint: Any) -> str:
+    """An annotation as it is written in the code.
+
+    >>> show_hint(int), show_hint(list[str] | None)
+    ('int', 'list[str] | None')
+    """
+    return (
+        hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
+    )
+
+
+def _resolve(thing: Any) -> dict[str, Any]:
+    try:
+        return get_type_hints(thing)
+    except Exception:  # a name that is imported for type checkers only
+        return {}
