@@ -23,46 +23,46 @@ CONNECTION = ("base_url", "api_key_env", "max_concurrency", "requests_per_minute
 
 
 def name_run(record: Record) -> str:
-    """Name a run by its experiment, its model and the settings that set it apart.
+    """Name a run by the settings that set it apart, its model and its experiment.
 
-    These are the swept keys of a sweep's point, and the overrides of any other run. Longer values are cut,
-    with a short digest, so that two of them stay two.
+    The settings stand first, since MLflow's tables have room for some twenty letters. They are the swept keys
+    of a sweep's point, and the overrides of any other run. Long values are cut, with a short digest, so that
+    two of them stay two.
 
     >>> name_run(Record("1", "fib", tags={"model": "large"}, overrides=["hyperparameter.n_shot=3"]))
-    'fib · large · n_shot=3'
+    'n_shot=3 · large · fib'
     """
     settings = record.swept if record.sweep else _read_overrides(record.overrides)
     model = record.tags.get("model", "")
     columns = column_names([Record("", "", swept=dict(settings))])
     told = {columns[key]: value for key, value in settings.items() if _sets_apart(key, value, record, model)}
     parts = [f"{key}={shorten(names.format_value(value))}" for key, value in told.items()]
-    return shorten(GAP.join(filter(None, [record.name, shorten(model), *parts])), names.KEY_LENGTH)
+    return shorten(GAP.join(filter(None, [*parts, shorten(model), record.name])), names.KEY_LENGTH)
 
 
 def name_sweep(name: str, records: Sequence[Record] = (), wanted: int = 0) -> str:
-    """Name a sweep by its experiment and what it varies, as far as that is known.
+    """Name a sweep by what it varies, as far as that is known, and its experiment.
 
     >>> name_sweep("fib", [Record("1", "fib", swept={"hyperparameter.n_shot": 3})], 4)
-    'fib · sweep over n_shot (4 points)'
+    'sweep over n_shot (4 points) · fib'
     """
-    if not records:
-        return f"{name}{GAP}sweep"
     keys = ", ".join(column_names(records).values())
-    return shorten(
-        f"{name}{GAP}sweep{keys and f' over {keys}'} ({count_of(wanted, 'point')})", names.KEY_LENGTH
-    )
+    points = f" ({count_of(wanted, 'point')})" if records else ""
+    return shorten(f"sweep{keys and f' over {keys}'}{points}{GAP}{name}", names.KEY_LENGTH)
 
 
 def shorten(text: str, length: int = PART_LENGTH) -> str:
-    """A text in one line; of a longer one the beginning and a digest of the whole.
+    """A text in one line; if that changes it, or if it is longer, its beginning and a digest of the whole.
 
     >>> shorten("a long  value " * 9)
     'a long value a long value a long v… e4c8'
     """
-    line = hide_keys(" ".join(text.split()))
-    if len(line) <= length:
+    shown = hide_keys(text)
+    line = " ".join(shown.split())
+    if line == shown and len(line) <= length:
         return line
-    return f"{line[: length - 6]}… {hashlib.sha256(text.encode()).hexdigest()[:4]}"
+    digest = hashlib.sha256(shown.encode(errors="replace")).hexdigest()
+    return f"{line[: length - 6]}… {digest[:4]}"
 
 
 def _read_overrides(overrides: Sequence[str]) -> dict[str, str]:

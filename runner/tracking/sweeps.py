@@ -153,8 +153,10 @@ def _log_values(parent: str, records: Sequence[Record], wanted: int, store: Stor
     values: dict[str, Any] = {
         "usage/points": wanted,
         "usage/points_finished": sum(record.status == "finished" for record in records),
-        "usage/cost_usd": sum(record.figures.get("cost_usd") or 0.0 for record in records),
     }
+    costs = [record.figures.get("cost_usd") for record in records]
+    if None not in costs:
+        values["usage/cost_usd"] = sum(cost for cost in costs if cost is not None)
     given = names.clean_keys(shared_params(records))
     shared = {
         name: names.truncate(names.format_value(value)) for name, value in given.items() if value is not None
@@ -178,6 +180,7 @@ def _log_curves(parent: str, curves: Curves | None, store: Store) -> None:
 
 def _rename(parent: str, records: Sequence[Record], wanted: int, store: Store) -> None:
     old = str(store.client.get_run(parent).info.run_name)
-    name, mark, _ = old.partition(run_names.name_sweep(""))
-    if mark and records:
+    start = run_names.name_sweep("")
+    _, _, name = old.partition(start)
+    if name and records and old.startswith(start):
         store.client.update_run(parent, name=run_names.name_sweep(name, records, wanted))

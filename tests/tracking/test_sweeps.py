@@ -26,6 +26,10 @@ def parent(config: TrackingConfig) -> str:
     return run_id
 
 
+def curve(config: TrackingConfig, run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client(config).get_metric_history(run_id, name)]
+
+
 def test_points_hang_below_their_sweep(mlflow_config, tmp_path):
     """Whether told or not, a point finds its sweep's parent run, and is named by what sets it apart."""
     above = parent(mlflow_config)
@@ -33,7 +37,7 @@ def test_points_hang_below_their_sweep(mlflow_config, tmp_path):
     tracking.log_run(told, mlflow_config, above)
     tracking.log_run(finds, mlflow_config)
     children = all_runs(mlflow_config, f"tags.mlflow.parentRunId = '{above}'")
-    assert {run.info.run_name for run in children} == {"n_shot=0", "n_shot=1"}
+    assert {run.info.run_name for run in children} == {"n_shot=0 · smol · fib", "n_shot=1 · smol · fib"}
     assert {run.data.tags["sweep_id"] for run in children} == {"s1"}
 
 
@@ -51,10 +55,14 @@ def test_the_parent_has_table_and_plot(mlflow_config, tmp_path):
     tracking.close_sweep(above, folders, mlflow_config)
     run = client(mlflow_config).get_run(above)
     assert pl.read_csv(artifact(run, "sweep.csv"))["f1"].to_list() == [0, 0.25, 0.5]
-    assert json.loads(artifact(run, "sweep.json").read_text())["columns"][:3] == ["job", "n_shot", "f1"]
+    assert "mlflow.loggedArtifacts" not in run.data.tags
     assert artifact(run, "figures/f1.png").read_bytes().startswith(b"\x89PNG")
     assert run.data.params == {"dataset.name": "fib"}
-    assert (run.info.status, run.data.metrics["cost_usd"]) == ("FINISHED", 1.5)
+    assert (run.info.status, run.data.metrics["usage/cost_usd"]) == ("FINISHED", 1.5)
+    assert run.info.run_name == "sweep over n_shot (3 points) · fib"
+    assert curve(mlflow_config, above, "curve/f1") == [(0, 0), (1, 0.25), (2, 0.5)]
+    tracking.close_sweep(above, folders, mlflow_config)
+    assert len(curve(mlflow_config, above, "curve/f1")) == 3
 
 
 def test_a_failed_point_fails_the_sweep(mlflow_config, tmp_path):
@@ -114,7 +122,7 @@ def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
         assert set(tracking.sync_records(tmp_path, mlflow_config)) == {missing, *points}
         assert tracking.sync_records(tmp_path, mlflow_config) == {}
     (above,) = all_runs(mlflow_config, "tags.sweep_parent = 's1'")
-    assert (above.info.status, above.data.metrics["points"]) == ("FINISHED", 2)
+    assert (above.info.status, above.data.metrics["usage/points"]) == ("FINISHED", 2)
     assert len(all_runs(mlflow_config)) == 5
 
 
