@@ -13,6 +13,8 @@ from runner.records.sweep import column_names
 from runner.tracking import names
 
 GAP = " · "
+SWEEP = f"sweep{GAP}"
+"""How the name of a sweep begins of which no point is known."""
 PART_LENGTH = 40
 UNTOLD = (
     *("experiment", "provider.model", "reference", "tracking", "hydra", "ledger", "budget_usd", "prices"),
@@ -55,7 +57,7 @@ def shorten(text: str, length: int = PART_LENGTH) -> str:
     """A text in one line; if that changes it, or if it is longer, its beginning and a digest of the whole.
 
     >>> shorten("a long  value " * 9)
-    'a long value a long value a long v… e4c8'
+    'a long value a long value a long v… da91'
     """
     shown = hide_keys(text)
     line = " ".join(shown.split())

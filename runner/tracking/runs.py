@@ -20,6 +20,7 @@ from runner.tracking import artifacts, datasets, names, note, run_names, traces
 from runner.tracking.store import SOURCE, Store
 
 LOGGED = "mlflow.json"
+CHARTED = "Scores/"
 STATUS = {
     "finished": "FINISHED",
     "failed": "FAILED",
@@ -123,7 +124,8 @@ def collect_metrics(record: Record) -> dict[str, float]:
 
     ``accuracy`` is a score over all rows; ``interval/accuracy_low`` and ``_high`` are its bounds;
     ``parsed/accuracy``, with its own bounds, is over parsed rows only; ``published/accuracy`` is a paper's;
-    ``usage/…`` are counts of rows, tokens and dollars.
+    ``usage/…`` are counts of rows, tokens and dollars. ``Scores/accuracy`` is the score again, since MLflow's
+    charts show groups by name, capitals first, and what is in no group last.
     """
     scores: dict[str, Any] = {}
     beside: dict[str, Any] = {}
@@ -138,7 +140,9 @@ def collect_metrics(record: Record) -> dict[str, float]:
             beside |= {f"interval/{name}_{side}": bound for side, bound in bounds.items()}
     beside |= {f"published/{row['metric']}": row.get("published") for row in record.reference}
     beside |= {f"usage/{name}": value for name, value in record.figures.items()}
-    values = names.clean_keys(scores | dict(sorted(beside.items(), key=lambda item: item[0].split("/")[0])))
+    beside = dict(sorted(beside.items(), key=lambda item: item[0].split("/")[0]))
+    charted = {f"{CHARTED}{name}": value for name, value in scores.items()}
+    values = names.clean_keys(scores | beside | charted)
     return {name: float(value) for name, value in values.items() if _is_number(value)}
 
 

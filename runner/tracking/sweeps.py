@@ -180,7 +180,6 @@ def _log_curves(parent: str, curves: Curves | None, store: Store) -> None:
 
 def _rename(parent: str, records: Sequence[Record], wanted: int, store: Store) -> None:
     old = str(store.client.get_run(parent).info.run_name)
-    start = run_names.name_sweep("")
-    _, _, name = old.partition(start)
-    if name and records and old.startswith(start):
+    if records and old.startswith(run_names.SWEEP):
+        name = old.removeprefix(run_names.SWEEP)
         store.client.update_run(parent, name=run_names.name_sweep(name, records, wanted))

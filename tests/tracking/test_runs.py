@@ -35,7 +35,7 @@ def test_run_shows_what_was_measured(mlflow_config, tmp_path):
         "accuracy": 0.75, "interval/accuracy_low": 0.6, "interval/accuracy_high": 0.9,
         "parsed/accuracy": 0.8, "parsed/accuracy_low": 0.7, "parsed/accuracy_high": 0.9,
         "published/accuracy": 0.7, "training/train_loss": 2.0,
-        "usage/parse_rate": 0.875, "usage/cost_usd": 0.5,
+        "usage/parse_rate": 0.875, "usage/cost_usd": 0.5, "Scores/accuracy": 0.75,
     }  # fmt: skip
     assert all_runs(mlflow_config, "metrics.accuracy > 0.7 and metrics.`interval/accuracy_low` >= 0.6")
     assert (run.info.start_time, run.info.end_time) == (1_700_000_000_000, 1_700_000_042_000)
