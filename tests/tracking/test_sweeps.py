@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 
 import polars as pl
 import pytest
 import tracked
+from omegaconf import OmegaConf
 from tracked import all_runs, artifact, client, logged
 
 from runner import tracking
+from runner.cli.sweep import settle_experiment
 from runner.cli.sweep_end import close_killed
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
@@ -148,6 +151,33 @@ def test_sync_fills_a_new_store(mlflow_config, tmp_path):
     logged(folder, mlflow_config)
     other = TrackingConfig(uri=f"sqlite:///{tmp_path}/other.db")
     assert set(tracking.sync_records(tmp_path, other)) == {folder}
+
+
+def test_sync_keeps_records_in_their_experiments(mlflow_config, tmp_path):
+    """Without an experiment each record goes where its run would have been: by its config or its name."""
+    own = {"tracking": {"enabled": True, "experiment_name": f"{mlflow_config.experiment_name} own"}}
+    tracked.write(tmp_path / "a", "a", config=own)
+    tracked.write(tmp_path / "b", "b", config={"tracking": {"experiment_name": None}}, name="b name")
+    unnamed = replace(mlflow_config, experiment_name=None)
+    assert len(tracking.sync_records(tmp_path, unnamed)) == 2
+    for name, identity in ((own["tracking"]["experiment_name"], "a"), ("b name", "b")):
+        (run,) = all_runs(replace(unnamed, experiment_name=name))
+        assert run.data.tags["record_id"] == identity
+    place = tracking.name_place(mlflow_config)
+    assert tracking.read_place(place, unnamed) == mlflow_config
+    assert tracking.read_place(place, replace(unnamed, uri="http://elsewhere")) is None
+
+
+def test_a_run_is_in_the_experiment_of_its_name(tmp_path):
+    """All points of a sweep are in that of the sweep; a name that is set stays."""
+    write_notes(tmp_path, {"name": "fib, usb"})
+    found = []
+    for name, folder in ((None, None), (None, tmp_path), ("mine", tmp_path), (None, tmp_path / "gone")):
+        config = OmegaConf.create({"name": "fib", "tracking": {"experiment_name": name}})
+        OmegaConf.set_struct(config, True)
+        settle_experiment(config, folder)
+        found.append(config.tracking.experiment_name)
+    assert found == ["fib", "fib, usb", "mine", "fib"]
 
 
 def test_sync_passes_over_unreadable_records(mlflow_config, tmp_path, caplog):
