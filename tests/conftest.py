@@ -51,7 +51,7 @@ def mlflow_config(mlflow_database: Path, tmp_path: Path, monkeypatch: pytest.Mon
     """Tracking into an experiment of the test's own, with artifacts in its own folder."""
     monkeypatch.chdir(tmp_path)
     name = f"test {next(_experiments)}"
-    return TrackingConfig(uri=f"sqlite:///{mlflow_database}", experiment_name=name)
+    return TrackingConfig(uri=f"sqlite:///{mlflow_database}", experiment_name=name, traces="none")
 
 
 @pytest.fixture

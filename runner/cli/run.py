@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from runner import tracking
 from runner.cli import screen
 from runner.cli.screen.progress import show_progress
-from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking
+from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking, settle_experiment
 from runner.cli.sweep_end import close_killed
 from runner.config import hydra_job
 from runner.config.explain import explain
@@ -81,9 +81,11 @@ class Unfinished(Exception):
 
 def carry_out(config: DictConfig) -> Outcome:
     """Run one experiment, record it and log it to MLflow. Raises :class:`Unfinished` if it ends early."""
-    folder = Path(hydra_job.get_settings().runtime.output_dir)
+    hydra = hydra_job.get_settings()
+    folder, sweep = Path(hydra.runtime.output_dir), Path(hydra.sweep.dir)
+    settle_experiment(config, sweep if hydra.mode == RunMode.MULTIRUN else None)
     record = new_record(config)
-    keeper = find_keeper(Path(hydra_job.get_settings().sweep.dir)) if record.sweep else None
+    keeper = find_keeper(sweep) if record.sweep else None
     try:
         with (
             keep_record(record, folder),

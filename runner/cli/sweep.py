@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.hydra_job import get_overrides
@@ -64,6 +64,7 @@ def _runs_here(config: DictConfig) -> bool:
     return bool(launcher.get("in_this_process", "BasicLauncher" in str(launcher.get("_target_"))))
 
 
+EXPERIMENT_LENGTH = 250
 _opened: dict[Path, Sweep] = {}
 _open_sweeps: ContextVar[list[Sweep] | None] = ContextVar("opened", default=None)
 _parent_lock = threading.Lock()
@@ -107,13 +108,14 @@ class OpenSweep(Callback):
         folder.mkdir(parents=True, exist_ok=True)
         overrides = get_overrides(config.hydra)
         notes: dict[str, Any] = {
-            "name": get_name(config),
+            "name": name_sweep(config),
             "fixed": find_fixed(overrides),
             "overrides": overrides,
         }
         sweep = Sweep(folder, config, _make_keeper(config))
         sweep.alive.enter_context(hold_alive(folder))
         write_notes(folder, notes | {"started": time.time()})
+        settle_experiment(config, folder)
         sweeps = _open_sweeps.get()
         if sweeps is not None:
             _opened[folder] = sweep
@@ -176,6 +178,30 @@ def get_name(config: DictConfig, otherwise: str = "sweep") -> str:
         return str(config.get("name") or otherwise)
     except OmegaConfBaseException:  # such as p${hydra:job.num}, which only a point has
         return otherwise
+
+
+def name_sweep(config: DictConfig) -> str:
+    """Return the name of a sweep: of its config, or of its points where the name itself is swept."""
+    named = str(OmegaConf.to_container(config, resolve=False).get("name"))  # type: ignore[union-attr]
+    swept = [_get_key(item) for item in _parse(get_overrides(config.hydra)) if item.is_sweep_override()]
+    if not any("${" in named and key.split(".")[0].split("/")[0] in named for key in swept):
+        return get_name(config)
+    from runner.config.points import compose_points
+
+    names = list(dict.fromkeys(get_name(point) for point in compose_points(config).values()))
+    more = [f"{len(names) - 3} more"] if len(names) > 3 else []
+    return ", ".join([*names[:3], *more]) or get_name(config)
+
+
+def settle_experiment(config: DictConfig, sweep: Path | None = None) -> None:
+    """Set the experiment in MLflow if the config has none: the name of the run, or of the sweep in ``sweep``.
+
+    All points of a sweep are in one experiment, since MLflow shows a run below its parent only there.
+    """
+    if config.tracking.experiment_name is None:
+        name = read_notes(sweep).get("name") if sweep else None
+        with flag_override(config, ["readonly", "struct"], False):
+            config.tracking.experiment_name = str(name or get_name(config, "run"))[:EXPERIMENT_LENGTH]
 
 
 def read_tracking(config: DictConfig) -> TrackingConfig:

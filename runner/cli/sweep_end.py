@@ -103,17 +103,18 @@ def close_killed(outputs: Path, settings: TrackingConfig) -> None:
     """Close the parent runs of sweeps below ``outputs`` that no living process will close.
 
     Such sweeps were killed or interrupted, or the tracking server was down at their end. Sweeps that are
-    tracked elsewhere than ``settings`` say are left alone: an address in a folder may be a stranger's.
+    tracked in another store than ``settings`` say are left alone: an address in a folder may be a stranger's.
     """
     for folder in sorted(file.parent for file in outputs.glob(f"sweeps/*/{SWEEP}") if settings.enabled):
         with suppress(OSError, ValueError, TypeError, AttributeError):  # a file that cannot be read
             notes = read_notes(folder)
-            if not notes.get("parent") or notes.get("tracked") != tracking.name_place(settings):
+            place = tracking.read_place(notes.get("tracked"), settings)
+            if not notes.get("parent") or place is None:
                 continue
             points = list_points(folder)  # processes of their own may outlive the first one
             if not notes.get("closed") and not any(map(is_alive, [folder, *points])):
                 _remove_mistakes(read_mistakes(points))
-                _log_notes(folder, points, settings)
+                _log_notes(folder, points, place)
 
 
 def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:

@@ -145,8 +145,9 @@ class TrackingConfig:
 
     enabled: bool = True  # false: only the local record
     uri: str | None = None
-    experiment_name: str = "runner"
-    traces: Any = "none"
+    experiment_name: str | None = None
+    """Null: the name of the run, or of its sweep (:func:`runner.cli.sweep.settle_experiment`)."""
+    traces: Any = 100
     """``all``, ``failures``, ``none`` or a number of rows."""
 
 

@@ -29,6 +29,7 @@ from runner.pipeline.jobs import OnStatus
 from runner.pipeline.keeping import SweepKeeper
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record
+from runner.records.result import order_columns
 
 
 def ignore_status(status: TuningStatus) -> None:
@@ -65,6 +66,7 @@ def run(
         record.inputs = rows.described
         frame = stages.render(plan, rows)
         record.params["prompt_digest"] = plan.responder.prompt.digest[:12]
+        record.shown = plan.responder.prompt.find_columns(rows.evaluated.columns)
         rehearse(plan, frame)
         model = prepare_model(plan, frame, ledger, screen.on_status, spending, command)
         note_model(record, model)
@@ -107,7 +109,8 @@ def evaluate(
         frame, unasked = split_unasked(frame)
         frame = metrics.score_rows(plan.metrics, frame)
     finally:
-        frame.write_parquet(folder / PREDICTIONS)
+        order = order_columns(frame.columns, metrics.row_score_kinds(plan.metrics))
+        frame.select(order).write_parquet(folder / PREDICTIONS)
     return frame, unasked
 
 

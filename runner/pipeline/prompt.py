@@ -75,6 +75,12 @@ class Prompt:
         """Render the chat for one row with the gold turn appended."""
         return [*self.render_chat(row, shots), {"role": "assistant", "content": self.render_gold(row)}]
 
+    def find_columns(self, columns: Sequence[str]) -> list[str]:
+        """Return those of the rows' columns that a question shows; all of them if it shows the whole row."""
+        turns = [turn.variables for turn in (self.system, self.user) if turn]
+        names = frozenset().union(*turns)
+        return [name for name in columns if "row" in names or name in names]
+
     def check(self, columns: Sequence[str], key: str = "prompt") -> None:
         """Raise :class:`PromptError` for a template that names a column which the rows do not have."""
         for name in ("system", "user", "assistant"):

@@ -72,6 +72,8 @@ class Record:
     """Versions of Python, of this package and of what it builds on."""
     row_scores: dict[str, str] = field(default_factory=dict)
     """Metrics that score single rows, each a column of the predictions: ``right`` (1 or 0) or ``value``."""
+    shown: list[str] = field(default_factory=list)
+    """Columns of the rows that the prompt shows."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     warnings: list[str] = field(default_factory=list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,26 @@ from runner.records.sweep import main_score_names, summarize
 
 NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("id", "target", "completion", "prediction", "error"), pl.String))
 """The rows of a run that ended before any was answered."""
+
+
+ANSWER = ("id", "completion", "prediction", "target", "correct")
+"""The first columns of a table of rows. The scores of the rows follow, then everything else."""
+
+
+def order_columns(columns: Iterable[str], row_scores: Iterable[str]) -> list[str]:
+    """The columns of a run's rows as a reader wants them: the answer, its scores, the rest as it was.
+
+    >>> order_columns(["document", "id", "target", "accuracy", "completion"], ["accuracy"])
+    ['id', 'completion', 'target', 'accuracy', 'document']
+    """
+    given = dict.fromkeys(columns)
+    first = [name for name in dict.fromkeys([*ANSWER, *row_scores]) if name in given]
+    return first + [name for name in given if name not in first]
+
+
+def find_right_score(record: Record) -> str | None:
+    """The first metric that scores rows as right or wrong, None if there is none."""
+    return next((name for name, kind in record.row_scores.items() if kind == "right"), None)
 
 
 @dataclass(frozen=True)

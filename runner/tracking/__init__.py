@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -76,7 +77,15 @@ def name_place(config: TrackingConfig) -> str:
     """Store and experiment in one text, without credentials."""
     from runner.tracking import store
 
-    return f"{config.experiment_name} in {store.describe_store(config)}"
+    return f"{config.experiment_name or store.EXPERIMENT} in {store.describe_store(config)}"
+
+
+def read_place(text: object, config: TrackingConfig) -> TrackingConfig | None:
+    """The settings for a place that :func:`name_place` named; None if it is not in ``config``'s store."""
+    from runner.tracking import store
+
+    experiment, _, address = str(text).rpartition(" in ")
+    return replace(config, experiment_name=experiment) if address == store.describe_store(config) else None
 
 
 def prepare(config: TrackingConfig) -> bool:
@@ -166,6 +175,8 @@ def drop_sweep(parent: str | None, config: TrackingConfig) -> None:
 def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
     """Log all finished records below ``outputs`` that are not in the store yet; return run ids by folder.
 
+    Without ``config.experiment_name`` each goes into the experiment that its own config names.
+
     Raises :class:`runner.core.errors.RunnerError` if the store cannot be used.
     """
     from runner.tracking import store
@@ -173,7 +184,12 @@ def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
     def work() -> dict[Path, str]:
         from runner.tracking import store, sync
 
-        return sync.sync_records(outputs, store.connect(config), config.traces)
+        store.probe(store.get_uri(config))  # also where nothing is to be logged
+
+        def connect(name: str) -> store.Store:
+            return store.connect(replace(config, experiment_name=config.experiment_name or name))
+
+        return sync.sync_records(outputs, connect, config.traces)
 
     logged, reason = _run_guarded(work, RunnerError)
     if logged is None:
@@ -226,6 +242,7 @@ __all__ = [
     "name_place",
     "open_sweep",
     "prepare",
+    "read_place",
     "sync_records",
     "warm_up_in_background",
 ]

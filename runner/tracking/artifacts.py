@@ -17,6 +17,7 @@ from runner.core.files import require_inside
 from runner.core.redact import remove_credentials
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record, read_predictions
+from runner.records.result import find_right_score, order_columns
 from runner.report import figures
 from runner.tracking import names
 
@@ -28,11 +29,14 @@ log = logging.getLogger(__name__)
 TABLE = "predictions.json"
 TABLE_ROWS = 2000
 CELL_LENGTH = 2000
-ANSWER = ("id", "order", "split", "target", "prediction", "verdict")
+TABLE_COLUMNS = 24
 DETAILS = (
-    *("reading", "probability", "completion", "reasoning", "error", "finish_reason"),
-    *("judge_reading", "judge_completion", "judge_reasoning", "judge_error", "latency_s"),
+    *("verdict", "error", "reading", "probability", "reasoning", "finish_reason"),
+    *("judge_reading", "judge_completion", "judge_reasoning", "judge_error"),
 )
+"""What tells most about an answer, after its scores."""
+LAST = ("split", "order", "latency_s", "cost_usd", "answered_by")
+UNTOLD = ("_tokens", "stored", "ledger_key")
 FOLDERS = {".hydra": "config", "prompts": "prompts"}
 TEXTS = (".json", ".yaml", ".log")
 BOOKKEEPING = ("mlflow.json", "*.partial", "*.lock", "*.db", "*.db-*")
@@ -52,7 +56,7 @@ def collect_files(record: Record, folder: Path, long: Mapping[str, str], target:
     save_figures(figures.draw_run(record, frame), target / "figures")
     if frame is None:
         return []
-    write_table(frame.select(_choose_columns(frame, record.row_scores)), target / TABLE)
+    write_table(choose_columns(frame, record), target / TABLE)
     return [TABLE]
 
 
@@ -119,15 +123,18 @@ def _copy_file(source: str, target: str) -> None:
         shutil.copyfile(source, target)
 
 
-def _choose_columns(frame: pl.DataFrame, row_scores: Iterable[str]) -> list[str]:
-    """Columns of the table: what was expected, answered, scored and asked; no nested and no empty ones."""
-    flat = [name for name, kind in frame.schema.items() if not kind.is_nested()]
-    flat = [name for name in flat if frame[name].count()]
-    known = [name for name in (*ANSWER, *row_scores, *DETAILS) if name in flat]
-    given = [
-        name for name in flat if name not in known and not name.endswith(("_tokens", "stored", "ledger_key"))
-    ]
-    return (known + given)[:20]
+def choose_columns(frame: pl.DataFrame, record: Record) -> pl.DataFrame:
+    """The table of the rows: answer, target, whether it is correct, scores, details; then what was asked.
+
+    ``correct`` is the first score that says right or wrong. Nested and empty columns are left out.
+    """
+    right = find_right_score(record)
+    if right in frame.columns and "correct" not in frame.columns:
+        frame = frame.with_columns(correct=pl.col(right) == 1)
+    flat = [name for name, kind in frame.schema.items() if not kind.is_nested() and frame[name].count()]
+    given = [name for name in flat if name not in LAST and not name.endswith(UNTOLD)]
+    ordered = order_columns(given, [*record.row_scores, *DETAILS])
+    return frame.select((ordered + [name for name in LAST if name in flat])[:TABLE_COLUMNS])
 
 
 def _format_cell(value: object) -> object:

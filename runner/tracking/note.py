@@ -8,6 +8,7 @@ from typing import Any
 from runner.core.types import Score
 from runner.records.published import describe_standing
 from runner.records.record import Record
+from runner.records.sweep import PARSED, main_score_names
 
 # MLflow's page leaves no space between the columns of a table
 GAP = "\u00a0" * 4
@@ -18,17 +19,18 @@ def describe_run(record: Record) -> str:
     parts = [f"**{record.status}**: {record.error}"] if record.error else []
     parts += [f"**warning**: {warning}" for warning in record.warnings]
     if record.scores:
-        rows = [[name, *_format_score(score)] for name, score in record.scores.items()]
-        parts.append(format_table(["metric", "value", "95% interval", "n"], rows, GAP))
+        rows = [_format_score(name, record.scores) for name in main_score_names([record])]
+        parts.append(format_table(["metric", "value", "95% interval", "parsed only", "n"], rows, GAP))
     if record.reference:
         rows = [_format_comparison(row) for row in record.reference]
         parts.append(format_table(["metric", "published", "measured", "compared"], rows, GAP))
     return "\n\n".join(parts)
 
 
-def _format_score(score: Score) -> list[str]:
+def _format_score(name: str, scores: Mapping[str, Score]) -> list[str]:
+    score, parsed = scores[name], scores.get(name + PARSED)
     interval = "" if score.low is None else f"{format_cell(score.low)} to {format_cell(score.high)}"
-    return [format_cell(score.value), interval, str(score.n)]
+    return [name, format_cell(score.value), interval, format_cell(parsed and parsed.value), str(score.n)]
 
 
 def _format_comparison(row: Mapping[str, Any]) -> list[str]:

@@ -15,11 +15,12 @@ from mlflow.exceptions import MlflowException
 from runner.core.files import hold_lock, user_name
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record, read_predictions, read_record
-from runner.records.sweep import last_part
-from runner.tracking import artifacts, datasets, names, note, traces
+from runner.records.sweep import PARSED
+from runner.tracking import artifacts, datasets, names, note, run_names, traces
 from runner.tracking.store import SOURCE, Store
 
 LOGGED = "mlflow.json"
+CHARTED = "Scores/"
 STATUS = {
     "finished": "FINISHED",
     "failed": "FAILED",
@@ -98,20 +99,12 @@ def _find_or_create(record: Record, store: Store) -> str:
         # params cannot be changed, and old ones would be wrong
         store.client.delete_run(found.info.run_id)
     identity = {"record_id": record.id}
-    return create_run(store, name_run(record), identity, status, (record.started, finished))
+    return create_run(store, run_names.name_run(record), identity, status, (record.started, finished))
 
 
 def _has_same_params(run: Run, record: Record) -> bool:
     wanted = _truncate_all(collect_params(record))
     return all(wanted.get(name) == value for name, value in run.data.params.items())
-
-
-def name_run(record: Record) -> str:
-    """Name a sweep's point by its swept keys, any other run by its record."""
-    swept = ", ".join(
-        f"{last_part(name)}={names.format_value(value)}" for name, value in record.swept.items()
-    )
-    return swept[: names.KEY_LENGTH] or record.name
 
 
 def collect_params(record: Record) -> dict[str, str]:
@@ -127,13 +120,35 @@ def _truncate_all(whole: dict[str, str]) -> dict[str, str]:
 
 
 def collect_metrics(record: Record) -> dict[str, float]:
-    """Scores with their bounds, figures and published figures, by accepted name."""
-    values: dict[str, Any] = {}
+    """The numbers of a run by accepted name, scores first.
+
+    ``accuracy`` is a score over all rows; ``interval/accuracy_low`` and ``_high`` are its bounds;
+    ``parsed/accuracy``, with its own bounds, is over parsed rows only; ``published/accuracy`` is a paper's;
+    ``usage/…`` are counts of rows, tokens and dollars. ``Scores/accuracy`` is the score again, since MLflow's
+    charts show groups by name, capitals first, and what is in no group last.
+    """
+    scores: dict[str, Any] = {}
+    beside: dict[str, Any] = {}
     for name, score in record.scores.items():
-        values |= {name: score.value, f"{name}_low": score.low, f"{name}_high": score.high}
-    values |= record.figures
-    values |= {f"published/{row['metric']}": row.get("published") for row in record.reference}
-    return {name: float(value) for name, value in names.clean_keys(values).items() if _is_number(value)}
+        bounds = {"low": score.low, "high": score.high}
+        main = name.removesuffix(PARSED)
+        if main != name and main in record.scores:
+            beside[f"parsed/{main}"] = score.value
+            beside |= {f"parsed/{main}_{side}": bound for side, bound in bounds.items()}
+        else:
+            scores[name] = score.value
+            beside |= {f"interval/{name}_{side}": bound for side, bound in bounds.items()}
+    beside |= {f"published/{row['metric']}": row.get("published") for row in record.reference}
+    beside |= {f"usage/{name}": value for name, value in record.figures.items()}
+    beside = dict(sorted(beside.items(), key=lambda item: item[0].split("/")[0]))
+    charted = {f"{CHARTED}{name}": value for name, value in scores.items()}
+    values = names.clean_keys(scores | beside | charted)
+    return {name: float(value) for name, value in values.items() if _is_number(value)}
+
+
+def collect_curves(record: Record) -> dict[str, list[tuple[int, float]]]:
+    """The curves of a training by accepted name: ``training/train_loss``."""
+    return names.clean_keys({f"training/{name}": points for name, points in record.curves.items()})
 
 
 def _is_number(value: Any) -> bool:
@@ -151,7 +166,7 @@ def _log_values(record: Record, run_id: str, store: Store, tags: dict[str, str])
     ]
     stepped = [
         Metric(name, float(value), when, step)
-        for name, points in names.clean_keys(record.curves).items()
+        for name, points in collect_curves(record).items()
         for step, value in points
         if _is_number(value)
     ]

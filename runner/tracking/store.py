@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 PROBE_S = 3.0
+EXPERIMENT = "runner"
+"""The experiment of what has no name; the default of earlier versions."""
 SOURCE = "runner"
 """What MLflow shows as the source of our runs."""
 
@@ -105,14 +107,15 @@ def connect(config: TrackingConfig) -> Store:
     """
     check(config)
     uri = get_uri(config)
-    known = (uri, config.experiment_name)
-    _probe(uri)
+    name = config.experiment_name or EXPERIMENT
+    known = (uri, name)
+    probe(uri)
     if known not in _open:
         if uri.startswith("http"):
-            _open[known] = _open_store(uri, config.experiment_name)
+            _open[known] = _open_store(uri, name)
         else:
             with hold_lock("open", uri):  # another thread may have been first
-                _open[known] = _open.get(known) or _open_database(uri, config.experiment_name)
+                _open[known] = _open.get(known) or _open_database(uri, name)
     return _open[known]
 
 
@@ -189,7 +192,7 @@ def _create_experiment(client: MlflowClient, name: str) -> str:
         return experiment.experiment_id
 
 
-def _probe(uri: str) -> None:
+def probe(uri: str) -> None:
     """Raise ``OSError`` soon if no server listens; MLflow itself would try for minutes."""
     parts = urlsplit(uri)
     port = parts.port or SERVERS.get(parts.scheme.split("+")[0])

@@ -17,10 +17,11 @@ from runner.records.folder import RECORD
 from runner.records.record import Record, read_records
 from runner.records.sweep import column_names, main_score_names, score_names, shared_params, summarize
 from runner.report import figures
-from runner.tracking import artifacts, names, note, runs
+from runner.tracking import artifacts, names, note, run_names, runs
 from runner.tracking.store import Store
+from runner.tracking.sweep_curves import Curves, trace_curves
 
-TABLE = "sweep.json"
+TABLE = "sweep.csv"
 IN_PROGRESS = "SCHEDULED"
 MAX_PLOTS = 8
 NOTE_SCORES = 4
@@ -45,7 +46,8 @@ def open_sweep(
         now = time.time()
         identity = {"sweep_id": sweep_id, "sweep_parent": sweep_id, "stage": "sweep"}
         given = {names.clean_key(key): value for key, value in (tags or {}).items()}
-        return runs.create_run(store, name, given | identity, IN_PROGRESS, (started or now, now))
+        named = run_names.name_sweep(name)
+        return runs.create_run(store, named, given | identity, IN_PROGRESS, (started or now, now))
 
 
 def close_sweep(
@@ -56,8 +58,9 @@ def close_sweep(
     warnings: Sequence[str] = (),
     killed: bool = False,
 ) -> None:
-    """Log table, plots, shared params, further files and the outcome on the parent run; may be repeated.
+    """Log table, plots, curves, shared params, further files and the outcome on the parent run.
 
+    This may be repeated. The run gets the name of what was swept, if nobody has given it another one.
     The outcome is KILLED if the sweep was ``killed``.
     """
     recorded = (folder for folder in folders if (folder / RECORD).exists())
@@ -68,10 +71,11 @@ def close_sweep(
         for name, text in (files or {}).items():
             Path(staging, name).write_text(text)
         store.client.log_artifacts(parent, staging)
-    tags = artifacts.make_table_tag([TABLE]) | {
-        "mlflow.note.content": _describe_sweep(frame, records, len(folders), warnings)
-    }
-    _log_values(parent, records, len(folders), store, tags)
+    _log_values(parent, records, len(folders), store)
+    _log_curves(parent, curves := trace_curves(records), store)
+    text = _describe_sweep(frame, records, len(folders), warnings, curves)
+    store.client.log_batch(parent, tags=runs.make_tags({"mlflow.note.content": text}))
+    _rename(parent, records, len(folders), store)
     status = "KILLED" if killed else find_status(records, len(folders))
     store.client.set_terminated(parent, status, _find_end(parent, records, store))
 
@@ -91,9 +95,8 @@ def find_status(records: Sequence[Record], wanted: int) -> str:
 
 
 def _collect_files(frame: pl.DataFrame, records: Sequence[Record], folder: Path) -> None:
-    frame.write_csv(folder / "sweep.csv")
+    frame.write_csv(folder / TABLE)
     (folder / "sweep.md").write_text(format_summary(frame) + "\n")
-    artifacts.write_table(frame, folder / TABLE)
     swept = list(column_names(records).values())
     plots = {
         metric: figures.draw_sweep(frame, metric, swept) for metric in main_score_names(records)[:MAX_PLOTS]
@@ -111,7 +114,11 @@ def format_summary(frame: pl.DataFrame, gap: str = "") -> str:
 
 
 def _describe_sweep(
-    frame: pl.DataFrame, records: Sequence[Record], wanted: int, warnings: Sequence[str]
+    frame: pl.DataFrame,
+    records: Sequence[Record],
+    wanted: int,
+    warnings: Sequence[str],
+    curves: Curves | None,
 ) -> str:
     """The text for MLflow's page: the first scores, marked if a replay meets or misses its figure."""
     done = sum(record.status == "finished" for record in records)
@@ -124,7 +131,12 @@ def _describe_sweep(
     compact = compact.drop([name for name in scores if name not in first], *beside, strict=False)
     head = f"{done} of {count_of(wanted, 'point')} finished; all scores are in {TABLE}"
     said = dict.fromkeys([*warnings, *(warning for record in records for warning in record.warnings)])
-    parts = [head, *(f"**warning**: {warning}" for warning in said), format_summary(compact, note.GAP)]
+    parts = [
+        head,
+        *([curves.describe()] if curves else []),
+        *(f"**warning**: {warning}" for warning in said),
+        format_summary(compact, note.GAP),
+    ]
     return "\n\n".join(parts)
 
 
@@ -136,15 +148,15 @@ def _mark_scores(frame: pl.DataFrame, metric: str) -> pl.Series:
     )
 
 
-def _log_values(
-    parent: str, records: Sequence[Record], wanted: int, store: Store, tags: dict[str, str]
-) -> None:
+def _log_values(parent: str, records: Sequence[Record], wanted: int, store: Store) -> None:
     now = runs.to_milliseconds(time.time())
     values: dict[str, Any] = {
-        "points": wanted,
-        "points_finished": sum(record.status == "finished" for record in records),
-        "cost_usd": sum(record.figures.get("cost_usd") or 0.0 for record in records),
+        "usage/points": wanted,
+        "usage/points_finished": sum(record.status == "finished" for record in records),
     }
+    costs = [record.figures.get("cost_usd") for record in records]
+    if None not in costs:
+        values["usage/cost_usd"] = sum(cost for cost in costs if cost is not None)
     given = names.clean_keys(shared_params(records))
     shared = {
         name: names.truncate(names.format_value(value)) for name, value in given.items() if value is not None
@@ -152,4 +164,22 @@ def _log_values(
     known = store.client.get_run(parent).data.params
     new = [Param(name, value) for name, value in shared.items() if name not in known]
     counted = [Metric(name, float(value), now, 0) for name, value in values.items()]
-    store.client.log_batch(parent, counted, new, runs.make_tags(tags))
+    store.client.log_batch(parent, counted, new)
+
+
+def _log_curves(parent: str, curves: Curves | None, store: Store) -> None:
+    """Log each score over the swept number; the times are the points', so that a repetition adds nothing."""
+    found = names.clean_keys(curves.points) if curves else {}
+    metrics = [
+        Metric(name, value, runs.to_milliseconds(when), step)
+        for name, points in found.items()
+        for step, value, when in points
+    ]
+    store.client.log_batch(parent, metrics)
+
+
+def _rename(parent: str, records: Sequence[Record], wanted: int, store: Store) -> None:
+    old = str(store.client.get_run(parent).info.run_name)
+    if records and old.startswith(run_names.SWEEP):
+        name = old.removeprefix(run_names.SWEEP)
+        store.client.update_run(parent, name=run_names.name_sweep(name, records, wanted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from runner.core.errors import DataError
@@ -22,15 +23,22 @@ def log_record(folder: Path, store: Store, traces: object, parent: str | None = 
     return runs.log_run(folder, store, parent, traces)
 
 
-def sync_records(outputs: Path, store: Store, traces: object) -> dict[Path, str]:
-    """Log every finished record that is missing, then the summaries of the sweeps that they belong to."""
+def sync_records(outputs: Path, connect: Callable[[str], Store], traces: object) -> dict[Path, str]:
+    """Log every finished record that is missing, then the summaries of the sweeps that they belong to.
+
+    ``connect`` opens the store at the experiment of this name.
+    """
     found = _find_records(outputs)
-    missing = {folder: record for folder, record in found.items() if runs.find_logged(folder, store) is None}
+    stores = {name: connect(name) for name in dict.fromkeys(map(find_experiment, found.values()))}
+    opened = {folder: stores[find_experiment(record)] for folder, record in found.items()}
+    missing = {
+        folder: record for folder, record in found.items() if runs.find_logged(folder, opened[folder]) is None
+    }
     logged: dict[Path, str] = {}
     faults: list[DataError] = []
     for folder in missing:
         try:
-            logged[folder] = log_record(folder, store, traces)
+            logged[folder] = log_record(folder, opened[folder], traces)
         except DataError as error:
             log.warning("%s; it is not logged", error)
             faults.append(error)
@@ -38,8 +46,16 @@ def sync_records(outputs: Path, store: Store, traces: object) -> dict[Path, str]
         raise faults[0]
     for sweep, name in {record.sweep: record.name for record in missing.values() if record.sweep}.items():
         points = [folder for folder, record in found.items() if record.sweep == sweep]
+        store = opened[points[0]]
         sweeps.close_sweep(sweeps.open_sweep(name, sweep, store), points, store)
     return logged
+
+
+def find_experiment(record: Record) -> str:
+    """The name of the experiment in MLflow that a record belongs to."""
+    settings = record.config.get("tracking")
+    given = settings.get("experiment_name") if isinstance(settings, dict) else None
+    return str(given or record.name)
 
 
 def _find_records(outputs: Path) -> dict[Path, Record]:

@@ -2,6 +2,9 @@
 
 To trace while calls run costs about 70 ms per call; here many spans are sent at a time. The id of a trace is
 made from run and row, so that logging a record again overwrites its traces.
+
+MLflow pairs the rows of two runs by their traces' preview of the request, letter by letter. So the preview is
+the row, its id first, and not the chat, which has other shots in another run.
 """
 
 from __future__ import annotations
@@ -26,11 +29,18 @@ from mlflow.entities import (
 from mlflow.tracing.client import TracingClient
 
 from runner.records.record import Record
+from runner.records.result import find_right_score
 from runner.tracking.store import Store
 
 BATCH = 100
 PREVIEW = 1000
+VALUE = 400
+"""So much of a column is in a preview, so that a long document leaves room for the next column."""
+FEEDBACK = 200
+"""A longer prediction is a text and no value that one groups rows by."""
 JUDGE = "judge_"
+BEGIN = " begin"
+"""When a row's trace starts, in ms; no column has this name."""
 Row = Mapping[str, Any]
 
 
@@ -42,8 +52,10 @@ def log_traces(record: Record, rows: pl.DataFrame, run_id: str, store: Store) ->
     client = TracingClient(store.uri)
     # a server handles several requests at once; with a database file they would only wait for each other
     with ThreadPoolExecutor(8 if store.uri.startswith("http") else 1) as pool:
-        for part in rows.iter_slices(BATCH):
-            chunk = part.to_dicts()
+        for first, part in zip(range(0, rows.height, BATCH), rows.iter_slices(BATCH), strict=True):
+            # MLflow lists the latest traces first, so the first row gets the latest time
+            begin = int(record.started * 1000) + rows.height - first
+            chunk = [row | {BEGIN: begin - place} for place, row in enumerate(part.to_dicts())]
             infos = [_make_info(record, row, run_id, store.experiment_id) for row in chunk]
             list(pool.map(client.start_trace, infos))
             client.log_spans(
@@ -53,10 +65,16 @@ def log_traces(record: Record, rows: pl.DataFrame, run_id: str, store: Store) ->
 
 
 def choose_rows(record: Record, rows: pl.DataFrame, wanted: object) -> pl.DataFrame:
-    """The rows that ``tracking.traces`` asks for: all, none, failures, or a number of first rows."""
+    """The rows that ``tracking.traces`` asks for: all, none, failures, or a number of them.
+
+    A number of rows is drawn by a hash of their ids. So every run on these rows has the same ones, whatever
+    was answered, and they are as often wrong as the rest.
+    """
     if wanted == "failures":
         return rows.filter(_is_failed(record, rows))
-    return rows if wanted == "all" else rows.head(wanted if isinstance(wanted, int) else 0)
+    count = rows.height if wanted == "all" else wanted if isinstance(wanted, int) else 0
+    drawn = sorted(rows["id"], key=lambda row: _hash_text(row, 16))[:count]
+    return rows.filter(pl.col("id").is_in(drawn))
 
 
 def _is_failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
@@ -70,13 +88,8 @@ def _is_failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
             failed |= pl.col(name).is_null()
     if rows.schema.get("verdict") == pl.Boolean:
         failed |= pl.col("verdict").not_().fill_null(True)
-    right = _find_right_score(record)
+    right = find_right_score(record)
     return failed | (pl.col(right) == 0).fill_null(False) if right in rows.columns else failed
-
-
-def _find_right_score(record: Record) -> str | None:
-    """The first metric that scores rows as right or wrong."""
-    return next((name for name, kind in record.row_scores.items() if kind == "right"), None)
 
 
 def make_trace_id(run_id: str, row: Row) -> str:
@@ -85,14 +98,14 @@ def make_trace_id(run_id: str, row: Row) -> str:
 
 
 def _make_info(record: Record, row: Row, run_id: str, experiment_id: str) -> TraceInfo:
-    messages, trace = row.get("messages") or [], make_trace_id(run_id, row)
+    trace = make_trace_id(run_id, row)
     return TraceInfo(
         trace_id=trace,
         trace_location=TraceLocation.from_experiment_id(experiment_id),
-        request_time=int(record.started * 1000),
+        request_time=row[BEGIN],
         execution_duration=int(sum(_get_seconds(row, prefix) for prefix in ("", JUDGE)) * 1000),
         state=TraceState.ERROR if row.get("error") else TraceState.OK,
-        request_preview=(messages[-1]["content"] if messages else "")[:PREVIEW],
+        request_preview=_preview(_get_inputs(record, row)),
         response_preview=str(row.get("completion") or row.get("error") or "")[:PREVIEW],
         tags={"mlflow.traceName": record.name, "row": str(row["id"]), "record_id": record.id},
         trace_metadata={"mlflow.sourceRun": run_id},
@@ -101,42 +114,71 @@ def _make_info(record: Record, row: Row, run_id: str, experiment_id: str) -> Tra
 
 
 def _make_assessments(record: Record, trace: str, row: Row) -> list[Assessment]:
-    """The gold value as expectation; prediction, verdict and row scores as feedback.
+    """The gold value as expectation; scores, a short prediction and the judge's verdict as feedback.
 
-    The feedback ``correct`` is the first score that says right or wrong.
+    The feedback ``correct`` is the first score that says right or wrong. The judge's words are the rationale
+    of the verdict.
     """
     human, code, judge = (AssessmentSource(kind, "runner") for kind in ("HUMAN", "CODE", "LLM_JUDGE"))
     given: list[Assessment] = []
     if row.get("target") is not None:
         given.append(Expectation("target", row["target"], source=human))
-    right = row.get(_find_right_score(record) or "")
-    values = {name: row.get(name) for name in ("prediction", "verdict", *record.row_scores)}
-    for name, value in (values | {"correct": None if right is None else right == 1}).items():
+    right = row.get(find_right_score(record) or "")
+    values: dict[str, Any] = {"correct": None if right is None else right == 1}
+    values |= {name: row.get(name) for name in (*record.row_scores, "prediction")}
+    if isinstance(values["prediction"], str) and len(values["prediction"]) > FEEDBACK:
+        del values["prediction"]
+    for name, value in values.items():
         if value is not None:
-            given.append(Feedback(name, value, source=judge if name == "verdict" else code))
+            given.append(Feedback(name, value, source=code))
+    if row.get("verdict") is not None:
+        given.append(
+            Feedback("verdict", row["verdict"], source=judge, rationale=row.get(f"{JUDGE}completion"))
+        )
     for assessment in given:
         assessment.assessment_id = "a-" + _hash_text(f"{trace} {assessment.name}", 32)
     return given
 
 
 def _make_spans(record: Record, row: Row, run_id: str) -> list[Span]:
-    """One span for the call; with a judge, one span for each call and one around both.
+    """One span for the row, and in it one for each call.
 
-    Rows do not say when they were asked, so each trace starts with its run. Durations are real.
+    Rows do not say when they were asked, so all traces start with their run. Durations are real.
     """
-    begin, trace = int(record.started * 1e9), make_trace_id(run_id, row)
+    begin, trace = row[BEGIN] * 10**6, make_trace_id(run_id, row)
     call = _describe_call(row, "", record.tags.get("model", "model"), begin)
-    if row.get(f"{JUDGE}messages") is None:
-        return [_make_span(trace, call, 0)]
-    verdict = _describe_call(row, JUDGE, "judge", call["end"])
+    calls = [call]
+    if row.get(f"{JUDGE}messages") is not None:
+        calls.append(_describe_call(row, JUDGE, "judge", call["end"]))
+    outputs = {name: row.get(name) for name in ("completion", "prediction") if row.get(name) is not None}
     whole = call | {
         "name": record.name,
         "kind": "CHAIN",
+        "inputs": _get_inputs(record, row),
+        "outputs": outputs or None,
         "usage": None,
         "model": None,
-        "end": verdict["end"],
+        "format": None,
+        "end": calls[-1]["end"],
     }
-    return [_make_span(trace, part, place) for place, part in enumerate((whole, call, verdict))]
+    return [_make_span(trace, part, place) for place, part in enumerate((whole, *calls))]
+
+
+def _get_inputs(record: Record, row: Row) -> dict[str, Any]:
+    """The id of a row and the columns that its prompt shows; all columns, if a record does not say which."""
+    columns = next((given.get("columns") for given in record.inputs if given.get("columns")), None) or {}
+    shown = record.shown or [name for name in columns if name not in ("target", "split", "order")]
+    return {"id": row["id"]} | {name: row.get(name) for name in shown if name in row}
+
+
+def _preview(inputs: Mapping[str, Any]) -> str:
+    """A row in at most ``PREVIEW`` characters: JSON, with the beginnings of long values."""
+    values = {name: _cut(value, VALUE) if isinstance(value, str) else value for name, value in inputs.items()}
+    return _cut(json.dumps(values, ensure_ascii=False, default=str), PREVIEW)
+
+
+def _cut(text: str, length: int) -> str:
+    return f"{text[: length - 1]}…" if len(text) > length else text
 
 
 def _describe_call(row: Row, prefix: str, name: str, start: int) -> dict[str, Any]:
@@ -153,6 +195,7 @@ def _describe_call(row: Row, prefix: str, name: str, start: int) -> dict[str, An
         "usage": usage | {"total_tokens": sum(usage.values())} if any(tokens.values()) else None,
         "model": row.get(f"{prefix}answered_by"),
         "error": row.get(f"{prefix}error"),
+        "format": "openai",  # the UI shows it as a chat
         "start": start,
         "end": start + int(_get_seconds(row, prefix) * 1e9),
     }
@@ -167,7 +210,7 @@ def _make_span(trace: str, part: Mapping[str, Any], place: int) -> Span:
         "mlflow.spanOutputs": part["outputs"],
         "mlflow.chat.tokenUsage": part["usage"],
         "mlflow.llm.model": part["model"],
-        "mlflow.message.format": "openai",  # the UI shows it as a chat
+        "mlflow.message.format": part["format"],
     }
     written = {
         name: json.dumps(value, default=str) for name, value in attributes.items() if value is not None

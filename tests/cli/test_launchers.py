@@ -48,7 +48,8 @@ def test_same_sweep(launcher, tmp_path, server):
     assert [point.swept["hyperparameter.n_shot"] for point in points(tmp_path)] == [0, 1, 2, 3]
     assert [point.scores["accuracy"].value for point in points(tmp_path)] == pytest.approx([5 / 6, 1, 1, 1])
     assert len(server.calls) == 4 * 6
-    assert children(f"sqlite:///{tmp_path}/mlflow.db") == {"odd": [f"n_shot={n}" for n in range(4)]}
+    names = {"sweep over n_shot (4 points) · odd": [f"n_shot={n} · m · odd" for n in range(4)]}
+    assert children(f"sqlite:///{tmp_path}/mlflow.db") == names
     asked = len(server.calls)
     again = ["-m", "hydra/launcher=concurrent", POINTS, "tracking=none"]
     assert run(command(tmp_path, server.url)(*again), tmp_path).returncode == 0

@@ -135,7 +135,8 @@ class Episode:
         from mlflow import MlflowClient
 
         client = MlflowClient(f"sqlite:///{self.folder}/mlflow.db")
-        runs = client.search_runs([client.get_experiment_by_name("runner").experiment_id], max_results=5000)
+        experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+        runs = client.search_runs(experiments, max_results=5000)
         wrong = [f"{run.info.run_id} is RUNNING" for run in runs if run.info.status == "RUNNING"]
         logged = Counter(run.data.tags.get("record_id") for run in runs)
         last = max((self.folder / "outputs" / "sweeps").iterdir(), key=lambda folder: folder.name)

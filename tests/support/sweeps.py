@@ -59,8 +59,8 @@ def children(uri: str) -> dict[str, list[str]]:
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("runner").experiment_id
-    runs = {run.info.run_id: run for run in client.search_runs([experiment])}
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = {run.info.run_id: run for run in client.search_runs(experiments)}
     assert {run.info.status for run in runs.values()} == {"FINISHED"}
     tree: dict[str, list[str]] = {}
     for run in runs.values():

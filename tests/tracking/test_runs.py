@@ -11,6 +11,8 @@ import sys
 import polars as pl
 import pytest
 import tracked
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow import MlflowClient
 from tracked import all_runs, artifact, client, logged
 
@@ -18,15 +20,24 @@ from runner import tracking
 from runner.config.schema import TrackingConfig
 from runner.core.errors import ConfigError
 from runner.core.types import Score
-from runner.tracking import names, runs, store
+from runner.tracking import names, run_names, runs, store
 
 
 def test_run_shows_what_was_measured(mlflow_config, tmp_path):
-    """Scores with their bounds and plain figures are metrics; times and status are the record's."""
-    run = logged(tracked.write(tmp_path / "run"), mlflow_config)
-    assert run.data.metrics["accuracy"] == 0.75
-    assert (run.data.metrics["accuracy_low"], run.data.metrics["accuracy_high"]) == (0.6, 0.9)
-    assert run.data.metrics["parse_rate"] == 0.875
+    """Only scores are plain metrics, and a search finds each group by its name; times are the record's."""
+    scores = {"accuracy": Score(0.75, 0.6, 0.9, 8), "accuracy_parsed": Score(0.8, 0.7, 0.9, 7)}
+    reference = [{"metric": "accuracy", "published": 0.7}]
+    folder = tracked.write(
+        tmp_path / "run", scores=scores, reference=reference, curves={"train_loss": [(1, 2.0)]}
+    )
+    run = logged(folder, mlflow_config)
+    assert run.data.metrics == {
+        "accuracy": 0.75, "interval/accuracy_low": 0.6, "interval/accuracy_high": 0.9,
+        "parsed/accuracy": 0.8, "parsed/accuracy_low": 0.7, "parsed/accuracy_high": 0.9,
+        "published/accuracy": 0.7, "training/train_loss": 2.0,
+        "usage/parse_rate": 0.875, "usage/cost_usd": 0.5, "Scores/accuracy": 0.75,
+    }  # fmt: skip
+    assert all_runs(mlflow_config, "metrics.accuracy > 0.7 and metrics.`interval/accuracy_low` >= 0.6")
     assert (run.info.start_time, run.info.end_time) == (1_700_000_000_000, 1_700_000_042_000)
     assert run.info.status == "FINISHED"
 
@@ -38,7 +49,7 @@ def test_undefined_scores_are_left_out(mlflow_config, tmp_path):
     )
     assert "f1" not in run.data.metrics
     assert run.data.metrics["auc"] == 0.5
-    assert "auc_low" not in run.data.metrics
+    assert "interval/auc_low" not in run.data.metrics
 
 
 @pytest.mark.parametrize(
@@ -69,7 +80,7 @@ def test_curves_of_any_length_are_stepped_metrics(mlflow_config, tmp_path):
     """A curve longer than one request holds keeps every step."""
     curve = [(step, 1 / step) for step in range(1, 2501)]
     run = logged(tracked.write(tmp_path / "run", curves={"train_loss": curve}), mlflow_config)
-    history = client(mlflow_config).get_metric_history(run.info.run_id, "train_loss")
+    history = client(mlflow_config).get_metric_history(run.info.run_id, "training/train_loss")
     assert [(point.step, point.value) for point in sorted(history, key=lambda point: point.step)] == curve
 
 
@@ -85,10 +96,12 @@ def test_predictions_are_a_table(mlflow_config, tmp_path, monkeypatch):
 
 def test_row_scores_stand_beside_the_answer(mlflow_config, tmp_path):
     """The table shows how a row was scored next to what was expected and answered."""
-    frame = tracked.rows().with_columns(accuracy=1.0)
+    frame = tracked.rows().with_columns(accuracy=1.0, split=pl.lit("test"), document=pl.lit("text"))
     folder = tracked.write(tmp_path / "run", frame=frame, row_scores={"accuracy": "right", "gone": "value"})
     table = json.loads(artifact(logged(folder, mlflow_config), "predictions.json").read_text())
-    assert table["columns"][:5] == ["id", "target", "prediction", "accuracy", "probability"]
+    wanted = ["id", "completion", "prediction", "target", "correct", "accuracy", "probability", "document"]
+    assert table["columns"][:8] == wanted
+    assert table["data"][0][4] is True
 
 
 def test_large_tables_are_cut_to_a_page(mlflow_config, tmp_path):
@@ -283,6 +296,34 @@ def test_four_processes_share_a_fresh_store(tmp_path):
     found = all_runs(TrackingConfig(uri=uri))
     assert {run.data.tags["record_id"] for run in found} == {f"record {i}" for i in range(4)}
     assert {run.info.status for run in found} == {"FINISHED"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"overrides": ["experiment=fib"]}, "smol · fib"),
+        ({"overrides": ["dataset.limit=5", "provider=openai", "ledger.url=x"]}, "limit=5 · smol · fib"),
+        ({"overrides": ["dataset=fib", "+prompt.user=a", "judge.prompt.user=b"]},
+         "prompt.user=a · judge.prompt.user=b · smol · fib"),
+        ({"overrides": ["n_shot=9"], "sweep": "s", "swept": {"n_shot": 3, "provider.model": "smol"}},
+         "n_shot=3 · smol · fib"),
+        ({"sweep": "s", "swept": {"dataset": "fib", "checkpoint": None}}, "checkpoint=null · smol · fib"),
+        ({"sweep": "s", "swept": {"x": "postgresql://me:hunter2@db"}}, "x=postgresql://***@db · smol · fib"),
+        ({"tags": {}}, "fib"),
+    ],
+)  # fmt: skip
+def test_a_run_is_named_by_what_sets_it_apart(changes, name):
+    """What was swept or typed stands first, with its values; nothing is told twice, and no secret."""
+    assert run_names.name_run(tracked.record(**changes)) == name
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, unique=True))
+def test_points_have_names_of_their_own(values):
+    """Long values, and such as differ in blanks only, still give one name to each point."""
+    points = [tracked.record(sweep="s", swept={"prompt.user": value}) for value in values]
+    found = [run_names.name_run(point) for point in points]
+    assert len(set(found)) == len(found)
+    assert max(map(len, found)) < 100
 
 
 def test_names_that_become_one_are_told_apart():

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+from dataclasses import replace
 
 import polars as pl
 import pytest
 import tracked
+from omegaconf import OmegaConf
 from tracked import all_runs, artifact, client, logged
 
 from runner import tracking
+from runner.cli.sweep import settle_experiment
 from runner.cli.sweep_end import close_killed
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
@@ -26,6 +29,10 @@ def parent(config: TrackingConfig) -> str:
     return run_id
 
 
+def curve(config: TrackingConfig, run_id: str, name: str) -> list[tuple[int, float]]:
+    return [(point.step, point.value) for point in client(config).get_metric_history(run_id, name)]
+
+
 def test_points_hang_below_their_sweep(mlflow_config, tmp_path):
     """Whether told or not, a point finds its sweep's parent run, and is named by what sets it apart."""
     above = parent(mlflow_config)
@@ -33,7 +40,7 @@ def test_points_hang_below_their_sweep(mlflow_config, tmp_path):
     tracking.log_run(told, mlflow_config, above)
     tracking.log_run(finds, mlflow_config)
     children = all_runs(mlflow_config, f"tags.mlflow.parentRunId = '{above}'")
-    assert {run.info.run_name for run in children} == {"n_shot=0", "n_shot=1"}
+    assert {run.info.run_name for run in children} == {"n_shot=0 · smol · fib", "n_shot=1 · smol · fib"}
     assert {run.data.tags["sweep_id"] for run in children} == {"s1"}
 
 
@@ -51,10 +58,14 @@ def test_the_parent_has_table_and_plot(mlflow_config, tmp_path):
     tracking.close_sweep(above, folders, mlflow_config)
     run = client(mlflow_config).get_run(above)
     assert pl.read_csv(artifact(run, "sweep.csv"))["f1"].to_list() == [0, 0.25, 0.5]
-    assert json.loads(artifact(run, "sweep.json").read_text())["columns"][:3] == ["job", "n_shot", "f1"]
+    assert "mlflow.loggedArtifacts" not in run.data.tags
     assert artifact(run, "figures/f1.png").read_bytes().startswith(b"\x89PNG")
     assert run.data.params == {"dataset.name": "fib"}
-    assert (run.info.status, run.data.metrics["cost_usd"]) == ("FINISHED", 1.5)
+    assert (run.info.status, run.data.metrics["usage/cost_usd"]) == ("FINISHED", 1.5)
+    assert run.info.run_name == "sweep over n_shot (3 points) · fib"
+    assert curve(mlflow_config, above, "curve/f1") == [(0, 0), (1, 0.25), (2, 0.5)]
+    tracking.close_sweep(above, folders, mlflow_config)
+    assert len(curve(mlflow_config, above, "curve/f1")) == 3
 
 
 def test_a_failed_point_fails_the_sweep(mlflow_config, tmp_path):
@@ -114,7 +125,7 @@ def test_sync_logs_what_is_missing(mlflow_config, tmp_path):
         assert set(tracking.sync_records(tmp_path, mlflow_config)) == {missing, *points}
         assert tracking.sync_records(tmp_path, mlflow_config) == {}
     (above,) = all_runs(mlflow_config, "tags.sweep_parent = 's1'")
-    assert (above.info.status, above.data.metrics["points"]) == ("FINISHED", 2)
+    assert (above.info.status, above.data.metrics["usage/points"]) == ("FINISHED", 2)
     assert len(all_runs(mlflow_config)) == 5
 
 
@@ -140,6 +151,33 @@ def test_sync_fills_a_new_store(mlflow_config, tmp_path):
     logged(folder, mlflow_config)
     other = TrackingConfig(uri=f"sqlite:///{tmp_path}/other.db")
     assert set(tracking.sync_records(tmp_path, other)) == {folder}
+
+
+def test_sync_keeps_records_in_their_experiments(mlflow_config, tmp_path):
+    """Without an experiment each record goes where its run would have been: by its config or its name."""
+    own = {"tracking": {"enabled": True, "experiment_name": f"{mlflow_config.experiment_name} own"}}
+    tracked.write(tmp_path / "a", "a", config=own)
+    tracked.write(tmp_path / "b", "b", config={"tracking": {"experiment_name": None}}, name="b name")
+    unnamed = replace(mlflow_config, experiment_name=None)
+    assert len(tracking.sync_records(tmp_path, unnamed)) == 2
+    for name, identity in ((own["tracking"]["experiment_name"], "a"), ("b name", "b")):
+        (run,) = all_runs(replace(unnamed, experiment_name=name))
+        assert run.data.tags["record_id"] == identity
+    place = tracking.name_place(mlflow_config)
+    assert tracking.read_place(place, unnamed) == mlflow_config
+    assert tracking.read_place(place, replace(unnamed, uri="http://elsewhere")) is None
+
+
+def test_a_run_is_in_the_experiment_of_its_name(tmp_path):
+    """All points of a sweep are in that of the sweep; a name that is set stays."""
+    write_notes(tmp_path, {"name": "fib, usb"})
+    found = []
+    for name, folder in ((None, None), (None, tmp_path), ("mine", tmp_path), (None, tmp_path / "gone")):
+        config = OmegaConf.create({"name": "fib", "tracking": {"experiment_name": name}})
+        OmegaConf.set_struct(config, True)
+        settle_experiment(config, folder)
+        found.append(config.tracking.experiment_name)
+    assert found == ["fib", "fib, usb", "mine", "fib"]
 
 
 def test_sync_passes_over_unreadable_records(mlflow_config, tmp_path, caplog):

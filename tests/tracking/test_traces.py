@@ -13,6 +13,7 @@ from tracked import client, logged
 
 from runner.config.schema import TrackingConfig
 from runner.tracking import store
+from runner.tracking.traces import choose_rows
 
 
 def scored(folder: Path) -> Path:
@@ -33,11 +34,28 @@ def traces(config: TrackingConfig, folder: Path, wanted: object) -> dict[str, Tr
 
 @pytest.mark.parametrize(
     ("wanted", "rows"),
-    [("none", set()), (None, set()), (2, {0, 1}), ("failures", {3, 7}), ("all", set(range(8)))],
+    [
+        ("none", set()),
+        (None, set()),
+        (0, set()),
+        ("failures", {3, 7}),
+        ("all", set(range(8))),
+        (9, set(range(8))),
+    ],
 )
 def test_only_the_wanted_rows_are_traced(mlflow_config, tmp_path, wanted, rows):
-    """All, none, the first few, or those with a wrong, missing or unreadable answer."""
+    """All, none, as many as there are, or those with a wrong, missing or unreadable answer."""
     assert set(traces(mlflow_config, scored(tmp_path / "run"), wanted)) == {f"fib/{row}" for row in rows}
+
+
+def test_runs_trace_the_same_rows():
+    """Which rows are drawn depends on their ids alone: not on the answers, nor on the order of the rows."""
+    record, frame = tracked.record(), tracked.rows(500)
+    first = choose_rows(record, frame, 100)["id"].to_list()
+    other = frame.with_columns(prediction=pl.lit("else")).reverse()
+    assert set(choose_rows(record, other, 100)["id"]) == set(first)
+    assert (len(first), first) == (100, sorted(first, key=lambda row: int(row[4:])))
+    assert {row[-1] for row in first} == set("0123456789")
 
 
 def test_without_row_scores_only_what_is_missing_failed(mlflow_config, tmp_path):
@@ -50,14 +68,35 @@ def test_without_row_scores_only_what_is_missing_failed(mlflow_config, tmp_path)
 
 def test_a_trace_holds_the_call(mlflow_config, tmp_path):
     """What was said both ways, tokens and duration; label, answer and the row's scores as assessments."""
-    trace = traces(mlflow_config, scored(tmp_path / "run"), 1)["fib/0"]
-    (span,) = trace.data.spans
+    trace = traces(mlflow_config, scored(tmp_path / "run"), "all")["fib/0"]
+    around, span = trace.data.spans
+    assert around.outputs == {"completion": "It is inconsistent.", "prediction": tracked.INCONSISTENT}
     assert span.inputs == {"messages": [{"role": "user", "content": "Is summary 0 right?"}]}
     assert span.outputs["choices"][0]["message"]["content"] == "It is inconsistent."
     assert (trace.info.execution_duration, trace.info.token_usage["total_tokens"]) == (250, 23)
     values = {assessment.name: assessment.value for assessment in trace.info.assessments}
     said = {"target": tracked.INCONSISTENT, "prediction": tracked.INCONSISTENT}
     assert values == said | {"closeness": 0.5, "accuracy": 1.0, "correct": True}
+
+
+def test_a_row_begins_with_its_id_and_the_columns_of_the_prompt(mlflow_config, tmp_path):
+    """MLflow pairs runs by the preview: one for a row with any shots, another for a row of the same text."""
+    texts = {"document": pl.lit("a long document " * 99), "answer": pl.lit("b")}
+    previews = []
+    for name, shown in (("a", ["document", "answer"]), ("b", ["document", "answer"]), ("c", [])):
+        frame = tracked.rows(2).with_columns(**texts, messages=pl.lit(name))
+        columns = {"id": "String", "document": "String", "answer": "String", "target": "String"}
+        folder = tracked.write(
+            tmp_path / name, name, frame, shown=shown, inputs=[{"name": "fib", "columns": columns}]
+        )
+        found = traces(mlflow_config, folder, "all")
+        (root,) = [span for span in found["fib/0"].data.spans if span.parent_id is None]
+        assert list(root.inputs) == ["id", "document", "answer"]
+        previews.append([found[row].info.request_preview for row in ("fib/0", "fib/1")])
+    assert previews[0] == previews[1] == previews[2]
+    assert len({*previews[0]}) == 2
+    assert previews[0][0].startswith('{"id": "fib/0", "document": "a long')
+    assert previews[0][0].endswith('…", "answer": "b"}')
 
 
 def test_logging_again_makes_no_second_trace(mlflow_config, tmp_path):
@@ -85,6 +124,6 @@ def test_a_judge_is_part_of_the_trace(mlflow_config, tmp_path):
 def test_a_failed_call_is_an_error(mlflow_config, tmp_path):
     """The row's error is the status of its span."""
     frame = tracked.rows().with_columns(error=pl.lit("503 overloaded"), completion=None, prediction=None)
-    trace = traces(mlflow_config, tracked.write(tmp_path / "run", frame=frame), 1)["fib/0"]
+    trace = traces(mlflow_config, tracked.write(tmp_path / "run", frame=frame), "all")["fib/0"]
     assert trace.info.state == "ERROR"
     assert trace.data.spans[0].status.description == "503 overloaded"
