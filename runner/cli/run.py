@@ -27,10 +27,8 @@ from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
 from runner.pipeline.keeping import SweepKeeper
 from runner.records.environment import find_code, find_git_sha, find_versions
-from runner.records.folder import (
-    read_notes,
-    remove_traces,
-)
+from runner.records.folder import read_notes, remove_traces
+from runner.records.ranking import choose_objective
 from runner.records.record import Record, flatten, keep_record
 from runner.reproduce.past_run import write_prompts
 
@@ -59,9 +57,12 @@ def run_command(config: DictConfig) -> float | None:
             screen.show_run(outcome.record, outcome.folder, outcome.tracked)
         raise stopped.reason from None
     screen.show_run(outcome.record, outcome.folder, outcome.tracked)
-    if outcome.record.warnings and not outcome.record.sweep:  # a sweep says so at its end
-        raise RunnerError(f"the scores are kept, but {'; '.join(outcome.record.warnings)}")
-    return find_objective(outcome.record, config.objective)
+    record = outcome.record
+    reasons = [f"the scores are kept, but {'; '.join(record.warnings)}"] if record.warnings else []
+    reasons += record.unmet
+    if reasons and not record.sweep:  # a sweep says so at its end
+        raise RunnerError("\nerror: ".join(reasons))
+    return find_objective(record, config.objective)
 
 
 class Unfinished(Exception):
@@ -186,9 +187,13 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
 
 
 def find_objective(record: Record, name: str | None) -> float | None:
-    """Return the score that a sweeper optimises: the one named ``name``, or else the first."""
-    if name is None:
-        return next((score.value for score in record.scores.values()), None)
-    with note_calls():
-        check_objective(name, record.scores)
-    return record.scores[name].value
+    """Return the score that a sweeper optimises: the one named ``name``, or else the first with a direction.
+
+    Where none has one it is the first.
+    """
+    if name is not None:
+        with note_calls():
+            check_objective(name, record.scores)
+    chosen = choose_objective(name, {key: score.direction for key, score in record.scores.items()})
+    chosen = chosen or next(iter(record.scores), None)
+    return None if chosen is None else record.scores[chosen].value

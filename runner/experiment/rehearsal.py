@@ -10,10 +10,12 @@ import polars as pl
 
 from runner import metrics, parse
 from runner.core.errors import ConfigError, suggest
-from runner.core.types import Parser
+from runner.core.types import Direction, Parser
 from runner.experiment import stages
+from runner.experiment.conditions import check_conditions, read_conditions
 from runner.experiment.plan import Plan
 from runner.experiment.reference import check_figures, read_figures
+from runner.money.usage import count_usage
 from runner.parse.sides import list_names
 from runner.pipeline.answer import leave_unanswered
 from runner.pipeline.judge import VERDICT
@@ -21,21 +23,25 @@ from runner.pipeline.judge import VERDICT
 log = logging.getLogger(__name__)
 
 
-def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
+def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     """Run all stages after the answers on empty answers, to find errors before anything is paid.
 
-    Raises for what could not be measured later: a gold value that is missing or cannot be read, a column that
-    does not exist, an objective that no metric gives, a published figure that cannot be compared.
+    Returns the scores that are known to come, each with its direction. Raises for what could not be measured
+    later: a gold value that is missing or cannot be read, a column that does not exist, an objective or a
+    condition that names no score, a published figure that cannot be compared.
     """
     read_figures(plan.config.reference)
     frame = leave_unanswered(frame, plan.responder)
     frame = stages.add_probability(plan, stages.add_predictions(plan.responder, frame))
     frame = stages.judge_nothing(plan, frame)
     check_made_columns(plan, frame)
-    names = metrics.rehearse(plan.metrics, frame, find_labels(plan))
-    if names is not None:
-        check_objective(plan.config.objective, names)
-        check_figures(plan.config.reference, names)
+    directions, are_all = metrics.rehearse(plan.metrics, frame, find_labels(plan))
+    read_conditions(plan.config.require)
+    if are_all:
+        check_objective(plan.config.objective, directions)
+        check_figures(plan.config.reference, directions)
+        check_conditions(plan.config.require, directions, count_usage(frame))
+    return directions
 
 
 def find_labels(plan: Plan) -> dict[str, list[str]]:
