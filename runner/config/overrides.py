@@ -13,6 +13,9 @@ from omegaconf import DictConfig, OmegaConf
 from runner.config.instantiate import check_names
 from runner.config.secrets import refuse_config_secrets
 
+FREE = ("require",)
+"""Groups in which any key may stand, so that none needs a ``+``; a run checks the names."""
+
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
 
 
@@ -62,7 +65,12 @@ def _set_place(override: Override) -> Override:
 
 
 def _open_object(override: Override, config: DictConfig) -> Override:
-    """Turn ``key=value`` into ``++key=value`` for a new key of an object. Raises if its class has none."""
+    """Turn ``key=value`` into ``++key=value`` for a new key of an object, or of a group in :data:`FREE`.
+
+    Raises if the class of the object has no such key.
+    """
+    if override.key_or_group.partition(".")[0] in FREE and override.type is OverrideType.CHANGE:
+        return replace(override, type=OverrideType.FORCE_ADD)
     parent, _, name = override.key_or_group.rpartition(".")
     if not parent or override.is_delete() or override.is_hydra_override():
         return override

@@ -57,9 +57,12 @@ def read_conditions(require: Mapping[str, Any]) -> list[Condition]:
 def _read_condition(name: str, text: Any) -> Condition:
     found = _FORM.fullmatch(text) if isinstance(text, str) else None
     if found is None or found[1] not in OPERATORS:
-        example = f"{text} is a number; write" if _is_number(text) else "expected an operator and a number:"
+        fault = "has no operator" if _is_number(text) or (found and not found[1]) else "is no condition"
         bound = found[2] if found else text if _is_number(text) else 0.8
-        raise ConfigError(f"require.{name}: {text!r}: {example} '>= {bound}' ({', '.join(OPERATORS)})")
+        raise ConfigError(
+            f"require.{name}: {text!r} {fault}; write an operator ({', '.join(OPERATORS)}) and a number, "
+            f"such as '>= {bound}'"
+        )
     return Condition(name, found[1], float(found[2]))
 
 

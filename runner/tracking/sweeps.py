@@ -17,7 +17,7 @@ from runner.records.folder import RECORD
 from runner.records.record import Record, read_records
 from runner.records.sweep import column_names, main_score_names, score_names, shared_params, summarize
 from runner.report import figures
-from runner.tracking import artifacts, names, note, runs
+from runner.tracking import artifacts, best, names, note, runs
 from runner.tracking.store import Store
 
 TABLE = "sweep.json"
@@ -68,9 +68,8 @@ def close_sweep(
         for name, text in (files or {}).items():
             Path(staging, name).write_text(text)
         store.client.log_artifacts(parent, staging)
-    tags = artifacts.make_table_tag([TABLE]) | {
-        "mlflow.note.content": _describe_sweep(frame, records, len(folders), warnings)
-    }
+    tags = artifacts.make_table_tag([TABLE]) | best.tag_best(records, store)
+    tags |= {"mlflow.note.content": _describe_sweep(frame, records, len(folders), warnings)}
     _log_values(parent, records, len(folders), store, tags)
     status = "KILLED" if killed else find_status(records, len(folders))
     store.client.set_terminated(parent, status, _find_end(parent, records, store))
