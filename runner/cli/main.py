@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
-from runner.cli.sweep import Sweep, collect_sweeps, end_hosting
+from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting
 from runner.config import hydra_job, schema, secrets
 from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
@@ -124,6 +124,8 @@ def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
         interrupted = False
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+        except SweepRefused as refused:
+            raise refused.reason from None
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
             raise

@@ -12,17 +12,16 @@ from pathlib import Path
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from runner import tracking
 from runner.cli import screen
 from runner.cli.screen.progress import show_progress
 from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking
 from runner.cli.sweep_end import close_killed
+from runner.cli.sweep_start import make_checked_plan
 from runner.config import hydra_job
-from runner.config.explain import explain
-from runner.core.errors import BudgetError, ConfigError, FailedRowsError, RunnerError, note_calls
-from runner.experiment.plan import Plan, make_plan, to_plain
+from runner.core.errors import BudgetError, FailedRowsError, RunnerError, note_calls
+from runner.experiment.plan import Plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
 from runner.pipeline.keeping import SweepKeeper
@@ -84,7 +83,7 @@ def carry_out(config: DictConfig) -> Outcome:
             show_progress(screen.name_point(record)) as bars,
             end_point(keeper, record),
         ):
-            plan = _make_plan(config)
+            plan = make_checked_plan(config)
             describe_run(record, plan)
             shown = Screen(bars.open_bar, bars.show_status, _during_calls(plan, folder))
             run(plan, record, folder, shown, keeper, name_command(record))
@@ -94,16 +93,6 @@ def carry_out(config: DictConfig) -> Outcome:
             remove_traces(folder)
         raise Unfinished(Outcome(record, folder, tracked), error) from error
     return Outcome(record, folder, _track(record, folder, config))
-
-
-def _make_plan(config: DictConfig) -> Plan:
-    """Return the plan of a config. Raises :class:`ConfigError` also for a value that cannot be resolved."""
-    try:
-        plan = make_plan(config)
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain(error)[0].removeprefix("error: ")) from error
-    tracking.check(plan.config.tracking)
-    return plan
 
 
 @contextmanager

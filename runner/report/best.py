@@ -17,6 +17,7 @@ from runner.report.formats import format_number, format_p_value
 from runner.report.points import Point
 
 BEST, TIED = "best", "best, equal"
+MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ def find_best(points: Sequence[Point], build: Build, limit_s: float | None = Non
     for group, best in zip(ranking.groups, ranking.best, strict=True):
         verdicts |= dict.fromkeys(group, "not tested") | dict.fromkeys(best, TIED if best[1:] else BEST)
         others = [place for place in group if place not in best]
+        if not others:
+            continue
         try:
             found = list(_test_others(ranking.objective, points, best[0], others, build, deadline))
         except (ConfigError, DataError) as error:
@@ -130,8 +133,9 @@ def describe_best(points: Sequence[Point], best: Best) -> list[str]:
 
 
 def _name_points(points: Sequence[Point], places: Sequence[int]) -> str:
-    names = " and ".join(f"{points[place].number} {points[place].name}" for place in places)
-    return f"{names}, which are equal" if len(places) > 1 else names
+    names = [f"{points[place].number} {points[place].name}" for place in places[:MOST_NAMED]]
+    more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
+    return f"{' and '.join(names)}{more}, which are equal" if len(places) > 1 else names[0]
 
 
 def _format_score(point: Point, ranking: Ranking) -> str:
