@@ -63,7 +63,9 @@ def rank(records: Sequence[Record]) -> Ranking:
     scores = {key: score for number in finished for key, score in records[number].scores.items()}
     objective = choose_objective(name, {key: score.direction for key, score in scores.items()})
     if objective is None or objective not in scores:
-        return Ranking(reason="no score has a direction" if scores else "no point has a score")
+        old = scores and not any(score.direction for score in scores.values())
+        reason = "the records are of a version that did not say which scores are better" if old else ""
+        return Ranking(reason=reason or ("no score has a direction" if scores else "no point has a score"))
     if scores[objective].direction not in WORDS:
         return Ranking(objective, reason=f"neither a high nor a low {objective} is better")
     direction = scores[objective].direction

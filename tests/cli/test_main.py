@@ -108,7 +108,7 @@ def test_a_sweep_of_mistakes(runner):
     """It ends with 2 like a single mistake, says why for each point, and leaves nothing."""
     outcome = runner("-m", "tracking=none", "prompt.user=no.jinja,none.jinja")
     assert outcome.code == 2
-    assert [f"no prompt file '{name}.jinja'" in outcome.out for name in ("no", "none")] == [True, True]
+    assert [f"no prompt file '{name}.jinja'" in outcome.err for name in ("no", "none")] == [True, True]
     assert not list(runner.folder.glob("outputs/*/*"))
 
 
@@ -141,14 +141,30 @@ def test_a_mistake_keeps_an_earlier_record(runner):
 
 @pytest.mark.parametrize("launcher", ["basic", "concurrent"])
 def test_one_mistaken_point(runner, launcher):
-    """It is in the table of its sweep, with its reason, and leaves no folder."""
+    """It stops the sweep before its first call, and is named with its reason; one message has all points."""
     sweep = ["-m", "tracking=none", f"hydra/launcher={launcher}", "provider={_target_: own.Plain}"]
-    outcome = runner(*sweep, "dataset.limit=2", "dataset.path=gone.csv,human_evaluator.csv")
+    files = "dataset.path=human_evaluator.csv,gone.csv"
+    outcome = runner(*sweep, "dataset.limit=2", files, "hyperparameter.seed=1,2")
+    assert outcome.code == 2
+    first, last = outcome.err.splitlines()
+    assert first.startswith("error: [2] [3] dataset.path='gone.csv'")
+    assert last == "error: nothing was asked, since 2 of 4 points cannot be run"
+    assert not list(runner.folder.glob("outputs/*/*"))
+
+
+def test_conditions_on_scores(runner):
+    """A score that misses its condition ends a run, and a sweep, with 1 and a line; the scores are kept."""
+    given = ["tracking=none", "provider={_target_: own.Plain}", "dataset.limit=4"]
+    condition = 'require={exact_agreement: ">= 0", mean_absolute_error: "< 0"}'
+    outcome = runner(*given, condition)
+    assert (outcome.code, outcome.err[-12:]) == (1, " is not < 0\n")
+    outcome = runner("-m", *given, condition, "hyperparameter.seed=1,2")
     assert outcome.code == 1
-    assert "[0] failed: dataset.path='gone.csv'" in outcome.out
-    (record,) = runner.records()
-    assert (record.job, record.status) == (1, "finished")
-    assert [folder.name for folder in runner.folder.glob("outputs/sweeps/*/*/")] == ["1"]
+    assert [line[:32] for line in outcome.err.splitlines()] == [
+        f"error: [{job}] mean_absolute_error" for job in (0, 1)
+    ]
+    assert [record.status for record in runner.records()] == ["finished"] * 3
+    assert runner(*given, 'require.exact_agreement=">= 0"').code == 0
 
 
 def test_full_error(runner, monkeypatch):
