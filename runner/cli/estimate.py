@@ -67,7 +67,7 @@ def list_notes(points: Sequence[Point]) -> list[str]:
         lines.append("no upper bound: hyperparameter.max_tokens is not set")
     if any(point.training_usd is None for point in points):
         lines.append("training: no price is known (prices.models)")
-    if any(point.usd[0] is None and point.known_usd is not None for point in points):
+    if any(point.usd[0] is None for point in points) and any(point.known_usd is not None for point in points):
         lines.append("'at least' leaves out what has no known price")
     minutes = sum(point.minutes for point in points)
     if minutes:

@@ -39,6 +39,10 @@ class Best:
         """The ranked points, the best of each set of rows first."""
         return [place for group in self.ranking.groups for place in group]
 
+    def name_verdicts(self, points: Sequence[Point]) -> dict[str, str]:
+        """What is said of each ranked point, by its number such as ``[3]``."""
+        return {points[place].number: verdict for place, verdict in self.verdicts.items()}
+
     @property
     def chosen(self) -> list[int]:
         """The best points."""

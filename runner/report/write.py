@@ -68,12 +68,15 @@ def _leave_out_faulty(
 def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build, rows: int) -> page.Page:
     """Gather the content of the page."""
     compared = comparisons.compare_points(points, build)
+    best = find_best(points, build)
     return page.Page(
         title=", ".join(dict.fromkeys(point.record.name for point in points)),
         command=find_command(points, folders),
         facts=facts.gather_facts(points),
         results=results.tabulate_results(points),
         comparisons=compared,
+        verdicts=best.name_verdicts(points),
+        ranked=describe_best(points, best),
         matrices=plots.plot_confusion_matrices(points),
         curves=plots.plot_sweep(points),
         reliability=plots.plot_reliability(points),
