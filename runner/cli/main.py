@@ -34,7 +34,7 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point of the console script.
 
-    Exits 0; 1 (a run failed, or left a deployment); 2 (bad input); 130 (Ctrl-C), or 128 plus the number of
+    Exits 0; 1 (a run failed, missed a condition, or left a deployment); 2 (bad input, nothing paid); 130 (Ctrl-C), or 128 plus the number of
     the signal that ended it (SIGTERM, SIGHUP).
     """
     _relax_garbage_collection()
