@@ -34,8 +34,8 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point of the console script.
 
-    Exits 0; 1 (a run failed, missed a condition, or left a deployment); 2 (bad input, nothing paid); 130 (Ctrl-C), or 128 plus the number of
-    the signal that ended it (SIGTERM, SIGHUP).
+    Exits 0; 1 (a run failed, missed a condition, or left a deployment); 2 (bad input, and nothing paid); 130
+    (Ctrl-C), or 128 plus the number of the signal that ended it (SIGTERM, SIGHUP). See docs/sweeps.md.
     """
     _relax_garbage_collection()
     argv = sys.argv[1:]

@@ -172,7 +172,7 @@ def check_checkpoint(plan: Plan) -> None:
 def check_training(plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, seen: set[str]) -> None:
     """Refuse a training that could not be made: its rows, its settings, a library that it needs.
 
-    One that the ledger knows needs none of these. ``seen`` holds the keys of those that were checked.
+    One that the ledger knows needs none of these. ``seen`` holds the keys of those that passed.
     """
     assert plan.tuner is not None
     order = make_order(plan, evaluated)
@@ -180,8 +180,8 @@ def check_training(plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, seen: se
         return
     check_checkpoint(plan)
     if order.key not in seen:
-        seen.add(order.key)
         finetune.check_order(order, plan.tuner)
+        seen.add(order.key)
 
 
 def count_epochs(plan: Plan) -> int | None:

@@ -8,6 +8,9 @@ import time
 
 import pytest
 
+from runner.experiment import stages
+from runner.providers.local import tuning
+
 MISTAKES = {
     "a key": (["hyperparameter.n_sot=3"], "hyperparameter.n_sot: no such key; did you mean 'n_shot'?"),
     "a group": (["datset=fib"], "datset: no such key; did you mean 'dataset'?"),
@@ -150,6 +153,32 @@ def test_one_mistaken_point(runner, launcher):
     assert first.startswith("error: [2] [3] dataset.path='gone.csv'")
     assert last == "error: nothing was asked, since 2 of 4 points cannot be run"
     assert not list(runner.folder.glob("outputs/*/*"))
+
+
+def test_what_a_later_point_lacks_is_found_first(runner, monkeypatch):
+    """A library that only a training needs is named before the first point is asked, and by estimate.
+
+    The data are read once for all points.
+    """
+    monkeypatch.setattr(tuning, "EXTRA", ("no_such_library",))
+    read = []
+    load_rows = stages.load_rows
+    monkeypatch.setattr(stages, "load_rows", lambda config: read.append(config) or load_rows(config))
+    rows = "".join(
+        f'{{"question": "{name}?", "target": "a", "split": "{name}"}}\n' for name in ("train", "test")
+    )
+    (runner.folder / "mine/dataset").mkdir(parents=True)
+    (runner.folder / "mine/rows.jsonl").write_text(rows)
+    text = "name: d\npath: mine/rows.jsonl\n"
+    (runner.folder / "mine/dataset/d.yaml").write_text(text)
+    given = ["--config-dir", "mine", "dataset=d", "prompt.user='{{ question }}'", "prompt.parser=null"]
+    given += ["tracking=none", "metric=exact_match", "provider=local", "finetune=supervised"]
+    outcome = runner("-m", *given, "checkpoint=base,1,last")
+    first, last = outcome.err.splitlines()[-2:]
+    assert first.startswith("error: [1] [2] provider=local: training needs no_such_library; ")
+    assert (outcome.code, last) == (2, "error: nothing was asked, since 2 of 3 points cannot be run")
+    assert (len(read), runner.records()) == (1, [])
+    assert "training needs no_such_library" in runner("estimate", *given, "checkpoint=1").err
 
 
 def test_conditions_on_scores(runner):
