@@ -51,15 +51,15 @@ def test_twice_and_in_a_running_loop(sums):
 
 
 def test_a_sweep(sums):
-    """A sweep gives the results of its points and one table of them; one that failed says why."""
+    """A sweep gives the results of its points and one table of them; a mistaken point stops all."""
     sweep = ["dataset.limit=2,3", "hydra/launcher=concurrent"]
     results, summary = api.sweep([*sums.experiment, *sweep])
     assert [result.frame.height for result in results] == [2, 3]
     assert summary["limit"].to_list() == [2, 3]
     assert repr(api.load(results[0].folder.parent)) == f"2 points\n{summary}"
     assert api.load(results[0].folder.parent).summary.equals(summary)
-    _, summary = api.sweep([*sums.experiment, "dataset.path=rows.jsonl,gone.jsonl"])
-    assert summary["status"].to_list() == ["finished", "failed"]
+    with pytest.raises(ConfigError, match=r"\[1\] dataset.path='gone.jsonl'"):
+        api.sweep([*sums.experiment, "dataset.path=rows.jsonl,gone.jsonl"])
 
 
 def test_config_dir(sums):

@@ -66,7 +66,9 @@ def list_notes(points: Sequence[Point]) -> list[str]:
     if any(point.usd[1] is None and point.usd[0] is not None for point in points):
         lines.append("no upper bound: hyperparameter.max_tokens is not set")
     if any(point.training_usd is None for point in points):
-        lines.append("the price of the training is not known")
+        lines.append("training: no price is known (prices.models)")
+    if any(point.usd[0] is None for point in points) and any(point.known_usd is not None for point in points):
+        lines.append("'at least' leaves out what has no known price")
     minutes = sum(point.minutes for point in points)
     if minutes:
         lines.append(f"at least {minutes:.1f} min, by requests_per_minute and tokens_per_minute")
@@ -99,8 +101,16 @@ def _make_cells(points: Sequence[Point]) -> list[str]:
         _format_span([work.written for work in works]),
         _format_count(sum(point.trained for point in points) or None),
     ]
-    dollars = [_format_dollars([point.usd[side] for point in points]) for side in (0, 1)]
-    return [*map(_format_count, counts), *spans, *dollars]
+    most = _format_dollars([point.usd[1] for point in points])
+    return [*map(_format_count, counts), *spans, _format_least(points), most]
+
+
+def _format_least(points: Sequence[Point]) -> str:
+    """The lower bound in dollars; of what is known, where some price is not."""
+    if all(point.usd[0] is not None for point in points):
+        return _format_dollars([point.usd[0] for point in points])
+    known = [point.known_usd for point in points if point.known_usd is not None]
+    return f"at least {sum(known):.4f}" if known else "?"
 
 
 def _format_count(number: float | None) -> str:

@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
-from runner.cli.sweep import Sweep, collect_sweeps, end_hosting
+from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting
 from runner.config import hydra_job, schema, secrets
 from runner.config.env_file import load_env_file
 from runner.config.fresh import name_fresh
@@ -36,8 +36,8 @@ INTERRUPTED = 130
 def main() -> None:
     """Entry point of the console script.
 
-    Exits 0; 1 (a run failed, or left a deployment); 2 (bad input); 130 (Ctrl-C), or 128 plus the number of
-    the signal that ended it (SIGTERM, SIGHUP).
+    Exits 0; 1 (a run failed, missed a condition, or left a deployment); 2 (bad input, and nothing paid); 130
+    (Ctrl-C), or 128 plus the number of the signal that ended it (SIGTERM, SIGHUP). See docs/sweeps.md.
     """
     _relax_garbage_collection()
     argv = name_fresh(sys.argv[1:])
@@ -127,6 +127,8 @@ def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
         interrupted = False
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()
+        except SweepRefused as refused:
+            raise refused.reason from None
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt)
             raise

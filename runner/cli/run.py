@@ -12,32 +12,28 @@ from pathlib import Path
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from runner import tracking
 from runner.cli import screen
 from runner.cli.screen.progress import show_progress
 from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking, settle_experiment
 from runner.cli.sweep_end import close_killed
+from runner.cli.sweep_start import make_checked_plan
 from runner.config import hydra_job
-from runner.config.explain import explain
 from runner.core.errors import (
     BudgetError,
-    ConfigError,
     FailedRowsError,
     MetricError,
     RunnerError,
     note_calls,
 )
-from runner.experiment.plan import Plan, make_plan, to_plain
+from runner.experiment.plan import Plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
 from runner.pipeline.keeping import SweepKeeper
 from runner.records.environment import find_code, find_git_sha, find_versions
-from runner.records.folder import (
-    read_notes,
-    remove_traces,
-)
+from runner.records.folder import read_notes, remove_traces
+from runner.records.ranking import choose_objective
 from runner.records.record import Record, flatten, keep_record
 from runner.reproduce.past_run import write_prompts
 
@@ -66,9 +62,12 @@ def run_command(config: DictConfig) -> float | None:
             screen.show_run(outcome.record, outcome.folder, outcome.tracked)
         raise stopped.reason from None
     screen.show_run(outcome.record, outcome.folder, outcome.tracked)
-    if outcome.record.warnings and not outcome.record.sweep:  # a sweep says so at its end
-        raise RunnerError(f"the scores are kept, but {'; '.join(outcome.record.warnings)}")
-    return find_objective(outcome.record, config.objective)
+    record = outcome.record
+    reasons = [f"the scores are kept, but {'; '.join(record.warnings)}"] if record.warnings else []
+    reasons += record.unmet
+    if reasons and not record.sweep:  # a sweep says so at its end
+        raise RunnerError("\nerror: ".join(reasons))
+    return find_objective(record, config.objective)
 
 
 class Unfinished(Exception):
@@ -92,7 +91,7 @@ def carry_out(config: DictConfig) -> Outcome:
             show_progress(screen.name_point(record)) as bars,
             end_point(keeper, record),
         ):
-            plan = _make_plan(config)
+            plan = make_checked_plan(config)
             describe_run(record, plan)
             shown = Screen(bars.open_bar, bars.show_status, _during_calls(plan, folder))
             run(plan, record, folder, shown, keeper, name_command(record))
@@ -102,16 +101,6 @@ def carry_out(config: DictConfig) -> Outcome:
             remove_traces(folder)
         raise Unfinished(Outcome(record, folder, tracked), error) from error
     return Outcome(record, folder, _track(record, folder, config))
-
-
-def _make_plan(config: DictConfig) -> Plan:
-    """Return the plan of a config. Raises :class:`ConfigError` also for a value that cannot be resolved."""
-    try:
-        plan = make_plan(config)
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain(error)[0].removeprefix("error: ")) from error
-    tracking.check(plan.config.tracking)
-    return plan
 
 
 @contextmanager
@@ -195,9 +184,13 @@ def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
 
 
 def find_objective(record: Record, name: str | None) -> float | None:
-    """Return the score that a sweeper optimises: the one named ``name``, or else the first."""
-    if name is None:
-        return next((score.value for score in record.scores.values()), None)
-    with note_calls():
-        check_objective(name, record.scores)
-    return record.scores[name].value
+    """Return the score that a sweeper optimises: the one named ``name``, or else the first with a direction.
+
+    Where none has one it is the first.
+    """
+    if name is not None:
+        with note_calls():
+            check_objective(name, record.scores)
+    chosen = choose_objective(name, {key: score.direction for key, score in record.scores.items()})
+    chosen = chosen or next(iter(record.scores), None)
+    return None if chosen is None else record.scores[chosen].value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -95,15 +95,33 @@ def find_keeper(folder: Path) -> SweepKeeper | None:
     return _opened[folder].keeper if folder in _opened else None
 
 
+class SweepRefused(BaseException):
+    """Ends a sweep before it begins. ``reason`` is the error to show."""
+
+    def __init__(self, reason: RunnerError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class OpenSweep(Callback):
     """Hydra callback that prepares a sweep in the launching process, before the first point starts."""
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Create the folder, and the parent run if points are processes.
+        """Rehearse the points, and create the folder, and the parent run if points are processes.
+
+        Raises :class:`SweepRefused` if a point has a mistake: Hydra catches any other exception.
 
         If points are threads, the first one creates the parent run: the others then wait for servers while
         MLflow is imported.
         """
+        from runner.cli.sweep_start import rehearse_sweep
+        from runner.config.points import compose_points
+
+        points = compose_points(config)
+        try:
+            rehearse_sweep(config, points, asks=_runs_here(config) or "joblib" in str(config.hydra.launcher))
+        except RunnerError as error:
+            raise SweepRefused(error) from error
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         overrides = get_overrides(config.hydra)
@@ -112,7 +130,7 @@ class OpenSweep(Callback):
             "fixed": find_fixed(overrides),
             "overrides": overrides,
         }
-        sweep = Sweep(folder, config, _make_keeper(config))
+        sweep = Sweep(folder, config, _make_keeper(config, points))
         sweep.alive.enter_context(hold_alive(folder))
         write_notes(folder, notes | {"started": time.time()})
         settle_experiment(config, folder)
@@ -143,7 +161,7 @@ def open_parent(folder: Path, config: DictConfig) -> str | None:
         return cast("str | None", notes["parent"])
 
 
-def _make_keeper(config: DictConfig) -> SweepKeeper | None:
+def _make_keeper(config: DictConfig, points: Mapping[int, DictConfig]) -> SweepKeeper | None:
     """Return what keeps deployments, if points in this process may share some."""
     texts = get_overrides(config.hydra)
     trains = OmegaConf.select(config, "finetune.name") not in (None, "none") or any(
@@ -151,12 +169,11 @@ def _make_keeper(config: DictConfig) -> SweepKeeper | None:
     )
     if not trains or not _runs_here(config):
         return None
-    from runner.config.points import compose_points
     from runner.experiment.model import find_need
     from runner.pipeline.keeping import SweepKeeper
 
     needs = {}
-    for number, point in compose_points(config).items():
+    for number, point in points.items():
         with suppress(OmegaConfBaseException):  # the point itself reports it
             needs[number] = find_need(_read_plain(point))
     return SweepKeeper({number: need for number, need in needs.items() if need})

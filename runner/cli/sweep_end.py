@@ -7,9 +7,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runner import tracking
 from runner.cli import screen
+from runner.cli.screen import sweep_table
 from runner.cli.sweep import Sweep, read_tracking
 from runner.config.instantiate import instantiate
 from runner.config.schema import TrackingConfig
@@ -26,14 +28,17 @@ from runner.records.folder import (
 from runner.records.record import read_mistakes, read_records
 from runner.records.sweep import summarize
 
+if TYPE_CHECKING:
+    from runner.report.write import Ending
+
 log = logging.getLogger(__name__)
 
 
 def close_sweep(sweep: Sweep, code: int) -> int:
     """Print a sweep's table, log it to the parent run, and return the exit code.
 
-    It is 2 if all points were mistakes, so that nothing was paid; 1 if a point failed or a deployment was
-    left; else ``code``.
+    It is 2 if all points were mistakes, so that nothing was paid; 1 if a point failed, does not meet what the
+    config requires, or left a deployment; else ``code``.
     """
     points = list_points(sweep.folder)
     mistakes = read_mistakes(points)
@@ -41,19 +46,22 @@ def close_sweep(sweep: Sweep, code: int) -> int:
     records = list(read_records(recorded).values())
     if not records and not mistakes and code != 2:
         return code
-    line, comparison = _compare_points(recorded)
+    ending = _rank_points(recorded)
     if records or mistakes:
         table = summarize([*records, *mistakes.values()])
-        screen.show_sweep(table, sweep.folder if recorded else None, line)
-    log_sweep(sweep, points, mistakes, comparison, began=bool(recorded))
+        table = sweep_table.sort_by_rank(table, ending.objective, ending.order, ending.verdicts)
+        screen.show_sweep(table, sweep.folder if recorded else None, ending.lines)
+    log_sweep(sweep, points, mistakes, ending.csv, began=bool(recorded))
     if not recorded:
         return 2
     close_killed(sweep.folder.absolute().parents[1], read_tracking(sweep.config))
     warnings = [warning for record in records for warning in record.warnings] + _find_warnings(sweep)
-    for warning in dict.fromkeys(warnings):  # each point tries again to delete what is left over
-        print(f"error: {warning}", file=sys.stderr)
+    warnings = list(dict.fromkeys(warnings))  # each point tries again to delete what is left over
+    unmet = [f"[{record.job}] {line}" for record in records for line in record.unmet]
+    for line in (*warnings, *unmet):
+        print(f"error: {line}", file=sys.stderr)
     unfinished = any(record.status != "finished" for record in records)
-    return int(bool(mistakes) or bool(warnings) or unfinished) or code
+    return int(bool(mistakes) or bool(warnings) or bool(unmet) or unfinished) or code
 
 
 def log_sweep(
@@ -117,12 +125,12 @@ def close_killed(outputs: Path, settings: TrackingConfig) -> None:
                 _log_notes(folder, points, place)
 
 
-def _compare_points(folders: Sequence[Path]) -> tuple[str, str]:
-    """Compare the points of a sweep with its first one; return empty texts if that fails."""
-    from runner.report.write import compare_with_first
+def _rank_points(folders: Sequence[Path]) -> Ending:
+    """Rank the points of a sweep; return an empty ending if that fails."""
+    from runner.report.write import Ending, rank_points
 
     try:
-        return compare_with_first(folders, instantiate)
+        return rank_points(folders, instantiate)
     except Exception:
-        log.debug("the points cannot be compared", exc_info=True)
-        return "", ""
+        log.debug("the points cannot be ranked", exc_info=True)
+        return Ending()

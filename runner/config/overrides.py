@@ -25,6 +25,9 @@ from runner.core.errors import ConfigError, suggest
 NAMED = "metric"
 """The group that holds objects by name, and takes any name."""
 
+FREE = ("require",)
+"""Groups in which any key may stand, so that none needs a ``+``; a run checks the names."""
+
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
 _compose_as_hydra = ConfigLoaderImpl._compose_config_from_defaults_list
 
@@ -149,7 +152,12 @@ def _refuse_null(config: DictConfig, key: str) -> None:
 
 
 def _open_object(override: Override, config: DictConfig) -> Override:
-    """Turn ``key=value`` into ``++key=value`` for a new key of an object. Raises if its class has none."""
+    """Turn ``key=value`` into ``++key=value`` for a new key of an object, or of a group in :data:`FREE`.
+
+    Raises if the class of the object has no such key.
+    """
+    if override.key_or_group.partition(".")[0] in FREE and override.type is OverrideType.CHANGE:
+        return replace(override, type=OverrideType.FORCE_ADD)
     parent, _, name = override.key_or_group.rpartition(".")
     if override.is_delete() or override.is_hydra_override():
         return override

@@ -272,7 +272,15 @@ class RunnerConfig:
     """True asks every row again, although the ledger has its answer, and keeps both. The new answers get the
     time of the start as their name; a run with that name, or any other, uses the answers of that name."""
     objective: str | None = None
-    """The metric a run returns to an optimising sweeper; null means the first one."""
+    """The score by which the points of a sweep are ranked, and which an optimising sweeper improves.
+
+    Null means the first one that has a direction.
+    """
+    require: dict[str, Any] = field(default_factory=dict)
+    """Conditions on scores and figures, such as ``{accuracy: ">= 0.8", cost_usd: "< 1"}``.
+
+    A run that does not meet them ends with exit code 1.
+    """
     max_failed: float = 0.1
     """The share of rows for which a call may fail. Above it a run ends as failed, with its scores; one row is
     always allowed."""

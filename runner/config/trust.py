@@ -19,7 +19,7 @@ OURS = re.compile(r"runner\.(providers|metrics|parse)(\.\w+)+")
 OPTION = re.compile(r"\w[\w-]*(/\w[\w-]*)*(\.yaml)?")
 READING = re.compile(r"\$\{(?!\s*(oc\.env|now)\s*:)[^}]*?[:$]")
 """An interpolation that calls a resolver, which may make a node; ``oc.env`` and ``now`` only give texts."""
-VALUES = ("name", "checkpoint", "objective", "budget_usd")
+VALUES = ("name", "checkpoint", "objective", "require", "budget_usd")
 """Keys without a dot that hold a value and choose no option."""
 SHOWN = 3
 

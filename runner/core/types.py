@@ -18,6 +18,10 @@ CUT = (
 """A pattern for the values of ``finish_reason`` that say that a token limit ended the answer, one a line."""
 
 
+Direction = Literal["higher", "lower", "none", ""]
+"""Which of two scores is better; ``none`` for a number that is neither good nor bad, such as a count."""
+
+
 class Message(TypedDict):
     """One turn of a chat."""
 
@@ -107,7 +111,8 @@ class Score:
     """A measured number with its uncertainty.
 
     ``low`` and ``high`` bound the confidence interval (None where it is not defined); ``n`` counts the
-    rows behind the number. ``reason`` says why there is no value.
+    rows behind the number. ``reason`` says why there is no value. ``direction`` says which of two values is
+    better; empty where nobody has said it, as in records of older versions.
     """
 
     value: float | None
@@ -115,6 +120,7 @@ class Score:
     high: float | None = None
     n: int = 0
     reason: str = field(default="", compare=False)
+    direction: Direction = field(default="", compare=False)
 
 
 _ANSWER = (

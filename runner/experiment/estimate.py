@@ -52,6 +52,14 @@ class Point:
         return sum(work.minutes for work in (self.answers, self.judgments) if work)
 
     @property
+    def known_usd(self) -> float | None:
+        """The lower bound of the costs whose price is known; None where no price is."""
+        works = [self.answers, *([self.judgments] if self.judgments else [])]
+        parts = [*(work.usd[0] for work in works), *([self.training_usd] if self.training_usd != 0 else [])]
+        known = [part for part in parts if part is not None]
+        return sum(known) if known else None
+
+    @property
     def usd(self) -> tuple[float | None, float | None]:
         """The lower and the upper bound of all costs in US dollars; None where a bound is unknown."""
         works = [self.answers, self.judgments or Work()]
@@ -98,6 +106,7 @@ def _estimate_model(
     is_ordered = jobs.has_job(order, ledger)
     if not is_ordered:
         model.check_checkpoint(plan)
+        getattr(plan.tuner, "check_libraries", lambda: None)()  # a service needs none
     untrained = UntrainedModel(
         plan.responder.provider, order.key, name_place(checkpoint, model.count_epochs(plan))
     )

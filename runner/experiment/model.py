@@ -170,6 +170,21 @@ def check_checkpoint(plan: Plan) -> None:
     check_place(plan.config.checkpoint, count_epochs(plan), plan.tuner.kept, plan.responder.provider.name)
 
 
+def check_training(plan: Plan, evaluated: pl.DataFrame, ledger: Ledger, seen: set[str]) -> None:
+    """Refuse a training that could not be made: its rows, its settings, a library that it needs.
+
+    One that the ledger knows needs none of these. ``seen`` holds the keys of those that passed.
+    """
+    assert plan.tuner is not None
+    order = make_order(plan, evaluated)
+    if jobs.has_job(order, ledger):
+        return
+    check_checkpoint(plan)
+    if order.key not in seen:
+        finetune.check_order(order, plan.tuner)
+        seen.add(order.key)
+
+
 def count_epochs(plan: Plan) -> int | None:
     """Return the epochs of a plan's training as far as the config says: None where the service chooses."""
     given = plan.config.hyperparameter

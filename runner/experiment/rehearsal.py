@@ -4,38 +4,92 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from contextlib import closing
 from typing import Any
 
 import polars as pl
 
 from runner import metrics, parse
-from runner.core.errors import ConfigError, suggest
-from runner.core.types import Parser
-from runner.experiment import stages
+from runner.core.errors import ConfigError, RunnerError, suggest
+from runner.core.identity import digest
+from runner.core.types import Direction, Parser
+from runner.engine.ledger import Ledger
+from runner.experiment import model, stages
+from runner.experiment.conditions import check_conditions, read_conditions
 from runner.experiment.plan import Plan
 from runner.experiment.reference import check_figures, read_figures
+from runner.money.usage import count_usage
 from runner.parse.sides import list_names
 from runner.pipeline.answer import leave_unanswered
 from runner.pipeline.judge import VERDICT
 
 log = logging.getLogger(__name__)
 
+FREE = ("name", "hyperparameter", "budget_usd", "max_failed", "tracking")
+"""Settings that change nothing of what a rehearsal finds, apart from some hyperparameters."""
 
-def rehearse(plan: Plan, frame: pl.DataFrame) -> None:
+
+def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     """Run all stages after the answers on empty answers, to find errors before anything is paid.
 
-    Raises for what could not be measured later: a gold value that is missing or cannot be read, a column that
-    does not exist, an objective that no metric gives, a published figure that cannot be compared.
+    Returns the scores that are known to come, each with its direction. Raises for what could not be measured
+    later: a gold value that is missing or cannot be read, a column that does not exist, an objective or a
+    condition that names no score, a published figure that cannot be compared.
     """
     read_figures(plan.config.reference)
     frame = leave_unanswered(frame, plan.responder)
     frame = stages.add_probability(plan, stages.add_predictions(plan.responder, frame))
     frame = stages.judge_nothing(plan, frame)
     check_made_columns(plan, frame)
-    names = metrics.rehearse(plan.metrics, frame, find_labels(plan))
-    if names is not None:
-        check_objective(plan.config.objective, names)
-        check_figures(plan.config.reference, names)
+    directions, are_all = metrics.rehearse(plan.metrics, frame, find_labels(plan))
+    read_conditions(plan.config.require)
+    if are_all:
+        check_objective(plan.config.objective, directions)
+        check_figures(plan.config.reference, directions)
+        check_conditions(plan.config.require, directions, count_usage(frame))
+    return directions
+
+
+class Rehearsal:
+    """Rehearses the plans of a sweep: reads each data set once, and skips what it has rehearsed before."""
+
+    def __init__(self) -> None:
+        self._rows: dict[str, stages.Rows] = {}
+        self._known: dict[str, dict[str, Direction]] = {}
+        self._faults: dict[str, RunnerError] = {}
+        self._orders: set[str] = set()
+
+    def __call__(self, plan: Plan) -> dict[str, Direction]:
+        """Do what :func:`rehearse` does, and check the training of the plan, if it has one."""
+        config = plan.config
+        settings = {name: value for name, value in vars(config).items() if name not in FREE}
+        given = config.hyperparameter
+        key = digest([repr(settings), repr(given) if plan.tuner else [given.n_shot, given.logprobs]])
+        if fault := self._faults.get(key):
+            raise fault
+        if key not in self._known:
+            try:
+                self._known[key] = self._rehearse(plan)
+            except RunnerError as error:
+                self._faults[key] = error
+                raise
+        return self._known[key]
+
+    def _rehearse(self, plan: Plan) -> dict[str, Direction]:
+        data = digest(repr(plan.config.dataset))
+        if data not in self._rows:
+            self._rows[data] = stages.load_rows(plan.config.dataset)
+        frame = stages.render(plan, self._rows[data])
+        directions = rehearse(plan, frame)
+        self._check_training(plan, frame)
+        return directions
+
+    def _check_training(self, plan: Plan, frame: pl.DataFrame) -> None:
+        if plan.tuner is None or plan.config.checkpoint == "base":
+            model.find_existing_provider(plan, plan.config.checkpoint)
+            return
+        with closing(Ledger(plan.config.ledger.url)) as ledger:
+            model.check_training(plan, frame, ledger, self._orders)
 
 
 def find_labels(plan: Plan) -> dict[str, list[str]]:

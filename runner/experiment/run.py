@@ -17,6 +17,7 @@ from runner.core.identity import read_identity
 from runner.core.services import TuningStatus
 from runner.engine.ledger import Ledger
 from runner.experiment import stages
+from runner.experiment.conditions import list_unmet
 from runner.experiment.model import Model, prepare_model, serve_model
 from runner.experiment.plan import Plan
 from runner.experiment.rehearsal import rehearse
@@ -85,6 +86,7 @@ def run(
             note_measurements(record, measurements)
             record.row_scores = metrics.row_score_kinds(plan.metrics)
             record.figures |= spending.sum_up(every_row)
+            record.unmet = list_unmet(plan.config.require, record.scores, record.figures)
     measurements.check()
     spending.check(frame.height, frame.height + unasked.height)
     stages.check_failed_rows(frame, plan.config.max_failed)

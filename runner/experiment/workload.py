@@ -96,7 +96,8 @@ class PricedModel:
         seen.update(answers.chats)
         times = answers.calibrate(self._estimate)
         low = [times * self._estimate(chat, answer[0]) for chat in new]
-        high = None if answer[1] is None else [times * self._estimate(chat, answer[1]) for chat in new]
+        longest = answer[1] if new else 0.0
+        high = None if longest is None else [times * self._estimate(chat, longest) for chat in new]
         most, typical = self.responder.sampling.max_tokens, answers.find_typical_length()
         least = min(typical, most or typical)
         read = sum(low), None if high is None else sum(high)
@@ -112,12 +113,12 @@ class PricedModel:
 
     def _least(self, reads: Sequence[float], written: float) -> float | None:
         if self.price is None:
-            return None
+            return None if reads else 0.0
         return self._share * sum(self.price.compute_uncached_cost(read, written) for read in reads)
 
     def _most(self, reads: Sequence[float] | None, written: float | None) -> float | None:
         if self.price is None:
-            return None
+            return 0.0 if reads == [] else None
         if not (self.price.input or self.price.output or not reads):
             return 0.0
         if reads is None or written is None:

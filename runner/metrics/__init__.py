@@ -20,9 +20,9 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import ConfigError, RunnerError, describe_error, suggest
-from runner.core.types import Score, write_column
+from runner.core.types import Direction, Score, write_column
 from runner.metrics.agreement import CohenKappa, KrippendorffAlpha
-from runner.metrics.base import Metric, check_row_kind
+from runner.metrics.base import Metric
 from runner.metrics.classification import F1, Accuracy, BalancedAccuracy, Precision, Recall, Share
 from runner.metrics.confusion import Confusion, confusion
 from runner.metrics.correlation import KendallTau, Pearson, Spearman
@@ -30,7 +30,7 @@ from runner.metrics.pairwise import Pairwise, PairwiseRating
 from runner.metrics.people import Baseline, HumanCeiling, UpperBound
 from runner.metrics.probability import Brier, CalibrationError, RocAuc, reliability
 from runner.metrics.rating import Bias, ExactAgreement, MeanAbsoluteError
-from runner.metrics.rows import Count, Fingerprint, RowMetric
+from runner.metrics.rows import Count, Fingerprint, RowMetric, check_names, row_score_kinds, score_rows
 from runner.metrics.text import ExactMatch, RougeL, TokenF1
 
 __all__ = [
@@ -74,6 +74,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+DIRECTIONS: tuple[Direction, ...] = ("higher", "lower", "none")
 MISTAKES = (AttributeError, ImportError, KeyError, NameError, pl.exceptions.ColumnNotFoundError)
 """Exceptions of a metric that do not depend on the answers."""
 
@@ -101,9 +102,7 @@ def try_all(
     for key, metric in metrics.items():
         try:
             found = _measure(key, metric, frame)
-            if twice := found.keys() & scores.keys():
-                raise ConfigError(f"two metrics give a score {min(twice)!r}; rename metric.{key}")
-            scores |= {name: _name_verdicts(score, metric) for name, score in found.items()}
+            _add(key, {name: _name_verdicts(score, metric) for name, score in found.items()}, scores)
         except RunnerError as failure:
             failures.append(failure)
     return scores, failures
@@ -121,28 +120,36 @@ def rehearse(
     metrics: Mapping[str, Callable[[pl.DataFrame], Any]],
     frame: pl.DataFrame,
     labels: Mapping[str, Sequence[str]] = MappingProxyType({}),
-) -> set[str] | None:
-    """The names of all scores, from rows that nobody has answered; what these lack is an error now.
+) -> tuple[dict[str, Direction], bool]:
+    """The scores and their directions, from rows that nobody has answered; what these lack is an error now.
 
     ``labels`` are all values that a column can have, where this is known: a label that an option of a metric
     names must be one of them. Where they are not known it must be a gold value.
 
-    None where some names are not known: those of a user's metric may depend on the answers. Such a metric is
+    Second, whether these are all: the scores of a user's metric may depend on the answers. Such a metric is
     called with a few rows in which the gold values stand for the answers. A wrong result and one of
     :data:`MISTAKES` are errors now. Any other exception may be due to values that are still missing; it is
     a warning.
     """
-    _check_names(metrics, frame)
+    check_names(metrics, frame)
     for key, metric in metrics.items():
         _check_labels(key, metric, frame, labels)
     own = {key: copy(metric) for key, metric in metrics.items() if hasattr(metric, "resamples")}
     for metric in own.values():
         metric.resamples = 2
-    names = set(evaluate(own, frame))
-    answered = _answer_with_gold(frame.head(20))
-    for key in (key for key in metrics if key not in own):
-        _rehearse_callable(key, metrics[key], answered)
-    return names if len(own) == len(metrics) else None
+    answered, scores = _answer_with_gold(frame.head(20)), dict[str, Score]()
+    for key, metric in metrics.items():
+        known = key in own
+        found = _measure(key, own[key], frame) if known else _rehearse_callable(key, metric, answered)
+        _add(key, found, scores)
+    return {name: score.direction for name, score in scores.items()}, len(own) == len(metrics)
+
+
+def _add(key: str, found: Mapping[str, Score], scores: dict[str, Score]) -> None:
+    """Add the scores of a metric to those of the others; refuse a name that is there already."""
+    if twice := found.keys() & scores.keys():
+        raise ConfigError(f"two metrics give a score {min(twice)!r}; rename metric.{key}")
+    scores |= found
 
 
 def _check_labels(key: str, metric: Any, frame: pl.DataFrame, labels: Mapping[str, Sequence[str]]) -> None:
@@ -173,7 +180,9 @@ def _fits(label: object, dtype: pl.DataType | None) -> bool:
     return isinstance(label, str) if dtype == pl.String else _is_number(label)
 
 
-def _rehearse_callable(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame) -> None:
+def _rehearse_callable(
+    key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFrame
+) -> dict[str, Score]:
     try:
         inspect.signature(metric).bind(frame)
     except TypeError as error:
@@ -181,11 +190,12 @@ def _rehearse_callable(key: str, metric: Callable[[pl.DataFrame], Any], frame: p
     except ValueError:
         pass  # a built-in function may have no signature
     try:
-        _measure(key, metric, frame)
+        return _measure(key, metric, frame)
     except ConfigError as error:
         if error.__cause__ is None or isinstance(error.__cause__, MISTAKES):
             raise
         log.warning("%s; this was a rehearsal without answers, so it may be different with them", error)
+    return {}
 
 
 def _answer_with_gold(frame: pl.DataFrame) -> pl.DataFrame:
@@ -213,9 +223,20 @@ def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFram
     own = getattr(metric, "name", key)
     own = own if isinstance(own, str) else key
     return {
-        key + name.removeprefix(own) if name.startswith(own) else name: _clean(score)
+        key + name.removeprefix(own) if name.startswith(own) else name: _clean(
+            score, _find_direction(key, metric, name.removeprefix(own), score)
+        )
         for name, score in result.items()
     }
+
+
+def _find_direction(key: str, metric: Any, suffix: str, score: Score) -> Direction:
+    """Which of two values is better: as the score says, or its metric or function; by default the higher."""
+    made_by = getattr(metric, "func", metric)  # of a partial
+    said = score.direction or getattr(metric, "direction", getattr(made_by, "direction", "higher"))
+    if said not in DIRECTIONS:
+        raise ConfigError(f"metric.{key}: direction {said!r}{suggest(str(said), DIRECTIONS)}")
+    return "none" if suffix.removesuffix("_parsed") in getattr(metric, "undirected", ()) else said
 
 
 def _is_number(value: object) -> bool:
@@ -231,63 +252,12 @@ def _is_score(item: tuple[object, object]) -> bool:
     return isinstance(score.n, Integral) and all(each is None or _is_number(each) for each in numbers)
 
 
-def _clean(score: Score) -> Score:
+def _clean(score: Score, direction: Direction) -> Score:
     """The score in plain numbers, which JSON can hold; None in place of NaN and infinity."""
     value, low, high = (
         float(each) if each is not None and isfinite(each) else None
         for each in (score.value, score.low, score.high)
     )
     is_odd = score.value is not None and value is None
-    return Score(value, low, high, int(score.n), f"it gave {score.value}" if is_odd else score.reason)
-
-
-def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dict[str, str]:
-    """The metrics that score single rows, by key: ``right`` (1 is right, 0 wrong) or ``value``.
-
-    A metric does so by a method ``score_rows(frame)``, which gives a number or null for each row, and an
-    attribute ``row_kind`` (without it: ``value``; None: no scores). Another kind is a :class:`ConfigError`.
-    """
-    kinds = {
-        key: getattr(metric, "row_kind", "value")
-        for key, metric in metrics.items()
-        if callable(getattr(metric, "score_rows", None))
-    }
-    for key, kind in kinds.items():
-        check_row_kind(key, kind)
-    return {key: kind for key, kind in kinds.items() if kind is not None}
-
-
-def score_rows(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with a column for each metric that scores single rows, named by the metric's key.
-
-    A column is Float64, and null where a row has no score: no answer, no prediction, or no gold value. A
-    metric that fails here is left out with a warning; what is paid for is not lost.
-
-    Raises:
-        ConfigError: the rows already have a column of that name.
-    """
-    _check_names(metrics, frame)
-    scored = (_score_rows(key, metrics[key], frame) for key in row_score_kinds(metrics))
-    return frame.with_columns(column for column in scored if column is not None)
-
-
-def _check_names(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> None:
-    for key in row_score_kinds(metrics):
-        if key == "verdict" or key.startswith("judge_"):
-            raise ConfigError(
-                f"metric.{key}: columns of this name hold what a judge says; choose another name"
-            )
-        if key in frame.columns:
-            raise ConfigError(f"metric.{key}: the rows already have a column {key!r}; rename one of them")
-
-
-def _score_rows(key: str, metric: Any, frame: pl.DataFrame) -> pl.Series | None:
-    try:
-        scores = pl.Series(key, metric.score_rows(frame), strict=False).cast(pl.Float64).fill_nan(None)
-    except (Exception, SystemExit) as error:
-        log.warning("metric.%s: single rows have no score; %s", key, describe_error(error))
-        return None
-    if len(scores) != frame.height:
-        log.warning("metric.%s: %d row scores for %d rows are left out", key, len(scores), frame.height)
-        return None
-    return scores
+    reason = f"it gave {score.value}" if is_odd else score.reason
+    return Score(value, low, high, int(score.n), reason, direction)

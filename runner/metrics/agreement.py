@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.core.types import Score
+from runner.core.types import Direction, Score
 from runner.metrics.base import Metric, get_column
 from runner.metrics.bootstrap import Floats, bootstrap_intervals, keep_finite, nan_to_none, tally
 from runner.metrics.confusion import collect_labels, divide, encode_labels
@@ -155,6 +155,11 @@ class KrippendorffAlpha:
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
             raise ConfigError(f"metric {self.name}: level {self.level!r}{suggest(self.level, LEVELS)}")
+
+    @property
+    def direction(self) -> Direction:
+        """``higher`` if the model is one of the annotators; else it says nothing about the model."""
+        return "none" if isinstance(self.annotators, str) or "prediction" not in self.annotators else "higher"
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         ratings = collect_ratings(frame, self.annotators, self.name)

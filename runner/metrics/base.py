@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.core.types import Score
+from runner.core.types import Direction, Score
 from runner.metrics.bootstrap import (
     Bounds,
     Floats,
@@ -31,7 +31,6 @@ RowKind = Literal["right", "value"]
 """What the score of a single row says: right (1) or wrong (0), or any other number."""
 LabelOption = tuple[str, Any, tuple[str, ...], str | None]
 """An option, the label that it names, columns with such labels, and one that must have it (or None)."""
-
 
 UNREAD, UNDEFINED = "no answer was read", "these rows do not define it"
 UNREAD_SCALE = "an answer that was not read has no value; set the ends of the scale,"
@@ -78,11 +77,14 @@ class Metric(ABC):
     name: str = ""
 
     default_name: ClassVar[str] = ""
-    unread: ClassVar[str] = UNREAD
     """The ``name`` where none is given; empty: after the class, as ``answer_length`` for ``AnswerLength``."""
+    unread: ClassVar[str] = UNREAD
     proportion: ClassVar[bool] = False
     best: ClassVar[float | None] = None
     """The best score that a row can have; None if there is none or it is not known."""
+    direction: ClassVar[Direction] = "higher"
+    undirected: ClassVar[Sequence[str]] = ("_skipped",)
+    """Suffixes of scores that are neither good nor bad."""
 
     @property
     def row_kind(self) -> RowKind | None:
@@ -209,12 +211,9 @@ class Metric(ABC):
                 s is None and not is_parsed(g.cells).all() for s, g in zip(strict, groups, strict=True)
             )
             unread = not any(is_parsed(group.cells).any() for group in groups)
-            reason = (
-                UNREAD if unread else f"it is not defined in a {self.per} with answers that were not read"
-            )
-            scores[name] = (
-                Score(None, n=len(groups), reason=reason) if lost or unread else self._average(strict)
-            )
+            reason = f"it is not defined in a {self.per} with answers that were not read"
+            undefined = Score(None, n=len(groups), reason=UNREAD if unread else reason)
+            scores[name] = undefined if lost or unread else self._average(strict)
             scores[f"{name}_parsed"] = self._average(some)
             scores[f"{name}_skipped"] = Score(float(some.count(None)), n=len(groups))
         return scores

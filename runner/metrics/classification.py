@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, suggest
+from runner.core.types import Direction
 from runner.metrics.base import LabelOption, Metric
 from runner.metrics.bootstrap import Floats, nan_to_none
 from runner.metrics.confusion import ClassCounts, collect_labels, count_classes, divide, encode_labels
@@ -43,12 +44,16 @@ class Accuracy(RowMetric):
 
 
 class Share(Accuracy):
-    """Share of rows whose ``column`` is ``value``, such as verdicts that are "correct"."""
+    """Share of rows whose ``column`` is ``value``, such as verdicts that are "correct".
+
+    ``direction`` says whether a ``higher`` or a ``lower`` share is better; by default ``none`` is.
+    """
 
     default_name: ClassVar[str] = "share"
 
-    def __init__(self, column: str, value: Any, **options: Any) -> None:
+    def __init__(self, column: str, value: Any, direction: Direction = "none", **options: Any) -> None:
         super().__init__(prediction=column, expected=value, **options)
+        self.__dict__["direction"] = direction
 
     def named_labels(self) -> list[LabelOption]:
         return [("value", self.expected, (self.prediction,), None)]

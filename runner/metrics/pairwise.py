@@ -65,6 +65,7 @@ class Pairwise(Metric):
     unparsed: Literal["wrong", "first", "second", "tie"] = "wrong"
     odd_kappa: bool = False
     default_name: ClassVar[str] = "pairwise"
+    undirected: ClassVar[Sequence[str]] = tuple(ODD_MEASURES)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.core.types import Score
+from runner.core.types import Direction, Score
 from runner.metrics.agreement import collect_ratings
 from runner.metrics.base import LabelOption, Metric, align_types, get_column, require_values
 from runner.metrics.bootstrap import Floats, bootstrap_intervals, nan_to_none, tally
@@ -43,6 +43,7 @@ class HumanCeiling:
     resamples: int = 1000
     seed: int = 0
     name: str = "human_ceiling"
+    direction: ClassVar[Direction] = "none"
 
     def __post_init__(self) -> None:
         if self.against not in AGAINST:
@@ -133,6 +134,7 @@ class Baseline:
     choice: Literal["majority", "median", "mean"] = "majority"
     constant: Any = None
     name: str = field(default="")
+    direction: ClassVar[Direction] = "none"
 
     def __post_init__(self) -> None:
         self.name = self.name or f"{self.metric.name}_baseline"
@@ -184,6 +186,7 @@ class UpperBound:
     confidence: float = 0.95
     seed: int = 0
     name: str = "upper_bound"
+    direction: ClassVar[Direction] = "none"
 
     def __post_init__(self) -> None:
         if self.draws < 1:

@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError
+from runner.core.types import Direction
 from runner.metrics.base import LabelOption, Metric, RowKind, align_types
 from runner.metrics.bootstrap import Floats
 from runner.metrics.confusion import divide
@@ -61,6 +62,7 @@ class CalibrationError(Probabilistic):
 
     bins: int = 10
     default_name: ClassVar[str] = "calibration_error"
+    direction: ClassVar[Direction] = "lower"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,6 +85,7 @@ class Brier(Probabilistic):
 
     default_name: ClassVar[str] = "brier"
     best: ClassVar[float | None] = 0.0
+    direction: ClassVar[Direction] = "lower"
 
     @property
     def row_kind(self) -> RowKind | None:

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError
+from runner.core.types import Direction
 from runner.metrics.base import LabelOption
 from runner.metrics.rows import RowMetric
 
@@ -25,6 +26,7 @@ class MeanAbsoluteError(RowMetric):
     maximum: float | None = None
     default_name: ClassVar[str] = "mean_absolute_error"
     best: ClassVar[float | None] = 0.0
+    direction: ClassVar[Direction] = "lower"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,12 +62,13 @@ class Bias(RowMetric):
 
     For ratings it is the mean difference, and there is no strict value if any row is unparsed. With ``label``
     it is the share of predictions with this label less the share of targets with it; strict, an unparsed
-    prediction counts as another label.
+    prediction counts as another label. It has no direction: what counts is how near it is to 0.
     """
 
     label: Any = None
     default_name: ClassVar[str] = "bias"
     best: ClassVar[float | None] = 0.0
+    direction: ClassVar[Direction] = "none"
 
     def named_labels(self) -> list[LabelOption]:
         if self.label is None:

@@ -1,10 +1,11 @@
-"""Metrics of single rows: the mean of a score per row; the number of rows; whether two sets are equal."""
+"""Metrics of single rows, and the score of each row; the number of rows; whether two sets are equal."""
 
 from __future__ import annotations
 
+import logging
 import reprlib
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,11 +13,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.core.errors import ConfigError, DataError
+from runner.core.errors import ConfigError, DataError, describe_error
 from runner.core.identity import digest
-from runner.core.types import Score, write_column, write_value
-from runner.metrics.base import UNREAD_SCALE, LabelOption, Metric, RowKind, get_column
+from runner.core.types import Direction, Score, write_column, write_value
+from runner.metrics.base import UNREAD_SCALE, LabelOption, Metric, RowKind, check_row_kind, get_column
 from runner.metrics.bootstrap import Floats
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
@@ -90,11 +93,15 @@ class RowMetric(Metric):
 
 @dataclass(kw_only=True)
 class Count:
-    """Number of rows whose ``column`` is ``value``, or has any value where ``value`` is null."""
+    """Number of rows whose ``column`` is ``value``, or has any value where ``value`` is null.
+
+    ``direction`` is as in :class:`runner.metrics.classification.Share`.
+    """
 
     column: str = "target"
     value: Any = None
     name: str = "count"
+    direction: Direction = "none"
 
     def named_labels(self) -> list[LabelOption]:
         """The counted value, which must be one that the column can have."""
@@ -122,7 +129,61 @@ class Fingerprint:
 
     columns: Sequence[str]
     name: str = "fingerprint"
+    direction: ClassVar[Direction] = "none"
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         rows = pl.DataFrame([get_column(frame, name, self.name) for name in self.columns]).rows()
         return {self.name: Score(float(int(digest(rows)[:12], 16)), n=frame.height)}
+
+
+def row_score_kinds(metrics: Mapping[str, Callable[[pl.DataFrame], Any]]) -> dict[str, str]:
+    """The metrics that score single rows, by key: ``right`` (1 is right, 0 wrong) or ``value``.
+
+    A metric does so by a method ``score_rows(frame)``, which gives a number or null for each row, and an
+    attribute ``row_kind`` (without it: ``value``; None: no scores). Another kind is a :class:`ConfigError`.
+    """
+    kinds = {
+        key: getattr(metric, "row_kind", "value")
+        for key, metric in metrics.items()
+        if callable(getattr(metric, "score_rows", None))
+    }
+    for key, kind in kinds.items():
+        check_row_kind(key, kind)
+    return {key: kind for key, kind in kinds.items() if kind is not None}
+
+
+def score_rows(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with a column for each metric that scores single rows, named by the metric's key.
+
+    A column is Float64, and null where a row has no score: no answer, no prediction, or no gold value. A
+    metric that fails here is left out with a warning; what is paid for is not lost.
+
+    Raises:
+        ConfigError: the rows already have a column of that name.
+    """
+    check_names(metrics, frame)
+    scored = (_score_rows(key, metrics[key], frame) for key in row_score_kinds(metrics))
+    return frame.with_columns(column for column in scored if column is not None)
+
+
+def check_names(metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame) -> None:
+    """Refuse a metric whose row scores would have the name of a column that the rows have."""
+    for key in row_score_kinds(metrics):
+        if key == "verdict" or key.startswith("judge_"):
+            raise ConfigError(
+                f"metric.{key}: columns of this name hold what a judge says; choose another name"
+            )
+        if key in frame.columns:
+            raise ConfigError(f"metric.{key}: the rows already have a column {key!r}; rename one of them")
+
+
+def _score_rows(key: str, metric: Any, frame: pl.DataFrame) -> pl.Series | None:
+    try:
+        scores = pl.Series(key, metric.score_rows(frame), strict=False).cast(pl.Float64).fill_nan(None)
+    except (Exception, SystemExit) as error:
+        log.warning("metric.%s: single rows have no score; %s", key, describe_error(error))
+        return None
+    if len(scores) != frame.height:
+        log.warning("metric.%s: %d row scores for %d rows are left out", key, len(scores), frame.height)
+        return None
+    return scores

@@ -91,10 +91,8 @@ def create_job(
 
     ``confirm`` is called before the job is created, after the uploads, which can take longer than a lease.
     """
-    files = (*order.training, order.validation) if order.validation else order.training
-    job = _make_job(key, order)
-    tuner.check(files)
-    tuner.check_job(job)
+    files, job = _list_files(order), _make_job(key, order)
+    check_order(order, tuner)
     pay()
     patience = make_patience(order)
     ids = [_upload(file, tuner, patience) for file in files]
@@ -108,6 +106,16 @@ def create_job(
         return tuner.create(job)
 
     return patience.make(lambda: tuner.find_job(job.key), create)
+
+
+def check_order(order: TrainingOrder, tuner: Tuner) -> None:
+    """Raise :class:`RunnerError` for rows and settings that the service or the trainer would refuse."""
+    tuner.check(_list_files(order))
+    tuner.check_job(_make_job(order.key, order))
+
+
+def _list_files(order: TrainingOrder) -> tuple[TrainingFile, ...]:
+    return (*order.training, order.validation) if order.validation else order.training
 
 
 def _make_job(key: str, order: TrainingOrder) -> TuningJob:

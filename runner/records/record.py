@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import polars as pl
 
@@ -78,6 +78,8 @@ class Record:
     """Classes of a classification, in the order of the confusion matrix."""
     warnings: list[str] = field(default_factory=list)
     """What somebody must do something about, such as a deployment that could not be deleted."""
+    unmet: list[str] = field(default_factory=list)
+    """The conditions of ``require`` that the scores do not meet, one line each."""
     error: str | None = None
     mistake: bool = False
     """Whether the input was at fault, and this was found before the first call."""
@@ -175,6 +177,8 @@ def _fits(value: Any, hint: Any) -> bool:
     kind, inner = get_origin(hint) or hint, get_args(hint)
     if hint is Any:
         return True
+    if kind is Literal:
+        return value in inner
     if kind is UnionType:
         return any(_fits(value, one) for one in inner)
     if kind is float:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,19 +12,20 @@ from runner.core.errors import ConfigError, DataError
 from runner.metrics.base import Metric
 from runner.metrics.rows import RowMetric
 from runner.metrics.statistics import Comparison, adjust_p_values, align_rows, compare_runs, detectable_rate
+from runner.records.ranking import rank
 from runner.report.points import Point
 
 Build = Callable[[Any, str], Any]
 """Makes a metric from its node in a config; the second argument is its key."""
 
 ALL_PAIRS, COSTLY_PAIRS = 45, 15
-"""A family with more pairs than this compares each point with the first one only.
+"""A family with more pairs than this compares each point with the best one only, or else the first one.
 
 The second number is for a metric that is no mean over rows, whose permutation test can take seconds.
 """
 
 MAX_POINTS, TIME_LIMIT_S = 20, 3.0
-"""A sweep that ends is compared with its first point if it has few points and this takes little time."""
+"""A sweep that ends is compared with its best point if it has few points and this takes little time."""
 
 LEVEL = 0.05
 
@@ -84,7 +84,7 @@ class Comparisons:
 def compare_points(points: Sequence[Point], build: Build) -> Comparisons:
     """Compare the points of each family by each of their metrics."""
     families, refused = group_by_rows(points)
-    several = [family for family in families if len(family.points) > 1]
+    several = [_put_best_first(family) for family in families if len(family.points) > 1]
     tables, left_out = [], {}
     for name in _list_metrics(several):
         try:
@@ -95,6 +95,15 @@ def compare_points(points: Sequence[Point], build: Build) -> Comparisons:
     return Comparisons(families, refused, tables, left_out, names)
 
 
+def _put_best_first(family: Family) -> Family:
+    """The family with its best point first, with which the others are compared where there are many."""
+    best = rank([point.record for point in family.points]).best
+    if not best or family.pairs <= COSTLY_PAIRS:
+        return family
+    first = family.points[best[0][0]]
+    return replace(family, points=[first, *(point for point in family.points if point is not first)])
+
+
 def tabulate_comparisons(tables: Sequence[Table]) -> pl.DataFrame:
     """All comparisons as one table; ``one`` and ``other`` are numbers of points."""
     rows = [asdict(comparison) for table in tables for comparison in table.comparisons]
@@ -102,37 +111,6 @@ def tabulate_comparisons(tables: Sequence[Table]) -> pl.DataFrame:
         numbers = row.pop("names")
         row |= {"score_one": row["one"], "score_other": row["other"], "one": numbers[0], "other": numbers[1]}
     return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def compare_points_with_first(
-    points: Sequence[Point], build: Build, limit_s: float = TIME_LIMIT_S
-) -> Table | None:
-    """Compare every other point with the first, by the first metric that can do so.
-
-    None if rows differ, or if it takes longer than ``limit_s`` seconds.
-    """
-    families, refused = group_by_rows(points)
-    if refused or not families or len(families[0].points) < 2:
-        return None
-    for name in _list_metrics(families):
-        try:
-            metric = build_metric(name, families[0], build)
-            found = list(_compare_until(metric, families[0].points, time.monotonic() + limit_s))
-        except (ConfigError, DataError):
-            continue
-        if len(found) < len(families[0].points) - 1:
-            return None
-        return Table(name, [replace(one, metric=name) for one in adjust_p_values(found)], families[0].pairs)
-    return None
-
-
-def _compare_until(metric: Metric, points: Sequence[Point], deadline: float) -> Iterator[Comparison]:
-    """Compare each point with the first, until the deadline."""
-    first, *others = ({point.number: point.rows} for point in points if point.rows is not None)
-    for other in others:
-        if time.monotonic() > deadline:
-            return
-        yield from compare_runs(metric, first | other, next(iter(first)))
 
 
 def group_by_rows(points: Sequence[Point]) -> tuple[list[Family], list[str]]:

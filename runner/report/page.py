@@ -37,6 +37,10 @@ class Page:
     facts: Facts
     results: Results
     comparisons: Comparisons
+    verdicts: dict[str, str]
+    """What is said of each ranked point, by its number: ``best``, or how it compares with the best."""
+    ranked: list[str]
+    """What is said of the ranking, in lines."""
     matrices: list[Plot]
     curves: list[Plot]
     reliability: list[Plot]

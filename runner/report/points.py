@@ -78,7 +78,7 @@ def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
     raise ConfigError(f"report.folders: no run with a score is recorded under {outputs}")
 
 
-def load_points(folders: Sequence[Path]) -> list[Point]:
+def load_points(folders: Sequence[Path], with_rows: bool = True) -> list[Point]:
     """Every run in these folders once, in order; ``job`` is its number, ``swept`` what distinguishes it.
 
     Records that cannot be read are left out with a warning. Raises :class:`DataError` if none can be read.
@@ -87,7 +87,8 @@ def load_points(folders: Sequence[Path]) -> list[Point]:
     if not found:
         raise DataError(f"no record in {', '.join(map(str, folders))} can be read")
     records = distinguish_records(list(found.values()))
-    return [Point(record, _read_rows(run), run) for record, run in zip(records, found, strict=True)]
+    rows = [_read_rows(run) if with_rows else None for run in found]
+    return [Point(record, own, run) for record, own, run in zip(records, rows, found, strict=True)]
 
 
 def distinguish_records(records: Sequence[Record]) -> list[Record]:

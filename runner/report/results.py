@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runner.core.types import Score
@@ -44,8 +44,6 @@ class Line:
     cells: list[Cell | None]
     n: str
     failure: str
-    mark: str = ""
-    """What is said of the point, such as that it is the best."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +79,22 @@ class Results:
         )
 
 
-def tabulate_results(points: Sequence[Point], marks: Mapping[str, str] | None = None) -> Results:
-    """The results of all points; ``marks`` says something of some, by their numbers."""
+def tabulate_results(points: Sequence[Point]) -> Results:
+    """The results of all points."""
     records = [point.record for point in points]
     keys, metrics = column_names(records), main_score_names(records)
     compared = [row["agrees"] for record in records for row in record.reference if row["agrees"] is not None]
     return Results(
         keys=list(keys.values()),
         metrics=metrics,
-        lines=[
-            _make_line(point, list(keys), metrics, (marks or {}).get(point.number, "")) for point in points
-        ],
+        lines=[_make_line(point, list(keys), metrics) for point in points],
         met=sum(compared),
         compared=len(compared),
         summary=summarize_standings(row for record in records for row in record.reference),
     )
 
 
-def _make_line(point: Point, keys: Sequence[str], metrics: Sequence[str], mark: str) -> Line:
+def _make_line(point: Point, keys: Sequence[str], metrics: Sequence[str]) -> Line:
     record = point.record
     counts = [score.n for score in record.scores.values() if score.n]
     failure = "" if record.status == "finished" else f"{record.status}: {record.error or 'no reason given'}"
@@ -108,7 +104,6 @@ def _make_line(point: Point, keys: Sequence[str], metrics: Sequence[str], mark: 
         cells=[make_cell(record, metric) for metric in metrics],
         n=str(max(counts)) if counts else "",
         failure=failure.partition("\n")[0],
-        mark=mark,
     )
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.core.errors import DataError, describe_error
 from runner.core.identity import digest
 from runner.records.sweep import summarize
 from runner.report import answers, comparisons, disagreements, facts, page, plots, results
-from runner.report.comparisons import Build, Table
-from runner.report.formats import format_p_value
+from runner.report.best import describe_best, find_best
+from runner.report.comparisons import MAX_POINTS, TIME_LIMIT_S, Build, Table
 from runner.report.points import Point, find_command, load_points, name_points
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build,
     compared = comparisons.compare_points(points, build)
     families = compared.families
     texts = disagreements.MAX_TEXTS // max(1, len(families))
+    best = find_best(points, build)
     return page.Page(
         title=", ".join(dict.fromkeys(point.record.name for point in points)),
         names=name_points(points),
@@ -77,6 +79,8 @@ def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build,
         facts=facts.gather_facts(points),
         results=results.tabulate_results(points),
         comparisons=compared,
+        verdicts=best.name_verdicts(points),
+        ranked=describe_best(points, best),
         matrices=plots.plot_confusion_matrices(points),
         curves=plots.plot_sweep(points),
         reliability=plots.plot_reliability(points),
@@ -87,24 +91,35 @@ def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build,
     )
 
 
-def compare_with_first(folders: Sequence[Path], build: Build) -> tuple[str, str]:
-    """Compare a sweep's points with the first: a line of text and CSV, both empty if rows differ."""
-    table = (
-        comparisons.compare_points_with_first(load_points(folders), build)
-        if len(folders) <= comparisons.MAX_POINTS
-        else None
-    )
-    return (
-        (_summarize_table(table), comparisons.tabulate_comparisons([table]).write_csv())
-        if table
-        else ("", "")
-    )
+@dataclass(frozen=True)
+class Ending:
+    """How the points of a sweep rank. Points are named by their numbers in the sweep."""
+
+    lines: list[str] = field(default_factory=list)
+    objective: str = ""
+    order: list[int | None] = field(default_factory=list)
+    """The ranked points, the best first."""
+    verdicts: dict[int | None, str] = field(default_factory=dict)
+    """Of each ranked point: ``best``, or how it compares with the best."""
+    csv: str = ""
+    """The comparisons with the best as a table."""
 
 
-def _summarize_table(table: Table) -> str:
-    """A table of comparisons with one point as a line: ``f1 against [0], paired by row: [1] p 0.015``."""
-    each = ", ".join(f"{one.names[0]} p {format_p_value(one.adjusted)}" for one in table.comparisons)
-    return f"{table.metric} against {table.comparisons[0].names[1]}, paired by row: {each} (Holm)"
+def rank_points(folders: Sequence[Path], build: Build) -> Ending:
+    """What the end of a sweep says of its points: how they rank by the objective, in words and as CSV.
+
+    Many points are ranked without being tested, since that takes long.
+    """
+    points = load_points(folders, with_rows=len(folders) <= MAX_POINTS)
+    best = find_best(points, build, TIME_LIMIT_S)
+    table = Table(best.ranking.objective, best.comparisons, len(best.comparisons))
+    return Ending(
+        lines=describe_best(points, best),
+        objective=best.ranking.objective,
+        order=[points[place].record.job for place in best.order],
+        verdicts={points[place].record.job: verdict for place, verdict in best.verdicts.items()},
+        csv=comparisons.tabulate_comparisons([table]).write_csv() if best.comparisons else "",
+    )
 
 
 def name_report(folders: Sequence[Path]) -> str:

@@ -17,7 +17,7 @@ from runner.records.folder import RECORD
 from runner.records.record import Record, read_records
 from runner.records.sweep import column_names, main_score_names, score_names, shared_params, summarize
 from runner.report import figures
-from runner.tracking import artifacts, names, note, run_names, runs
+from runner.tracking import artifacts, best, names, note, run_names, runs
 from runner.tracking.store import Store
 from runner.tracking.sweep_curves import Curves, trace_curves
 
@@ -74,7 +74,8 @@ def close_sweep(
     _log_values(parent, records, len(folders), store)
     _log_curves(parent, curves := trace_curves(records), store)
     text = _describe_sweep(frame, records, len(folders), warnings, curves)
-    store.client.log_batch(parent, tags=runs.make_tags({"mlflow.note.content": text}))
+    tags = best.tag_best(records, store) | {"mlflow.note.content": text}
+    store.client.log_batch(parent, tags=runs.make_tags(tags))
     _rename(parent, records, len(folders), store)
     status = "KILLED" if killed else find_status(records, len(folders))
     store.client.set_terminated(parent, status, _find_end(parent, records, store))

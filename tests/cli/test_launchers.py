@@ -68,8 +68,8 @@ def test_interpolation_by_point(tmp_path, server):
 
 @needs("hydra_optuna_sweeper")
 def test_optuna(tmp_path, server):
-    """A run returns its objective, so that a sweeper can search for the best point."""
-    options = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4", "hydra.sweeper.direction=maximize"]
+    """A run returns its objective, and the sweeper gets its direction, which is not Optuna's default."""
+    options = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=4"]
     done = run(
         command(tmp_path, server.url)("-m", *options, "hydra.sweeper.n_jobs=1", POINTS, "tracking=none"),
         tmp_path,

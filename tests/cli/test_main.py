@@ -8,6 +8,9 @@ import time
 
 import pytest
 
+from runner.experiment import stages
+from runner.providers.local import tuning
+
 MISTAKES = {
     "a key": (["hyperparameter.n_sot=3"], "hyperparameter.n_sot: no such key; did you mean 'n_shot'?"),
     "a group": (["datset=fib"], "datset: no such key; did you mean 'dataset'?"),
@@ -108,7 +111,7 @@ def test_a_sweep_of_mistakes(runner):
     """It ends with 2 like a single mistake, says why for each point, and leaves nothing."""
     outcome = runner("-m", "tracking=none", "prompt.user=no.jinja,none.jinja")
     assert outcome.code == 2
-    assert [f"no prompt file '{name}.jinja'" in outcome.out for name in ("no", "none")] == [True, True]
+    assert [f"no prompt file '{name}.jinja'" in outcome.err for name in ("no", "none")] == [True, True]
     assert not list(runner.folder.glob("outputs/*/*"))
 
 
@@ -141,14 +144,54 @@ def test_a_mistake_keeps_an_earlier_record(runner):
 
 @pytest.mark.parametrize("launcher", ["basic", "concurrent"])
 def test_one_mistaken_point(runner, launcher):
-    """It is in the table of its sweep, with its reason, and leaves no folder."""
+    """It stops the sweep before its first call, and is named with its reason; one message has all points."""
     sweep = ["-m", "tracking=none", f"hydra/launcher={launcher}", "provider={_target_: own.Plain}"]
-    outcome = runner(*sweep, "dataset.limit=2", "dataset.path=gone.csv,human_evaluator.csv")
+    files = "dataset.path=human_evaluator.csv,gone.csv"
+    outcome = runner(*sweep, "dataset.limit=2", files, "hyperparameter.seed=1,2")
+    assert outcome.code == 2
+    first, last = outcome.err.splitlines()
+    assert first.startswith("error: [2] [3] dataset.path='gone.csv'")
+    assert last == "error: nothing was asked, since 2 of 4 points cannot be run"
+    assert not list(runner.folder.glob("outputs/*/*"))
+
+
+def test_what_a_later_point_lacks_is_found_first(runner, monkeypatch):
+    """A library that only a training needs is named before the first point is asked, and by estimate.
+
+    The data are read once for all points.
+    """
+    monkeypatch.setattr(tuning, "EXTRA", ("no_such_library",))
+    read = []
+    load_rows = stages.load_rows
+    monkeypatch.setattr(stages, "load_rows", lambda config: read.append(config) or load_rows(config))
+    rows = "".join(
+        f'{{"question": "{name}?", "target": "a", "split": "{name}"}}\n' for name in ("train", "test")
+    )
+    (runner.folder / "mine/dataset").mkdir(parents=True)
+    (runner.folder / "mine/rows.jsonl").write_text(rows)
+    text = "name: d\npath: mine/rows.jsonl\n"
+    (runner.folder / "mine/dataset/d.yaml").write_text(text)
+    given = ["--config-dir", "mine", "dataset=d", "prompt.user='{{ question }}'", "prompt.parser=null"]
+    given += ["tracking=none", "metric=exact_match", "provider=local", "finetune=supervised"]
+    outcome = runner("-m", *given, "checkpoint=base,1,last")
+    first, last = outcome.err.splitlines()[-2:]
+    assert first.startswith("error: [1] [2] provider=local: training needs no_such_library; ")
+    assert (outcome.code, last) == (2, "error: nothing was asked, since 2 of 3 points cannot be run")
+    assert (len(read), runner.records()) == (1, [])
+    assert "training needs no_such_library" in runner("estimate", *given, "checkpoint=1").err
+
+
+def test_conditions_on_scores(runner):
+    """A score that misses its condition ends a run, and a sweep, with 1 and a line; the scores are kept."""
+    given = ["tracking=none", "provider={_target_: own.Plain}", "dataset.limit=4"]
+    condition = 'require={n: ">= 4", answered: "> 4"}'
+    outcome = runner(*given, condition)
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (1, "error: answered 4 is not > 4")
+    outcome = runner("-m", *given, condition, "hyperparameter.seed=1,2")
     assert outcome.code == 1
-    assert "[0] failed: dataset.path='gone.csv'" in outcome.out
-    (record,) = runner.records()
-    assert (record.job, record.status) == (1, "finished")
-    assert [folder.name for folder in runner.folder.glob("outputs/sweeps/*/*/")] == ["1"]
+    assert outcome.err.splitlines()[-2:] == [f"error: [{job}] answered 4 is not > 4" for job in (0, 1)]
+    assert [record.status for record in runner.records()] == ["finished"] * 3
+    assert runner(*given, 'require.n=">= 4"').code == 0
 
 
 def test_full_error(runner, monkeypatch):

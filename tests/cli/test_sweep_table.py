@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from runner.cli.screen.sweep_table import describe_agreement, fit_table
+from runner.cli.screen.sweep_table import describe_agreement, fit_table, sort_by_rank
 from runner.report.formats import format_number
 
 FRAME = pl.DataFrame(
@@ -57,6 +57,24 @@ def test_what_does_not_fit_is_named() -> None:
     assert "0.500 ✗ 0.580" in text
     assert "0.125" not in text
     assert "too wide for this screen: kappa" in text
+
+
+def test_the_best_point_comes_first() -> None:
+    """The objective is the first score, with what is said of each point; those without a rank are last."""
+    rest = pl.DataFrame(
+        {
+            "job": [0, 1, 2, 3],
+            "n_shot": [0, 1, 3, 9],
+            "f1": [0.1, None, 0.9, 0.5],
+            "f1_low": [0.0, None, 0.8, 0.4],
+        }
+        | {"kappa": [0.2, None, 0.3, 0.1], "status": ["finished", "failed", "finished", "finished"]}
+    )
+    sorted_ = sort_by_rank(rest, "kappa", [2, 0], {2: "best", 0: "worse, p 0.010"})
+    assert sorted_["job"].to_list() == [2, 0, 3, 1]
+    assert sorted_.columns[:4] == ["job", "n_shot", "kappa", "against best"]
+    assert sorted_["against best"].to_list() == ["best", "worse, p 0.010", None, None]
+    assert sort_by_rank(rest, "", [], {}) is rest
 
 
 @pytest.mark.parametrize(

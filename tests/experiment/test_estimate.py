@@ -167,3 +167,12 @@ def test_marks_are_measured():
     """A placeholder counts as many tokens as the answer may have."""
     chat: list[Message] = [{"role": "user", "content": f"a {forecast.PLACEHOLDER} b {forecast.PLACEHOLDER}"}]
     assert forecast.estimate_tokens(chat, 50) - forecast.estimate_tokens(chat, 0) == 100
+
+
+def test_a_price_that_is_not_known(sums):
+    """What is known is a lower bound, and it is said to be one; without any price there is none."""
+    judged = [*sums.judge, "judge.hyperparameter.max_tokens=3", "judge.provider.model=nobody"]
+    outcome = sums.estimate(LIMIT, *judged)
+    assert re.search(r" at least \d", outcome.out)
+    assert "nobody: no price is known" in outcome.out
+    assert "at least" not in sums.estimate(LIMIT, "provider.model=nobody").out

@@ -118,12 +118,12 @@ def test_what_answers_may_change_is_a_warning(caplog: pytest.LogCaptureFixture) 
             (frame["prediction"] - 1).mean() + frame["completion"].str.len_chars().mean()
         )
     }
-    assert metrics.rehearse(fine, UNANSWERED) is None
+    assert metrics.rehearse(fine, UNANSWERED) == ({"mine": "higher"}, False)
     assert not caplog.records
     odd = {"mine": lambda frame: 1 / (frame["prediction"] != frame["target"]).sum()}
-    assert metrics.rehearse(odd, UNANSWERED) is None
+    assert metrics.rehearse(odd, UNANSWERED) == ({}, False)
     assert "metric.mine: ZeroDivisionError" in caplog.text
-    assert metrics.rehearse({"size": partial(len)}, UNANSWERED) is None
+    assert metrics.rehearse({"size": partial(len)}, UNANSWERED) == ({"size": "higher"}, False)
 
 
 class AnswerSize(metrics.RowMetric):
@@ -170,7 +170,8 @@ def test_a_row_metric_needs_little() -> None:
     assert [score.value for score in AnswerSize()(ROWS).values()] == [pytest.approx(13 / 3), 2.0]
     assert set(metrics.evaluate({"size": AnswerSize()}, ROWS)) == {"size", "size_parsed"}
     assert metrics.score_rows({"size": AnswerSize()}, ROWS)["size"].to_list() == [1.0, 3.0, None]
-    assert metrics.rehearse({"size": AnswerSize()}, UNANSWERED) == {"size", "size_parsed"}
+    known, are_all = metrics.rehearse({"size": AnswerSize()}, UNANSWERED)
+    assert (set(known), are_all) == ({"size", "size_parsed"}, True)
 
 
 def test_what_an_unanswered_row_counts_must_be_said() -> None:
@@ -198,3 +199,64 @@ def test_scores_that_do_not_fit_the_rows_are_refused(scores: Any) -> None:
     own = type("Own", (AnswerSize,), {"scores": lambda self, pairs: scores, "__module__": __name__})()
     with pytest.raises(ConfigError, match=r"must give a polars Series with a number for each of 2 rows"):
         metrics.evaluate({"mine": own}, ROWS)
+
+
+def falling(frame: pl.DataFrame) -> float:
+    """A plain function that says which end is better."""
+    return 1.0
+
+
+falling.direction = "lower"  # type: ignore[attr-defined]
+
+
+class Losses:
+    """Scores of which each may say it itself."""
+
+    direction = "lower"
+
+    def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
+        return {
+            "loss": Score(1.0),
+            "gain": Score(1.0, direction="higher"),
+            "rows": Score(3, direction="none"),
+        }
+
+
+@pytest.mark.parametrize(
+    ("metric", "directions"),
+    [
+        (give(1), {"m": "higher"}),
+        (falling, {"m": "lower"}),
+        (partial(falling), {"m": "lower"}),
+        (Losses(), {"loss": "lower", "gain": "higher", "rows": "none"}),
+        (metrics.Accuracy(name="m"), {"m": "higher", "m_parsed": "higher"}),
+        (metrics.MeanAbsoluteError(name="m"), {"m": "lower", "m_parsed": "lower"}),
+        (metrics.Bias(name="m"), {"m": "none", "m_parsed": "none"}),
+        (metrics.Count(name="m"), {"m": "none"}),
+        (metrics.Share("prediction", 1, name="m"), {"m": "none", "m_parsed": "none"}),
+        (metrics.Share("prediction", 1, "lower", name="m"), {"m": "lower", "m_parsed": "lower"}),
+    ],
+)
+def test_each_score_has_a_direction(metric: Any, directions: dict[str, str]) -> None:
+    """A score says it, or its metric, or its function; without a word the higher value is better."""
+    scores = metrics.evaluate({"m": metric}, ROWS)
+    assert {name: score.direction for name, score in scores.items()} == directions
+    known, _ = metrics.rehearse({"m": metric}, ROWS)
+    assert known == directions
+
+
+def test_a_derived_score_may_have_no_direction() -> None:
+    """How many groups were left out, and the odd kappas of LLMBar, are neither good nor bad."""
+    rows = ROWS.with_columns(document=pl.Series(["a", "a", "b"]))
+    scores = metrics.evaluate({"m": metrics.Accuracy(per="document")}, rows)
+    assert (scores["m"].direction, scores["m_skipped"].direction) == ("higher", "none")
+    pairs = pl.DataFrame({"pair": [1, 1], "order": ["ab", "ba"], "target": [1, 2], "prediction": [1, 1]})
+    scores = metrics.evaluate({"m": metrics.Pairwise(odd_kappa=True)}, pairs)
+    odd = {name for name, score in scores.items() if score.direction == "none"}
+    assert odd == {name for name in scores if "odd" in name}
+
+
+def test_a_direction_is_one_of_three() -> None:
+    """Any other is a mistake of the metric's."""
+    with pytest.raises(ConfigError, match=r"metric\.m: direction 'highr'; did you mean 'higher'"):
+        metrics.evaluate({"m": metrics.Count(direction="highr")}, ROWS)  # type: ignore[arg-type]

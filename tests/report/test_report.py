@@ -27,7 +27,7 @@ from runner.core.types import Score
 from runner.metrics.confusion import UNPARSED
 from runner.metrics.statistics import compare_runs, holm
 from runner.records.folder import write_notes
-from runner.report import comparisons, disagreements, facts, formats, plots, results
+from runner.report import best, comparisons, disagreements, facts, formats, plots, results
 from runner.report.answers import find_chats
 from runner.report.points import (
     Point,
@@ -37,7 +37,7 @@ from runner.report.points import (
     load_points,
     name_points,
 )
-from runner.report.write import compare_with_first, write_report
+from runner.report.write import rank_points, write_report
 
 ACCURACY = {"accuracy": {"_target_": "runner.metrics.Accuracy"}}
 HOSTILE = (
@@ -303,14 +303,42 @@ def test_many_points_are_compared_with_the_first():
 
 
 def test_a_sweep_ends_with_a_comparison(tmp_path):
-    """A line and a table against the first point, and nothing where rows differ."""
-    folder = written(tmp_path, [point(rows(0.9)), point(rows(0.4), 1), point(rows(0.9), 2)])
-    line, table = compare_with_first([folder / str(job) for job in range(3)], instantiate)
-    assert line == "accuracy against [0], paired by row: [1] p < 0.001, [2] p 1.000 (Holm)"
-    assert table.splitlines()[1].startswith("accuracy,40,[1],[0],-0.5,")
-    assert comparisons.compare_points_with_first(load_points([folder]), instantiate, limit_s=0) is None
-    different = written(tmp_path / "other", [point(rows(0.9)), point(rows(0.9, count=30), 1)])
-    assert compare_with_first([different / "0", different / "1"], instantiate) == ("", "")
+    """The best point, and the others against it; points on other rows do not compete."""
+    folder = written(tmp_path, [scored(0.85), scored(0.4, 1), scored(0.9, 2), scored(0.9, 3, rows="other")])
+    ending = rank_points([folder / str(job) for job in range(4)], instantiate)
+    assert (ending.objective, ending.order) == ("accuracy", [2, 0, 1])
+    assert ending.verdicts == {2: "best", 0: "not distinguishable, p 0.500", 1: "worse, p < 0.001"}
+    assert ending.csv.splitlines()[1].startswith("accuracy,40,[0],[2],-0.05")
+    assert ending.lines == [
+        "by accuracy (higher is better; the first score that has a direction, since objective is not set)",
+        "best: [2] n_shot=2, accuracy 0.900",
+        "1 point worse than the best, 1 point not distinguishable from the best (paired by row, Holm); the"
+        " interval of the best is not corrected for having been chosen",
+        "not ranked: [3], on rows that no other point has",
+    ]
+
+
+def test_tests_that_take_long_are_left_to_the_report(tmp_path):
+    """The points are ranked all the same, and it is said that they were not tested."""
+    points = load_points([written(tmp_path, [scored(0.9), scored(0.4, 1)])])
+    found = best.find_best(points, instantiate, limit_s=-1)
+    assert found.verdicts == {0: "best", 1: "not tested"}
+    assert "not tested against the best: it takes long" in best.describe_best(points, found)[-1]
+
+
+def test_equal_points_are_named(tmp_path):
+    """Nothing is preferred of two points with the same score."""
+    points = load_points([written(tmp_path, [scored(0.9), scored(0.9, 1)])])
+    found = best.find_best(points, instantiate)
+    assert set(found.verdicts.values()) == {"best, equal"}
+    said = "best: [0] n_shot=0 and [1] n_shot=1, which are equal, accuracy 0.900"
+    assert best.describe_best(points, found)[1:] == [said]
+
+
+def scored(right: float, job: int = 0, **data: str) -> Point:
+    """A point whose record has the score and says that higher is better."""
+    score = {"accuracy": Score(right, n=40, direction="higher")}
+    return point(rows(right), job, scores=score, inputs=[{"ids": data.get("rows", "same")}])
 
 
 def read(*points: Point, most: int = 50) -> disagreements.Disagreements:
@@ -582,7 +610,8 @@ def test_from_sweep_to_page(runner, tmp_path):
     data = ["--config-dir", "mine", "dataset=own"]
     swept = ["provider=replay", "-m", "provider.column=good,bad"]
     outcome = runner(*data, *prompt, *swept, "metric=exact_agreement", "tracking=none")
-    assert "exact_agreement against [0], paired by row: [1] p 0.031 (Holm)" in outcome.out
+    assert "best: [0] column=good, exact_agreement 1.000" in outcome.out
+    assert "worse, p 0.031" in outcome.out
     assert runner("report", "report.name=mine").code == 0
     text = Page((tmp_path / "outputs/reports/mine/index.html").read_text()).text
     assert "runner --config-dir mine -m dataset=own" in text

@@ -97,6 +97,24 @@ def test_a_point_without_a_record_fails_the_sweep(mlflow_config, tmp_path):
     assert client(mlflow_config).get_run(above).info.status == "FAILED"
 
 
+def test_the_best_point_has_a_tag(mlflow_config, tmp_path):
+    """One that is no longer best loses it; the parent says by what, and which point it is."""
+    above = parent(mlflow_config)
+    folders = [tracked.point(tmp_path, job) for job in range(2)]
+    for folder in folders:
+        tracking.log_run(folder, mlflow_config, above)
+    for best in (0, 1):
+        for job in range(2):
+            score = Score(0.9 if job == best else 0.5, n=8, direction="higher")
+            tracked.point(tmp_path, job, scores={"f1": score})
+        tracking.close_sweep(above, folders, mlflow_config)
+        (found,) = all_runs(mlflow_config, "tags.best = 'true'")
+        assert found.data.tags["record_id"] == f"s1-{best}"
+        tags = client(mlflow_config).get_run(above).data.tags
+        assert tags["best_point"] == f"[{best}] hyperparameter.n_shot={best}"
+        assert (tags["objective"], tags["objective_direction"]) == ("f1", "higher")
+
+
 def test_closing_again_updates(mlflow_config, tmp_path):
     """A sweep that is taken up again ends with what it then has."""
     above = parent(mlflow_config)

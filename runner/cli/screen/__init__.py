@@ -196,8 +196,8 @@ def _describe_cut(record: Record) -> list[Text]:
     return lines
 
 
-def show_sweep(frame: pl.DataFrame, folder: Path | None, compared: str = "") -> None:
-    """Print the table of a sweep, and below it why points failed, how they compare, and what was spent.
+def show_sweep(frame: pl.DataFrame, folder: Path | None, ranked: Sequence[str] = ()) -> None:
+    """Print the table of a sweep, and below it why points failed, which is best, and what was spent.
 
     Without a ``folder`` nothing is recorded of it.
     """
@@ -205,7 +205,7 @@ def show_sweep(frame: pl.DataFrame, folder: Path | None, compared: str = "") -> 
     console.print(sweep_table.fit_table(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
         console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
-    for line in (compared, sweep_table.describe_agreement(frame), sweep_table.describe_spending(frame)):
+    for line in (*ranked, sweep_table.describe_agreement(frame), sweep_table.describe_spending(frame)):
         if line:
             console.print(line)
     if folder:

@@ -17,6 +17,7 @@ from runner.report.formats import format_number
 COMPANIONS = ("_low", "_high", "_parsed", "_published", "_standing", "_agrees")
 """Endings of columns that are shown inside another column's cells, or not at all."""
 
+AGAINST = "against best"
 LAYOUTS = ((True, False), (False, False), (False, True))
 """Whether intervals are shown, and whether titles are broken at their underscores; the widest first."""
 
@@ -43,6 +44,31 @@ def fit_table(frame: pl.DataFrame, console: Console) -> Table:
     table.caption = f"too wide for this screen: {', '.join(shown[kept:])}"
     table.caption_justify = "left"
     return table
+
+
+def sort_by_rank(
+    frame: pl.DataFrame, objective: str, order: Sequence[int | None], verdicts: Mapping[int | None, str]
+) -> pl.DataFrame:
+    """Return the summary with the ranked points first, the best before the others, and the rest below.
+
+    ``order`` holds the jobs of the ranked points. The objective is then the first score, and beside it the
+    column ``against best`` has what ``verdicts`` say of each job.
+    """
+    if not order:
+        return frame
+    jobs, states = frame["job"].to_list(), frame["status"].to_list()
+
+    def place(row: int) -> tuple[bool, bool, int]:
+        ranked = jobs[row] in order
+        return not ranked, states[row] != "finished", order.index(jobs[row]) if ranked else row
+
+    frame = frame[sorted(range(len(jobs)), key=place)]
+    said = pl.Series(AGAINST, [verdicts.get(job) for job in frame["job"]], dtype=pl.String)
+    frame = frame.with_columns(said)
+    rest = [name for name in frame.columns if name not in (objective, AGAINST)]
+    scores = [at for at, name in enumerate(rest) if f"{name}_low" in rest or name == f"{objective}_low"]
+    first = min(scores, default=1)
+    return frame.select(*rest[:first], objective, AGAINST, *rest[first:])
 
 
 def _fits(table: Table, console: Console) -> bool:

@@ -187,21 +187,26 @@ def compare_runs(
     correction: str = "holm",
     reading: Reading = "strict",
     key: str = "id",
+    suffix: str | None = None,
 ) -> list[Comparison]:
-    """Compare the runs of a sweep with ``baseline``, or each two of them, by the metric's first number.
+    """Compare the runs of a sweep with ``baseline``, or each two of them.
 
-    P-values are corrected for the number of comparisons.
+    It is done by the metric's number with this ``suffix``, by default its first one. P-values are corrected
+    for the number of comparisons.
     """
     if baseline is not None and baseline not in runs:
         raise ConfigError(f"baseline {baseline!r} is not a run{suggest(baseline, runs)}")
     duos = combinations(runs, 2) if baseline is None else ((run, baseline) for run in runs if run != baseline)
-    first = partial(_compare_first_measure, metric, reading=reading, key=key)
-    return adjust_p_values([replace(first(runs[a], runs[b]), names=(a, b)) for a, b in duos], correction)
+    one_of = partial(_compare_one_measure, metric, reading=reading, key=key, suffix=suffix)
+    return adjust_p_values([replace(one_of(runs[a], runs[b]), names=(a, b)) for a, b in duos], correction)
 
 
-def _compare_first_measure(
-    metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading, key: str
+def _compare_one_measure(
+    metric: Metric, one: pl.DataFrame, other: pl.DataFrame, reading: Reading, key: str, suffix: str | None
 ) -> Comparison:
-    both = _pair_runs(metric, one, other, reading, key)
-    suffix, measure = next(iter(metric.measures().items()))
+    both, measures = _pair_runs(metric, one, other, reading, key), metric.measures()
+    suffix = next(iter(measures)) if suffix is None else suffix
+    if suffix not in measures:
+        raise ConfigError(f"metric {metric.name}: it gives no number {metric.name}{suffix}")
+    measure = measures[suffix]
     return _compare_measure(f"{metric.name}{suffix}", metric, measure, both)

@@ -1,0 +1,118 @@
+"""The rehearsal of a sweep: every point is composed, built and tried before the first call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from runner import tracking
+from runner.config.composer import copy_config
+from runner.config.explain import explain
+from runner.config.hydra_job import use_settings
+from runner.config.points import compose_sample
+from runner.core.errors import ConfigError, count_of, is_mistake
+from runner.core.types import Direction
+from runner.experiment.plan import Plan, make_plan
+from runner.experiment.rehearsal import Rehearsal
+from runner.records.ranking import WORDS, choose_objective
+
+log = logging.getLogger(__name__)
+
+MOST_NUMBERS = 12
+OPTUNA = {"higher": "maximize", "lower": "minimize"}
+
+
+def make_checked_plan(config: DictConfig, asks: bool = True) -> Plan:
+    """Return the plan of a config. Raises :class:`ConfigError` also for a value that cannot be resolved."""
+    try:
+        plan = make_plan(config, asks)
+    except OmegaConfBaseException as error:
+        raise ConfigError(explain(error)[0].removeprefix("error: ")) from error
+    tracking.check(plan.config.tracking)
+    return plan
+
+
+def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: bool) -> None:
+    """Rehearse the points of a sweep, by number. Raises :class:`ConfigError` that names all mistakes.
+
+    A sweeper that chooses its points one after another has none yet. Then one point is rehearsed whose keys
+    have the first of their values, and Optuna gets the direction of the objective, unless it is set.
+    """
+    sample = None if points else compose_sample(config)
+    rehearsal, mistakes = Rehearsal(), dict[str, list[int]]()
+    with _be_silent():
+        for number, point in (points or ({} if sample is None else {0: sample})).items():
+            try:
+                with _use_job(point, number) as task:
+                    scores = rehearsal(make_checked_plan(task, asks))
+                    _set_direction(config, task.objective, {} if points else scores)
+            except Exception as error:
+                if is_mistake(error):
+                    mistakes.setdefault(str(error), []).append(number)
+                else:  # the point itself reports it
+                    log.debug("point %d could not be rehearsed", number, exc_info=True)
+    if mistakes:
+        raise ConfigError(_describe_mistakes(mistakes, len(points)))
+
+
+def _describe_mistakes(mistakes: Mapping[str, list[int]], points: int) -> str:
+    """Each mistake once, after the numbers of its points; without these where every point has it."""
+    if len(mistakes) == 1 and len(next(iter(mistakes.values()))) >= points:
+        return next(iter(mistakes))
+    lines = [f"{_list_numbers(numbers)} {said}" for said, numbers in mistakes.items()]
+    wrong = sum(map(len, mistakes.values()))
+    lines.append(f"nothing was asked, since {wrong} of {count_of(points, 'point')} cannot be run")
+    return "\nerror: ".join(lines)
+
+
+def _list_numbers(numbers: Sequence[int]) -> str:
+    more = f" and {len(numbers) - MOST_NUMBERS} more:" if len(numbers) > MOST_NUMBERS else ""
+    return " ".join(f"[{number}]" for number in numbers[:MOST_NUMBERS]) + more
+
+
+def _set_direction(config: DictConfig, name: str | None, scores: Mapping[str, Direction]) -> None:
+    """Let Optuna look for the better end of the objective, unless the user says which end."""
+    sweeper = config.hydra.sweeper
+    typed = any("hydra.sweeper.direction=" in text for text in config.hydra.overrides.hydra)
+    objective = choose_objective(name, scores)
+    if typed or "direction" not in sweeper or scores.get(objective or "") not in WORDS:
+        return
+    if isinstance(sweeper.direction, str) or not OmegaConf.is_config(sweeper.direction):
+        with open_dict(config.hydra):
+            sweeper.direction = OPTUNA[scores[str(objective)]]
+
+
+@contextmanager
+def _use_job(point: DictConfig, number: int) -> Iterator[DictConfig]:
+    """Yield the config of a point as its job gets it; ``${hydra:…}`` has the values of this job."""
+    with open_dict(point):
+        point.hydra.job.id, point.hydra.job.num = f"job_id_{number}", number
+        point.hydra.runtime.output_dir = str(Path(str(point.hydra.sweep.dir)) / str(number))
+    task = copy_config(point)
+    with open_dict(task):
+        del task["hydra"]
+    settings: Any = HydraConfig.instance()
+    before, settings.cfg = settings.cfg, point
+    try:
+        with use_settings(point.hydra):
+            yield task
+    finally:
+        settings.cfg = before
+
+
+@contextmanager
+def _be_silent() -> Iterator[None]:
+    """Log no warnings, since each point gives its own."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

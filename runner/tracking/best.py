@@ -1,0 +1,43 @@
+"""Which point of a sweep is best, as tags that MLflow can filter by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from runner.records.ranking import rank
+from runner.records.record import Record
+from runner.tracking.names import TAG_LENGTH, truncate
+from runner.tracking.store import Store
+
+BEST, MOST_RUNS = "best", 50_000
+
+
+def tag_best(records: Sequence[Record], store: Store) -> dict[str, str]:
+    """Tag the run of the best point with ``best=true``; return the tags of the parent run.
+
+    These are ``objective`` with its direction, and ``best_point``. Points on different rows do not compete,
+    so there may be several. A tag of an earlier end of the sweep is removed from a run that is not best now.
+    """
+    ranking = rank(records)
+    chosen = [records[place] for best in ranking.best for place in best]
+    if not chosen or not chosen[0].sweep:
+        return {}
+    ids = {record.id for record in chosen}
+    query = f"tags.sweep_id = '{chosen[0].sweep}'"
+    for run in store.client.search_runs([store.experiment_id], query, max_results=MOST_RUNS):
+        tags: Mapping[str, str] = run.data.tags
+        if tags.get("record_id") in ids:
+            store.client.set_tag(run.info.run_id, BEST, "true")
+        elif BEST in tags:
+            store.client.delete_tag(run.info.run_id, BEST)
+    names = "; ".join(_name_point(record) for record in chosen)
+    return {
+        "objective": ranking.objective,
+        "objective_direction": ranking.direction,
+        "best_point": truncate(names, TAG_LENGTH),
+    }
+
+
+def _name_point(record: Record) -> str:
+    swept = ", ".join(f"{key}={value}" for key, value in record.swept.items())
+    return f"[{record.job}] {swept}"
