@@ -6,7 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from runner import tracking
 from runner.cli import screen
 from runner.cli.screen.progress import show_progress
-from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking
-from runner.cli.sweep_end import close_killed
+from runner.cli.sweep import find_keeper, find_swept, get_name
+from runner.cli.watch import Watch
 from runner.config import hydra_job
 from runner.config.explain import explain
 from runner.core.errors import BudgetError, ConfigError, FailedRowsError, RunnerError, note_calls
@@ -26,6 +26,7 @@ from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
 from runner.pipeline.keeping import SweepKeeper
+from runner.records.alive import hold_alive
 from runner.records.environment import find_code, find_git_sha, find_versions
 from runner.records.folder import (
     read_notes,
@@ -76,23 +77,34 @@ def carry_out(config: DictConfig) -> Outcome:
     """Run one experiment, record it and log it to MLflow. Raises :class:`Unfinished` if it ends early."""
     folder = Path(hydra_job.get_settings().runtime.output_dir)
     record = new_record(config)
+    watch = Watch(record, folder, config)
+    failure: Exception | None = None
+    # alive until it is logged: nobody else may end its run in MLflow
+    with hold_alive(folder), watch.keep():
+        try:
+            _carry_out(record, folder, config, watch)
+        except Exception as error:
+            failure = error
+        tracked = watch.end()
+    if failure is None:
+        return Outcome(record, folder, tracked)
+    if record.mistake and not record.sweep:
+        remove_traces(folder)
+    raise Unfinished(Outcome(record, folder, tracked), failure) from failure
+
+
+def _carry_out(record: Record, folder: Path, config: DictConfig, watch: Watch) -> None:
     keeper = find_keeper(Path(hydra_job.get_settings().sweep.dir)) if record.sweep else None
-    try:
-        with (
-            keep_record(record, folder),
-            show_progress(screen.name_point(record)) as bars,
-            end_point(keeper, record),
-        ):
-            plan = _make_plan(config)
-            describe_run(record, plan)
-            shown = Screen(bars.open_bar, bars.show_status, _during_calls(plan, folder))
-            run(plan, record, folder, shown, keeper, name_command(record))
-    except Exception as error:
-        tracked = None if record.mistake else _track(record, folder, config)
-        if record.mistake and not record.sweep:
-            remove_traces(folder)
-        raise Unfinished(Outcome(record, folder, tracked), error) from error
-    return Outcome(record, folder, _track(record, folder, config))
+    with (
+        keep_record(record, folder),
+        show_progress(screen.name_point(record)) as bars,
+        end_point(keeper, record),
+    ):
+        plan = _make_plan(config)
+        describe_run(record, plan)
+        watch.prepare(lambda: write_prompts(plan, folder))
+        shown = Screen(bars.open_bar, bars.show_status, watch.tally)
+        run(plan, record, folder, shown, keeper, name_command(record))
 
 
 def _make_plan(config: DictConfig) -> Plan:
@@ -103,14 +115,6 @@ def _make_plan(config: DictConfig) -> Plan:
         raise ConfigError(explain(error)[0].removeprefix("error: ")) from error
     tracking.check(plan.config.tracking)
     return plan
-
-
-@contextmanager
-def _during_calls(plan: Plan, folder: Path) -> Iterator[None]:
-    """Write the prompts, now that there is no mistake in them, and prepare MLflow while servers answer."""
-    write_prompts(plan, folder)
-    with tracking.warm_up_in_background(plan.config.tracking):
-        yield
 
 
 @contextmanager
@@ -169,20 +173,6 @@ def describe_run(record: Record, plan: Plan) -> None:
         "git_sha": find_git_sha(),
         "code": find_code(),
     }
-
-
-def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
-    settings = read_tracking(config)
-    if not settings.enabled:
-        return None
-    parent = None
-    if record.sweep:
-        with suppress(RunnerError):  # logging the run fails with the same error and reports it
-            parent = open_parent(Path(hydra_job.get_settings().sweep.dir), config)
-    tracked = tracking.log_run(folder, settings, parent)
-    if tracked and not record.sweep:
-        close_killed(folder.parents[1], settings)
-    return tracked
 
 
 def find_objective(record: Record, name: str | None) -> float | None:

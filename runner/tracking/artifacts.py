@@ -35,7 +35,7 @@ DETAILS = (
 )
 FOLDERS = {".hydra": "config", "prompts": "prompts"}
 TEXTS = (".json", ".yaml", ".log")
-BOOKKEEPING = ("mlflow.json", "*.partial", "*.lock", "*.db", "*.db-*")
+BOOKKEEPING = ("mlflow.json", "progress.json", "*.partial", "*.lock", "*.db", "*.db-*")
 
 
 def collect_files(record: Record, folder: Path, long: Mapping[str, str], target: Path) -> list[str]:
