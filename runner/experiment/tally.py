@@ -27,6 +27,7 @@ class Stage:
         self.note = self._new.append
         """Note an answer; what follows from it is worked out by who reads."""
         self._recent = deque([(time.monotonic(), 0)])
+        self._ended_at: float | None = None
 
     def advance(self, rows: int) -> None:
         """Count rows that were finished."""
@@ -36,10 +37,14 @@ class Stage:
         while self._recent[0][0] < now - WINDOW_S:
             self._recent.popleft()
 
+    def end(self) -> None:
+        """Note that all rows are done; the rate stays what it was."""
+        self._ended_at = time.monotonic()
+
     def find_rate(self) -> float | None:
         """Return the rows a second over the last ten seconds; None if none was finished then."""
         since, before = self._recent[0]
-        seconds = time.monotonic() - since
+        seconds = (self._ended_at or time.monotonic()) - since
         return (self.done - before) / seconds if self.done > before and seconds > 0 else None
 
     def count_new(self) -> tuple[int, float | None]:
@@ -78,6 +83,7 @@ class Tally:
         try:
             yield self._stages[-1]
         finally:
+            self._stages[-1].end()
             self._on_pause()
 
     def note_training(self, status: TuningStatus) -> None:

@@ -62,4 +62,5 @@ def test_the_rate_is_that_of_the_last_seconds(monkeypatch):
         for now, rows in ((100.1, 900), (105.0, 10), (112.0, 14), (114.0, 4)):
             clock.now = now
             stage.advance(rows)
+    clock.now = 190.0
     assert count.read().rows_per_s == pytest.approx(18 / 9)
