@@ -237,7 +237,12 @@ def _warn(config: TrackingConfig, reason: str) -> None:
     where = store.describe_store(config)
     level = logging.DEBUG if where in _warned else logging.WARNING
     _warned.add(where)
-    log.log(level, "MLflow at %s cannot be used (%s); `runner sync` logs the runs later", where, reason)
+    log.log(
+        level,
+        "MLflow at %s cannot be used (%s); `runner sync` logs later what is missing there",
+        where,
+        reason,
+    )
 
 
 def _run_or_warn(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runner import tracking
 from runner.config.schema import TrackingConfig
+from runner.core.files import hold_lock
 from runner.records.progress import Progress
 from runner.records.record import Record
 from runner.tracking import store
@@ -26,7 +27,7 @@ SHOWN_AFTER_S = 2.0
 """Runs that are shorter are logged at their end only."""
 EVERY_S = 10.0
 SERVER_S = 8.0
-DATABASE_S = 60.0
+DATABASE_S = 20.0
 """How long the end of a run waits for the request under way."""
 
 
@@ -129,7 +130,8 @@ class LiveRun:
         opened = store.connect(self._config)
         if self.run_id is None:
             parent = self._find_parent()
-            if self._ended.is_set():
-                return
-            self.run_id = runs.begin_run(self._record, self._folder, opened, parent)
+            with hold_lock("log", self._record.id):  # one record is one run
+                if self._ended.is_set():
+                    return
+                self.run_id = runs.begin_run(self._record, self._folder, opened, parent)
         runs.log_progress(self.run_id, self._read(), opened)
