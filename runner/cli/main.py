@@ -12,16 +12,17 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pkgutil import resolve_name
 from typing import Any
 
 import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
-from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting
+from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting, kill_sweeps
 from runner.config import hydra_job, schema, secrets
 from runner.config.env_file import load_env_file
 from runner.config.fresh import name_fresh
@@ -49,7 +50,8 @@ def main() -> None:
         try:
             code = _run(argv, scratch, sweeps)
         except KeyboardInterrupt:
-            # nobody wants to wait seconds for MLflow; the next `runner` command logs the sweep
+            # nobody wants to wait seconds for MLflow; the next `runner` command logs what is missing there
+            kill_sweeps(sweeps)
             code = 128 + signals[0] if signals else INTERRUPTED
             _print_how_to_continue(argv, "stopped; what is finished is kept. ")
     sys.exit(code)
@@ -74,6 +76,7 @@ def _run(argv: list[str], scratch: str, sweeps: list[Sweep]) -> int:
         from runner.cli.sweep_end import close_sweep
 
         code = close_sweep(sweep, code)
+    command.close_killed()
     return code
 
 
@@ -84,6 +87,7 @@ class Command:
         self._name = name
         self._function: Any = None
         self.failure: Exception | None = None
+        self._config: DictConfig | None = None
 
     def __call__(self, config: DictConfig) -> Any:
         """Run the command.
@@ -91,6 +95,7 @@ class Command:
         The error of a single run is kept in ``failure``, since Hydra would print the overrides. The error of
         a sweep's point is raised, so that the sweeper sees it.
         """
+        self._config = config
         try:
             for override in find_unused(self._name, hydra_job.get_overrides()):
                 print(f"{override}: has no effect on runner {self._name}", file=sys.stderr)
@@ -100,6 +105,16 @@ class Command:
             if hydra_job.get_settings().mode == RunMode.MULTIRUN:
                 raise
             self.failure = error
+
+    def close_killed(self) -> None:
+        """End in MLflow what was killed in this folder, whatever the command was."""
+        if self._config is not None:
+            from runner.cli.commands import OUTPUTS
+            from runner.cli.sweep import read_tracking
+            from runner.cli.sweep_end import close_killed
+
+            with suppress(OmegaConfBaseException):  # the command itself reported it
+                close_killed(OUTPUTS, read_tracking(self._config))
 
     def finish(self) -> None:
         """Let the command show what it gathered from all configs."""

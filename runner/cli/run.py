@@ -6,19 +6,18 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from runner import tracking
 from runner.cli import screen
 from runner.cli.screen.progress import show_progress
-from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking, settle_experiment
-from runner.cli.sweep_end import close_killed
+from runner.cli.sweep import find_keeper, find_swept, get_name, settle_experiment
 from runner.cli.sweep_start import make_checked_plan
+from runner.cli.watch import Watch
 from runner.config import hydra_job
 from runner.core.errors import (
     BudgetError,
@@ -31,6 +30,7 @@ from runner.experiment.plan import Plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
 from runner.pipeline.keeping import SweepKeeper
+from runner.records.alive import hold_alive
 from runner.records.environment import find_code, find_git_sha, find_versions
 from runner.records.folder import read_notes, remove_traces
 from runner.records.ranking import choose_objective
@@ -84,31 +84,34 @@ def carry_out(config: DictConfig) -> Outcome:
     folder, sweep = Path(hydra.runtime.output_dir), Path(hydra.sweep.dir)
     settle_experiment(config, sweep if hydra.mode == RunMode.MULTIRUN else None)
     record = new_record(config)
-    keeper = find_keeper(sweep) if record.sweep else None
-    try:
-        with (
-            keep_record(record, folder),
-            show_progress(screen.name_point(record)) as bars,
-            end_point(keeper, record),
-        ):
-            plan = make_checked_plan(config)
-            describe_run(record, plan)
-            shown = Screen(bars.open_bar, bars.show_status, _during_calls(plan, folder))
-            run(plan, record, folder, shown, keeper, name_command(record))
-    except Exception as error:
-        tracked = None if record.mistake else _track(record, folder, config)
-        if record.mistake and not record.sweep:
-            remove_traces(folder)
-        raise Unfinished(Outcome(record, folder, tracked), error) from error
-    return Outcome(record, folder, _track(record, folder, config))
+    watch = Watch(record, folder, config)
+    failure: Exception | None = None
+    # alive until it is logged: nobody else may end its run in MLflow
+    with hold_alive(folder), watch.keep():
+        try:
+            _carry_out(record, folder, config, watch)
+        except Exception as error:
+            failure = error
+        tracked = watch.end()
+    if failure is None:
+        return Outcome(record, folder, tracked)
+    if record.mistake and not record.sweep:
+        remove_traces(folder)
+    raise Unfinished(Outcome(record, folder, tracked), failure) from failure
 
 
-@contextmanager
-def _during_calls(plan: Plan, folder: Path) -> Iterator[None]:
-    """Write the prompts, now that there is no mistake in them, and prepare MLflow while servers answer."""
-    write_prompts(plan, folder)
-    with tracking.warm_up_in_background(plan.config.tracking):
-        yield
+def _carry_out(record: Record, folder: Path, config: DictConfig, watch: Watch) -> None:
+    keeper = find_keeper(Path(hydra_job.get_settings().sweep.dir)) if record.sweep else None
+    with (
+        keep_record(record, folder),
+        show_progress(screen.name_point(record)) as bars,
+        end_point(keeper, record),
+    ):
+        plan = make_checked_plan(config)
+        describe_run(record, plan)
+        watch.prepare(lambda: write_prompts(plan, folder))
+        shown = Screen(bars.open_bar, bars.show_status, watch.tally)
+        run(plan, record, folder, shown, keeper, name_command(record))
 
 
 @contextmanager
@@ -167,20 +170,6 @@ def describe_run(record: Record, plan: Plan) -> None:
         "git_sha": find_git_sha(),
         "code": find_code(),
     }
-
-
-def _track(record: Record, folder: Path, config: DictConfig) -> str | None:
-    settings = read_tracking(config)
-    if not settings.enabled:
-        return None
-    parent = None
-    if record.sweep:
-        with suppress(RunnerError):  # logging the run fails with the same error and reports it
-            parent = open_parent(Path(hydra_job.get_settings().sweep.dir), config)
-    tracked = tracking.log_run(folder, settings, parent)
-    if tracked and not record.sweep:
-        close_killed(folder.parents[1], settings)
-    return tracked
 
 
 def find_objective(record: Record, name: str | None) -> float | None:

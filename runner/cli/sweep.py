@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -20,8 +21,9 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.config.hydra_job import get_overrides
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
-from runner.records.alive import hold_alive
-from runner.records.folder import read_notes, write_notes
+from runner.records.alive import hold_alive, is_alive
+from runner.records.folder import list_points, name_folder, read_notes, write_notes
+from runner.records.progress import read_progress
 
 if TYPE_CHECKING:
     from runner.pipeline.keeping import SweepKeeper
@@ -90,6 +92,22 @@ def end_hosting(interrupted: bool) -> None:
         sweep.end_hosting(interrupted)
 
 
+def kill_sweeps(sweeps: Sequence[Sweep]) -> None:
+    """End the parent runs of interrupted sweeps in MLflow, and those of points that were killed with them.
+
+    It takes a second at most; the next command does what is left.
+    """
+    for sweep in sweeps:
+        with suppress(OmegaConfBaseException, OSError):
+            progress = [read_progress(point) for point in list_points(sweep.folder) if not is_alive(point)]
+            found = [read_notes(sweep.folder).get("parent"), *(one.run_id for one in progress if one)]
+            settings = read_tracking(sweep.config)
+            if "mlflow" in sys.modules and settings.enabled:
+                from runner import tracking
+
+                tracking.kill_runs([str(run_id) for run_id in found if run_id], settings)
+
+
 def find_keeper(folder: Path) -> SweepKeeper | None:
     """Return what keeps deployments for the sweep in ``folder``; None if its points are not known here."""
     return _opened[folder].keeper if folder in _opened else None
@@ -155,7 +173,8 @@ def open_parent(folder: Path, config: DictConfig) -> str | None:
         if notes.get("parent") is None:
             settings = read_tracking(config)
             name, started = notes.get("name", "sweep"), notes.get("started")
-            notes["parent"] = tracking.open_sweep(name, folder.name, settings, started=started)
+            tags = {"folder": name_folder(folder)}
+            notes["parent"] = tracking.open_sweep(name, folder.name, settings, tags, started)
             notes["tracked"] = tracking.name_place(settings)
             write_notes(folder, notes)
         return cast("str | None", notes["parent"])

@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from runner.config.schema import TrackingConfig
 from runner.records.alive import is_alive
 from runner.records.folder import (
     MISTAKE,
+    PROGRESS,
+    RECORD,
     SWEEP,
     find_runs,
     list_points,
@@ -25,6 +28,7 @@ from runner.records.folder import (
     remove_traces,
     write_notes,
 )
+from runner.records.progress import Progress, read_progress, write_progress
 from runner.records.record import read_mistakes, read_records
 from runner.records.sweep import summarize
 
@@ -79,7 +83,7 @@ def log_sweep(
         write_notes(sweep.folder, notes | ended)
         _log_notes(sweep.folder, points, settings, files)
     else:
-        tracking.drop_sweep(notes.get("parent"), settings)
+        tracking.drop_run(notes.get("parent"), settings)
         sweep.alive.close()  # the lock is one of the traces
         remove_traces(sweep.folder, (SWEEP,))
 
@@ -108,21 +112,47 @@ def _log_notes(
 
 
 def close_killed(outputs: Path, settings: TrackingConfig) -> None:
-    """Close the parent runs of sweeps below ``outputs`` that no living process will close.
+    """End in MLflow the runs and sweeps below ``outputs`` that no living process will end.
 
-    Such sweeps were killed or interrupted, or the tracking server was down at their end. Sweeps that are
-    tracked in another store than ``settings`` say are left alone: an address in a folder may be a stranger's.
+    They were killed or interrupted, or the tracking server was down at their end. Those that are tracked in
+    another store than ``settings`` say are left alone: an address in a folder may be a stranger's.
     """
-    for folder in sorted(file.parent for file in outputs.glob(f"sweeps/*/{SWEEP}") if settings.enabled):
+    runs = _find_killed_runs(outputs, settings)
+    sweeps = _find_killed_sweeps(outputs, settings)
+    if (runs or sweeps) and tracking.is_reachable(settings):
+        for folder, (progress, there) in runs.items():
+            if tracking.log_run(folder, there, last=progress):
+                write_progress(folder, replace(progress, tracked=""))  # how far it came stays
+        for folder, there in sweeps.items():
+            points = list_points(folder)
+            _remove_mistakes(read_mistakes(points))
+            _log_notes(folder, points, there)
+
+
+def _find_killed_runs(outputs: Path, settings: TrackingConfig) -> dict[Path, tuple[Progress, TrackingConfig]]:
+    """How far each run came that was killed while it was shown in this store, and the settings for it."""
+    found = {}
+    for place in ("runs/*", "sweeps/*/*"):
+        for folder in sorted(file.parent for file in outputs.glob(f"{place}/{PROGRESS}")):
+            progress = read_progress(folder)
+            there = tracking.read_place(progress.tracked, settings) if progress else None
+            if progress and there and (folder / RECORD).exists() and not is_alive(folder):
+                found[folder] = progress, there
+    return found
+
+
+def _find_killed_sweeps(outputs: Path, settings: TrackingConfig) -> dict[Path, TrackingConfig]:
+    """The sweeps that nobody closed although no process of theirs lives, and the settings for each."""
+    found = {}
+    for folder in sorted(file.parent for file in outputs.glob(f"sweeps/*/{SWEEP}")):
         with suppress(OSError, ValueError, TypeError, AttributeError):  # a file that cannot be read
             notes = read_notes(folder)
-            place = tracking.read_place(notes.get("tracked"), settings)
-            if not notes.get("parent") or place is None:
+            there = tracking.read_place(notes.get("tracked") or "", settings)
+            if there is None or not notes.get("parent") or notes.get("closed"):
                 continue
-            points = list_points(folder)  # processes of their own may outlive the first one
-            if not notes.get("closed") and not any(map(is_alive, [folder, *points])):
-                _remove_mistakes(read_mistakes(points))
-                _log_notes(folder, points, place)
+            if not any(map(is_alive, [folder, *list_points(folder)])):  # points may outlive the first process
+                found[folder] = there
+    return found
 
 
 def _rank_points(folders: Sequence[Path]) -> Ending:

@@ -11,7 +11,7 @@ from runner.core.provider import Provider
 from runner.core.types import Request
 from runner.engine.allowance import Allowance
 from runner.engine.batch import BatchCaller
-from runner.engine.call import Answer, Call, Caller
+from runner.engine.call import Answer, Call, Caller, OnAnswer, ignore_answer
 from runner.engine.event_loop import run_in_loop
 from runner.engine.ledger import Ledger
 from runner.engine.live import LiveCaller
@@ -35,6 +35,7 @@ def ask_rows(
     prefetch: Iterable[Request] = (),
     advance: Advance = lambda count: None,
     allowance: Allowance | None = None,
+    on_answer: OnAnswer = ignore_answer,
 ) -> list[Result]:
     """Run ``work(row, call)`` for every row and return the results in the order of the rows.
 
@@ -49,6 +50,7 @@ def ask_rows(
         return []
     kind = BatchCaller if provider.batch else LiveCaller
     with kind(provider, ledger, allowance) as caller:
+        caller.on_answer = on_answer
         caller.look_up(prefetch)
         return run_in_loop(_run_rows(rows, work, caller, _Progress(advance, len(rows))))
 
@@ -60,13 +62,23 @@ def ask_all(
     *,
     advance: Advance = lambda count: None,
     allowance: Allowance | None = None,
+    on_answer: OnAnswer = ignore_answer,
 ) -> list[Answer]:
     """Return the answers to requests, in the order of the requests. Blocks and raises as :func:`ask_rows`."""
 
     async def ask(request: Request, call: Call) -> Answer:
         return await call(request)
 
-    return ask_rows(requests, ask, provider, ledger, prefetch=requests, advance=advance, allowance=allowance)
+    return ask_rows(
+        requests,
+        ask,
+        provider,
+        ledger,
+        prefetch=requests,
+        advance=advance,
+        allowance=allowance,
+        on_answer=on_answer,
+    )
 
 
 def collect_calls(

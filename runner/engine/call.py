@@ -53,6 +53,12 @@ UNASKED = Answer()
 """The answer to a request that was not made because the budget was used up."""
 
 Call = Callable[[Request], Awaitable[Answer]]
+OnAnswer = Callable[[Answer], object]
+"""Called with each answer as it comes, in the event loop, so it must be quick."""
+
+
+def ignore_answer(answer: Answer) -> None:
+    """Do nothing; an :data:`OnAnswer`."""
 
 
 @dataclass
@@ -92,6 +98,7 @@ class Caller(ABC):
         self._answers: dict[str, Answer | asyncio.Future[Answer]] = {}
         self.start_more: Callable[[], object] = lambda: None
         """Called when a row waits for others, so that another row may be begun."""
+        self.on_answer: OnAnswer = ignore_answer
         self.headway = Headway()
         self._callers: set[asyncio.Task[Any] | None] = set()
 
@@ -144,6 +151,7 @@ class Caller(ABC):
         finally:
             self._callers.discard(task)
         future.set_result(answer)
+        self.on_answer(answer)
         return answer
 
     @abstractmethod

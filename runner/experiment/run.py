@@ -5,7 +5,7 @@ rows ─ shots ─ messages ─ completion ─ prediction ─ verdict ─ scores
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from runner.experiment.plan import Plan
 from runner.experiment.rehearsal import rehearse
 from runner.experiment.spending import Spending
 from runner.experiment.stages import Measurements
+from runner.experiment.tally import Tally
 from runner.money.budget import Budget
 from runner.money.usage import count_usage, split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
@@ -39,11 +40,16 @@ def ignore_status(status: TuningStatus) -> None:
 
 @dataclass(frozen=True)
 class Screen:
-    """Shows the progress of a run; by default nothing. ``during_calls`` is entered while calls are made."""
+    """Shows the progress of a run; by default nothing. ``tally`` counts it."""
 
     open_bar: OpenBar = open_no_bar
     on_status: OnStatus = ignore_status
-    during_calls: AbstractContextManager[None] = field(default_factory=nullcontext)
+    tally: Tally = field(default_factory=Tally)
+
+    def show_status(self, status: TuningStatus) -> None:
+        """Show and count where a fine-tuning job stands."""
+        self.tally.note_training(status)
+        self.on_status(status)
 
 
 def run(
@@ -69,15 +75,15 @@ def run(
         record.params["prompt_digest"] = plan.responder.prompt.digest[:12]
         record.shown = plan.responder.prompt.find_columns(rows.evaluated.columns)
         rehearse(plan, frame)
-        model = prepare_model(plan, frame, ledger, screen.on_status, spending, command)
+        model = prepare_model(plan, frame, ledger, screen.show_status, spending, command)
         note_model(record, model)
         with note_calls():
             record.warnings = model.warnings
             own = keeper.of_point(record.job or 0, model.find) if keeper and model.find else None
-            with serve_model(plan, model, frame, ledger, spending, own) as responder, screen.during_calls:
+            with serve_model(plan, model, frame, ledger, spending, own) as responder:
                 note_identities(record, responder, plan.judge)
                 allowance = spending.allow_answers(responder, frame)
-                frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance)
+                frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance, screen.tally)
             if stages.explain_no_answers(frame):  # they may be paid all the same
                 record.figures |= count_usage(frame) | spending.sum_up(frame)
             frame, unasked = evaluate(plan, frame, folder, ledger, screen, spending)
@@ -106,7 +112,8 @@ def evaluate(
             frame = metrics.score_rows(plan.metrics, stages.judge_nothing(plan, frame))
             raise no_answers
         stages.warn_of_unread(plan.responder.parser, frame)
-        frame = stages.judge(plan, frame, ledger, screen.open_bar, spending.allow_judgments())
+        allowance = spending.allow_judgments()
+        frame = stages.judge(plan, frame, ledger, screen.open_bar, allowance, screen.tally)
         stages.warn_of_unread_verdicts(frame)
         frame, unasked = split_unasked(frame)
         frame = metrics.score_rows(plan.metrics, frame)

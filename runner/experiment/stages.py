@@ -27,6 +27,7 @@ from runner.engine.allowance import Allowance
 from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan
 from runner.experiment.reference import Answering, compare_figures
+from runner.experiment.tally import Tally, follow
 from runner.money.usage import count_usage
 from runner.pipeline import gold, label_probability, shots
 from runner.pipeline.answer import (
@@ -37,6 +38,7 @@ from runner.pipeline.answer import (
     render_chats,
 )
 from runner.pipeline.judge import judge_rows, leave_unjudged
+from runner.records.progress import JUDGE
 
 log = logging.getLogger(__name__)
 
@@ -116,10 +118,13 @@ def answer(
     ledger: Ledger,
     open_bar: OpenBar,
     allowance: Allowance | None = None,
+    tally: Tally | None = None,
 ) -> pl.DataFrame:
     """Ask the model about all rows; add completions, predictions and gold values."""
     bar = open_bar(responder.provider.model, frame.height)
-    return add_predictions(responder, answer_rows(frame, responder, ledger, bar, allowance))
+    with (tally or Tally()).open_stage(responder, frame.height) as stage:
+        answered = answer_rows(frame, responder, ledger, follow(bar, stage), allowance, stage.note)
+    return add_predictions(responder, answered)
 
 
 def add_predictions(responder: Responder, frame: pl.DataFrame) -> pl.DataFrame:
@@ -243,13 +248,15 @@ def judge(
     ledger: Ledger,
     open_bar: OpenBar,
     allowance: Allowance | None = None,
+    tally: Tally | None = None,
 ) -> pl.DataFrame:
     """Add the judge's verdicts, if the plan has a judge."""
     if plan.judge is None:
         return frame
     check_judge(plan, frame)
     bar = open_bar(f"judge {plan.judge.provider.model}", frame.height)
-    return judge_rows(frame, plan.judge, ledger, bar, plan.sides, allowance)
+    with (tally or Tally()).open_stage(plan.judge, frame.height, JUDGE) as stage:
+        return judge_rows(frame, plan.judge, ledger, follow(bar, stage), plan.sides, allowance, stage.note)
 
 
 def check_judge(plan: Plan, frame: pl.DataFrame) -> None:

@@ -20,7 +20,7 @@ from runner.core.provider import Provider
 from runner.core.types import CUT, Parser, Request, Sampling
 from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_all
-from runner.engine.call import UNASKED, Answer, make_keys, read_answers
+from runner.engine.call import UNASKED, Answer, OnAnswer, ignore_answer, make_keys, read_answers
 from runner.engine.ledger import Ledger
 from runner.money import prices
 from runner.money.prices import PriceBook
@@ -105,11 +105,14 @@ def answer_rows(
     ledger: Ledger,
     advance: Advance,
     allowance: Allowance | None = None,
+    on_answer: OnAnswer = ignore_answer,
 ) -> pl.DataFrame:
     """Send the chats of a frame to the provider and add the columns of :func:`add_answers`."""
     warn_of_shutdown(frame, responder, ledger)
     requests = make_requests(frame, responder)
-    answers = ask_all(requests, responder.provider, ledger, advance=advance, allowance=allowance)
+    answers = ask_all(
+        requests, responder.provider, ledger, advance=advance, allowance=allowance, on_answer=on_answer
+    )
     return add_answers(frame, answers, responder)
 
 
@@ -152,7 +155,7 @@ def add_answers(
         column("answered_by", values_of("model"), pl.String),
         column("finish_reason", values_of("finish_reason"), pl.String),
         *(column(name, values_of(name), pl.Int64) for name in TOKENS),
-        column("cost_usd", _compute_costs(answers, responder), pl.Float64),
+        column("cost_usd", compute_costs(answers, responder), pl.Float64),
         column("latency_s", values_of("latency_s"), pl.Float64),
         column("stored", [_was_free(answer) for answer in answers], pl.Boolean),
         column("ledger_key", [answer.key for answer in answers], pl.String),
@@ -194,7 +197,8 @@ def _was_free(answer: Answer) -> bool | None:
     return None if answer is UNASKED else answer.stored or answer.repeated
 
 
-def _compute_costs(answers: Sequence[Answer], responder: Responder) -> list[float | None]:
+def compute_costs(answers: Sequence[Answer], responder: Responder) -> list[float | None]:
+    """Return the dollars of each answer; None where the price is unknown, 0 for one that was not paid."""
     provider, book = responder.provider, responder.book
     configured = book.find_provider_price(provider)
     models = {answer.completion.model for answer in answers if answer.completion}

@@ -15,7 +15,7 @@ from runner.core.types import Parser, Request
 from runner.data.steps import put_in_both_orders
 from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_rows
-from runner.engine.call import UNASKED, Answer, Call
+from runner.engine.call import UNASKED, Answer, Call, OnAnswer, ignore_answer
 from runner.engine.ledger import Ledger
 from runner.parse.sides import FIRST, SECOND, TIE, list_names, place_names
 from runner.pipeline.answer import (
@@ -104,6 +104,7 @@ def judge_rows(
     advance: Advance,
     sides: Sides | None = None,
     allowance: Allowance | None = None,
+    on_answer: OnAnswer = ignore_answer,
 ) -> pl.DataFrame:
     """Add ``verdict`` and the judge's own messages, completion and costs, prefixed ``judge_``.
 
@@ -117,7 +118,14 @@ def judge_rows(
     rows = group_by_row(questions, responder, sides)
     prefetch = [request for row in rows for request in row]
     answers = ask_rows(
-        rows, judge_row, responder.provider, ledger, prefetch=prefetch, advance=advance, allowance=allowance
+        rows,
+        judge_row,
+        responder.provider,
+        ledger,
+        prefetch=prefetch,
+        advance=advance,
+        allowance=allowance,
+        on_answer=on_answer,
     )
     return _add_verdicts(frame, questions, [one for row in answers for one in row], responder, sides)
 

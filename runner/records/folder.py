@@ -7,6 +7,7 @@
 <run>/runner.log            the log
 
 <run>/running.lock          held while the run's process lives (:mod:`runner.records.alive`)
+<run>/progress.json         how far it is, while it is under way (:mod:`runner.records.progress`)
 
 <sweep>/sweep.json          notes: name, overrides, start, parent run, and whether this is closed
 <sweep>/running.lock        held while the process lives that opened the sweep
@@ -31,6 +32,7 @@ RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
 SWEEP = "sweep.json"
 MISTAKE = "mistake.json"
+PROGRESS = "progress.json"
 HYDRA = (".hydra", "runner.log", "multirun.yaml")
 """What Hydra writes into the folder of a run or of a sweep."""
 NOTES = {"name": str, "overrides": list, "fixed": dict, "started": float, "warnings": list, "points": int}
@@ -81,9 +83,19 @@ def remove_traces(folder: Path, also: tuple[str, ...] = ()) -> None:
 
     Empty folders in it do not count: ``hydra.sweep.subdir`` puts folders into folders.
     """
-    names = {*HYDRA, LOCK, *also}
+    names = {*HYDRA, LOCK, PROGRESS, *also}
     if folder.is_dir() and all(entry.name in names or _is_empty(entry) for entry in folder.iterdir()):
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def name_folder(folder: Path) -> str:
+    """A folder as seen from the current one, as the tag ``folder`` of its run.
+
+    >>> name_folder(Path.cwd() / "outputs" / "runs" / "a")
+    'outputs/runs/a'
+    """
+    whole, here = folder.absolute(), Path.cwd()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def _is_empty(entry: Path) -> bool:

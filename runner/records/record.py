@@ -18,7 +18,7 @@ from runner.core.errors import BudgetError, DataError, WaitError, is_mistake
 from runner.core.files import require_plain, write_atomically
 from runner.core.redact import drop_controls, hide_keys
 from runner.core.types import Score
-from runner.records.alive import hold_alive, is_alive
+from runner.records.alive import is_alive
 from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
 from runner.records.published import read_comparisons
 
@@ -99,29 +99,29 @@ class Record:
 def keep_record(record: Record, folder: Path) -> Iterator[None]:
     """Keep ``record.json`` true: written at the start, at the end and on every way out of the block.
 
-    A mistake leaves no record: the file is again as it was. For the table of its sweep, the reason of a point
-    is in ``mistake.json``.
+    Whoever calls it also holds the folder (:func:`runner.records.alive.hold_alive`), or else the record reads
+    as ``killed``. A mistake leaves no record: the file is again as it was. For the table of its sweep, the
+    reason of a point is in ``mistake.json``.
     """
-    with hold_alive(folder):
-        before = _read_bytes(folder / RECORD)
-        (folder / MISTAKE).unlink(missing_ok=True)
-        record.started = time.time()
-        record.write(folder)
-        try:
-            yield
-            record.status = "finished"
-        except BaseException as error:
-            stopped = isinstance(error, BudgetError | WaitError) or not isinstance(error, Exception)
-            record.status = "stopped" if stopped else "failed"
-            record.error = hide_keys(drop_controls(str(error))) or type(error).__name__
-            record.mistake = is_mistake(error)
-            raise
-        finally:
-            record.finished = time.time()
-            if record.mistake:
-                _put_back(folder / RECORD, before)
-            if record.sweep or not record.mistake:
-                record.write(folder, MISTAKE if record.mistake else RECORD)
+    before = _read_bytes(folder / RECORD)
+    (folder / MISTAKE).unlink(missing_ok=True)
+    record.started = time.time()
+    record.write(folder)
+    try:
+        yield
+        record.status = "finished"
+    except BaseException as error:
+        stopped = isinstance(error, BudgetError | WaitError) or not isinstance(error, Exception)
+        record.status = "stopped" if stopped else "failed"
+        record.error = hide_keys(drop_controls(str(error))) or type(error).__name__
+        record.mistake = is_mistake(error)
+        raise
+    finally:
+        record.finished = time.time()
+        if record.mistake:
+            _put_back(folder / RECORD, before)
+        if record.sweep or not record.mistake:
+            record.write(folder, MISTAKE if record.mistake else RECORD)
 
 
 def _read_bytes(file: Path) -> bytes | None:

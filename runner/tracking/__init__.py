@@ -1,27 +1,32 @@
 """Runs in MLflow: a copy of the local records, which are complete without it.
 
 Nothing here stops a run. If a store cannot be reached there is one warning, and ``runner sync`` copies later.
-MLflow is imported at the first call, or ahead of it within :func:`warm_up_in_background`.
+MLflow is imported at the first call, or ahead of it by :func:`import_all`.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
+from runner.records.progress import Progress
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-HEAD_START_S = 1.0
+HANGS_S = 5.0
+"""A request that takes longer than this before it fails is not tried again for a while."""
+KILL_S = 1.0
+"""How long the end of an interrupted run may wait for MLflow."""
 PAUSE_S = 60.0
 """A server that failed is left alone for so long: its time-outs would delay every point of a sweep."""
 
@@ -30,36 +35,16 @@ _warned: set[str] = set()
 _paused_until: dict[str, float] = {}
 
 
-@contextmanager
-def warm_up_in_background(config: TrackingConfig) -> Iterator[None]:
-    """Prepare for logging while the block waits for servers: imports take seconds, a fresh store takes more.
+def import_all() -> None:
+    """Import what logging needs, which takes seconds. Points of a sweep wait for the first of them."""
+    with _turn, suppress(Exception):  # reported when a run is logged
+        from runner.tracking import store
 
-    It starts when the block has lasted a moment, so that quick calls are not slowed down. The end of the
-    block waits for it, because two threads that import the same packages may see them half imported.
-    """
-    timer = threading.Timer(HEAD_START_S, warm_up, [config])
-    timer.daemon = True
-    if config.enabled:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-    if config.enabled:
-        timer.join()
+        store.import_mlflow()
+        from runner.report import figures
+        from runner.tracking import runs, sweeps, sync  # noqa: F401
 
-
-def warm_up(config: TrackingConfig) -> None:
-    """Import all that logging needs, and open the store. Failures are reported later, when a run is logged.
-
-    Points of a sweep call it at the same time: one does the work, the others wait.
-    """
-    with _turn, suppress(RunnerError):
-        if prepare(config):
-            from runner.report import figures
-            from runner.tracking import runs, sweeps, sync  # noqa: F401
-
-            figures.import_matplotlib()
+        figures.import_matplotlib()
 
 
 def check(config: TrackingConfig) -> None:
@@ -88,6 +73,17 @@ def read_place(text: object, config: TrackingConfig) -> TrackingConfig | None:
     return replace(config, experiment_name=experiment) if address == store.describe_store(config) else None
 
 
+def is_reachable(config: TrackingConfig) -> bool:
+    """Whether tracking is on and its server, if it is one, listens; without importing MLflow."""
+    from runner.tracking import store
+
+    try:
+        store.probe(config)
+    except (OSError, ValueError):
+        return False
+    return config.enabled
+
+
 def prepare(config: TrackingConfig) -> bool:
     """Create store and experiment, if other processes have not; False if the store is unreachable.
 
@@ -103,17 +99,19 @@ def prepare(config: TrackingConfig) -> bool:
     return config.enabled and bool(_run_or_warn(work, config, RunnerError))
 
 
-def log_run(folder: Path, config: TrackingConfig, parent: str | None = None) -> str | None:
+def log_run(
+    folder: Path, config: TrackingConfig, parent: str | None = None, last: Progress | None = None
+) -> str | None:
     """Log the record in ``folder`` as a run below ``parent`` and return the run id, None if that fails.
 
     It may be repeated: one record is one run. Without ``parent``, a point of a sweep goes below the parent
-    run of its sweep, which is created if necessary.
+    run of its sweep, which is created if necessary. ``last`` is how far it came, if it was shown meanwhile.
     """
 
     def work() -> str:
         from runner.tracking import store, sync
 
-        return sync.log_record(folder, store.connect(config), config.traces, parent)
+        return sync.log_record(folder, store.connect(config), config.traces, parent, last)
 
     return _run_or_warn(work, config) if config.enabled else None
 
@@ -160,16 +158,33 @@ def close_sweep(
     return parent is None or not config.enabled or bool(_run_or_warn(work, config))
 
 
-def drop_sweep(parent: str | None, config: TrackingConfig) -> None:
-    """Delete the parent run of a sweep that never began, if it was opened."""
+def drop_run(run_id: str | None, config: TrackingConfig) -> None:
+    """Delete the run of what never began, if it was opened."""
 
     def work() -> None:
         from runner.tracking import store
 
-        store.connect(config).client.delete_run(str(parent))
+        store.connect(config).client.delete_run(str(run_id))
 
-    if config.enabled and parent is not None:
+    if config.enabled and run_id is not None:
         _run_or_warn(work, config)
+
+
+def kill_runs(run_ids: Sequence[str], config: TrackingConfig) -> None:
+    """End runs as KILLED, as far as it can be done within a second; the next command does the rest."""
+
+    def work() -> None:
+        from runner.tracking import store
+
+        client = store.connect(config).client
+        for run_id in run_ids:
+            if client.get_run(run_id).info.status == "RUNNING":
+                client.set_terminated(run_id, "KILLED")
+
+    if config.enabled and run_ids and "mlflow" in sys.modules:
+        killer = threading.Thread(target=_run_guarded, args=[work], daemon=True)
+        killer.start()
+        killer.join(KILL_S)
 
 
 def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
@@ -184,7 +199,7 @@ def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
     def work() -> dict[Path, str]:
         from runner.tracking import store, sync
 
-        store.probe(store.get_uri(config))  # also where nothing is to be logged
+        store.probe(config)  # also where nothing is to be logged
 
         def connect(name: str) -> store.Store:
             return store.connect(replace(config, experiment_name=config.experiment_name or name))
@@ -195,6 +210,46 @@ def sync_records(outputs: Path, config: TrackingConfig) -> dict[Path, str]:
     if logged is None:
         raise RunnerError(f"MLflow at {store.describe_store(config)} cannot be used ({reason})")
     return logged
+
+
+def show_or_warn(work: Callable[[], None], config: TrackingConfig) -> None:
+    """Show a run that is under way. A failure is one warning for each store, and the next try may succeed.
+
+    Only a server that hangs is left alone for a while, since the end of the run would have to wait for it.
+    """
+    from runner.tracking import store
+
+    if time.monotonic() < _paused_until.get(store.describe_store(config), 0.0):
+        return
+    began = time.monotonic()
+    _, reason = _run_guarded(work)
+    if reason and time.monotonic() - began > HANGS_S:
+        leave_alone(config, reason)
+    elif reason:
+        _warn(config, reason)
+
+
+def leave_alone(config: TrackingConfig, reason: str) -> None:
+    """Warn that a store cannot be used; a server is not tried again for a while."""
+    from runner.tracking import store
+
+    _warn(config, reason)
+    if store.is_server(config):
+        _paused_until[store.describe_store(config)] = time.monotonic() + PAUSE_S
+
+
+def _warn(config: TrackingConfig, reason: str) -> None:
+    from runner.tracking import store
+
+    where = store.describe_store(config)
+    level = logging.DEBUG if where in _warned else logging.WARNING
+    _warned.add(where)
+    log.log(
+        level,
+        "MLflow at %s cannot be used (%s); `runner sync` logs later what is missing there",
+        where,
+        reason,
+    )
 
 
 def _run_or_warn(
@@ -208,11 +263,7 @@ def _run_or_warn(
         return None
     result, reason = _run_guarded(work, *passed)
     if reason:
-        level = logging.DEBUG if where in _warned else logging.WARNING
-        _warned.add(where)
-        log.log(level, "MLflow at %s cannot be used (%s); `runner sync` logs the runs later", where, reason)
-        if store.is_server(config):
-            _paused_until[where] = time.monotonic() + PAUSE_S
+        leave_alone(config, reason)
     return result
 
 
@@ -237,12 +288,14 @@ def _run_guarded(work: Callable[[], Result], *passed: type[Exception]) -> tuple[
 __all__ = [
     "check",
     "close_sweep",
-    "drop_sweep",
+    "drop_run",
+    "import_all",
+    "is_reachable",
+    "kill_runs",
     "log_run",
     "name_place",
     "open_sweep",
     "prepare",
     "read_place",
     "sync_records",
-    "warm_up_in_background",
 ]

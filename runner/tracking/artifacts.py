@@ -39,7 +39,7 @@ LAST = ("split", "order", "latency_s", "cost_usd", "answered_by")
 UNTOLD = ("_tokens", "stored", "ledger_key")
 FOLDERS = {".hydra": "config", "prompts": "prompts"}
 TEXTS = (".json", ".yaml", ".log")
-BOOKKEEPING = ("mlflow.json", "*.partial", "*.lock", "*.db", "*.db-*")
+BOOKKEEPING = ("mlflow.json", "progress.json", "*.partial", "*.lock", "*.db", "*.db-*")
 
 
 def collect_files(record: Record, folder: Path, long: Mapping[str, str], target: Path) -> list[str]:

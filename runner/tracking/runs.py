@@ -13,14 +13,16 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from runner.core.files import hold_lock, user_name
-from runner.records.folder import PREDICTIONS
+from runner.records.folder import PREDICTIONS, name_folder
+from runner.records.progress import JUDGE, TRAINING, Progress
 from runner.records.record import Record, read_predictions, read_record
 from runner.records.sweep import PARSED
 from runner.tracking import artifacts, datasets, names, note, run_names, traces
-from runner.tracking.store import SOURCE, Store
+from runner.tracking.store import FOLDER, SOURCE, Store
 
 LOGGED = "mlflow.json"
 CHARTED = "Scores/"
+RUNNING = "RUNNING"
 STATUS = {
     "finished": "FINISHED",
     "failed": "FAILED",
@@ -30,24 +32,74 @@ STATUS = {
 }
 
 
-def log_run(folder: Path, store: Store, parent: str | None = None, wanted_traces: object = "none") -> str:
+def log_run(
+    folder: Path,
+    store: Store,
+    parent: str | None = None,
+    wanted_traces: object = "none",
+    last: Progress | None = None,
+) -> str:
     """Log the record in ``folder`` below ``parent`` and return the MLflow run id.
 
-    A run that was logged before, whole or in part, is completed and not created again.
+    A run that was logged before, whole or in part, is completed and not created again. ``last`` is how far it
+    came, if it was shown while it was under way; where that was long ago, it is also when the run ended.
     """
     record = read_record(folder)
+    record.finished = record.finished or (last.time if last else 0.0) or time.time()
     with hold_lock("log", record.id), TemporaryDirectory() as staging:
-        run_id = _find_or_create(record, store)
+        run_id, ended = _find_or_create(record, folder, store)
         long = {name: text for name, text in collect_params(record).items() if len(text) > names.VALUE_LENGTH}
         tables = artifacts.collect_files(record, folder, long, Path(staging))
-        belongs = {} if parent is None else {"mlflow.parentRunId": parent}
-        _log_values(record, run_id, store, artifacts.make_table_tag(tables) | belongs)
+        tags = artifacts.make_table_tag(tables) | _make_place_tags(folder, parent)
+        _log_values(record, run_id, store, tags, last)
         store.client.log_artifacts(run_id, staging)
         if wanted_traces not in ("none", None, 0) and (folder / PREDICTIONS).exists():
             rows = traces.choose_rows(record, read_predictions(folder), wanted_traces)
             traces.log_traces(record, rows, run_id, store)
+        if not ended:
+            store.client.set_terminated(run_id, STATUS[record.status], to_milliseconds(record.finished))
         write_note(folder, run_id, store)
     return run_id
+
+
+def begin_run(record: Record, folder: Path, store: Store, parent: str | None = None) -> str:
+    """Create the run of a record that is under way, RUNNING, with its params and tags; return its id."""
+    tags = {"record_id": record.id} | _make_place_tags(folder, parent)
+    run_id = create_run(store, run_names.name_run(record), tags, RUNNING, (record.started, 0.0))
+    given = [Param(name, value) for name, value in _truncate_all(collect_params(record)).items()]
+    store.client.log_batch(run_id, [], given, make_tags(_collect_tags(record)))
+    return run_id
+
+
+def log_progress(run_id: str, progress: Progress, store: Store) -> None:
+    """Log how far a run is, as metrics at the step of the rows that are done."""
+    store.client.log_batch(run_id, _make_progress_metrics(progress))
+
+
+def _make_progress_metrics(progress: Progress) -> list[Metric]:
+    """Rows, rows a second, errors and dollars; in a training its share, at the step of its percent."""
+    if progress.stage == TRAINING:
+        values, step = {"training": progress.share}, round(100 * (progress.share or 0.0))
+    else:
+        rows = "judged" if progress.stage == JUDGE else "rows"
+        values, step = {rows: progress.done}, progress.earlier + progress.done
+        values |= {
+            "rows_per_s": progress.rows_per_s,
+            "errors": progress.errors,
+            "cost_usd": progress.cost_usd,
+        }
+    when = to_milliseconds(progress.time)
+    return [
+        Metric(f"progress/{name}", float(value), when, step)
+        for name, value in values.items()
+        if value is not None
+    ]
+
+
+def _make_place_tags(folder: Path, parent: str | None) -> dict[str, str]:
+    """The folder of the record, and the run above it."""
+    tags = {FOLDER: name_folder(folder)}
+    return tags if parent is None else tags | {"mlflow.parentRunId": parent}
 
 
 def find_logged(folder: Path, store: Store) -> str | None:
@@ -75,11 +127,12 @@ def find_run(store: Store, tag: str, value: str) -> Run | None:
 
 
 def create_run(store: Store, name: str, tags: dict[str, str], status: str, times: tuple[float, float]) -> str:
-    """Create a run from ``times[0]`` to ``times[1]`` that does not stay RUNNING if this process is killed."""
+    """Create a run from ``times[0]`` to ``times[1]``, in seconds; RUNNING has no end yet."""
     started, finished = map(to_milliseconds, times)
     tags = {"mlflow.user": user_name(), "mlflow.source.name": SOURCE} | tags
     run = store.client.create_run(store.experiment_id, started, tags, name)
-    store.client.set_terminated(run.info.run_id, status, finished)
+    if status != RUNNING:
+        store.client.set_terminated(run.info.run_id, status, finished)
     return str(run.info.run_id)
 
 
@@ -88,18 +141,20 @@ def to_milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def _find_or_create(record: Record, store: Store) -> str:
-    """The id of the record's run, found or created."""
-    status, finished = STATUS[record.status], record.finished or time.time()
+def _find_or_create(record: Record, folder: Path, store: Store) -> tuple[str, bool]:
+    """The id of the record's run, found or created, and whether it was already ended as the record says.
+
+    A run that is found is ended when all of it is logged. If this is killed before, the next command does it.
+    """
     found = find_run(store, "record_id", record.id)
     if found is not None and _has_same_params(found, record):
-        store.client.set_terminated(found.info.run_id, status, to_milliseconds(finished))
-        return str(found.info.run_id)
+        return str(found.info.run_id), False
     if found is not None:
         # params cannot be changed, and old ones would be wrong
         store.client.delete_run(found.info.run_id)
-    identity = {"record_id": record.id}
-    return create_run(store, run_names.name_run(record), identity, status, (record.started, finished))
+    tags = {"record_id": record.id, FOLDER: name_folder(folder)}
+    times = (record.started, record.finished or record.started)
+    return create_run(store, run_names.name_run(record), tags, STATUS[record.status], times), True
 
 
 def _has_same_params(run: Run, record: Record) -> bool:
@@ -155,7 +210,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
 
-def _log_values(record: Record, run_id: str, store: Store, tags: dict[str, str]) -> None:
+def _log_values(
+    record: Record, run_id: str, store: Store, tags: dict[str, str], last: Progress | None
+) -> None:
     """Log everything that can be searched and plotted in one call: params, metrics, curves, tags."""
     dataset = datasets.log_datasets(record, run_id, store)
     model = datasets.log_models(record, run_id, store)
@@ -170,6 +227,7 @@ def _log_values(record: Record, run_id: str, store: Store, tags: dict[str, str])
         for step, value in points
         if _is_number(value)
     ]
+    stepped += _make_progress_metrics(last) if last else []
     given = [Param(name, value) for name, value in _truncate_all(collect_params(record)).items()]
     store.client.log_batch(run_id, [*single, *stepped], given, make_tags(tags | _collect_tags(record)))
 

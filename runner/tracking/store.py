@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +16,8 @@ from runner.config.schema import TrackingConfig
 from runner.core.errors import ConfigError, suggest
 from runner.core.files import hold_lock
 from runner.core.redact import remove_credentials
+from runner.records.alive import is_alive
+from runner.records.folder import RECORD, SWEEP, list_points
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,6 +27,8 @@ EXPERIMENT = "runner"
 """The experiment of what has no name; the default of earlier versions."""
 SOURCE = "runner"
 """What MLflow shows as the source of our runs."""
+FOLDER = "folder"
+"""The tag with the folder of a run's record, as seen from the folder in which it was started."""
 
 SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -30,7 +36,7 @@ SETTINGS = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     # by default MLflow tries a dead server for about four minutes
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
 SERVERS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 KINDS = (*SERVERS, "sqlite", "databricks")
@@ -109,7 +115,7 @@ def connect(config: TrackingConfig) -> Store:
     uri = get_uri(config)
     name = config.experiment_name or EXPERIMENT
     known = (uri, name)
-    probe(uri)
+    _probe(uri)
     if known not in _open:
         if uri.startswith("http"):
             _open[known] = _open_store(uri, name)
@@ -171,12 +177,29 @@ def _open_store(uri: str, name: str) -> Store:
 
 
 def _end_stray_runs(store: Store) -> None:
-    """End runs whose process was killed after MLflow created them as RUNNING and before they were ended."""
+    """End the RUNNING runs whose folder is here and whose process is not: it was killed.
+
+    All others may live on another machine, or in another folder that is logged to the same store.
+    """
     query = f"attributes.status = 'RUNNING' and tags.`mlflow.source.name` = '{SOURCE}'"
-    if store.client.search_runs([store.experiment_id], query, max_results=1):
-        time.sleep(1)  # a run that a living process has just created is ended by now
-        for run in store.client.search_runs([store.experiment_id], query):
+    for run in store.client.search_runs([store.experiment_id], query):
+        if _is_left_over(run.data.tags):
             store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _is_left_over(tags: Mapping[str, str]) -> bool:
+    """Whether the run or sweep with these tags is recorded in a folder that is here, and no longer lives."""
+    if not tags.get(FOLDER):
+        return False
+    folder = Path(tags[FOLDER])
+    if "sweep_parent" in tags:
+        is_here = folder.name == tags["sweep_parent"] and (folder / SWEEP).exists()
+        return is_here and not any(map(is_alive, [folder, *list_points(folder)]))
+    try:
+        identity = json.loads((folder / RECORD).read_text())["id"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return False
+    return identity == tags.get("record_id") and not is_alive(folder)
 
 
 def _create_experiment(client: MlflowClient, name: str) -> str:
@@ -192,7 +215,12 @@ def _create_experiment(client: MlflowClient, name: str) -> str:
         return experiment.experiment_id
 
 
-def probe(uri: str) -> None:
+def probe(config: TrackingConfig) -> None:
+    """Raise ``OSError`` soon if the configured server does not listen."""
+    _probe(_get_configured_uri(config) or "")
+
+
+def _probe(uri: str) -> None:
     """Raise ``OSError`` soon if no server listens; MLflow itself would try for minutes."""
     parts = urlsplit(uri)
     port = parts.port or SERVERS.get(parts.scheme.split("+")[0])

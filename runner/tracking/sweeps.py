@@ -22,7 +22,6 @@ from runner.tracking.store import Store
 from runner.tracking.sweep_curves import Curves, trace_curves
 
 TABLE = "sweep.csv"
-IN_PROGRESS = "SCHEDULED"
 MAX_PLOTS = 8
 NOTE_SCORES = 4
 MARKS = {True: "\u00a0✓", False: "\u00a0✗", None: ""}
@@ -34,20 +33,24 @@ def open_sweep(
     store: Store,
     tags: Mapping[str, str] | None = None,
     started: float | None = None,
+    is_alive: bool = True,
 ) -> str:
-    """Find or create the parent run of this sweep and return its id.
+    """Find or create the parent run of this sweep and return its id. It is RUNNING if the sweep ``is_alive``.
 
-    While points run its status is SCHEDULED, which, unlike RUNNING, does not promise a living process.
+    If that sweep is killed, the next command in its folder ends the run.
     """
     with hold_lock("sweep", sweep_id):
         found = runs.find_run(store, "sweep_parent", sweep_id)
         if found is not None:
+            if is_alive and found.info.status != runs.RUNNING:  # a sweep that is run again in its folder
+                store.client.update_run(found.info.run_id, runs.RUNNING)
             return str(found.info.run_id)
         now = time.time()
         identity = {"sweep_id": sweep_id, "sweep_parent": sweep_id, "stage": "sweep"}
         given = {names.clean_key(key): value for key, value in (tags or {}).items()}
         named = run_names.name_sweep(name)
-        return runs.create_run(store, named, given | identity, IN_PROGRESS, (started or now, now))
+        status = runs.RUNNING if is_alive else "KILLED"
+        return runs.create_run(store, named, given | identity, status, (started or now, now))
 
 
 def close_sweep(

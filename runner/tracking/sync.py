@@ -8,6 +8,7 @@ from pathlib import Path
 
 from runner.core.errors import DataError
 from runner.records.folder import RECORD
+from runner.records.progress import Progress, read_progress
 from runner.records.record import Record, read_record, read_records
 from runner.tracking import runs, sweeps
 from runner.tracking.store import Store
@@ -15,12 +16,14 @@ from runner.tracking.store import Store
 log = logging.getLogger(__name__)
 
 
-def log_record(folder: Path, store: Store, traces: object, parent: str | None = None) -> str:
+def log_record(
+    folder: Path, store: Store, traces: object, parent: str | None = None, last: Progress | None = None
+) -> str:
     """Log one record, below its sweep's parent run if it is a point of one."""
     record = read_record(folder)
     if parent is None and record.sweep is not None:
-        parent = sweeps.open_sweep(record.name, record.sweep, store, started=record.started)
-    return runs.log_run(folder, store, parent, traces)
+        parent = sweeps.open_sweep(record.name, record.sweep, store, None, record.started, is_alive=False)
+    return runs.log_run(folder, store, parent, traces, last)
 
 
 def sync_records(outputs: Path, connect: Callable[[str], Store], traces: object) -> dict[Path, str]:
@@ -38,7 +41,7 @@ def sync_records(outputs: Path, connect: Callable[[str], Store], traces: object)
     faults: list[DataError] = []
     for folder in missing:
         try:
-            logged[folder] = log_record(folder, opened[folder], traces)
+            logged[folder] = log_record(folder, opened[folder], traces, last=read_progress(folder))
         except DataError as error:
             log.warning("%s; it is not logged", error)
             faults.append(error)
@@ -47,7 +50,7 @@ def sync_records(outputs: Path, connect: Callable[[str], Store], traces: object)
     for sweep, name in {record.sweep: record.name for record in missing.values() if record.sweep}.items():
         points = [folder for folder, record in found.items() if record.sweep == sweep]
         store = opened[points[0]]
-        sweeps.close_sweep(sweeps.open_sweep(name, sweep, store), points, store)
+        sweeps.close_sweep(sweeps.open_sweep(name, sweep, store, is_alive=False), points, store)
     return logged
 
 

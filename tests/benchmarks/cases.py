@@ -72,6 +72,23 @@ def latency(folder: Path) -> Iterator[Line]:
         yield Line("200 ms, jittered", whole.seconds, "s", bare.seconds, most=1.6, note=note)
 
 
+def live(folder: Path) -> Iterator[Line]:
+    """A run that MLflow shows while it is under way, against one that is logged at its end only."""
+    work = Workplace(folder, 1000)
+    work.runner_once()
+    late = "import runner.tracking.live as l, runner.cli.main as m; l.SHOWN_AFTER_S = 1e6; m.main()"
+    shown, hidden = [], []
+    with mock(**JITTERED) as ours:
+        for turn in range(3):
+            fresh = f"ledger.url=sqlite:///live{turn}.db"
+            shown.append(work.runner(ours.url, fresh))
+            command = [sys.executable, "-c", late, *work.command(ours.url, f"{fresh}.late")[3:]]
+            hidden.append(measure(command, folder))
+    for name, value in (("seconds", SECONDS), ("processor", attrgetter("cpu_s"))):
+        one, other = (min(map(value, costs)) for costs in (shown, hidden))
+        yield Line(f"shown while it runs, {name}", one, "s", other, most=1.03)
+
+
 def limits(folder: Path) -> Iterator[Line]:
     """50 requests a second allowed: told, and found out."""
     work = Workplace(folder, 1000)
@@ -149,7 +166,8 @@ def embedded(folder: Path) -> Iterator[Line]:
 
 
 CASES: dict[str, Callable[[Path], Iterator[Line]]] = {
-    case.__name__: case for case in (start, no_latency, latency, limits, refusal, growth, sweep, embedded)
+    case.__name__: case
+    for case in (start, no_latency, latency, live, limits, refusal, growth, sweep, embedded)
 }
 
 

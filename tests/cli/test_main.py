@@ -171,7 +171,14 @@ def test_what_a_later_point_lacks_is_found_first(runner, monkeypatch):
     (runner.folder / "mine/rows.jsonl").write_text(rows)
     text = "name: d\npath: mine/rows.jsonl\n"
     (runner.folder / "mine/dataset/d.yaml").write_text(text)
-    given = ["--config-dir", "mine", "dataset=d", "prompt.user='{{ question }}'", "prompt.parser=null"]
+    given = [
+        "--config-dir",
+        "mine",
+        "dataset=d",
+        "prompt.user='{{ question }}'",
+        "prompt.assistant='{{ target }}'",
+        "prompt.parser=null",
+    ]
     given += ["tracking=none", "metric=exact_match", "provider=local", "finetune=supervised"]
     outcome = runner("-m", *given, "checkpoint=base,1,last")
     first, last = outcome.err.splitlines()[-2:]

@@ -16,7 +16,7 @@ from runner.records.record import Record, keep_record, read_record
 
 def hold(folder: Path, told) -> None:
     """Hold a folder until the process is killed."""
-    with keep_record(Record("id", "name"), folder):
+    with hold_alive(folder), keep_record(Record("id", "name"), folder):
         told.put("held")
         signal.pause()
 

@@ -20,6 +20,8 @@ from runner import tracking
 from runner.config.schema import TrackingConfig
 from runner.core.errors import ConfigError
 from runner.core.types import Score
+from runner.records.alive import hold_alive
+from runner.records.folder import write_notes
 from runner.tracking import names, run_names, runs, store
 
 
@@ -166,14 +168,33 @@ def test_half_a_log_is_completed(mlflow_config, tmp_path):
     assert (run.info.run_id, run.info.status, run.data.metrics["accuracy"]) == (begun, "FINISHED", 0.75)
 
 
-def test_strays_are_ended(mlflow_config):
-    """A run killed in the instant of its making is ended by whoever opens the store next."""
+def test_strays_are_ended(mlflow_config, tmp_path):
+    """A run whose process was killed is ended by whoever opens the store next, if its folder is here.
+
+    Those that live, those of other folders and machines, and those of other programs go on.
+    """
     directly = MlflowClient(mlflow_config.uri)
     number = directly.create_experiment(mlflow_config.experiment_name)
-    stray = directly.create_run(number, tags={"mlflow.source.name": "runner"}).info.run_id
-    other = directly.create_run(number, tags={"mlflow.source.name": "train.py"}).info.run_id
-    assert tracking.prepare(mlflow_config)
-    assert [directly.get_run(run).info.status for run in (stray, other)] == ["KILLED", "RUNNING"]
+    for name in ("dead", "alive"):
+        tracked.write(tmp_path / "outputs" / name, name, status="running")
+    write_notes(tmp_path / "outputs" / "dead", {"name": "sweep"})
+
+    def make(folder, source="runner", **tags):
+        tags |= {"mlflow.source.name": source, "folder": f"outputs/{folder}"}
+        return directly.create_run(number, tags=tags).info.run_id
+
+    dead = [make("dead", record_id="dead"), make("dead", sweep_parent="dead")]
+    others = [
+        make("alive", record_id="alive"),
+        make("dead", record_id="of another machine"),
+        make("elsewhere", record_id="gone"),
+        make("elsewhere", sweep_parent="elsewhere"),
+        make("dead", source="train.py"),
+    ]
+    with hold_alive(tmp_path / "outputs" / "alive"):
+        assert tracking.prepare(mlflow_config)
+    assert {directly.get_run(run).info.status for run in dead} == {"KILLED"}
+    assert {directly.get_run(run).info.status for run in others} == {"RUNNING"}
 
 
 def test_changed_params_replace_the_run(mlflow_config, tmp_path):

@@ -44,11 +44,13 @@ def test_points_hang_below_their_sweep(mlflow_config, tmp_path):
     assert {run.data.tags["sweep_id"] for run in children} == {"s1"}
 
 
-def test_a_sweep_in_progress_is_not_running(mlflow_config):
-    """If every process died now, nothing would be left RUNNING; opening again finds the same parent."""
+def test_a_sweep_in_progress_is_running(mlflow_config):
+    """Opening again finds the same parent, and sets it RUNNING again if the sweep was over."""
     above = parent(mlflow_config)
-    assert client(mlflow_config).get_run(above).info.status == "SCHEDULED"
+    assert client(mlflow_config).get_run(above).info.status == "RUNNING"
+    client(mlflow_config).set_terminated(above, "KILLED")
     assert parent(mlflow_config) == above
+    assert client(mlflow_config).get_run(above).info.status == "RUNNING"
 
 
 def test_the_parent_has_table_and_plot(mlflow_config, tmp_path):
@@ -230,7 +232,7 @@ def test_a_killed_sweep_is_closed_by_the_next_command(mlflow_config, tmp_path, e
     for living in (folder, point):
         with hold_alive(living):
             close_killed(tmp_path, mlflow_config)
-        assert client(mlflow_config).get_run(above).info.status == "SCHEDULED"
+        assert client(mlflow_config).get_run(above).info.status == "RUNNING"
     close_killed(tmp_path, mlflow_config)
     assert client(mlflow_config).get_run(above).info.status == ("FINISHED" if ended else "KILLED")
     assert read_notes(folder)["closed"]

@@ -20,12 +20,14 @@ from runner.cli.screen.grading import count_wrong
 from runner.core.errors import count_of
 from runner.core.redact import drop_controls
 from runner.core.types import Score
+from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record, flatten
 from runner.records.sweep import PARSED
 from runner.report.formats import format_number
 
 REASON_LETTERS = 60
+UNFINISHED = ("running", "killed", "stopped")
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for full tables
 
 
@@ -228,7 +230,7 @@ def show_runs(found: Sequence[tuple[Path, Record]]) -> None:
             table.add_row(*map(Text, _make_sweep_cells(folder.parent, points)), style="bold")
         started = _format_minute(record.started)
         point = ", ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in record.swept.items())
-        model, result = record.tags.get("model", ""), _describe_result(record)
+        model, result = record.tags.get("model", ""), _describe_result(folder, record)
         cells = [started, record.name, point, model, record.status, result, str(folder)]
         table.add_row(*map(Text, cells))
     console.print(table if found else "no run is recorded under outputs/")
@@ -242,11 +244,23 @@ def _make_sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
     return [started, points[0].name, point, "", status, "", str(folder)]
 
 
-def _describe_result(record: Record) -> str:
-    """Return the first score of a run, or else the start of the error that ended it."""
+def _describe_result(folder: Path, record: Record) -> str:
+    """Return how far a run is or came, else its first score, or else the start of the error that ended it."""
+    if said := _describe_progress(folder, record):
+        return said
     reason = (record.error or "").partition("\n")[0]
     shortened = f"{reason[: REASON_LETTERS - 1]}…" if len(reason) > REASON_LETTERS else reason
     return next((_format_score(name, score) for name, score in record.scores.items()), shortened)
+
+
+def _describe_progress(folder: Path, record: Record) -> str:
+    """Return how far a run under way is, or how far a killed or interrupted one came; else nothing."""
+    progress = read_progress(folder) if record.status in UNFINISHED else None
+    if progress is None:
+        return ""
+    if record.status == "running":
+        return say_progress(progress, record.started, time.time())
+    return f"after {say_progress(progress, record.started)}"
 
 
 def _format_score(name: str, score: Score) -> str:
