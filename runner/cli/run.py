@@ -12,7 +12,6 @@ from pathlib import Path
 
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from runner import tracking
 from runner.cli import screen
@@ -20,8 +19,8 @@ from runner.cli.screen.progress import show_progress
 from runner.cli.sweep import find_keeper, find_swept, get_name, open_parent, read_tracking
 from runner.cli.sweep_end import close_killed
 from runner.config import hydra_job
-from runner.config.explain import explain
-from runner.core.errors import BudgetError, ConfigError, FailedRowsError, RunnerError, note_calls
+from runner.config.explain import tell_places
+from runner.core.errors import BudgetError, FailedRowsError, RunnerError, note_calls
 from runner.experiment.plan import Plan, make_plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
@@ -97,11 +96,9 @@ def carry_out(config: DictConfig) -> Outcome:
 
 def _make_plan(config: DictConfig) -> Plan:
     """Return the plan of a config. Raises :class:`ConfigError` also for a value that cannot be resolved."""
-    try:
+    with tell_places(hydra_job.get_settings()):
         plan = make_plan(config)
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain(error)[0].removeprefix("error: ")) from error
-    tracking.check(plan.config.tracking)
+        tracking.check(plan.config.tracking)
     return plan
 
 

@@ -11,6 +11,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.instantiate import check_names
+from runner.config.mistakes import watch
 from runner.config.secrets import refuse_config_secrets
 
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
@@ -27,6 +28,7 @@ def install(kind: type) -> None:
         (apply_overrides if ours else _apply_as_hydra)(list(overrides), config)
 
     ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[assignment]
+    watch.install(kind)
 
 
 def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:

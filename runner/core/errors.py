@@ -145,8 +145,23 @@ def describe_yaml_error(error: Exception) -> str:
     reason = str(problem or error).partition("\n")[0]
     if mark is None:
         return reason
+    if "quoted scalar" in str(getattr(error, "context", "")) and "end of stream" in reason:
+        mark = error.context_mark  # type: ignore[attr-defined]
+    reason = next((plain for said, plain in _YAML_REASONS.items() if said in reason), reason)
     file = "" if mark.name.startswith("<") else f"{mark.name}, "
     return f"{file}line {mark.line + 1}, column {mark.column + 1}: {reason}"
+
+
+_YAML_REASONS = {
+    "'\\t' that cannot start": "a tab, which YAML does not allow here; indent with spaces",
+    "end of stream": "a quote opens here and is not closed",
+    "mapping values are not allowed": "a second ': ' in one value (put quotes around it), or a line that is"
+    " indented too far",
+    "could not find expected ':'": "a line without ': ', or a quote that is not closed above",
+    "another document": "a second document; only one may be in a file, so leave out the ---",
+    "expected <block end>": "this line is not indented like those that it belongs to",
+}
+"""What a YAML parser says, in plain words."""
 
 
 def find_place(error: BaseException) -> str:
