@@ -12,7 +12,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pkgutil import resolve_name
 from typing import Any
 
@@ -20,9 +20,19 @@ import hydra
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
+from runner.cli.arguments import (
+    COMMANDS,
+    FOLDERS,
+    check_folders,
+    find_unused,
+    read_arguments,
+    refuse_command,
+    refuse_words,
+)
+from runner.cli.help import complete, find_answer, is_completion
 from runner.cli.sweep import Sweep, collect_sweeps, end_hosting
 from runner.config import hydra_job, schema, secrets
+from runner.config.explain import tell_places
 from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
 from runner.core.redact import drop_controls, hide_keys
@@ -56,9 +66,16 @@ def main() -> None:
 def _run(argv: list[str], scratch: str, sweeps: list[Sweep]) -> int:
     """Run the command that was typed and return the exit code."""
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    if is_completion(argv):
+        print(complete(argv, lambda arguments: start(Command("run"), arguments)))
+        return 0
     name, arguments = read_arguments(argv, scratch)
     command = Command(name)
     try:
+        if answer := find_answer(argv):
+            print(answer())
+            return 0
+        refuse_command(arguments if argv == ["help"] else argv)
         start(command, arguments)
         code = 0
     except Exception as error:
@@ -92,12 +109,17 @@ class Command:
         try:
             for override in find_unused(self._name, hydra_job.get_overrides()):
                 print(f"{override}: has no effect on runner {self._name}", file=sys.stderr)
-            with end_on_signals():  # this may be a launcher's process, where nobody listens yet
+            # this may be a launcher's process, where nobody listens to signals yet
+            with end_on_signals(), self._tell_places():
                 return self._load()(config)
         except Exception as error:
             if hydra_job.get_settings().mode == RunMode.MULTIRUN:
                 raise
             self.failure = error
+
+    def _tell_places(self) -> AbstractContextManager[None]:
+        """A recorded config is not made of today's option files."""
+        return nullcontext() if self._name in FOLDERS else tell_places(hydra_job.get_settings())
 
     def finish(self) -> None:
         """Let the command show what it gathered from all configs."""
@@ -115,6 +137,7 @@ def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     """Let Hydra compose the configs and call the command with each. Raises the errors of both."""
     secrets.refuse_typed_secrets(arguments)  # before Hydra or a message repeats them
     refuse_words(arguments)
+    check_folders(arguments)
     schema.register()
 
     def task(config: DictConfig) -> Any:  # Hydra needs a plain function, not an object
