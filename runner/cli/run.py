@@ -81,6 +81,7 @@ def carry_out(config: DictConfig) -> Outcome:
             keep_record(record, folder),
             show_progress(screen.name_point(record)) as bars,
             end_point(keeper, record),
+            tell_places(hydra_job.get_settings()),
         ):
             plan = _make_plan(config)
             describe_run(record, plan)
@@ -95,10 +96,9 @@ def carry_out(config: DictConfig) -> Outcome:
 
 
 def _make_plan(config: DictConfig) -> Plan:
-    """Return the plan of a config. Raises :class:`ConfigError` also for a value that cannot be resolved."""
-    with tell_places(hydra_job.get_settings()):
-        plan = make_plan(config)
-        tracking.check(plan.config.tracking)
+    """Return the plan of a config, whose address of MLflow is checked, too."""
+    plan = make_plan(config)
+    tracking.check(plan.config.tracking)
     return plan
 
 
