@@ -23,10 +23,10 @@ from runner.cli.sweep import collect_sweeps
 from runner.cli.sweep_end import log_sweep
 from runner.config import schema
 from runner.config.explain import ADD_M, explain
-from runner.config.fresh import name_fresh
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.paths import CONF
 from runner.engine.event_loop import end_on_signals
+from runner.engine.fresh import name_fresh
 from runner.records.folder import list_points
 from runner.records.result import RunResult, SweepResult, load_sweep
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from runner.core.errors import ConfigError, suggest
@@ -61,6 +62,11 @@ WITHOUT_RECORD = [
 WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
 CONFIG_DIR = ("--config-dir", "-cd")
 WITH_VALUE |= {*CONFIG_DIR, "--experimental-rerun"}
+CFG, CFG_VALUES = ("--cfg", "-c"), ("job", "hydra", "all")
+OPTIONS = {
+    *WITH_VALUE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m",
+    "--shell-completion", "-sc", "--info", "-i",
+}  # fmt: skip
 
 
 def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
@@ -68,6 +74,8 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
 
     ``scratch`` is a folder for the files that Hydra writes although nothing is recorded.
     """
+    if argv == ["help"]:
+        argv = ["--help"]
     command = argv[0] if argv and argv[0] in COMMANDS else "run"
     arguments = join_folders(FOLDERS.get(command), argv[1:] if argv[:1] == [command] else argv)
     arguments = join_addresses(NAMED.get(command), arguments)
@@ -78,16 +86,84 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     return command, put_options_first(arguments)
 
 
+def refuse_command(argv: list[str]) -> None:
+    """Raise :class:`ConfigError` for a first word that is meant as a command and is none."""
+    word = argv[0] if argv else ""
+    if re.fullmatch(r"\w[\w-]*", word) and word not in COMMANDS:
+        raise ConfigError(f"unknown command {word!r}{_suggest_command(word)}")
+
+
+def _suggest_command(word: str) -> str:
+    if (CONF / word).is_dir():
+        return f"; to choose an option of this group, write {word}=option"
+    return suggest(word.lower(), [*COMMANDS, "help"])
+
+
+def list_values(arguments: list[str], option: Iterable[str]) -> list[str]:
+    """The values of one of Hydra's options, given as the next word or after ``=``.
+
+    >>> list_values(["-cd", "mine", "--config-dir=other", "seed=1"], CONFIG_DIR)
+    ['mine', 'other']
+    """
+    names = tuple(option)
+    apart = [value for name, value in pairwise(arguments) if name in names]
+    joined = [word.partition("=")[2] for word in arguments if word.partition("=")[0] in names and "=" in word]
+    return [*apart, *joined]
+
+
+def check_folders(arguments: list[str]) -> None:
+    """Raise :class:`ConfigError` for a ``--config-dir`` that is not there or holds no option files."""
+    folders = list_values(arguments, CONFIG_DIR)
+    if len(folders) > 1:
+        second = Path(folders[1]).absolute()
+        raise ConfigError(
+            f"--config-dir is given twice ({', '.join(folders)}), and only one would be read; add the second"
+            f" by 'hydra.searchpath=[file://{second}]'"
+        )
+    for name in folders:
+        folder = Path(name)
+        if not folder.is_dir():
+            raise ConfigError(
+                f"--config-dir {name}: {'is no folder' if folder.exists() else 'no such folder'}"
+            )
+        if not _holds_options(folder):
+            inside = [child for child in sorted(folder.glob("*/")) if _holds_groups(child)]
+            hint = f"; did you mean --config-dir {inside[0]}?" if inside else ", such as dataset/mine.yaml"
+            raise ConfigError(f"--config-dir {name}: holds no folder with option files{hint}")
+
+
+def _holds_options(folder: Path) -> bool:
+    return _holds_groups(folder) or any(folder.glob("*.yaml")) or any(folder.glob("*/*.yaml"))
+
+
+def _holds_groups(folder: Path) -> bool:
+    groups = {child.name for child in CONF.iterdir() if child.is_dir()} | {"prompts"}
+    return any((folder / name).is_dir() for name in groups)
+
+
 def refuse_words(arguments: Iterable[str]) -> None:
     """Raise :class:`ConfigError` for a word that is neither an option nor an override."""
     before = ""
     for word in arguments:
+        _refuse_option(word, before)
         if not word.startswith(("-", "~")) and before not in WITH_VALUE and not word.partition("=")[1]:
             raise ConfigError(f"{word!r} is {_describe_word(word)}")
         if word.startswith("="):
             raise ConfigError(f"{word!r} has no key: an override is key=value")
         _refuse_no_option(word)
         before = word
+    if before in WITH_VALUE:
+        raise ConfigError(f"{before}: needs a value{' (job, hydra or all)' if before in CFG else ''}")
+
+
+def _refuse_option(word: str, before: str) -> None:
+    """Raise :class:`ConfigError` for an option that Hydra does not have, and for a wrong ``--cfg``."""
+    name = word.partition("=")[0]
+    if name.startswith("-") and before not in WITH_VALUE and name not in OPTIONS:
+        raise ConfigError(f"unknown option {name!r}{suggest(name, OPTIONS)}")
+    value = word.partition("=")[2] if name in CFG else word
+    if (before in CFG or (name in CFG and "=" in word)) and value not in CFG_VALUES:
+        raise ConfigError(f"--cfg {value}: must be one of {', '.join(CFG_VALUES)}")
 
 
 def _refuse_no_option(word: str) -> None:
@@ -105,7 +181,7 @@ def _describe_word(word: str) -> str:
         return "a command, which stands before everything else"
     if "." in word:
         return f"not an override: write {word}=value"
-    return f"neither a command nor an override, which is key=value{suggest(word, COMMANDS)}"
+    return f"neither a command nor an override, which is key=value{_suggest_command(word)}"
 
 
 def find_unused(command: str, overrides: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ import shlex
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pkgutil import resolve_name
 from typing import Any
 
@@ -21,15 +21,24 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.cli.arguments import COMMANDS, find_unused, read_arguments, refuse_words
+from runner.cli.arguments import (
+    COMMANDS,
+    FOLDERS,
+    check_folders,
+    find_unused,
+    read_arguments,
+    refuse_command,
+    refuse_words,
+)
+from runner.cli.help import complete, find_answer, is_completion
 from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting, kill_sweeps
 from runner.config import hydra_job, schema, secrets
-from runner.config.env_file import load_env_file
-from runner.config.fresh import name_fresh
+from runner.config.explain import tell_places
 from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
 from runner.core.redact import drop_controls, hide_keys
 from runner.engine.event_loop import end_on_signals
+from runner.engine.fresh import name_fresh
 
 INTERRUPTED = 130
 
@@ -60,9 +69,16 @@ def main() -> None:
 def _run(argv: list[str], scratch: str, sweeps: list[Sweep]) -> int:
     """Run the command that was typed and return the exit code."""
     full_error = os.environ.get("HYDRA_FULL_ERROR", "0") == "1"
+    if is_completion(argv):
+        print(complete(argv, lambda arguments: start(Command("run"), arguments)))
+        return 0
     name, arguments = read_arguments(argv, scratch)
     command = Command(name)
     try:
+        if answer := find_answer(argv):
+            print(answer())
+            return 0
+        refuse_command(arguments if argv == ["help"] else argv)
         start(command, arguments)
         code = 0
     except Exception as error:
@@ -99,7 +115,8 @@ class Command:
         try:
             for override in find_unused(self._name, hydra_job.get_overrides()):
                 print(f"{override}: has no effect on runner {self._name}", file=sys.stderr)
-            with end_on_signals():  # this may be a launcher's process, where nobody listens yet
+            # this may be a launcher's process, where nobody listens to signals yet
+            with end_on_signals(), self._tell_places():
                 return self._load()(config)
         except Exception as error:
             if hydra_job.get_settings().mode == RunMode.MULTIRUN:
@@ -116,6 +133,10 @@ class Command:
             with suppress(OmegaConfBaseException):  # the command itself reported it
                 close_killed(OUTPUTS, read_tracking(self._config))
 
+    def _tell_places(self) -> AbstractContextManager[None]:
+        """A recorded config is not made of today's option files."""
+        return nullcontext() if self._name in FOLDERS else tell_places(hydra_job.get_settings())
+
     def finish(self) -> None:
         """Let the command show what it gathered from all configs."""
         if hasattr(self._function, "finish"):
@@ -130,9 +151,10 @@ class Command:
 
 def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     """Let Hydra compose the configs and call the command with each. Raises the errors of both."""
-    load_env_file()
+    secrets.load_env_file()
     secrets.refuse_typed_secrets(arguments)  # before Hydra or a message repeats them
     refuse_words(arguments)
+    check_folders(arguments)
     schema.register()
 
     def task(config: DictConfig) -> Any:  # Hydra needs a plain function, not an object

@@ -19,6 +19,7 @@ from runner.cli.sweep import find_keeper, find_swept, get_name, settle_experimen
 from runner.cli.sweep_start import make_checked_plan
 from runner.cli.watch import Watch
 from runner.config import hydra_job
+from runner.config.explain import tell_places
 from runner.core.errors import (
     BudgetError,
     FailedRowsError,
@@ -106,6 +107,7 @@ def _carry_out(record: Record, folder: Path, config: DictConfig, watch: Watch) -
         keep_record(record, folder),
         show_progress(screen.name_point(record)) as bars,
         end_point(keeper, record),
+        tell_places(hydra_job.get_settings()),
     ):
         plan = make_checked_plan(config)
         describe_run(record, plan)

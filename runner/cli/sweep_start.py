@@ -10,11 +10,10 @@ from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
 
 from runner import tracking
 from runner.config.composer import copy_config
-from runner.config.explain import explain
+from runner.config.explain import tell_places
 from runner.config.hydra_job import use_settings
 from runner.config.points import compose_sample
 from runner.core.errors import ConfigError, count_of, is_mistake
@@ -30,11 +29,8 @@ OPTUNA = {"higher": "maximize", "lower": "minimize"}
 
 
 def make_checked_plan(config: DictConfig, asks: bool = True) -> Plan:
-    """Return the plan of a config. Raises :class:`ConfigError` also for a value that cannot be resolved."""
-    try:
-        plan = make_plan(config, asks)
-    except OmegaConfBaseException as error:
-        raise ConfigError(explain(error)[0].removeprefix("error: ")) from error
+    """Return the plan of a config, whose address of MLflow is checked, too."""
+    plan = make_plan(config, asks)
     tracking.check(plan.config.tracking)
     return plan
 
@@ -50,7 +46,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: b
     with _be_silent():
         for number, point in (points or ({} if sample is None else {0: sample})).items():
             try:
-                with _use_job(point, number) as task:
+                with _use_job(point, number) as task, tell_places(point.hydra):
                     scores = rehearsal(make_checked_plan(task, asks))
                     _set_direction(config, task.objective, {} if points else scores)
             except Exception as error:

@@ -6,26 +6,42 @@ import dataclasses
 import os
 import re
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from traceback import walk_tb
+from typing import Any
 
 import hydra
 import omegaconf
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 from yaml import YAMLError
+from yaml.reader import ReaderError
 
+from runner.config.mistakes.interpolation import explain_interpolation
+from runner.config.mistakes.missing import name_package
+from runner.config.mistakes.places import (
+    KEY,
+    MESSAGE,
+    add_place,
+    find_config_error,
+    find_full_key,
+    find_key,
+    find_note,
+    find_place,
+)
 from runner.core.errors import (
+    ConfigError,
     RunnerError,
     describe_decoding,
     describe_error,
     describe_yaml_error,
-    find_place,
+    find_code_line,
     is_mistake,
     suggest,
 )
-from runner.core.paths import CONF
+from runner.core.paths import CONF, show_file
 
 _STANDARD, _PACKAGES = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
 _HYDRA = tuple(os.path.join(Path(str(package.__file__)).parent, "") for package in (hydra, omegaconf))
@@ -37,11 +53,16 @@ def explain(error: Exception) -> tuple[str, int]:
     """The message and the exit code: 2 for a mistake that was found before anything was paid, else 1."""
     if isinstance(error, RunnerError):
         return f"error: {error}", 2 if is_mistake(error) else 1
-    if isinstance(error, YAMLError | UnicodeDecodeError) and (file := _find_option_file(error)):
+    if told := find_note(error, MESSAGE):
+        return f"error: {told}", 2
+    unreadable = isinstance(error, YAMLError | UnicodeDecodeError | RecursionError)
+    if unreadable and (file := _find_option_file(error)):
         return f"error: {_describe_unreadable(error, file)}{_find_template(file, error)}", 2
-    config_error = _find_config_error(error)
+    config_error = find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
-        return f"error: {_explain_composition(error, config_error)}", 2
+        place = find_note(error)
+        said = _explain_composition(error, config_error, has_place=bool(place))
+        return f"error: {place}: {said}" if place else f"error: {said}", 2
     if isinstance(error, YAMLError):
         return f"error: {describe_yaml_error(error)}", 2
     own = _find_files(error)
@@ -51,9 +72,26 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"error: {place}{error.strerror}", 2 if is_hydras else 1
     if is_hydras:
         return f"error: {_explain_refusal(error)}", 2
-    if find_place(error):  # a user's own class
+    if find_code_line(error):  # a user's own class
         return f"error: {describe_error(error)}\n{TRACEBACK}", 1
     return f"internal error: {type(error).__name__}: {error}\n{TRACEBACK}", 1
+
+
+@contextmanager
+def tell_places(hydra: Any) -> Iterator[None]:
+    """Put the file and line first in a message about a key that one's own option file has set.
+
+    ``hydra`` is the job's ``hydra`` node. A value that cannot be resolved is raised as :class:`ConfigError`.
+    """
+    try:
+        yield
+    except RunnerError as error:
+        add_place(error, find_place(hydra, find_key(str(error))))
+        raise
+    except OmegaConfBaseException as error:
+        refused = ConfigError(explain(error)[0].removeprefix("error: "))
+        add_place(refused, find_place(hydra, find_key(str(refused)) or find_full_key(error)))
+        raise refused from error
 
 
 def _find_files(error: BaseException) -> list[str]:
@@ -73,16 +111,6 @@ def _explain_refusal(error: Exception) -> str:
     return (f"{key}: " if key else "") + " ".join(said.split()) or type(error).__name__
 
 
-def _find_config_error(error: BaseException | None) -> OmegaConfBaseException | None:
-    seen: set[int] = set()  # contexts may form a circle
-    while error is not None and id(error) not in seen:
-        if isinstance(error, OmegaConfBaseException):
-            return error
-        seen.add(id(error))
-        error = error.__cause__ or error.__context__
-    return None
-
-
 def _find_option_file(error: BaseException) -> str:
     """The option file that Hydra was reading; empty if it was reading none."""
     frames = [frame.f_locals for frame, _ in walk_tb(error.__traceback__) if "full_path" in frame.f_locals]
@@ -90,10 +118,16 @@ def _find_option_file(error: BaseException) -> str:
 
 
 def _describe_unreadable(error: Exception, file: str) -> str:
+    """The place and the reason of what keeps an option file from being read."""
+    shown = show_file(Path(file))
     if isinstance(error, UnicodeDecodeError):
-        return f"{file}, {describe_decoding(error)}"
-    # a mark knows the file, too
-    return describe_yaml_error(error) if getattr(error, "problem_mark", None) else f"{file}, {error}"
+        return f"{shown}, {describe_decoding(error)}"
+    if isinstance(error, RecursionError):
+        return f"{shown}: its lists and mappings are nested too deeply"
+    if isinstance(error, ReaderError):
+        line = Path(file).read_bytes().decode(errors="replace")[: error.position].count("\n") + 1
+        return f"{shown}, line {line}: has the character {error.character:#04x}, which YAML does not allow"
+    return describe_yaml_error(error).replace(file, shown)  # a mark knows the file, too
 
 
 def _find_template(file: str, error: Exception) -> str:
@@ -106,22 +140,23 @@ def _find_template(file: str, error: Exception) -> str:
     return "; put quotes around a text that begins with {{ or {%, or write it below |" if found else ""
 
 
-def _explain_composition(error: Exception, inner: OmegaConfBaseException | None) -> str:
+def _explain_composition(error: Exception, inner: OmegaConfBaseException | None, has_place: bool) -> str:
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_missing_option(error)
     if isinstance(error, OverrideParseException):
         return f"{error.override!r} is not an override ({_find_reason(str(error))})"
     if found := _ODD_KEY.search(str(error if inner is None else inner)):
-        return _explain_odd_key(found, str(error))
+        return _explain_odd_key(found, "" if has_place else str(error))
     if inner is None:
-        return _explain_ambiguous(str(error)) or _explain_package(str(error)) or " ".join(str(error).split())
+        said = re.sub(r"^In '[^']+': ", "", str(error)) if has_place else str(error)
+        return _explain_ambiguous(said) or " ".join(said.split())
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key}: a value is required"
-    key, first = str(inner.full_key), str(inner).splitlines()[0]
+    key, first = find_note(error, KEY) or str(inner.full_key or ""), str(inner).splitlines()[0]
     if missing := re.search(r"Missing mandatory value: (\S+)$", first):
         return f"{missing[1]}: a value is required"
-    if key == "experiment":
-        return "experiment: the first line of the option's file must be '# @package _global_'"
+    if said := explain_interpolation(inner):
+        return f"{key}: {said}" if key else said
     if (
         isinstance(inner, ConfigKeyError)
         or "not in" in first
@@ -130,11 +165,31 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None)
         siblings = _list_siblings(inner)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"
-    if re.match(r"Cannot merge (?:Dict|List)Config with (?:Dict|List)Config", first):
-        first = "a list cannot replace a mapping, nor a mapping a list"
-        first += f"; remove it first: ~{key} +{key}=…" if inner.full_key else ""
-    file = re.match(r"In '([^']+)'", str(error))
-    return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", str(inner.full_key or ""), first]))
+    file = None if has_place else re.match(r"In '([^']+)'", str(error))
+    change = f"; remove it first: ~{key} +{key}=…" if inner.full_key and not has_place else ""
+    kind = _explain_kind(first, change)
+    return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", key, kind or first]))
+
+
+def _explain_kind(said: str, change: str) -> str:
+    """What is wrong with the kind of a value; ``change`` is how the command line can change it, or empty."""
+    if re.match(r"Cannot merge (Dict|List)Config with (Dict|List)Config", said):
+        return "a list cannot replace a mapping, nor a mapping a list" + change
+    if found := re.match(r"Merge error: (\w+) is not a subclass of (\w+)Config\. value: (.*)", said):
+        return f"must be a mapping of keys, not {found[3]}"
+    if re.search(r"is not Optional$", said):
+        return "is empty; give it a value, or leave the key out"
+    if found := re.match(r"Cannot assign (\w+) to (Dict|List)", said):
+        return f"must be a {'mapping of keys' if found[2] == 'Dict' else 'list'}, not a {found[1]}"
+    if found := re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)$", said):
+        return f"{found[1]!r} must be {_KINDS.get(found[2], found[2])}"
+    if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", said):
+        return f"{found[1]!r} is not possible{suggest(found[1], found[2].split(', '))}"
+    return ""
+
+
+_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
+"""OmegaConf's names of types in plain words."""
 
 
 _ODD_KEY = re.compile(
@@ -180,24 +235,13 @@ def _explain_ambiguous(message: str) -> str:
     return f"{found[1]}: {ADD_M}" if found else ""
 
 
-def _explain_package(message: str) -> str:
-    """Say what an option file lacks whose defaults choose other options; empty for any other message.
-
-    >>> _explain_package("In 'experiment/mine': Could not override 'dataset@experiment.dataset'.")
-    "experiment/mine.yaml: to choose other options, its first line must be '# @package _global_'"
-    """
-    found = re.match(r"In '((\w+)/[^']+)': Could not override '[^']*@(\w+)\.", message)
-    if not found or found[2] != found[3]:
-        return ""
-    return f"{found[1]}.yaml: to choose other options, its first line must be '# @package _global_'"
-
-
 def _explain_missing_option(error: MissingConfigException) -> str:
-    group, _, option = str(error.missing_cfg_file).rpartition("/")
+    missing = str(error.missing_cfg_file)
+    group, _, option = missing.rpartition("/")
     choices = [str(choice) for choice in error.options or _list_options(group)]
     if not group:
         return f"no config named {option!r}"
-    return f"{group}={option}: no such option{suggest(option, choices)}"
+    return f"{group}={option}: {name_package(missing) or 'no such option' + suggest(option, choices)}"
 
 
 def _list_options(group: str) -> list[str]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+
+from runner.core.paths import CONF
 
 _hydra: ContextVar[Any] = ContextVar("hydra", default=None)
 
@@ -16,6 +19,18 @@ _hydra: ContextVar[Any] = ContextVar("hydra", default=None)
 def get_settings() -> Any:
     """The ``hydra`` node of this job's config."""
     return _hydra.get() or HydraConfig.get()
+
+
+def list_config_folders() -> list[Path]:
+    """The folders of option files of this job, as ``--config-dir`` names them, without the shipped one.
+
+    Empty outside a job.
+    """
+    if _hydra.get() is None and not HydraConfig.initialized():
+        return []
+    sources = get_settings().runtime.config_sources
+    folders = [Path(source.path) for source in sources if source.schema == "file"]
+    return [folder for folder in folders if folder != CONF]
 
 
 def get_overrides(hydra: Any = None) -> list[str]:

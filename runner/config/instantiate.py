@@ -17,7 +17,7 @@ from hydra import utils
 from hydra.errors import InstantiationException
 
 from runner.config.annotations import fits, read_hints, show_hint
-from runner.core.errors import ConfigError, describe_error, find_place, suggest
+from runner.core.errors import ConfigError, describe_error, find_code_line, suggest
 from runner.core.identity import list_settings
 from runner.core.provider import Provider
 
@@ -47,7 +47,7 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
             raise ConfigError(put_key_first(key, str(cause))) from error
         said = " ".join(str(error).split())  # Hydra breaks its lines
         if cause:
-            said = describe_error(cause) if find_place(cause) else str(cause).partition("\n")[0]
+            said = describe_error(cause) if find_code_line(cause) else str(cause).partition("\n")[0]
         raise ConfigError(f"{key}: cannot make {node['_target_']}: {said}") from error
 
 
@@ -251,7 +251,7 @@ def _explain_missing(target: str, error: BaseException) -> str:
                 hint = hint if end == 1 else ""
                 break
             reason = fault.msg if isinstance(fault, SyntaxError) else fault
-            return f"{name} cannot be imported: {type(fault).__name__}: {reason}{find_place(fault)}"
+            return f"{name} cannot be imported: {type(fault).__name__}: {reason}{find_code_line(fault)}"
     return f"no class {target!r} ({error}){hint}"
 
 

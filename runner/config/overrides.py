@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.instantiate import check_names, check_new_class
+from runner.config.mistakes import watch
 from runner.config.secrets import refuse_config_secrets
 from runner.config.trust import TARGET, find_nodes
 from runner.core.errors import ConfigError, suggest
@@ -49,6 +50,7 @@ def install(kind: type) -> None:
 
     ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[assignment]
     ConfigLoaderImpl._compose_config_from_defaults_list = compose  # type: ignore[assignment,method-assign]
+    watch.install(kind)
 
 
 def _merge_files(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: Any) -> DictConfig:

@@ -13,6 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.composer import Composer
 from runner.config.hydra_job import get_overrides
+from runner.core.errors import RunnerError
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,6 @@ def compose_points(config: DictConfig) -> dict[int, DictConfig]:
         (points,) = BasicSweeper.split_arguments(overrides, None)
         for number, point in enumerate(points):
             found[number] = composer.load_sweep_config(config, list(point))
-    except (HydraException, OmegaConfBaseException) as error:  # the sweeper reports it
+    except (RunnerError, HydraException, OmegaConfBaseException) as error:  # the sweeper reports it
         log.debug("the points are not known: %s", error)
     return found

@@ -13,8 +13,14 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from runner.config import overrides
+from runner.config.command_schema import (
+    CleanupConfig,
+    ExportConfig,
+    ReportConfig,
+    ReproduceConfig,
+    ShowConfig,
+)
 from runner.config.dataset_schema import DatasetConfig
-from runner.config.show_schema import ShowConfig
 
 
 class ShotChoice(StrEnum):
@@ -197,55 +203,6 @@ class ReferenceConfig:
     case: str | None = None  # the case of this run
     columns: list[str] = field(default_factory=list)  # the metrics of a list of figures
     figures: dict[str, Any] = field(default_factory=dict)  # the published values
-
-
-@dataclass
-class ReproduceConfig:
-    """``runner reproduce FOLDER`` of a run, a sweep or an export. ``ask`` buys answers that are missing.
-
-    ``trust`` makes classes of others that the record names, which runs their code. ``named`` holds the
-    addresses that the command line names, such as ``provider.base_url=…``.
-    """
-
-    folders: list[str] = field(default_factory=list)  # the words behind the command
-    ask: bool = False  # buy missing answers
-    trust: bool = False  # run others' classes
-    named: list[str] = field(default_factory=list)  # addresses on the command line
-
-
-@dataclass
-class ExportConfig:
-    """``runner export FOLDER``: ``to`` is a new folder or a ``.zip``, by default under outputs/exports.
-
-    ``data`` includes the data files; their licences may forbid that. ``named`` is as in ``reproduce``.
-    """
-
-    folders: list[str] = field(default_factory=list)  # the words behind the command
-    to: str | None = None  # a folder or .zip
-    data: bool = False  # with the data files
-    named: list[str] = field(default_factory=list)  # addresses on the command line
-
-
-@dataclass
-class ReportConfig:
-    """``runner report [FOLDER…]`` of runs and sweeps, in outputs/reports/``name``.
-
-    Without ``folders`` it is about the newest one with a score. ``rows`` is the number of rows on the page of
-    each data set, those worth reading first. ``trust`` makes metrics of others that a record names, which
-    runs their code.
-    """
-
-    folders: list[str] = field(default_factory=list)  # the words behind the command
-    name: str | None = None
-    rows: int = 1000
-    trust: bool = False
-
-
-@dataclass
-class CleanupConfig:
-    """``runner cleanup [NAME…]``: the deployments in ``names`` are deleted even if a living run uses them."""
-
-    names: list[str] = field(default_factory=list)  # the words behind the command
 
 
 @dataclass

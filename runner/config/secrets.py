@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -26,6 +27,8 @@ NAMED = ("reproduce.named", "export.named")
 """Lists of ``key=value`` of the command line."""
 WITHOUT_SECRETS = ("runtime", "overrides", "help", "hydra_help", "job_logging", "hydra_logging")
 """Parts of Hydra's own settings that are not looked at: they are not the user's, or repeat the overrides."""
+
+ENV_FILE = Path(".env")
 
 
 _INTEGRATION_KEY = re.compile(
@@ -125,3 +128,23 @@ def _list_values(argument: str) -> Iterator[tuple[str, Any]]:
 
 def _may_name(text: str) -> bool:
     return text in ("", "???") or "${" in text or is_variable_name(text)
+
+
+def load_env_file(file: Path = ENV_FILE) -> None:
+    """Set the environment variables of a file of lines ``NAME=value``, never over one that is set.
+
+    Raises :class:`ConfigError` naming a line that is something else; the message does not repeat it.
+    """
+    if not file.is_file():  # a virtual environment may have this name
+        return
+    from dotenv import load_dotenv
+    from dotenv.parser import parse_stream
+
+    try:
+        with file.open(encoding="utf-8-sig") as lines:
+            for line in parse_stream(lines):
+                if line.error or (line.key is not None and line.value is None):
+                    raise ConfigError(f"{file}, line {line.original.line}: it is not NAME=value")
+        load_dotenv(file, override=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{file}: it cannot be read ({error})") from error

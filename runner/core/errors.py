@@ -145,11 +145,26 @@ def describe_yaml_error(error: Exception) -> str:
     reason = str(problem or error).partition("\n")[0]
     if mark is None:
         return reason
+    if "quoted scalar" in str(getattr(error, "context", "")) and "end of stream" in reason:
+        mark = error.context_mark  # type: ignore[attr-defined]
+    reason = next((plain for said, plain in _YAML_REASONS.items() if said in reason), reason)
     file = "" if mark.name.startswith("<") else f"{mark.name}, "
     return f"{file}line {mark.line + 1}, column {mark.column + 1}: {reason}"
 
 
-def find_place(error: BaseException) -> str:
+_YAML_REASONS = {
+    "'\\t' that cannot start": "a tab, which YAML does not allow here; indent with spaces",
+    "end of stream": "a quote opens here and is not closed",
+    "mapping values are not allowed": "a second ': ' in one value (put quotes around it), or a line that is"
+    " indented too far",
+    "could not find expected ':'": "a line without ': ', or a quote that is not closed above",
+    "another document": "a second document; only one may be in a file, so leave out the ---",
+    "expected <block end>": "this line is not indented like those that it belongs to",
+}
+"""What a YAML parser says, in plain words."""
+
+
+def find_code_line(error: BaseException) -> str:
     """Where in a user's own code an error arose, such as `` (mine.py, line 12, in Mine.complete)``.
 
     Nothing where no code but the runner's and that of installed packages took part.
@@ -183,7 +198,7 @@ def describe_error(error: BaseException) -> str:
 
     The result is like ``KeyError: 'a' (mine.py, line 3, in Mine.complete)``.
     """
-    return describe_failure(error).partition("\n")[0] + find_place(error)
+    return describe_failure(error).partition("\n")[0] + find_code_line(error)
 
 
 @contextmanager

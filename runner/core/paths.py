@@ -17,6 +17,11 @@ ROWS = _HOME / "data"
 """The data files that come with this package."""
 
 
+def show_file(file: Path) -> str:
+    """A path for messages: from the working folder if it is there."""
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
+
+
 def data_folder() -> Path:
     """The folder of downloads: ``RUNNER_DATA_DIR``, by default ``outputs/data``."""
     return Path(os.environ.get("RUNNER_DATA_DIR") or "outputs/data")

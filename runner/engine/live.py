@@ -16,7 +16,7 @@ from runner.core.errors import (
     RetryableError,
     WaitError,
     describe_failure,
-    find_place,
+    find_code_line,
 )
 from runner.core.provider import Provider
 from runner.core.retry import Retry
@@ -182,7 +182,7 @@ class LiveCaller(Caller):
         """Return a fault as the error of its row; log the traceback of the first of each kind and place."""
         if isinstance(error, ProviderError):
             return describe_failure(error)
-        place = find_place(error)
+        place = find_code_line(error)
         if (kind := (type(error), place)) not in self._logged:
             self._logged.add(kind)
             log.info("a call failed", exc_info=error)

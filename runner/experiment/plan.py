@@ -10,7 +10,6 @@ from typing import Any
 import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
-from runner.config.fresh import read_fresh
 from runner.config.instantiate import check_call, instantiate
 from runner.config.schema import HyperparameterConfig, PromptConfig, RunnerConfig
 from runner.config.validate import validate
@@ -19,6 +18,7 @@ from runner.core.errors import ConfigError, name_place
 from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Score
+from runner.engine.fresh import read_fresh
 from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text, check_parser

@@ -88,8 +88,8 @@ class Prompt:
             names = {*columns, "row", "shots"} if name == "user" else {*columns, "row"}
             missing = sorted(template.variables - names) if template else []
             if missing:
-                hint, file = suggest(missing[0], columns), f"{template.file} " if template.file else ""
-                raise PromptError(f"{key}.{name}: {file}uses {missing[0]!r}, which is not a column{hint}")
+                hint, place = suggest(missing[0], columns), template.find_place(missing[0])
+                raise PromptError(f"{key}.{name}: {place}uses {missing[0]!r}, which is not a column{hint}")
 
 
 def _make_variables(row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, time, timedelta
 from decimal import Decimal
+from difflib import get_close_matches
 from functools import wraps
-from pathlib import Path
+from pathlib import Path, PurePath
 from traceback import walk_tb
 from types import NoneType
 from typing import Any
@@ -19,8 +20,9 @@ from jinja2.filters import make_attrgetter
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
-from runner.core.errors import ConfigError, PromptError, describe_decoding, suggest
-from runner.core.paths import PROMPTS
+from runner.config.hydra_job import list_config_folders
+from runner.core.errors import ConfigError, PromptError, describe_decoding
+from runner.core.paths import PROMPTS, show_file
 from runner.core.types import write_value
 
 SUFFIX = ".jinja"
@@ -186,6 +188,15 @@ class Template:
     variables: frozenset[str]
     render_text: Callable[[Mapping[str, Any]], str]
 
+    def find_place(self, name: str) -> str:
+        """The file and the line in which a variable is used first; a text of one line has no place."""
+        lines = [
+            node.lineno for node in _ENVIRONMENT.parse(self.source).find_all(nodes.Name) if node.name == name
+        ]
+        if self.file:
+            return f"{self.file}, line {min(lines, default=1)}, "
+        return f"line {min(lines, default=1)} of the text " if "\n" in self.source.strip() else ""
+
     def render(self, values: Mapping[str, Any]) -> str:
         """Return the text with the values filled in, without surrounding white space.
 
@@ -217,8 +228,8 @@ def compile_template(value: str, key: str, environment: jinja2.Environment = _EN
         names = frozenset(meta.find_undeclared_variables(tree))
         compiled = environment.from_string(_JoinTexts().visit(tree))
     except jinja2.TemplateSyntaxError as error:
-        where = f"{file}, line" if file else "line"
-        raise PromptError(f"{key}: {where} {error.lineno}: {error.message}") from error
+        where = f"{file}, line {error.lineno}" if file else f"line {error.lineno} of the text"
+        raise PromptError(f"{key}: {where}: {error.message}") from error
     except (RecursionError, MemoryError, OverflowError, ValueError, SyntaxError) as error:
         said = str(error).partition("\n")[0] or type(error).__name__
         raise PromptError(f"{key}: {file or 'the template'} cannot be compiled: {said}") from error
@@ -226,7 +237,10 @@ def compile_template(value: str, key: str, environment: jinja2.Environment = _EN
 
 
 def _read_template(name: str, key: str) -> str:
-    for folder in (Path(), *PROMPTS):
+    """The text of a template file, from the first of the places where there is one."""
+    beside = list_config_folders()
+    folders = [*(folder / "prompts" for folder in beside), *beside, Path(), *PROMPTS]
+    for folder in folders:
         if (folder / name).is_file():
             try:
                 return (folder / name).read_text(encoding="utf-8-sig")
@@ -234,5 +248,21 @@ def _read_template(name: str, key: str) -> str:
                 raise PromptError(f"{key}: {name}, {describe_decoding(error)}") from error
             except OSError as error:
                 raise ConfigError(f"{key}: {folder / name} cannot be read: {error}") from error
-    files = {file.relative_to(folder).as_posix() for folder in PROMPTS for file in folder.rglob(f"*{SUFFIX}")}
-    raise ConfigError(f"{key}: no prompt file {name!r}{suggest(name, files)}")
+    raise ConfigError(
+        f"{key}: no prompt file {name!r}{_suggest_file(name, [*folders[: len(beside)], *PROMPTS])}"
+    )
+
+
+def _suggest_file(name: str, folders: Sequence[Path]) -> str:
+    """The nearest template, one's own before a shipped one, and the folders that were searched."""
+    own, shipped = _list_templates(folders[:-1]), _list_templates(folders[-1:])
+    stem = PurePath(name).stem
+    near = get_close_matches(name, own, n=1, cutoff=0.7) or get_close_matches(name, shipped, n=1, cutoff=0.7)
+    near = near or [file for file in own if PurePath(file).stem == stem]
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    places = ", ".join([*(show_file(folder) for folder in folders[:-1]), "the shipped prompts"])
+    return f" in {places}{hint}"
+
+
+def _list_templates(folders: Sequence[Path]) -> list[str]:
+    return [file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob(f"*{SUFFIX}")]

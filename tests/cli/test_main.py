@@ -19,8 +19,11 @@ MISTAKES = {
         ["metric=[acuracy]"],
         "metric=acuracy: no such option; did you mean 'accuracy'?",
     ),
-    "a type": (["dataset.limit=few"], "dataset.limit: Value 'few'"),
-    "a choice": (["prompt.shots.choice=best"], "prompt.shots.choice: Invalid value 'best'"),
+    "a type": (["dataset.limit=few"], "dataset.limit: 'few' must be a whole number"),
+    "a choice": (
+        ["prompt.shots.choice=best"],
+        "prompt.shots.choice: 'best' is not possible; known:",
+    ),
     "a range": (["hyperparameter.temperature=9"], "hyperparameter.temperature: 9.0 must be between 0 and 2"),
     "an open key": (["+provider.modell=x"], "provider.modell: no such key; did you mean 'model'?"),
     "a class": (["provider._target_=no.such.Thing"], "provider._target_: no class 'no.such.Thing'"),
@@ -32,7 +35,10 @@ MISTAKES = {
         ["prompt.user='{{ questn }}'"],
         "'questn', which is not a column; did you mean 'question'?",
     ),
-    "another prompt's column": (["prompt=fib_judge"], "prompt.user: fib_judge/user.jinja uses 'document'"),
+    "another prompt's column": (
+        ["prompt=fib_judge"],
+        "fib_judge/user.jinja, line 2, uses 'document'",
+    ),
     "a judge's column": (
         ["judge=finetunebench"],
         "uses 'answer_before', which is not a column; known: (answer,",
@@ -43,7 +49,10 @@ MISTAKES = {
         "metric.precision: confidence 2",
     ),
     "a template in the config": (["prompt.user='{{ x }}'"], "error: prompt.user: uses 'x'"),
-    "a far prompt file": (["prompt.user=nofile.jinja"], "no prompt file 'nofile.jinja'; known: ("),
+    "a far prompt file": (
+        ["prompt.user=nofile.jinja"],
+        "no prompt file 'nofile.jinja' in prompts, the shipped",
+    ),
     "a command": (
         ["lst"],
         "'lst' is neither a command nor an override, which is key=value; did you mean 'list'?",
@@ -86,7 +95,7 @@ def test_a_required_name_of_which_others_are_made(runner, tmp_path):
     (tmp_path / "mine" / "dataset").mkdir(parents=True)
     (tmp_path / "mine" / "dataset" / "d.yaml").write_text("path: rows.csv\n")
     said = runner("--config-dir", str(tmp_path / "mine"), "dataset=d").err
-    assert said == "error: dataset.name: a value is required\n"
+    assert said == "error: mine/dataset/d.yaml: dataset.name: a value is required\n"
 
 
 def test_overrides_without_effect(runner):
@@ -258,8 +267,11 @@ def test_no_key_is_saved(runner):
 @pytest.mark.parametrize(
     ("dataset", "said"),
     [
-        ("columns: {yes: q}", "dataset/own.yaml: dataset.columns: the key True is no text; quote it"),
-        ("steps: [{derive: {no: q}}]", "dataset/own.yaml: derive: the key False is no text; quote it"),
+        ("columns: {yes: q}", "dataset/own.yaml, line 3: dataset.columns: the key True is no text; quote it"),
+        (
+            "steps: [{derive: {no: q}}]",
+            "dataset/own.yaml, line 3: derive: the key False is no text; quote it",
+        ),
         ("steps: [{join: {path: r.csv, key: q, columns: {on: q}}}]", "steps[0].join.columns: the key True"),
     ],
 )

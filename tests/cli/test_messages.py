@@ -16,7 +16,7 @@ from runner.money.prices import load_prices
 from runner.providers.openai import OpenAICompatible
 
 OPTIONS = {
-    "tab": (b"name: d\n\tpath: x", "tab.yaml, line 2, column 1: found character"),
+    "tab": (b"name: d\n\tpath: x", "tab.yaml, line 2, column 1: a tab"),
     "twice": (b"name: a\nname: b", "twice.yaml, line 2, column 1: found duplicate key name"),
     "alias": (b"name: *x", "alias.yaml, line 1, column 7: found undefined alias 'x'"),
     "code": (
@@ -24,8 +24,11 @@ OPTIONS = {
         "code.yaml, line 1, column 7: could not",
     ),
     "latin": ("name: é".encode("latin-1"), "latin.yaml, line 1 is not UTF-8; save the file as UTF-8"),
-    "number": (b"defaults: 5\nname: d", "'dataset/number', defaults must be a list (got int)"),
-    "circle": (b"defaults: [circle]\nname: d", "an option file chooses itself in its defaults"),
+    "number": (b"defaults: 5\nname: d", "dataset/number.yaml, line 1: defaults is a list of"),
+    "circle": (
+        b"defaults: [circle]\nname: d",
+        "dataset/circle.yaml, line 1: options choose each other in a circle",
+    ),
 }
 
 

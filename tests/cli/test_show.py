@@ -18,7 +18,7 @@ from runner.cli.screen.grading import grade_rows
 from runner.cli.show.choose import find_row
 from runner.cli.show.recorded import show_recorded
 from runner.cli.show.values import clean, show_value
-from runner.config.show_schema import ShowConfig
+from runner.config.command_schema import ShowConfig
 from runner.core.errors import ConfigError, DataError
 from runner.records.record import Record
 

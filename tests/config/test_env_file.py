@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from runner.config.env_file import load_env_file
+from runner.config.secrets import load_env_file
 from runner.core.errors import ConfigError
 
 

@@ -14,11 +14,14 @@ from runner.core.errors import ConfigError
     ("text", "said"),
     [
         (b"name: d\nparams: {x: Gr\xf6\xdfe}\n", r"dataset/d\.yaml, line 2 is not UTF-8"),
-        (b"name: d\n\tpath: r.csv\n", r"dataset/d\.yaml, line 2, column 1: found character '\\t'"),
+        (b"name: d\n\tpath: r.csv\n", r"dataset/d\.yaml, line 2, column 1: a tab"),
         (b"name: d\npath: a\npath: b\n", r"dataset/d\.yaml, line 3, column 1: found duplicate key path"),
-        (b"name: d\nlimt: 3\n", r"dataset\.limt: no such key; did you mean 'limit'"),
-        (b"name: d\nlimit: ten\n", r"dataset/d\.yaml: dataset\.limit: Value 'ten'"),
-        (b"name: d\ncolumns: [a]\n", r"dataset/d\.yaml: a list cannot .* a mapping a list$"),
+        (b"name: d\nlimt: 3\n", r"dataset/d\.yaml, line 2: dataset\.limt: no such key; did you mean 'limit'"),
+        (b"name: d\nlimit: ten\n", r"dataset/d\.yaml, line 2: dataset\.limit: 'ten' must be a whole number"),
+        (
+            b"name: d\ncolumns: [a]\n",
+            r"dataset/d\.yaml, line 2: dataset\.columns: a list cannot replace",
+        ),
         (
             b"name: {{ a }}\n",
             r"dataset/d\.yaml, line 1, column \d+: .*; put quotes around a text that begins with \{\{",
@@ -39,5 +42,5 @@ def test_an_experiment_without_its_package(tmp_path: Path, text: str) -> None:
     """The line that Hydra needs is named, whether or not the option chooses others."""
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "e.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"first line .*must be '# @package _global_'"):
+    with pytest.raises(ConfigError, match=r"experiment/e\.yaml, line 1: the first line must be '# @package"):
         runner.compose(["experiment=e"], config_dir=tmp_path)

@@ -8,8 +8,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.cli.arguments import CHOICES
 from runner.config import validate
+from runner.config.command_schema import ShowConfig
 from runner.config.hydra_job import get_overrides
-from runner.config.show_schema import ShowConfig
 from runner.core.errors import ConfigError, suggest
 
 

@@ -26,7 +26,7 @@ from runner.cli.show.values import (
     make_title,
     show_value,
 )
-from runner.config.show_schema import ShowConfig
+from runner.config.command_schema import ShowConfig
 from runner.core.errors import ConfigError, DataError, count_of
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import read_records
