@@ -16,7 +16,7 @@ from runner.core.errors import note_calls
 from runner.core.identity import read_identity
 from runner.core.services import TuningStatus
 from runner.engine.ledger import Ledger
-from runner.experiment import stages
+from runner.experiment import gaps, stages
 from runner.experiment.conditions import list_unmet
 from runner.experiment.model import Model, prepare_model, serve_model
 from runner.experiment.plan import Plan
@@ -84,7 +84,7 @@ def run(
                 note_identities(record, responder, plan.judge)
                 allowance = spending.allow_answers(responder, frame)
                 frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance, screen.tally)
-            if stages.explain_no_answers(frame):  # they may be paid all the same
+            if gaps.explain_no_answers(frame):  # they may be paid all the same
                 record.figures |= count_usage(frame) | spending.sum_up(frame)
             frame, unasked = evaluate(plan, frame, folder, ledger, screen, spending)
             every_row = pl.concat([frame, unasked], how="diagonal")
@@ -95,7 +95,7 @@ def run(
             record.unmet = list_unmet(plan.config.require, record.scores, record.figures)
     measurements.check()
     spending.check(frame.height, frame.height + unasked.height)
-    stages.check_failed_rows(frame, plan.config.max_failed)
+    gaps.check_failed_rows(frame, plan.config.max_failed)
 
 
 def evaluate(
@@ -108,13 +108,13 @@ def evaluate(
     unasked = frame.clear()
     try:
         frame = stages.add_probability(plan, frame)
-        if no_answers := stages.explain_no_answers(frame):
+        if no_answers := gaps.explain_no_answers(frame):
             frame = metrics.score_rows(plan.metrics, stages.judge_nothing(plan, frame))
             raise no_answers
-        stages.warn_of_unread(plan.responder.parser, frame)
+        gaps.warn_of_unread(plan.responder.parser, frame)
         allowance = spending.allow_judgments()
         frame = stages.judge(plan, frame, ledger, screen.open_bar, allowance, screen.tally)
-        stages.warn_of_unread_verdicts(frame)
+        gaps.warn_of_unread_verdicts(frame)
         frame, unasked = split_unasked(frame)
         frame = metrics.score_rows(plan.metrics, frame)
     finally:

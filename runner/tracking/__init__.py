@@ -244,12 +244,8 @@ def _warn(config: TrackingConfig, reason: str) -> None:
     where = store.describe_store(config)
     level = logging.DEBUG if where in _warned else logging.WARNING
     _warned.add(where)
-    log.log(
-        level,
-        "MLflow at %s cannot be used (%s); `runner sync` logs later what is missing there",
-        where,
-        reason,
-    )
+    said = "MLflow at %s cannot be used (%s); `runner sync` logs later what is missing there"
+    log.log(level, said, where, reason)
 
 
 def _run_or_warn(
