@@ -224,7 +224,7 @@ def test_a_process_that_dies(mlflow_config, runner):
             return [run.info.run_id for run in all_runs(config) if run.info.status == "RUNNING"]
 
         wait_for(find)
-        assert "of 200 rows" in runner("list").out
+        wait_for(lambda: "of 200 rows" in runner("list").out)
         (there,) = find()
         os.kill(child.pid, signal.SIGKILL)
         child.join()
