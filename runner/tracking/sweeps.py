@@ -14,6 +14,7 @@ from mlflow.entities import Metric, Param
 from runner.core.errors import count_of
 from runner.core.files import hold_lock
 from runner.records.folder import RECORD
+from runner.records.progress import read_progress
 from runner.records.record import Record, read_records
 from runner.records.sweep import column_names, main_score_names, score_names, shared_params, summarize
 from runner.report import figures
@@ -81,12 +82,13 @@ def close_sweep(
     store.client.log_batch(parent, tags=runs.make_tags(tags))
     _rename(parent, records, len(folders), store)
     status = "KILLED" if killed else find_status(records, len(folders))
-    store.client.set_terminated(parent, status, _find_end(parent, records, store))
+    store.client.set_terminated(parent, status, _find_end(parent, folders, records, store))
 
 
-def _find_end(parent: str, records: Sequence[Record], store: Store) -> int:
-    """When the last point ended, in ms; not before the start, which is later if a sweep is repeated."""
-    last = max((record.finished or 0.0 for record in records), default=0.0)
+def _find_end(parent: str, folders: Sequence[Path], records: Sequence[Record], store: Store) -> int:
+    """When the last point ended or was last seen, in ms; at the earliest the start."""
+    seen = [progress.time for folder in folders if (progress := read_progress(folder))]
+    last = max([record.finished or 0.0 for record in records] + seen, default=0.0)
     return max(runs.to_milliseconds(last), int(store.client.get_run(parent).info.start_time))
 
 
