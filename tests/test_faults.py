@@ -15,6 +15,7 @@ from runner.records.folder import PREDICTIONS
 from tests.benchmarks.work import mock
 from tests.faults.kills import SERVER, Episode, undisturbed
 
+SWEPT, POINTS = "sweep over n_shot (2 points) · odd", ["n_shot=0 · m · odd", "n_shot=1 · m · odd"]
 KEY = "sk-live-0123456789abcdefghij"
 ALL_FAULTS = ["error", "limited", "cut", "garbage", "truncated", "slow"]
 
@@ -82,7 +83,7 @@ def test_tracking_down(tmp_path):
     store = f"sqlite:///{tmp_path}/mlflow.db"
     synced = run([*line()[:3], "sync", f"tracking.uri={store}"], tmp_path)
     assert synced.returncode == 0, synced.stderr
-    assert children(store) == {"odd": ["n_shot=0", "n_shot=1"]}
+    assert children(store) == {SWEPT: POINTS}
 
 
 def test_two_sweeps_at_once(tmp_path):
@@ -96,7 +97,7 @@ def test_two_sweeps_at_once(tmp_path):
     assert [point.scores["accuracy"].value for point in points(tmp_path)] == pytest.approx(
         [5 / 6, 5 / 6, 1, 1]
     )
-    assert sorted(children(f"sqlite:///{tmp_path}/mlflow.db")["odd"]) == ["n_shot=0"] * 2 + ["n_shot=1"] * 2
+    assert sorted(children(f"sqlite:///{tmp_path}/mlflow.db")[SWEPT]) == sorted(POINTS * 2)
 
 
 def test_no_key_anywhere(tmp_path, monkeypatch):

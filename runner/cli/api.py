@@ -119,8 +119,8 @@ def _translate_errors() -> Iterator[None]:
     """
     try:
         yield
-    except RunnerError:
-        raise
+    except RunnerError as error:
+        raise _shorten_traceback(error) from (error.__cause__ if _wants_traceback() else None)
     except Exception as error:
         said, code = explain(error)
         if code != 2:

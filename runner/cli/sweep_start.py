@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from runner import tracking
 from runner.config.composer import copy_config
 from runner.config.explain import tell_places
-from runner.config.hydra_job import use_settings
+from runner.config.hydra_job import get_hydra_overrides, use_settings
 from runner.config.points import compose_sample
 from runner.core.errors import ConfigError, count_of, is_mistake
 from runner.core.types import Direction
@@ -76,7 +76,7 @@ def _list_numbers(numbers: Sequence[int]) -> str:
 def _set_direction(config: DictConfig, name: str | None, scores: Mapping[str, Direction]) -> None:
     """Let Optuna look for the better end of the objective, unless the user says which end."""
     sweeper = config.hydra.sweeper
-    typed = any("hydra.sweeper.direction=" in text for text in config.hydra.overrides.hydra)
+    typed = any("hydra.sweeper.direction=" in text for text in get_hydra_overrides(config.hydra))
     objective = choose_objective(name, scores)
     if typed or "direction" not in sweeper or scores.get(objective or "") not in WORDS:
         return

@@ -38,8 +38,16 @@ def get_overrides(hydra: Any = None) -> list[str]:
 
     ``hydra`` is the job's ``hydra`` node, by default that of this job.
     """
-    typed = OmegaConf.to_container((hydra or get_settings()).overrides.task)
-    return cast(list[str], typed)
+    return _list_typed((hydra or get_settings()).overrides.task)
+
+
+def get_hydra_overrides(hydra: Any) -> list[str]:
+    """The overrides of Hydra's own settings, likewise."""
+    return _list_typed(hydra.overrides.hydra)
+
+
+def _list_typed(node: Any) -> list[str]:
+    return cast(list[str], OmegaConf.to_container(node))
 
 
 @contextmanager
