@@ -134,13 +134,15 @@ def test_judge(command, runner, server):
 
 
 def test_sweep(command, runner):
-    """A sweep runs every point, names the failed one with its reason, and exits with 1."""
-    outcome = command(HALVES, "-m", "hyperparameter.n_shot=0,1,99")
+    """A sweep with a mistaken point names it and asks nothing; without it, every point runs."""
+    outcome = command(HALVES, "-m", "hyperparameter.n_shot=0,99")
+    assert (outcome.code, runner.records()) == (2, [])
+    assert "[1] hyperparameter.n_shot=99, but the train split has 10 rows" in outcome.err
+    outcome = command(HALVES, "-m", "hyperparameter.n_shot=0,1")
     records = runner.records()
-    assert outcome.code == 1
+    assert outcome.code == 0
     assert [record.swept for record in records] == [{"hyperparameter.n_shot": n} for n in (0, 1)]
     assert [record.status for record in records] == ["finished", "finished"]
-    assert "[2] failed: hyperparameter.n_shot=99, but the train split has 10 rows" in outcome.out
 
 
 LOGPROBS = "hyperparameter.logprobs=2"
