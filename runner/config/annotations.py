@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
@@ -64,10 +65,12 @@ def show_hint(hint: Any) -> str:
 
     >>> show_hint(int), show_hint(list[str] | None)
     ('int', 'list[str] | None')
+    >>> show_hint(Sequence[str | int])
+    'Sequence[str | int]'
     """
-    return (
-        hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint).replace("typing.", "")
-    )
+    if isinstance(hint, type) and not get_args(hint):
+        return hint.__name__
+    return re.sub(r"\b(typing|collections\.abc)\.", "", str(hint))
 
 
 def _resolve(thing: Any) -> dict[str, Any]:

@@ -185,6 +185,10 @@ def _check_arguments(node: Mapping[str, Any], target: Any, key: str, later: str 
         if value is not None or name not in parameters or parameters[name].default is not None:
             is_text = isinstance(value, int | float) and fits("", hints[name])
             hint = f"""; for the text write '"{value}"'""" if is_text else ""
+            if isinstance(value, list | dict) and any(isinstance(each, bool) for each in value):
+                hint = (
+                    "; put quotes around yes, no, on, off, true and false, which YAML reads as truth values"
+                )
             takes = f"{_name(target)} takes {show_hint(hints[name])}"
             raise ConfigError(f"{key}.{name}: {value!r} is of the wrong type; {takes}{hint}")
 

@@ -244,6 +244,7 @@ def _make_file(
         same = data.name == plan.config.dataset.name
         refuse_leakage(evaluated, frame, prompt, what="training rows", by_id=same)
     responder = plan.responder
-    check_turns(frame, prompt, responder.parser, "training row", responder.provider.thinking_tags)
+    tags, is_judged = responder.provider.thinking_tags, plan.judge is not None
+    check_turns(frame, prompt, responder.parser, "training row", tags, is_judged)
     chats = (prompt.render_training_chat(row) for row in frame.iter_rows(named=True))
     return make_training_file(f"{data.name}-{split}", chats)

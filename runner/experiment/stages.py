@@ -104,7 +104,8 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     plan.responder.check(rows.evaluated.columns)
     chosen = shots.choose_shots(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
     shown = rows.train[sorted({number for numbers in chosen for number in numbers})]
-    gold.check_turns(shown, prompt, plan.responder.parser, "shot", plan.responder.provider.thinking_tags)
+    tags, is_judged = plan.responder.provider.thinking_tags, plan.judge is not None
+    gold.check_turns(shown, prompt, plan.responder.parser, "shot", tags, is_judged)
     frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
     return render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
 

@@ -6,7 +6,9 @@ A model that is shown or taught such turns answers in their form, and then its r
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -24,12 +26,18 @@ _MARK = "goldturn7f3a"
 
 
 def check_turns(
-    rows: pl.DataFrame, prompt: Prompt, parser: Parser, noun: str, tags: Sequence[str] = ()
+    rows: pl.DataFrame,
+    prompt: Prompt,
+    parser: Parser,
+    noun: str,
+    tags: Sequence[str] = (),
+    judged: bool = False,
 ) -> None:
     """Check the gold turns of ``rows``, which are shown as shots or taught (``noun`` says which).
 
     The parser must read each of them, without the thinking between ``tags``, as the target of its row; of a
-    list of acceptable answers, as one of them. Without a column ``target`` it must read anything at all.
+    list of acceptable answers, as one of them. Without a column ``target`` it must read anything at all, and
+    so for free text that a judge reads (``judged``), which may say the target in other words.
     Nothing is checked with ``prompt.check_assistant=false``.
 
     Raises:
@@ -42,7 +50,7 @@ def check_turns(
         _check_shown(rows, prompt, parser)
         return
     turns = [prompt.render_gold(row) for row in rows.iter_rows(named=True)]
-    targets = _read_targets(rows, parser)
+    targets = None if judged and isinstance(parser, parse.Text) else _read_targets(rows, parser)
     readings = _read(parser, [_drop_thinking(turn, tags) for turn in turns], targets)
     wrong = [
         number
@@ -54,18 +62,23 @@ def check_turns(
         raise PromptError(
             f"prompt.assistant: the gold turn {_shorten(turn)} of row {rows['id'][wrong[0]]}"
             f" {_describe(parser, readings[wrong[0]], targets, wrong[0])}"
-            f" ({len(wrong):,} of {count_of(rows.height, noun)}). {_advise(parser)}"
+            f" ({len(wrong):,} of {count_of(rows.height, noun)}). {_advise(parser, rows)}"
         )
 
 
 def _check_shown(rows: pl.DataFrame, prompt: Prompt, parser: Parser) -> None:
-    """Check what a user template shows of shots without their gold turns: the target must be read in it."""
+    """Check what a user template shows of shots without their gold turns: the target must be read in it.
+
+    It may be a whole line, or stand alone in any lay-out (``note -> good``), which the parser need not know.
+    """
     if "target" not in rows.columns or rows["target"].null_count():
         return
     targets = _read_targets(rows, parser)
     for number, row in enumerate(rows.iter_rows(named=True)):
         shown = _render_shot(prompt, row)
-        readings = _read(parser, [shown, *(line for line in shown.splitlines() if line.strip())], targets)
+        lines = [line for line in (shown * 2).splitlines() if line.strip()]
+        names = _find_names(parser, row["target"], targets, number, shown * 2)
+        readings = _read(parser, [shown, *lines, *names], targets)
         if not any(one.value is not None and _is_target(one.value, targets, number) for one in readings):
             raise PromptError(
                 f"prompt.user: the shot {rows['id'][number]} is shown as {_shorten(shown, end=True)}, in"
@@ -75,8 +88,23 @@ def _check_shown(rows: pl.DataFrame, prompt: Prompt, parser: Parser) -> None:
             )
 
 
+def _find_names(
+    parser: Parser, target: Any, targets: pl.Series | None, number: int, shown: str
+) -> Iterator[str]:
+    """The texts of a target (as written, and names of the parser's label) that stand in what is shown."""
+    written = target if isinstance(target, list) else [target]
+    read = _list_targets(targets, number)
+    named = (name for value in read for name in parse.list_names(parser).get(str(value), ()))
+    for name in dict.fromkeys([*map(write_value, written), *named]):
+        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", shown, re.IGNORECASE):
+            yield name
+
+
 def _render_shot(prompt: Prompt, shot: dict[str, Any]) -> str:
-    """What the user turn shows more with a shot than without it; the shot itself is the question."""
+    """What the user turn shows more with a shot than without it; the shot itself is the question.
+
+    Where both begin alike it may start in the middle, and end with its beginning; twice in a row it has all.
+    """
     without, shown = (_render_user(prompt, shot, shots) for shots in ([], [{**shot, "gold": _MARK}]))
     pairs = zip(without, shown, strict=False)
     start = next((at for at, (one, other) in enumerate(pairs) if one != other), len(without))
@@ -115,15 +143,26 @@ def _read(parser: Parser, texts: list[str], targets: pl.Series | None) -> list[R
 
 
 def _is_target(value: Any, targets: pl.Series | None, number: int) -> bool:
+    accepted = _list_targets(targets, number)
+    if isinstance(value, list) and accepted in (value, [[one] for one in value]):
+        return True  # of a parser of lists
+    return not accepted or any(_is_equal(value, one) for one in accepted)
+
+
+def _list_targets(targets: pl.Series | None, number: int) -> list[Any]:
+    """The acceptable values of a row; none where it has no target."""
     target = None if targets is None else targets[number]
-    if target is None:
-        return True
-    return any(_is_equal(value, one) for one in (target if isinstance(target, pl.Series) else [target]))
+    return target.to_list() if isinstance(target, pl.Series) else [] if target is None else [target]
 
 
 def _is_equal(value: Any, target: Any) -> bool:
-    numbers = [isinstance(one, int | float) and not isinstance(one, bool) for one in (value, target)]
-    return math.isclose(value, target, rel_tol=1e-6) if all(numbers) else bool(value == target)
+    """Whether a value is the target; a number may be rounded, as a model would write it."""
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in (value, target)):
+        return bool(value == target)
+    exponent = Decimal(repr(value)).normalize().as_tuple().exponent
+    step = 10.0 ** min(exponent, 0) if isinstance(exponent, int) else 0.0
+    is_rounded = isinstance(target, float) and abs(value - target) <= step / 2 * (1 + 1e-6)
+    return is_rounded or math.isclose(value, target, rel_tol=1e-6)
 
 
 def _describe(parser: Parser, reading: Reading, targets: pl.Series | None, number: int) -> str:
@@ -135,10 +174,14 @@ def _describe(parser: Parser, reading: Reading, targets: pl.Series | None, numbe
     )
 
 
-def _advise(parser: Parser) -> str:
-    field = getattr(parser, "field", "")
-    known = isinstance(parser, parse.Json) and "." not in field
-    example = f""", such as '{{"{field}": "{{{{ target }}}}"}}'""" if known else ""
+def _advise(parser: Parser, rows: pl.DataFrame) -> str:
+    field, example = getattr(parser, "field", ""), ""
+    if isinstance(parser, parse.Json) and "." not in field:
+        is_list = "target" in rows.columns and isinstance(rows["target"].dtype, pl.List)
+        shown = '"{{ target }}"' if is_list else "{{ target | tojson }}"
+        example = f""", such as '{{"{field}": {shown}}}'"""
+    elif isinstance(parser, parse.Label | parse.Number) and parser.pick == "only":
+        example = " (prompt.parser.pick=last reads what is named last)"
     return (
         f"Let prompt.assistant show what prompt.parser reads{example};"
         " prompt.check_assistant=false allows other forms"

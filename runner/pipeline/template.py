@@ -21,7 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.visitor import NodeTransformer
 
 from runner.config.hydra_job import list_config_folders
-from runner.core.errors import ConfigError, PromptError, describe_decoding
+from runner.core.errors import ConfigError, PromptError, describe_decoding, suggest
 from runner.core.paths import PROMPTS, show_file
 from runner.core.types import write_value
 
@@ -68,6 +68,17 @@ def _describe_odd(value: Any) -> str:
     return f"shows a {type(value).__name__}, which is no value"
 
 
+class _Missing(jinja2.StrictUndefined):
+    """What a template names and nothing has; of a row or an object its fields are told."""
+
+    @property
+    def _undefined_message(self) -> str:
+        if not isinstance(self._undefined_obj, dict):
+            return super()._undefined_message
+        known = [str(name) for name in self._undefined_obj]
+        return f"no field {self._undefined_name!r}{suggest(str(self._undefined_name), known)}"
+
+
 class _Environment(ImmutableSandboxedEnvironment):
     """Jinja that turns values into text by ``write`` wherever it does so itself.
 
@@ -78,7 +89,7 @@ class _Environment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset("%")
 
     def __init__(self, write: Callable[[Any], str]) -> None:
-        super().__init__(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+        super().__init__(undefined=_Missing, trim_blocks=True, lstrip_blocks=True)
         self._write = write
         self.finalize = self._finalize
         self.filters |= {name: self._read_text(self.filters[name], name) for name in _TEXT_FILTERS}

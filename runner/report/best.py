@@ -139,7 +139,8 @@ def describe_best(points: Sequence[Point], best: Best) -> list[str]:
 def _name_points(points: Sequence[Point], places: Sequence[int]) -> str:
     names = [f"{points[place].number} {points[place].name}" for place in places[:MOST_NAMED]]
     more = f" and {len(places) - MOST_NAMED} more" if len(places) > MOST_NAMED else ""
-    return f"{' and '.join(names)}{more}, which are equal" if len(places) > 1 else names[0]
+    between = " and " if len(places) == 2 else "; "  # a name may hold commas
+    return f"{between.join(names)}{more}, which are equal" if len(places) > 1 else names[0]
 
 
 def _format_score(point: Point, ranking: Ranking) -> str:

@@ -40,7 +40,11 @@ class Plot:
 
 
 def plot_sweep(points: Sequence[Point]) -> list[Plot]:
-    """Plot the first scores if a swept key is a number or a checkpoint, else the first score only."""
+    """Plot the first scores if a swept key is a number or a checkpoint, else the first score only.
+
+    Points that did not finish have no place beside the others, as in the table.
+    """
+    points = [point for point in points if point.record.status == "finished"]
     records = [point.record for point in points]
     swept = list(column_names(records).values())
     frame, ticks = _number_checkpoints(summarize(records), points)
@@ -114,7 +118,8 @@ class _Priced:
 def plot_cost(points: Sequence[Point]) -> Plot | None:
     """Plot the first score against the cost of the answers; None unless two points have a known price."""
     metric = next(iter(main_score_names([point.record for point in points])), "")
-    known = [priced for point in points if (priced := _read_price(point, metric)) is not None]
+    finished = [point for point in points if point.record.status == "finished"]
+    known = [priced for point in finished if (priced := _read_price(point, metric)) is not None]
     if len(known) < 2:
         return None
     figure = figures.create_figure(6, max(4.0, 1.2 + 0.24 * len(known)))

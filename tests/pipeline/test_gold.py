@@ -15,7 +15,7 @@ LABEL = Label(["good", "bad"])
 ROWS = pl.DataFrame({"id": ["t1", "t2"], "target": ["good", "bad"], "score": [4, 2], "note": ["so", "so"]})
 
 
-def check(parser, assistant="{{ target }}", rows=ROWS, user=None, checked=True):
+def check(parser, assistant="{{ target }}", rows=ROWS, user=None, checked=True, judged=False):
     placement = ShotPlacement.turns if user is None else ShotPlacement.user
     config = PromptConfig(
         user=user or "{{ note }}",
@@ -23,7 +23,7 @@ def check(parser, assistant="{{ target }}", rows=ROWS, user=None, checked=True):
         shots=ShotsConfig(placement=placement),
         check_assistant=checked,
     )
-    check_turns(rows, compile_prompt(config), parser, "shot", ["<think>"])
+    check_turns(rows, compile_prompt(config), parser, "shot", ["<think>"], judged)
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,11 @@ def test_turns_that_are_read(parser, assistant):
     ("parser", "assistant", "said"),
     [
         (Json("label", LABEL), "{{ target }}", "'good' of row t1 cannot be read by prompt.parser (Json: no "),
-        (Json("label"), "{{ target }}", """such as '{"label": "{{ target }}"}'; prompt.check_assistant"""),
+        (
+            Json("label"),
+            "{{ target }}",
+            """such as '{"label": {{ target | tojson }}}'; prompt.check_assistant""",
+        ),
         (Json("label"), '{"Label": "{{ target }}"}', "no object has a field 'label'"),
         (Json("label"), '{"label": {{ target }}}', "no object can be read"),
         (Json("label"), '{"label": "{{ note }}"}', "as 'so', but the target is 'good' (2 of 2 shots)"),
@@ -71,10 +75,15 @@ def test_turns_that_are_not(parser, assistant, said):
 
 
 def test_numbers_and_lists():
-    """A number is compared as a number; of several acceptable answers any one will do."""
+    """A number is compared as a number, and may be rounded; of several acceptable answers any one will do."""
     numbers = ROWS.with_columns(target="score")
     check(Number(), "{{ target }}.0", numbers)
     check(Json("n"), '{"n": {{ target }}}', numbers)
+    means = ROWS.with_columns(target=pl.Series([3.6667, 2.3333]))
+    for form in ("{{ target | round(1) }}", "{{ '%.2f' % target }}", "{{ target | round | int }}"):
+        check(Number(integer=False), form, means)
+    with pytest.raises(PromptError, match=r"as 3\.6, but the target is 3\.6667"):
+        check(Number(integer=False), "{{ (target - 0.1) | round(1) }}", means)
     lists = ROWS.with_columns(target=pl.concat_list("target", pl.lit("fine")))
     check(Text(), "fine", lists)
     with pytest.raises(PromptError, match=r"the target is \[\"good\", \"fine\"\]"):
@@ -82,6 +91,14 @@ def test_numbers_and_lists():
     check(Text(), "{{ note }}", ROWS.drop("target"))
     with pytest.raises(PromptError, match="cannot be read"):
         check(Json("label"), "{{ note }}", ROWS.drop("target"))
+    check(lambda text: text.split(", "), "{{ target | join(', ') }}", lists)
+
+
+def test_free_text_that_a_judge_reads():
+    """A judge knows the target in other words; without one, only the target itself is right."""
+    check(Text(), "It is {{ target }}, I think.", judged=True)
+    with pytest.raises(PromptError, match="cannot be read"):
+        check(Json("label"), "{{ target }}", judged=True)
 
 
 SHOTS = "{% for shot in shots %}Note: {{ shot.note }}\nGrade: "
@@ -93,6 +110,25 @@ def test_shots_in_the_user_turn():
     check(Json("label"), '{"label": "{{ target }}"}', user=f"{SHOTS}{{{{ shot.gold }}}}{END}")
     check(Json("label"), "", user=f'{SHOTS}{{"label": "{{{{ shot.target }}}}"}}{END}')
     check(LABEL, "", user=f"{SHOTS}{{{{ shot.target }}}}{END}")
+    for line in (
+        "- {0} -> {1}\n",
+        "| {0} | {1} |\n",
+        "<in>{0}</in><out>{1}</out>",
+        "Text: {0} is {1}.\n",
+        "{1}: {0}\n",
+    ):
+        shown = line.format("{{ shot.note }}", "{{ shot.target }}")
+        for parser, rows in (
+            (LABEL, ROWS),
+            (Text(), ROWS),
+            (Number(1, 5), ROWS.with_columns(target="score")),
+        ):
+            user = "{% for shot in shots %}" + shown + "{% endfor %}{{ note }}"
+            check(parser, "", rows.with_columns(note=pl.lit("go 4ward")), user)
+    names = (
+        "{% for shot in shots %}{{ 'yes' if shot.target == 1 else 'no' }} <- {{ shot.note }}\n{% endfor %}"
+    )
+    check(Label({1: ["yes"], 0: ["no"]}), "", ROWS.with_columns(target=pl.Series([1, 0])), names)
     check(Json("label"), "", user="{{ note }}", rows=ROWS.clear())
     with pytest.raises(PromptError, match=r"prompt\.assistant: the gold turn 'good' of row t1"):
         check(Json("label"), user=f"{SHOTS}{{{{ shot.gold }}}}{END}")

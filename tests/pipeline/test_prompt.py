@@ -79,6 +79,7 @@ def test_syntax_error_names_the_line():
         ("{{ range(10 ** 9) | list }}", "line 1 (row r1): OverflowError: Range too big"),
         ("{{ 'x' * 10 ** 15 }}", "line 1 (row r1): MemoryError"),
         ("{{ x.y.z }}", "line 1 (row r1): 'str object' has no attribute 'y'"),
+        ("{{ row.Id }}", "line 1 (row r1): no field 'Id'; known: (id, target, x)"),
         ("{% include 'x' %}", "line 1 of the text: a template cannot load another one"),
         ("{{" + "(" * 3000 + "1" + ")" * 3000 + "}}", "cannot be compiled: maximum recursion depth"),
         ("{{ 10 ** 5000 }}", "cannot be compiled: Exceeds the limit"),

@@ -495,7 +495,7 @@ def test_checkpoints_make_a_curve(monkeypatch):
     end = point(job=1, swept={"checkpoint": "last"}, models=last, tags={"stage": "fine-tuned"})
     drawn = []
     monkeypatch.setattr(plots, "_embed_figure", lambda title, figure: drawn.append(figure))
-    plots.plot_sweep([base, end])
+    plots.plot_sweep([base, end, point(job=2, status="failed", swept={"checkpoint": "2"})])
     (axes,) = drawn[0].axes
     assert axes.lines[0].get_xdata().tolist() == [0, 3]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["base", "last (3)"]
@@ -510,11 +510,13 @@ def test_a_training_is_drawn_once():
 
 
 def test_cost_is_drawn_where_it_is_known():
-    """Two prices make a plot; one price, or free answers, make none."""
+    """Two prices make a plot; one price, free answers, or a point that failed make none."""
     priced = [point(job=job, figures={"cost_usd_total": 0.1 * (job + 1)}) for job in range(2)]
     free = point(job=2, figures={"cost_usd_total": 0.0})
     assert plots.plot_cost([*priced, free]) is not None
     assert plots.plot_cost([priced[0], free]) is None
+    failed = point(job=1, status="failed", figures={"cost_usd_total": 0.2})
+    assert plots.plot_cost([priced[0], failed]) is None
 
 
 def test_confusion_matrix_counts_and_shares():

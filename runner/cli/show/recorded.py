@@ -68,8 +68,13 @@ def _list_points(folder: Path, asked: ShowConfig) -> list[RenderableType]:
             if asked.row is not None:
                 said = _summarize_row(run, find_row(run.ids, asked.row))
         command = shlex.join(["runner", "show", f"run={_shorten(point)}", *words])
-        parts.append(make_part(make_title(clean(name), clean(said)), Text(f"  {command}", style="dim")))
+        parts.append(make_part(make_title(clean(name), clean(said)), _make_command(f"  {command}")))
     return parts
+
+
+def _make_command(text: str) -> Text:
+    """A line that can be copied: the terminal may break it, but no end of a line comes in between."""
+    return Text(text, style="dim", no_wrap=True, overflow="ignore")
 
 
 def _name_choice(asked: ShowConfig) -> list[str]:
@@ -120,13 +125,14 @@ def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
     if asked.text is not None:
         places = [place for place in places if _has_text(run.frame.row(place, named=True), asked.text)]
     most = ROWS if asked.rows is None else asked.rows
-    what = [*asked.only, *([f"with the text {asked.text!r}"] if asked.text is not None else [])]
+    what = [" or ".join(asked.only)] if asked.only else []
+    what += [f"with the text {clean(asked.text)!r}"] if asked.text is not None else []
     note = _describe_counts(run.grades)
     if run.grades.rule:
         note += f" (right: {run.grades.rule}{' is 1' if ' ' not in run.grades.rule else ''})"
     lines: list[RenderableType] = [Text(clean(note), style="dim")]
     if what:
-        lines += [Text(""), Text(f"{count_of(len(places), 'row')}: {' or '.join(what)}")]
+        lines += [Text(""), Text(f"{count_of(len(places), 'row')}: {', '.join(what)}")]
     if not places:
         return lines
     lines += [Text(""), _make_table(run, places[:most])]
@@ -135,7 +141,7 @@ def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
         lines.append(
             Text(f"\n{most:,} of {len(places):,} are shown; rows={len(places)} shows all", style="dim")
         )
-    lines.append(Text(f"\none row whole: {command}", style="dim"))
+    lines += [Text(""), _make_command(f"one whole: {command}")]
     if not asked.only:
         words = [word for word in CHOICES if word != "disagreeing" or run.grades.disagreeing is not None]
         lines.append(Text(f"only some: {', '.join(words)}, text=…", style="dim"))
