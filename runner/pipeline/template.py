@@ -267,4 +267,9 @@ def _suggest_file(name: str, folders: Sequence[Path]) -> str:
 
 
 def _list_templates(folders: Sequence[Path]) -> list[str]:
-    return [file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob(f"*{SUFFIX}")]
+    return [
+        file.relative_to(folder).as_posix()
+        for folder in folders
+        for file in folder.rglob(f"*{SUFFIX}")
+        if file.is_file()
+    ]
