@@ -58,11 +58,12 @@ WITHOUT_RECORD = [
     "hydra/job_logging=none",
     "~hydra.callbacks.sweep",
 ]
-# Hydra's options that take a value. --info may have none, so its value must be joined: --info=searchpath
+# Hydra's options that take a value; --info may have one, and is then joined to it.
 WITH_VALUE = {"--cfg", "-c", "--package", "-p", "--config-path", "-cp", "--config-name", "-cn"}
-CONFIG_DIR = ("--config-dir", "-cd")
+CONFIG_DIR, CONFIG_PATH = ("--config-dir", "-cd"), ("--config-path", "-cp")
 WITH_VALUE |= {*CONFIG_DIR, "--experimental-rerun"}
 CFG, CFG_VALUES = ("--cfg", "-c"), ("job", "hydra", "all")
+INFO, INFO_VALUES = ("--info", "-i"), ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 OPTIONS = {
     *WITH_VALUE, "--help", "-h", "--hydra-help", "--version", "--resolve", "--run", "-r", "--multirun", "-m",
     "--shell-completion", "-sc", "--info", "-i",
@@ -94,7 +95,7 @@ def refuse_command(argv: list[str]) -> None:
 
 
 def _suggest_command(word: str) -> str:
-    if (CONF / word).is_dir():
+    if word and (CONF / word).is_dir():
         return f"; to choose an option of this group, write {word}=option"
     return suggest(word.lower(), [*COMMANDS, "help"])
 
@@ -113,6 +114,10 @@ def list_values(arguments: list[str], option: Iterable[str]) -> list[str]:
 
 def check_folders(arguments: list[str]) -> None:
     """Raise :class:`ConfigError` for a ``--config-dir`` that is not there or holds no option files."""
+    for name in list_values(arguments, CONFIG_PATH):
+        if not Path(name).is_absolute() and "://" not in name:
+            hint = f"replaces the shipped options and must be absolute; --config-dir {name} adds options"
+            raise ConfigError(f"--config-path {name}: {hint}")
     folders = list_values(arguments, CONFIG_DIR)
     if len(folders) > 1:
         second = Path(folders[1]).absolute()
@@ -160,7 +165,10 @@ def _refuse_option(word: str, before: str) -> None:
     """Raise :class:`ConfigError` for an option that Hydra does not have, and for a wrong ``--cfg``."""
     name = word.partition("=")[0]
     if name.startswith("-") and before not in WITH_VALUE and name not in OPTIONS:
-        raise ConfigError(f"unknown option {name!r}{suggest(name, OPTIONS)}")
+        plain = word.lstrip("-")
+        is_override = "=" in plain and suggest(name, OPTIONS).startswith("; known")
+        hint = f"; an override has no dashes: {plain}" if is_override else suggest(name, OPTIONS)
+        raise ConfigError(f"unknown option {name!r}{hint}")
     value = word.partition("=")[2] if name in CFG else word
     if (before in CFG or (name in CFG and "=" in word)) and value not in CFG_VALUES:
         raise ConfigError(f"--cfg {value}: must be one of {', '.join(CFG_VALUES)}")
@@ -272,13 +280,16 @@ def leave_no_record(arguments: list[str], folder: str) -> list[str]:
 def put_options_first(arguments: list[str]) -> list[str]:
     """Move Hydra's options before the overrides, since Hydra does not accept them in between.
 
-    >>> put_options_first(["provider=local", "-m", "seed=1,2", "--cfg", "job"])
-    ['-m', '--cfg', 'job', 'provider=local', 'seed=1,2']
+    >>> put_options_first(["provider=local", "-m", "seed=1,2", "--cfg", "job", "--info", "defaults"])
+    ['-m', '--cfg', 'job', '--info=defaults', 'provider=local', 'seed=1,2']
     """
     options: list[str] = []
     overrides: list[str] = []
     rest = iter(arguments)
     for argument in rest:
+        if options and options[-1] in INFO and argument in INFO_VALUES:
+            options[-1] = f"--info={argument}"
+            continue
         if not argument.startswith("-"):
             overrides.append(argument)
             continue

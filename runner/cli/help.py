@@ -71,7 +71,7 @@ def find_answer(argv: list[str]) -> Callable[[], str] | None:
     ``runner --help`` without a command is Hydra's, which shows the groups and the config.
     """
     words = [word for word in argv if word in COMMANDS]
-    if argv[:1] in (["--version"], ["version"]):
+    if "--version" in argv[:2] or argv[:1] == ["version"]:
         return describe_version
     if argv[:1] == ["help"] and len(argv) > 1:
         return lambda: describe_command(argv[1])

@@ -63,14 +63,19 @@ def fits(value: Any, hint: Any) -> bool:
 def show_hint(hint: Any) -> str:
     """An annotation as it is written in the code.
 
-    >>> show_hint(int), show_hint(list[str] | None)
-    ('int', 'list[str] | None')
-    >>> show_hint(Sequence[str | int])
-    'Sequence[str | int]'
+    >>> show_hint(int), show_hint(Sequence[str] | None)
+    ('int', 'Sequence[str] | None')
     """
     if isinstance(hint, type) and not get_args(hint):
         return hint.__name__
-    return re.sub(r"\b(typing|collections\.abc)\.", "", str(hint))
+    return re.sub(r"(\w+\.)+(?=\w)", "", str(hint))
+
+
+def has_truth_value(value: Any) -> bool:
+    """Whether a value is or contains true or false, as YAML reads yes, no, on and off."""
+    if isinstance(value, Mapping):
+        return any(has_truth_value(item) for item in (*value, *value.values()))
+    return isinstance(value, bool) or (isinstance(value, list) and any(map(has_truth_value, value)))
 
 
 def _resolve(thing: Any) -> dict[str, Any]:

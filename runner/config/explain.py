@@ -149,7 +149,7 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None,
         return _explain_odd_key(found, "" if has_place else str(error))
     if inner is None:
         said = re.sub(r"^In '[^']+': ", "", str(error)) if has_place else str(error)
-        return _explain_ambiguous(said) or " ".join(said.split())
+        return _explain_ambiguous(said) or _explain_other_place(said) or " ".join(said.split())
     if isinstance(inner, MissingMandatoryValue):
         return f"{inner.full_key}: a value is required"
     key, first = find_note(error, KEY) or str(inner.full_key or ""), str(inner).splitlines()[0]
@@ -177,17 +177,24 @@ def _explain_kind(said: str, change: str) -> str:
         return "a list cannot replace a mapping, nor a mapping a list" + change
     if found := re.match(r"Merge error: (\w+) is not a subclass of (\w+)Config\. value: (.*)", said):
         return f"must be a mapping of keys, not {found[3]}"
-    if re.search(r"is not Optional$", said):
+    if re.search(r"is not Optional$|^Incompatible value 'None'|: NoneType is not a subclass of", said):
         return "is empty; give it a value, or leave the key out"
+    if found := re.match(r"Cannot convert '(\w+)Config' to string", said):
+        return f"must be text, not a {'list' if found[1] == 'List' else 'mapping'}"
     if found := re.match(r"Cannot assign (\w+) to (Dict|List)", said):
         return f"must be a {'mapping of keys' if found[2] == 'Dict' else 'list'}, not a {found[1]}"
-    if found := re.match(r"Value '(.*)' of type '.*' could not be converted to (\w+)$", said):
-        return f"{found[1]!r} must be {_KINDS.get(found[2], found[2])}"
+    if found := re.match(
+        f"(?:{_BY_REFERENCE})?Value '(.*)' of type '.*' could not be converted to (\\w+)$", said
+    ):
+        reference = f"{found[1]} gives " if found[1] else ""
+        which = ", which" if found[1] else ""
+        return f"{reference}{found[2]!r}{which} must be {_KINDS.get(found[3], found[3])}"
     if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", said):
         return f"{found[1]!r} is not possible{suggest(found[1], found[2].split(', '))}"
     return ""
 
 
+_BY_REFERENCE = r"While dereferencing interpolation '(\$\{.*\})': "
 _KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
 """OmegaConf's names of types in plain words."""
 
@@ -219,8 +226,8 @@ def _explain_odd_key(found: re.Match[str], message: str) -> str:
 
 def _find_reason(message: str) -> str:
     """Return what the parser of overrides says, in one line without the list of what it expects."""
-    if message.startswith("LexerNoViableAlt"):
-        return "quote a value with special characters"
+    if message.startswith("LexerNoViableAlt") or "no viable alternative" in message:
+        return """quote a value with special characters: 'key="value"'"""
     lines = [line for line in message.splitlines() if not line.startswith("Error parsing override")]
     return lines[0].partition(" expecting {")[0]
 
@@ -235,12 +242,27 @@ def _explain_ambiguous(message: str) -> str:
     return f"{found[1]}: {ADD_M}" if found else ""
 
 
+def _explain_other_place(message: str) -> str:
+    """Say why a group cannot be chosen at a place such as ``provider@judge.provider``; else empty."""
+    found = re.match(
+        r"Could not override '(\w+@([\w-]+)\S*)'\.(?: Did you mean to override (\S+)\?)?", message
+    )
+    if not found:
+        return ""
+    if "@" in (found[3] or ""):
+        return f"{found[1]}: nothing is chosen there; did you mean {found[3]!r}?"
+    if (CONF / found[2]).is_dir():
+        return f"{found[1]}: nothing is chosen there; choose another option of {found[2]} first, {found[2]}=…"
+    groups = [child.name for child in CONF.iterdir() if child.is_dir()]
+    return f"{found[1]}: there is no {found[2]!r}{suggest(found[2], groups)}"
+
+
 def _explain_missing_option(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file)
     group, _, option = missing.rpartition("/")
     choices = [str(choice) for choice in error.options or _list_options(group)]
-    if not group:
-        return f"no config named {option!r}"
+    if not group or str(error).startswith("Cannot find primary config"):
+        return f"--config-name {missing}: no such config among the shipped ones and in --config-dir"
     return f"{group}={option}: {name_package(missing) or 'no such option' + suggest(option, choices)}"
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from hydra import utils
 from hydra.errors import InstantiationException
 
-from runner.config.annotations import fits, read_hints, show_hint
+from runner.config.annotations import fits, has_truth_value, read_hints, show_hint
 from runner.core.errors import ConfigError, describe_error, find_code_line, suggest
 from runner.core.identity import list_settings
 from runner.core.provider import Provider
@@ -34,7 +34,9 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
     class itself raises. ``method`` is what the object must have.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
-        raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}")
+        group, _, name = key.rpartition(".")
+        hint = f"; put it below a name: {group}.NAME" if name == "_target_" else ""
+        raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}{hint}")
     target = find_target(node["_target_"], key)
     if method and not hasattr(target, method):
         raise ConfigError(f"{key}: {node['_target_']} has no {method!r}")
@@ -183,14 +185,17 @@ def _check_arguments(node: Mapping[str, Any], target: Any, key: str, later: str 
         if name not in hints or fits(value, hints[name]):
             continue
         if value is not None or name not in parameters or parameters[name].default is not None:
-            is_text = isinstance(value, int | float) and fits("", hints[name])
-            hint = f"""; for the text write '"{value}"'""" if is_text else ""
-            if isinstance(value, list | dict) and any(isinstance(each, bool) for each in value):
-                hint = (
-                    "; put quotes around yes, no, on, off, true and false, which YAML reads as truth values"
-                )
             takes = f"{_name(target)} takes {show_hint(hints[name])}"
+            hint = _suggest_text(value, hints[name])
             raise ConfigError(f"{key}.{name}: {value!r} is of the wrong type; {takes}{hint}")
+
+
+def _suggest_text(value: Any, hint: Any) -> str:
+    """How to write what YAML does not read as a text."""
+    if has_truth_value(value):
+        return "; YAML reads yes, no, on and off as truth values, so put quotes around them"
+    is_text = isinstance(value, int | float) and fits("", hint)
+    return f"""; for the text write '"{value}"'""" if is_text else ""
 
 
 def _find_given_later(node: Mapping[str, Any], target: Any) -> str | None:

@@ -141,6 +141,17 @@ def _refuse_unknown(node: Any, parent: str, name: str) -> None:
     raise ConfigError(f"{parent}.{name}: no such key{hint}".removeprefix("."))
 
 
+def _refuse_unknown_above(config: DictConfig, key: str) -> None:
+    """Refuse a key below one that a closed group does not have, for the same reason."""
+    node: Any = config
+    above = ""
+    for part in key.split(".") if key else ():
+        if not isinstance(node, DictConfig) or node._is_none() or node._is_missing():
+            return
+        _refuse_unknown(node, above, part)
+        node, above = node._get_node(part), f"{above}.{part}".removeprefix(".")
+
+
 def _refuse_null(config: DictConfig, key: str) -> None:
     """Refuse a key of what is null: setting it would make a group without its other keys."""
     node: Any = config
@@ -161,10 +172,15 @@ def _open_object(override: Override, config: DictConfig) -> Override:
     if override.key_or_group.partition(".")[0] in FREE and override.type is OverrideType.CHANGE:
         return replace(override, type=OverrideType.FORCE_ADD)
     parent, _, name = override.key_or_group.rpartition(".")
-    if override.is_delete() or override.is_hydra_override():
+    if override.is_hydra_override():
         return override
     node = OmegaConf.select(config, parent) if parent else config
+    if override.is_delete():
+        if isinstance(node, DictConfig) and name not in node.keys():  # noqa: SIM118 - null is there, too
+            raise ConfigError(f"~{override.key_or_group}: no such key{suggest(name, map(str, node))}")
+        return override
     _refuse_unknown(node, parent, name)
+    _refuse_unknown_above(config, parent)
     if not parent:
         return override
     _refuse_null(config, override.key_or_group)

@@ -11,7 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, describe_decoding
 from runner.core.redact import (
     has_password,
     hide_keys,
@@ -146,5 +146,7 @@ def load_env_file(file: Path = ENV_FILE) -> None:
                 if line.error or (line.key is not None and line.value is None):
                     raise ConfigError(f"{file}, line {line.original.line}: it is not NAME=value")
         load_dotenv(file, override=False, encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file}, {describe_decoding(error)}") from error
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: it cannot be read ({error})") from error

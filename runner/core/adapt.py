@@ -62,7 +62,7 @@ async def wait_for_answer(answer: Any, name: str) -> Any:
     Raises :class:`FatalProviderError` if that cannot be waited for, since no call of it can succeed.
     """
     if not isawaitable(answer):
-        raise FatalProviderError(f"{name}: complete must be written as async def; it gave {answer!r:.60}")
+        raise FatalProviderError(f"{name}: complete must be written as async def")
     return await answer
 
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import os
+import reprlib
 import sysconfig
 import traceback
 from collections.abc import Iterable, Iterator
@@ -122,6 +123,11 @@ def count_of(number: float, noun: str) -> str:
     ('1 row', '1,200 rows')
     """
     return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
+
+
+def show_value(value: object) -> str:
+    """A value in one short line."""
+    return " ".join(reprlib.repr(value).split())
 
 
 def suggest(word: str, choices: Iterable[str]) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -19,7 +18,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, RunnerError, describe_error, suggest
+from runner.core.errors import ConfigError, RunnerError, describe_error, show_value, suggest
 from runner.core.types import Direction, Score, write_column
 from runner.metrics.agreement import CohenKappa, KrippendorffAlpha
 from runner.metrics.base import Metric
@@ -217,7 +216,7 @@ def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFram
         result = {key: Score(result, n=frame.height)}
     if not isinstance(result, Mapping) or not all(map(_is_score, result.items())):
         raise ConfigError(
-            f"metric.{key}: it gave {reprlib.repr(result)}; it must give a number (no truth value), None, or "
+            f"metric.{key}: it gave {show_value(result)}; it must give a number (no truth value), None, or "
             "a dict from names to runner.types.Score"
         )
     own = getattr(metric, "name", key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import reprlib
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.core.errors import ConfigError, DataError, describe_error
+from runner.core.errors import ConfigError, DataError, describe_error, show_value
 from runner.core.identity import digest
 from runner.core.types import Direction, Score, write_column, write_value
 from runner.metrics.base import UNREAD_SCALE, LabelOption, Metric, RowKind, check_row_kind, get_column
@@ -77,7 +76,7 @@ class RowMetric(Metric):
         if not isinstance(scores, pl.Series) or len(scores) != pairs.height:
             raise ConfigError(
                 f"metric {self.name}: {rule.__name__}(pairs) must give a polars Series with a number for "
-                f"each of {pairs.height} rows, not {reprlib.repr(scores)}"
+                f"each of {pairs.height} rows, not {show_value(scores)}"
             )
         return scores.cast(pl.Float64).to_numpy()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, time, timedelta
@@ -125,7 +126,10 @@ def _read(parser: Parser, text: str, dtype: pl.DataType | None, failures: dict[s
 
 
 def _check_value(value: Any, dtype: pl.DataType | None) -> Any:
-    """A parser's value as plain data, without subclasses of its type. Raises TypeError for anything else."""
+    """A parser's value as plain data, without subclasses of its type; None for NaN.
+
+    Raises TypeError for anything else, infinity included.
+    """
     if type(value).__module__ == "numpy" and hasattr(value, "item"):
         value = value.item()
     if value is None or type(value) is bool:
@@ -133,7 +137,9 @@ def _check_value(value: Any, dtype: pl.DataType | None) -> Any:
     kind = next((kind for kind in BASIC if isinstance(value, kind)), None)
     if kind and type(value) is not kind:
         value = BASIC[kind](value)
-    if not isinstance(value, PLAIN):
+    if isinstance(value, float) and math.isnan(value):
+        return None  # as NumPy and pandas say that there is no value
+    if not isinstance(value, PLAIN) or (isinstance(value, float) and math.isinf(value)):
         raise TypeError(f"it gave {value!r:.60}; it must give text, a number, a truth value or None")
     if dtype is not None and _needs_check(value, dtype):
         pl.Series([value], dtype=dtype)

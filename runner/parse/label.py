@@ -232,6 +232,12 @@ def _to_pairs(labels: Sequence[str | int] | Mapping[str | int, Any]) -> list[tup
 
 def _list_names(label: str | int, others: Any) -> list[str]:
     more = [] if others is None else [others] if isinstance(others, str | int) else list(others)
+    for name in more:
+        if isinstance(name, bool) or not isinstance(name, str | int):
+            raise ConfigError(
+                f"parser Label: {name!r}, a name of {label!r}, is no text; put quotes around 'yes', 'no', "
+                "'true' and 'on', which YAML reads as truth values"
+            )
     return [str(name) for name in (label, *more)]
 
 

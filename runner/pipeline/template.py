@@ -221,11 +221,13 @@ class Template:
             lines = [
                 line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == UNNAMED
             ]
-            place = f", line {lines[-1]}" if lines else ""
-            row = f" (row {values['id']})" if "id" in values else ""
+            place = ", ".join(filter(None, [self.file, f"line {lines[-1]}" if lines else ""]))
+            place += " of the text" if place and not self.file else ""
+            row = f"row {values['id']}" if "id" in values else ""
+            where = f"{place} ({row})" if place and row else place or row
             known = isinstance(error, jinja2.TemplateError)
             reason = str(error) if known else f"{type(error).__name__}: {error}".removesuffix(": ")
-            raise PromptError(f"{self.file or self.key}{place}{row}: {reason}") from error
+            raise PromptError(": ".join(filter(None, [self.key, where, reason]))) from error
 
 
 def compile_template(value: str, key: str, environment: jinja2.Environment = _ENVIRONMENT) -> Template:
@@ -276,4 +278,9 @@ def _suggest_file(name: str, folders: Sequence[Path]) -> str:
 
 
 def _list_templates(folders: Sequence[Path]) -> list[str]:
-    return [file.relative_to(folder).as_posix() for folder in folders for file in folder.rglob(f"*{SUFFIX}")]
+    return [
+        file.relative_to(folder).as_posix()
+        for folder in folders
+        for file in folder.rglob(f"*{SUFFIX}")
+        if file.is_file()
+    ]

@@ -57,7 +57,29 @@ def test_no_option(word):
     """Null is no option of a group, and neither is a number."""
     with pytest.raises(ConfigError, match="is no option of"):
         refuse_words([word])
+    with pytest.raises(ConfigError, match="an override has no dashes: seed=1"):
+        refuse_words(["--seed=1"])
     refuse_words(["dataset.limit=null", "checkpoint=5", "name=null", "/etc=5", "judge=none"])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("metric=[f1,{_target_: m.M}]", "such a list has only names of options; write metric.NAME="),
+        ("+dataset=fib", "an option of dataset is chosen already; leave the [+] out"),
+        ("+datset.limit=5", "^datset: no such key; did you mean 'dataset'"),
+        ("+dataset.splt.train=x", "^dataset.splt: no such key; did you mean 'split'"),
+        ("provider@judge.provider=openai", "nothing is chosen there; choose another option of judge first"),
+        ("provider@juge.provider=openai", "there is no 'juge'; did you mean 'judge'"),
+        ("name={{ x }}", "quote a value with special characters"),
+        ("hydra.searchpath=[file://no-such]", "hydra.searchpath: no-such: no such folder"),
+        ("~metric.exact_agrement", "~metric.exact_agrement: no such key; did you mean 'exact_agreement'"),
+    ],
+)
+def test_overrides(override, message):
+    """A choice or a deletion that is not possible is told in plain words."""
+    with pytest.raises(RunnerError, match=message):
+        api.compose([override])
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,9 @@ def test_bad_line(tmp_path, line):
     with pytest.raises(ConfigError, match=r"\.env, line 2: it is not NAME=value") as caught:
         load_env_file(tmp_path / ".env")
     assert "hunter2" not in str(caught.value)
+    (tmp_path / ".env").write_bytes(b"A=1\nB=\xfc\n")
+    with pytest.raises(ConfigError, match=r"\.env, line 2 is not UTF-8"):
+        load_env_file(tmp_path / ".env")
 
 
 def test_no_file(tmp_path):

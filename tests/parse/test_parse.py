@@ -147,6 +147,7 @@ def test_label_tells_signed_numbers_apart(reply: str, value: int | None) -> None
         ([], "empty"),
         ([True, False], "put quotes around"),
         (["a", 1], "neither all text"),
+        ({"yes": ["y", True]}, "True, a name of 'yes', is no text"),
         ("yes", "expected labels as a list"),
         ({"yes": ["sure"], "no": ["Sure!"]}, "names both 'yes' and 'no'"),
     ],
@@ -360,6 +361,12 @@ def test_a_parser_that_fails_is_told(caplog):
     assert readings[1].rule.startswith("the parser failed: KeyError: 'no' (")
     assert "in break_on)" in readings[1].rule
     assert "it gave <object object" in readings[2].rule
+    odd = pl.Series("completion", ["nan", "1.5", "inf"])
+    values, readings = parse.read_column(float, odd)
+    assert values.to_list() == [None, 1.5, None]
+    assert "it gave inf" in readings[2].rule
+    caplog.clear()
+    values, readings = parse.read_column(break_on, texts, pl.Int64(), pl.Series(["a", "b", "c", "d"]))
     assert (
         "prompt.parser (break_on) failed for 3 answers, which have no value: rows b, c, d; the" in caplog.text
     )

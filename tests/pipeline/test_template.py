@@ -31,7 +31,7 @@ def show(user):
 )
 def test_what_is_no_value_is_not_shown(user, said):
     """A method, a generator and a number that cannot be read are errors that name turn and row."""
-    with pytest.raises(PromptError, match=rf"prompt\.user, line 1 \(row r1\): .*{said}"):
+    with pytest.raises(PromptError, match=rf"prompt\.user: line 1 of the text \(row r1\): .*{said}"):
         show(user)
 
 

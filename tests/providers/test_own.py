@@ -47,7 +47,5 @@ def test_its_methods_are_tried_before_the_first_call(name, message):
 
 def test_complete_must_be_async():
     """Else no call can succeed, so the run stops."""
-    with pytest.raises(
-        FatalProviderError, match="waiting: complete must be written as async def; it gave Comp"
-    ):
+    with pytest.raises(FatalProviderError, match="waiting: complete must be written as async def"):
         asyncio.run(make_provider({"_target_": "own.Waiting"}).complete(None))

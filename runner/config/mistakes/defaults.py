@@ -8,10 +8,19 @@ from typing import Any
 from hydra.core.object_type import ObjectType
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import GrammarParseError
 
+from runner.config.mistakes.interpolation import UNREADABLE
 from runner.config.mistakes.lines import Default, OptionFile
 from runner.config.mistakes.missing import describe_missing, name_package
-from runner.config.mistakes.places import Composition, Part, find_file, is_own, show_place
+from runner.config.mistakes.places import (
+    Composition,
+    Part,
+    find_config_error,
+    find_file,
+    is_own,
+    show_place,
+)
 from runner.core.errors import ConfigError, suggest
 
 SHAPE = (
@@ -53,10 +62,14 @@ def describe_defaults(composition: Composition, error: Exception) -> str:
     """
     if isinstance(error, RecursionError):
         return _describe_circle(composition)
+    if typed := _describe_typed(composition):
+        return typed
     for name, file in composition.list_files():
         if not is_own(file):
             continue
         lines, folder = OptionFile(file), name.rpartition("/")[0]
+        if isinstance(find_config_error(error), GrammarParseError) and (found := lines.find_odd_reference()):
+            return f"{show_place(file, found[0])}: {found[1]!r} {UNREADABLE}"
         odd = lines.find_odd_default()
         if odd is not None:
             return f"{show_place(file, odd)}: {SHAPE}"
@@ -66,6 +79,21 @@ def describe_defaults(composition: Composition, error: Exception) -> str:
             return f"{show_place(file, line)}: {reason}"
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return describe_missing(str(error.missing_cfg_file), composition.list_folders())
+    return ""
+
+
+def _describe_typed(composition: Composition) -> str:
+    """What is wrong in the choices of options on the command line; else empty."""
+    for item in composition.overrides:
+        group, options = item.key_or_group, item.value()
+        if item.is_delete() or not composition.repository.group_exists(group):
+            continue
+        if isinstance(options, list) and any(isinstance(option, list | dict) for option in options):
+            write = f"write {group}.NAME={{_target_: …}}"
+            return f"{item.input_line}: such a list has only names of options; {write}"
+        place = f"{group}@{item.package}" if item.package else group
+        if item.is_add() and _is_chosen(place, composition):
+            return f"{item.input_line}: an option of {group} is chosen already; leave the + out"
     return ""
 
 
@@ -116,7 +144,8 @@ def _list_mistakes(name: str, defaults: list[Default], composition: Composition)
                 yield item.line, f"{typed} is no group below {folder}; write '{words}/{typed}: …'"
             else:
                 groups = repository.get_group_options(group.rpartition("/")[0], ObjectType.GROUP)
-                yield item.line, f"{typed}: no such group{suggest(typed.rpartition('/')[2], groups)}"
+                known = {*groups} - {"prompts"}  # a folder of templates
+                yield item.line, f"{typed}: no such group{suggest(typed.rpartition('/')[2], known)}"
             continue
         if item.overrides and item.line < last:
             yield item.line, f"'override /{item.group}' must stand at the end of defaults; move it there"

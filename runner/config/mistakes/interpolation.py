@@ -12,6 +12,7 @@ from runner.config.mistakes.lines import split_key
 from runner.core.errors import suggest
 
 _REFERENCE = re.compile(r"\$\{\s*(\.*[A-Za-z_][^${}:,\s]*)\s*\}")
+UNREADABLE = "cannot be read as a reference such as ${dataset.name}; write \\${ for a plain ${"
 _RESOLVER = re.compile(r"Unsupported interpolation type (\S+)")
 _VARIABLE = re.compile(r"Environment variable '([^']*)' not found")
 _MISSING = re.compile(r"Interpolation key '([^']*)' not found")
@@ -33,8 +34,7 @@ def explain_interpolation(error: OmegaConfBaseException) -> str:
     if found := _MISSING.search(said):
         return f"${{{found[1]}}} refers to a key that is not there{_suggest_key(found[1], error)}"
     if type(error).__name__ == "GrammarParseError":
-        reason = "cannot be read as a reference such as ${dataset.name}; write \\${ for a plain ${"
-        return f"{_read_text(error)} {reason}"
+        return f"{_read_text(error)} {UNREADABLE}"
     return ""
 
 

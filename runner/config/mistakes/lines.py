@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf.errors import GrammarParseError
+from omegaconf.grammar_parser import parse
 
 _PARTS = re.compile(r"\[(\w+)\]|([^.\[\]]+)")
 _HEADER = re.compile(r"\s*#\s*@\s*package\b", re.IGNORECASE)
@@ -74,6 +76,16 @@ class OptionFile:
         """The keys of all plain values, as their parts, with the values as written; lists are empty."""
         yield from _list_values(self._root, ())
 
+    def find_odd_reference(self) -> tuple[int, str] | None:
+        """The line and the text of the first value with a ``${`` that begins no reference."""
+        for node in _list_scalars(self._root):
+            try:
+                if "${" in node.value:
+                    parse(node.value)
+            except GrammarParseError:
+                return int(node.start_mark.line) + 1, str(node.value)
+        return None
+
     def list_defaults(self) -> list[Default]:
         """The entries of the defaults list; those of a wrong form are left out."""
         lists = [value for key, value in _list_pairs(self._root) if key.value == "defaults"]
@@ -107,6 +119,14 @@ def _list_pairs(node: yaml.Node | None) -> Iterator[tuple[yaml.ScalarNode, yaml.
             for merged in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 yield from _list_pairs(merged)
     yield from ((key, value) for key, value in pairs if isinstance(key, yaml.ScalarNode))
+
+
+def _list_scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    for part in node.value if isinstance(node, yaml.CollectionNode) else ():
+        for inner in part if isinstance(part, tuple) else (part,):
+            yield from _list_scalars(inner)
 
 
 def _list_values(node: yaml.Node | None, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -192,18 +192,23 @@ class Composition:
         """The place of a key, or of the nearest one above it; empty if no file of one's own has set it."""
         wanted = split_key(key)
         swept = ["hydra", "sweeper", "params", key]
-        typed = [] if self._is_typed(wanted) else [wanted[:length] for length in range(len(wanted), 0, -1)]
-        for parts in [swept, *typed]:
+        typed = self._list_typed()
+        above = [wanted[:length] for length in range(len(wanted), 0, -1)]
+        if any(wanted[: len(key)] == key for key in typed):
+            above = []
+        elif any(key[: len(wanted)] == wanted for key in typed):
+            above = [wanted]
+        for parts in [swept, *above]:
             for part in reversed(self.parts):
                 line = part.find_line(parts)
                 if line is not None and part.file and (line or parts is not swept):
                     return show_place(part.file, line) if is_own(part.file) else ""
         return ""
 
-    def _is_typed(self, wanted: Sequence[str]) -> bool:
-        typed = [item for item in self.overrides if not self.repository.group_exists(item.key_or_group)]
-        keys = [split_key(item.key_or_group) for item in typed]
-        return any(list(wanted[: len(key)]) == key for key in keys)
+    def _list_typed(self) -> list[list[str]]:
+        """The keys that the command line sets, as their parts."""
+        keys = (item.key_or_group for item in self.overrides)
+        return [split_key(key) for key in keys if not self.repository.group_exists(key)]
 
     def find_failed_merge(self) -> tuple[Part, str] | None:
         """The part that cannot be merged into what is there, and the key at which it fails."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from codecs import BOM_UTF8
 from contextlib import suppress
 from typing import Any
@@ -23,7 +24,7 @@ from runner.config.mistakes.places import (
     find_key,
     is_own,
 )
-from runner.core.errors import RunnerError
+from runner.core.errors import ConfigError, RunnerError
 from runner.core.paths import CONF, show_file
 
 _load = ConfigLoaderImpl._load_configuration_impl
@@ -42,7 +43,14 @@ def install(kind: type) -> None:
         self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *rest: Any, **more: Any
     ) -> DictConfig:
         try:
-            return _load(self, config_name, overrides, *rest, **more)
+            with warnings.catch_warnings():
+                warnings.filterwarnings("error", "provider=hydra.searchpath")
+                return _load(self, config_name, overrides, *rest, **more)
+        except UserWarning as missing:
+            folder = str(missing).partition("path=")[2].removesuffix(" is not available.")
+            if not folder:
+                raise
+            raise ConfigError(f"hydra.searchpath: {folder}: no such folder; write file:///path") from None
         except Exception as error:
             if any(source.path.endswith(str(CONF)) for source in self.get_sources()):
                 mode = more.get("run_mode", rest[0] if rest else RunMode.RUN)

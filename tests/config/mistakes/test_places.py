@@ -21,6 +21,10 @@ EXPERIMENTS = {
         r"5: dataset.steps\[1\].filtr: no such key",
     ),
     "a kind": ("dataset:\n  columns: [a]\n", "3: dataset.columns: a list cannot replace a mapping"),
+    "no step": ("dataset:\n  steps:\n    -\n", r"4: dataset.steps\[0\]: is empty; give it a value"),
+    "no text": ("prompt:\n  user:\n", "3: prompt.user: is empty; give it a value"),
+    "a list as text": ("prompt:\n  user: [a]\n", "3: prompt.user: must be text, not a list"),
+    "half a reference": ("name: x\nprompt: {user: '${a'}\n", r"3: '\$\{a' cannot be read as a reference"),
     "an option as a value": ("dataset: fib\n", "2: dataset: must be a mapping of keys, not fib"),
     "a key in capitals after CRLF": ("name: x\r\nNAME: y\r\n", "3: NAME: no such key"),
     "a secret": ("provider:\n  api_key: abc\n", "3: provider.api_key: holds what looks like a key"),
@@ -93,6 +97,19 @@ def test_a_value_that_is_required(tmp_path):
 KEYS = {
     "name": ("name: ${dataset.name}\ndataset:\n  name: ${name}\n", "2: name: .* name → dataset.name → name"),
     "a reference": ("name: ${datset.name}\n", "2: name: .*; did you mean 'dataset'"),
+    "what a reference gives": (
+        "hyperparameter:\n  n_shot: ${dataset.name}\n",
+        r"3: hyperparameter.n_shot: \$\{dataset.name\} gives 'human_evaluator', which must be a whole number",
+    ),
+    "truth values": (
+        "prompt:\n  parser:\n    labels: [yes, no]\n    _target_: runner.parse.Label\n",
+        r"4: prompt.parser.labels: \[True, False\] .* put quotes around them",
+    ),
+    "a metric without a name": ("metric:\n  _target_: m.M\n", "3: metric._target_: .*; put it below a name"),
+    "a template of a row": (
+        "prompt: {user: '{{ question.a.b }}'}\n",
+        r"2: prompt.user: line 1 of the text \(row \S+\): 'str object' has no attribute 'a'",
+    ),
     "a variable": ("name: ${oc.env:NO_SUCH_NAME}\n", "2: name: the environment variable NO_SUCH_NAME"),
     "a range": ("hyperparameter:\n  temperature: 9\n", "3: hyperparameter.temperature: 9.0 must be"),
     "a class": ("metric:\n  m:\n    _target_: runner.metrics.F2\n", "4: metric.m._target_: no class"),
