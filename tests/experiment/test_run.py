@@ -117,7 +117,7 @@ def test_fresh_sweep(command, runner, server, tmp_path):
 
 
 def test_a_fresh_command_goes_on():
-    """The command that goes on names what it has asked, whether ``true`` was typed or is in an option file."""
+    """The command that goes on names its answers, whether ``true`` was typed or is in an option file."""
     first, old = name_fresh(["fresh=true,old"])[0].removeprefix("fresh=").split(",")
     assert (read_fresh(first), old) == (first, "old")
     assert add_name([f"fresh={first}"]) == [f"fresh={first}"]
