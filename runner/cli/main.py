@@ -38,7 +38,7 @@ from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
 from runner.core.redact import drop_controls, hide_keys
 from runner.engine.event_loop import end_on_signals
-from runner.engine.fresh import name_fresh
+from runner.engine.fresh import add_name, name_fresh
 
 INTERRUPTED = 130
 
@@ -190,7 +190,7 @@ def _replace_arguments(arguments: list[str]) -> Iterator[None]:
 
 def _print_how_to_continue(argv: list[str], why: str = "") -> None:
     """Print the command that continues."""
-    print(f"{why}To go on: {shlex.join(['runner', *argv])}", file=sys.stderr)
+    print(f"{why}To go on: {shlex.join(['runner', *add_name(argv)])}", file=sys.stderr)
 
 
 def _relax_garbage_collection() -> None:

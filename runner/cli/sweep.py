@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.hydra_job import get_overrides
 from runner.config.schema import TrackingConfig
 from runner.core.errors import RunnerError
+from runner.engine.fresh import read_fresh
 from runner.records.alive import hold_alive, is_alive
 from runner.records.folder import list_points, name_folder, read_notes, write_notes
 from runner.records.progress import read_progress
@@ -135,6 +136,7 @@ class OpenSweep(Callback):
         from runner.cli.sweep_start import rehearse_sweep
         from runner.config.points import compose_points
 
+        _name_fresh(config)
         points = compose_points(config)
         try:
             rehearse_sweep(config, points, asks=_runs_here(config) or "joblib" in str(config.hydra.launcher))
@@ -159,6 +161,13 @@ class OpenSweep(Callback):
         if not config.hydra.launcher.get("in_this_process", False):
             with suppress(RunnerError):  # the points fail with the same error and report it
                 open_parent(folder, config)
+
+
+def _name_fresh(config: DictConfig) -> None:
+    """Give all points of a sweep, and the processes that run them, one name for ``fresh: true``."""
+    if config.get("fresh") is True:
+        with open_dict(config.hydra):
+            config.hydra.overrides.task.append(f"fresh={read_fresh(True)}")
 
 
 def open_parent(folder: Path, config: DictConfig) -> str | None:
@@ -246,22 +255,21 @@ def read_tracking(config: DictConfig) -> TrackingConfig:
 
 
 def find_fixed(overrides: list[str]) -> dict[str, str]:
-    """Return the overrides that all points share: key to value, as written.
+    """Return the overrides that all points share: key to value, as written, the last one of each key.
 
     >>> find_fixed(["provider=local", "hyperparameter.n_shot=0,1"])
     {'provider': 'local'}
     """
-    return {_get_key(item): _get_text(item) for item in _parse(overrides) if not item.is_sweep_override()}
+    items = _parse(overrides)
+    swept = {_get_key(item) for item in items if item.is_sweep_override()}
+    return {key: _get_text(item) for item in items if (key := _get_key(item)) not in swept}
 
 
 def find_swept(overrides: list[str], folder: Path) -> dict[str, Any]:
     """Return the keys and values among a point's overrides that not all points share."""
     shared = read_notes(folder).get("fixed", {})
-    return {
-        _get_key(item): item.value()
-        for item in _parse(overrides)
-        if shared.get(_get_key(item)) != _get_text(item)
-    }
+    items = {_get_key(item): item for item in _parse(overrides)}
+    return {key: item.value() for key, item in items.items() if shared.get(key) != _get_text(item)}
 
 
 def _parse(overrides: list[str]) -> list[Override]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 
 from runner import tracking
 from runner.config.composer import copy_config
@@ -76,13 +77,21 @@ def _list_numbers(numbers: Sequence[int]) -> str:
 def _set_direction(config: DictConfig, name: str | None, scores: Mapping[str, Direction]) -> None:
     """Let Optuna look for the better end of the objective, unless the user says which end."""
     sweeper = config.hydra.sweeper
-    typed = any("hydra.sweeper.direction=" in text for text in get_hydra_overrides(config.hydra))
     objective = choose_objective(name, scores)
-    if typed or "direction" not in sweeper or scores.get(objective or "") not in WORDS:
+    given = getattr(sweeper.get("direction"), "name", sweeper.get("direction"))  # a text, or Optuna's enum
+    if not isinstance(given, str) or scores.get(objective or "") not in WORDS:
         return
-    if isinstance(sweeper.direction, str) or not OmegaConf.is_config(sweeper.direction):
+    fitting = OPTUNA[scores[str(objective)]]
+    typed = any("hydra.sweeper.direction=" in text for text in get_hydra_overrides(config.hydra))
+    if not typed and given == OPTUNA["lower"]:  # Optuna's own default
         with open_dict(config.hydra):
-            sweeper.direction = OPTUNA[scores[str(objective)]]
+            sweeper.direction = fitting
+    elif given != fitting:
+        print(
+            f"hydra.sweeper.direction={given} looks for the worst {objective}, of which"
+            f" {WORDS[scores[str(objective)]]}",
+            file=sys.stderr,
+        )
 
 
 @contextmanager

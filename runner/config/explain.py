@@ -57,7 +57,7 @@ def explain(error: Exception) -> tuple[str, int]:
         return f"error: {told}", 2
     unreadable = isinstance(error, YAMLError | UnicodeDecodeError | RecursionError)
     if unreadable and (file := _find_option_file(error)):
-        return f"error: {_describe_unreadable(error, file)}{_find_template(file, error)}", 2
+        return f"error: {_describe_unreadable(error, file)}{_find_unquoted(file, error)}", 2
     config_error = find_config_error(error)
     if config_error is not None or isinstance(error, HydraException):
         place = find_note(error)
@@ -130,14 +130,17 @@ def _describe_unreadable(error: Exception, file: str) -> str:
     return describe_yaml_error(error).replace(file, shown)  # a mark knows the file, too
 
 
-def _find_template(file: str, error: Exception) -> str:
-    """A hint where the line that YAML cannot read begins a value with ``{{`` or ``{%``; else empty."""
+def _find_unquoted(file: str, error: Exception) -> str:
+    """A hint where the line that YAML cannot read begins a value with ``{{``, ``{%`` or ``>``; else empty."""
     mark = getattr(error, "problem_mark", None)
     if mark is None:
         return ""
-    lines = Path(file).read_bytes().decode(errors="replace").splitlines()
-    found = any(re.search(r":\s+\{[{%]", line) for line in lines[max(0, mark.line - 1) : mark.line + 1])
-    return "; put quotes around a text that begins with {{ or {%, or write it below |" if found else ""
+    lines = Path(file).read_bytes().decode(errors="replace").splitlines()[max(0, mark.line - 1) :][:2]
+    if any(re.search(r":\s+\{[{%]", line) for line in lines):
+        return "; put quotes around a text that begins with {{ or {%, or write it below |"
+    if found := re.search(r"[:\-]\s+(>=?\s*[-+.\d][^#]*)", lines[-1]):
+        return f"; put quotes around a text that begins with >, such as '{found[1].strip()}'"
+    return ""
 
 
 def _explain_composition(error: Exception, inner: OmegaConfBaseException | None, has_place: bool) -> str:

@@ -165,6 +165,8 @@ _YAML_REASONS = {
     " indented too far",
     "could not find expected ':'": "a line without ': ', or a quote that is not closed above",
     "another document": "a second document; only one may be in a file, so leave out the ---",
+    "expected chomping": "a '>' begins a text of several lines here",
+    "expected a comment or a line break": "a '>' or '|' begins a text of several lines here",
     "expected <block end>": "this line is not indented like those that it belongs to",
 }
 """What a YAML parser says, in plain words."""

@@ -8,12 +8,34 @@ from typing import Any
 
 from runner.core.errors import ConfigError
 
-TYPED = ("fresh=true", "+fresh=true", "++fresh=true")
+KEY = "fresh"
+_made: dict[str, str] = {}
+"""The name that ``fresh: true`` in an option file stands for in this command; empty until it is needed."""
 
 
 def name_fresh(overrides: Sequence[str]) -> list[str]:
-    """Replace a typed ``fresh=true`` by a name, so that all points share it and the same command goes on."""
-    return [f"fresh={make_name()}" if one.lower() in TYPED else one for one in overrides]
+    """Replace each ``true`` that is typed for ``fresh`` by a name, so that the same command goes on.
+
+    It begins a command: ``fresh: true`` in an option file is another name from here on.
+    """
+    _made.clear()
+    return [_name_typed(one) if _is_fresh(one) else one for one in overrides]
+
+
+def _is_fresh(override: str) -> bool:
+    return override.lstrip("+").startswith(f"{KEY}=")
+
+
+def _name_typed(override: str) -> str:
+    values = override.lstrip("+").removeprefix(f"{KEY}=").split(",")
+    names = [make_name() if value.strip().lower() == "true" else value for value in values]
+    return f"{KEY}={','.join(names)}"
+
+
+def add_name(overrides: Sequence[str]) -> list[str]:
+    """The overrides that go on with the answers of this command, where an option file has ``fresh: true``."""
+    typed = any(map(_is_fresh, overrides))
+    return [*overrides, *(f"{KEY}={name}" for name in _made.values() if not typed)]
 
 
 def read_fresh(value: Any) -> str | None:
@@ -24,7 +46,7 @@ def read_fresh(value: Any) -> str | None:
     if value is None or value is False:
         return None
     if value is True:
-        return make_name()
+        return _made.setdefault(KEY, make_name())
     if isinstance(value, str | int) and (name := str(value).strip()):
         return name
     raise ConfigError(f"fresh: {value!r} must be true, false or a name, such as second")

@@ -18,10 +18,11 @@ WORDS = {"higher": "higher is better", "lower": "lower is better"}
 class Ranking:
     """Points by their numbers in the list that was ranked.
 
-    groups   the points of each set of rows, the best first; only sets with two points or more
-    apart    finished points that share their rows with no other
-    reason   why nothing is ranked; empty if something is
-    is_set   whether the config names the objective
+    groups     the points of each set of rows, the best first; only sets with two points or more
+    apart      finished points that share their rows with no other
+    undefined  finished points of which the score has no value
+    reason     why nothing is ranked; empty if something is
+    is_set     whether the config names the objective
     """
 
     objective: str = ""
@@ -31,6 +32,7 @@ class Ranking:
     best: tuple[tuple[int, ...], ...] = ()
     """The best point of each group; several if they are equal."""
     apart: tuple[int, ...] = ()
+    undefined: tuple[int, ...] = ()
     reason: str = ""
 
     def describe_objective(self) -> str:
@@ -70,9 +72,12 @@ def rank(records: Sequence[Record]) -> Ranking:
         return Ranking(objective, reason=f"neither a high nor a low {objective} is better")
     direction = scores[objective].direction
     groups: dict[Hashable, list[int]] = {}
+    undefined: list[int] = []
     for number in finished:
         score = records[number].scores.get(objective)
-        if score is not None and score.value is not None:
+        if score is None or score.value is None:
+            undefined.append(number)
+        else:
             groups.setdefault(_find_rivals(records[number], objective, score), []).append(number)
 
     def badness(number: int) -> float:
@@ -84,8 +89,15 @@ def rank(records: Sequence[Record]) -> Ranking:
         tuple(number for number in group if badness(number) - badness(group[0]) < 1e-12) for group in several
     )
     apart = tuple(group[0] for group in groups.values() if len(group) == 1)
-    reason = "" if several else "no two finished points have the same rows"
-    return Ranking(objective, direction, name is not None, several, best, apart, reason)
+    reason = "" if several else _explain_unranked(len(groups), objective)
+    return Ranking(objective, direction, name is not None, several, best, apart, tuple(undefined), reason)
+
+
+def _explain_unranked(points: int, objective: str) -> str:
+    """Why nothing is ranked where each point with a value is alone."""
+    if points < 2:
+        return f"{'only one point' if points else 'no point'} finished with a value of {objective}"
+    return "no two finished points have the same rows"
 
 
 def find_metric(config: Mapping[str, Any], objective: str) -> str | None:

@@ -133,6 +133,9 @@ def describe_best(points: Sequence[Point], best: Best) -> list[str]:
     if ranking.apart:
         numbers = " ".join(points[place].number for place in ranking.apart)
         lines.append(f"not ranked: {numbers}, on rows that no other point has")
+    if ranking.undefined:
+        numbers = " ".join(points[place].number for place in ranking.undefined)
+        lines.append(f"not ranked: {numbers}, without a value of {ranking.objective}")
     return lines
 
 

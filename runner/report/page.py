@@ -38,7 +38,8 @@ class Page:
     results: Results
     comparisons: Comparisons
     verdicts: dict[str, str]
-    """What is said of each ranked point, by its number: ``best``, or how it compares with the best."""
+    """What is said of each ranked point, by its number: ``best``, or how it compares with the best. The best
+    comes first."""
     ranked: list[str]
     """What is said of the ranking, in lines."""
     matrices: list[Plot]
@@ -59,7 +60,7 @@ def render_html(page: Page) -> str:
     environment.filters |= HTML_FILTERS
     script = Markup((resources.files("runner.report") / "templates/report.js").read_text("utf-8"))
     values = {
-        "panels": page.results.split_panels(SCREEN),
+        "panels": page.results.sort_lines(list(page.verdicts)).split_panels(SCREEN),
         "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "level": LEVEL,
         "script": script,

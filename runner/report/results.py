@@ -61,6 +61,12 @@ class Results:
     compared: int
     summary: str
 
+    def sort_lines(self, numbers: Sequence[str]) -> Results:
+        """The ranked points first, in this order of their numbers, and last those that did not finish."""
+        ranks = {number: rank for rank, number in enumerate(numbers)}
+        lines = sorted(self.lines, key=lambda line: (bool(line.failure), ranks.get(line.number, len(ranks))))
+        return replace(self, lines=lines)
+
     def split_panels(self, most: int) -> list[Results]:
         """Split into tables of at most ``most`` scores each; a point without any of them is left out."""
         count = max(1, math.ceil(len(self.metrics) / most))

@@ -14,6 +14,7 @@ from runner.core.errors import ConfigError
     ("text", "said"),
     [
         (b"name: d\nparams: {x: Gr\xf6\xdfe}\n", r"dataset/d\.yaml, line 2 is not UTF-8"),
+        (b"a:\n  b: >= 0.8\n", r"line 2, column 7: a '>' begins .* quotes .* such as '>= 0.8'$"),
         (b"name: d\n\tpath: r.csv\n", r"dataset/d\.yaml, line 2, column 1: a tab"),
         (b"name: d\npath: a\npath: b\n", r"dataset/d\.yaml, line 3, column 1: found duplicate key path"),
         (b"name: d\nlimt: 3\n", r"dataset/d\.yaml, line 2: dataset\.limt: no such key; did you mean 'limit'"),

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from servers import Call, Reply, completion, serving
 
+from runner.engine.fresh import add_name, name_fresh, read_fresh
 from runner.records.folder import PREDICTIONS
 
 ROWS = [{"question": f"Is {n} even or odd?", "target": "even" if n % 2 == 0 else "odd"} for n in range(20)]
@@ -105,11 +106,25 @@ def test_fresh(command, runner, server):
     assert "fresh: 1.5 must be true, false or a name" in command("fresh=1.5").err
 
 
-def test_fresh_sweep(command, runner, server):
-    """The points of a fresh sweep share what they ask alike."""
+def test_fresh_sweep(command, runner, server, tmp_path):
+    """The points of a fresh sweep share what they ask alike, also where an option file sets it."""
+    (tmp_path / "mine/experiment").mkdir(parents=True)
+    (tmp_path / "mine/experiment/again.yaml").write_text("# @package _global_\nfresh: true\n")
     assert command("-m", "dataset.limit=2,4", "fresh=true").code == 0
-    assert len(server.calls) == 4
-    assert len({record.params["fresh"] for record in runner.records()}) == 1
+    assert command("-m", "dataset.limit=2,4", "experiment=again").code == 0
+    assert len(server.calls) == 8
+    assert len({record.params["fresh"] for record in runner.records()}) == 2
+
+
+def test_a_fresh_command_goes_on():
+    """The command that goes on names its answers, whether ``true`` was typed or is in an option file."""
+    first, old = name_fresh(["fresh=true,old"])[0].removeprefix("fresh=").split(",")
+    assert (read_fresh(first), old) == (first, "old")
+    assert add_name([f"fresh={first}"]) == [f"fresh={first}"]
+    name_fresh(["experiment=again"])
+    assert add_name([]) == []
+    name = read_fresh(True)
+    assert (read_fresh(True), add_name([])) == (name, [f"fresh={name}"])
 
 
 def test_shots_come_from_train(command, runner, server):
@@ -134,14 +149,12 @@ def test_judge(command, runner, server):
 
 
 def test_sweep(command, runner):
-    """A sweep runs every point; if one has a mistake, none is asked, and the message names it."""
+    """A sweep with a mistaken point is not begun; without it, every point runs."""
     outcome = command(HALVES, "-m", "hyperparameter.n_shot=0,1,99")
     assert (outcome.code, runner.records()) == (2, [])
     assert "[2] hyperparameter.n_shot=99, but the train split has 10 rows" in outcome.err
     assert command(HALVES, "-m", "hyperparameter.n_shot=0,1").code == 0
-    records = runner.records()
-    assert [record.swept for record in records] == [{"hyperparameter.n_shot": n} for n in (0, 1)]
-    assert [record.status for record in records] == ["finished", "finished"]
+    assert [record.swept for record in runner.records()] == [{"hyperparameter.n_shot": n} for n in (0, 1)]
 
 
 LOGPROBS = "hyperparameter.logprobs=2"

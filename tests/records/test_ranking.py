@@ -33,7 +33,7 @@ def test_the_direction_decides(direction, order):
 def test_only_finished_points_rank(status):
     """Part of the rows may be the easy part."""
     found = rank([point(0.5), point(0.99, status=status), point(0.4), point(None)])
-    assert (found.groups, found.best) == (((0, 2),), ((0,),))
+    assert (found.groups, found.best, found.undefined) == (((0, 2),), ((0,),), (3,))
 
 
 @pytest.mark.parametrize(
@@ -69,10 +69,12 @@ def test_equal_points_are_all_best():
     ("records", "reason"),
     [
         ([], "no point has a score"),
+        ([point(None), point(None)], "no point finished with a value of m"),
+        ([point(1), point(2, status="failed")], "only one point finished with a value of m"),
         ([point(1, ""), point(2, "")], "neither a high nor a low m"),
         ([point(1, "none"), point(2, "none")], "neither a high nor a low m"),
     ],
-    ids=["nothing", "old", "none"],
+    ids=["nothing", "undefined", "one", "old", "none"],
 )
 def test_why_nothing_is_ranked(records, reason):
     """A score without a direction, and records that do not know of directions."""

@@ -224,6 +224,13 @@ def test_wide_tables_become_panels():
     assert [len(panel.lines) for panel in split_panels] == [2, 1]
 
 
+def test_the_best_stands_first():
+    """The page's table is in the order of the ranking, as on screen; what did not finish is below."""
+    points = [point(status="failed"), *(point(job=job, scores={"m": Score(job / 9)}) for job in (1, 2, 3))]
+    lines = results.tabulate_results(points).sort_lines(["[3]", "[1]"]).lines
+    assert [line.number for line in lines] == ["[3]", "[1]", "[2]", "[0]"]
+
+
 def test_facts_are_said_once_or_side_by_side():
     """What points share is said once, what differs is a column; who stopped early differs from none."""
     points = [point(job=job, tags={"model": f"m{job}", "provider": "local"}) for job in range(2)]
@@ -610,9 +617,9 @@ def test_from_sweep_to_page(runner, tmp_path):
     (tmp_path / "mine/dataset").mkdir(parents=True)
     (tmp_path / "mine/dataset/own.yaml").write_text("name: own\npath: rows.csv")
     data = ["--config-dir", "mine", "dataset=own"]
-    swept = ["provider=replay", "-m", "provider.column=good,bad"]
+    swept = ["provider=replay", "-m", "provider.column=bad,good"]
     outcome = runner(*data, *prompt, *swept, "metric=exact_agreement", "tracking=none")
-    assert "best: [0] column=good, exact_agreement 1.000" in outcome.out
+    assert "best: [1] column=good, exact_agreement 1.000" in outcome.out
     assert "worse, p 0.031" in outcome.out
     assert runner("report", "report.name=mine").code == 0
     text = Page((tmp_path / "outputs/reports/mine/index.html").read_text()).text
