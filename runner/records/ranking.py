@@ -84,8 +84,14 @@ def rank(records: Sequence[Record]) -> Ranking:
         tuple(number for number in group if badness(number) - badness(group[0]) < 1e-12) for group in several
     )
     apart = tuple(group[0] for group in groups.values() if len(group) == 1)
-    reason = "" if several else "no two finished points have the same rows"
+    reason = "" if several else _explain_no_rivals(objective, apart)
     return Ranking(objective, direction, name is not None, several, best, apart, reason)
+
+
+def _explain_no_rivals(objective: str, alone: Sequence[int]) -> str:
+    if len(alone) > 1:
+        return "no two finished points have the same rows, metric settings and judge"
+    return f"{'only one' if alone else 'no'} finished point has a value of {objective}"
 
 
 def find_metric(config: Mapping[str, Any], objective: str) -> str | None:
