@@ -18,7 +18,7 @@ def test_commands():
         text = describe_command(name)
         assert text.startswith(f"runner {name}\n")
         assert all(len(line) <= 80 for line in text.splitlines()), name
-    assert "report.rows     50" in describe_command("report")
+    assert "report.rows     1000" in describe_command("report")
     assert describe_version().startswith("runner")
 
 
