@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict
@@ -17,9 +18,24 @@ CUT = (
 )
 """A pattern for the values of ``finish_reason`` that say that a token limit ended the answer, one a line."""
 
+FULL = r"(?im)^(model_length|model_context_window_exceeded)$"
+"""Those of them that say that prompt and answer filled the model's context."""
+
 
 Direction = Literal["higher", "lower", "none", ""]
 """Which of two scores is better; ``none`` for a number that is neither good nor bad, such as a count."""
+
+
+def advise_on_cut(reasons: Iterable[str], key: str = "") -> str:
+    """What to change where a token limit ended answers, by the values of ``finish_reason``.
+
+    >>> advise_on_cut(["length", "model_length"], "judge.")
+    'raise judge.hyperparameter.max_tokens'
+    """
+    if all(re.search(FULL, reason) for reason in reasons):
+        raised = f"raise {key}provider.context_length (local)"
+        return f"shorten the prompt or {raised}, since the model's context was full"
+    return f"raise {key}hyperparameter.max_tokens"
 
 
 class Message(TypedDict):

@@ -8,7 +8,7 @@ import polars as pl
 
 from runner import parse
 from runner.core.errors import FailedRowsError, ProviderError, count_of
-from runner.core.types import CUT, Parser
+from runner.core.types import CUT, Parser, advise_on_cut
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def explain_no_answers(frame: pl.DataFrame) -> ProviderError | None:
     if not cuts and not empties:
         return ProviderError(f"none of the {rows} was answered{first}")
     parts = [
-        f"{cuts:,} cut by the token limit (raise hyperparameter.max_tokens)" if cuts else "",
+        f"{cuts:,} cut by the token limit ({_advise(frame, 'finish_reason')})" if cuts else "",
         f"{empties:,} empty" if empties else "",
         f"{failures:,} failed" if failures else "",
     ]
@@ -76,8 +76,9 @@ def warn_of_unread(parser: Parser, frame: pl.DataFrame) -> None:
     is_text = frame["prediction"].dtype == pl.String and not parse.classes(parser)
     if is_text and said.height and said["finish_reason"].str.contains(CUT).all():
         log.warning(
-            "the token limit cut %s, so their beginnings are measured; raise hyperparameter.max_tokens",
+            "the token limit cut %s, so their beginnings are measured; %s",
             "the only answer" if said.height == 1 else f"all {said.height:,} answers",
+            _advise(said, "finish_reason"),
         )
 
 
@@ -91,14 +92,19 @@ def warn_of_unread_verdicts(frame: pl.DataFrame) -> None:
     _warn_of_unread(frame, "judge_completion", "verdict", "verdict", "judge.")
 
 
+def _advise(frame: pl.DataFrame, column: str, key: str = "") -> str:
+    return advise_on_cut(frame.filter(pl.col(column).str.contains(CUT))[column], key)
+
+
 def _warn_of_unread(frame: pl.DataFrame, text: str, value: str, noun: str, key: str) -> None:
     said = frame.filter(pl.col(text).is_not_null())
     unread = said.filter(pl.col(value).is_null())
     if 2 * unread.height <= said.height:
         return
     prefix = text.removesuffix("completion")
-    cut = int(unread[f"{prefix}finish_reason"].str.contains(CUT).sum())
-    hint = f" ({cut:,} were cut by the token limit: raise {key}hyperparameter.max_tokens)" if cut else ""
+    reasons = f"{prefix}finish_reason"
+    cut = int(unread[reasons].str.contains(CUT).sum())
+    hint = f" ({cut:,} cut by the token limit: {_advise(unread, reasons, key)})" if cut else ""
     sample = " ".join(unread[text][0].split())
     log.warning(
         "%s of %s could not be read by %sprompt.parser%s; the first: %r",

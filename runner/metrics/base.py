@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import Direction, Score
 from runner.metrics.bootstrap import (
     Bounds,
@@ -269,8 +269,8 @@ def require_values(frame: pl.DataFrame, target: pl.Series, metric: str) -> None:
     known = target.is_finite().fill_null(False) if target.dtype.is_float() else target.is_not_null()
     if empty := (~known).arg_true().to_list():
         raise DataError(
-            f"metric {metric}: column {target.name!r} has no value in {len(empty)} rows "
-            f"({name_rows(frame, empty)}); filter them in dataset.steps"
+            f"metric {metric}: column {target.name!r} has no value in {count_of(len(empty), 'row')} "
+            f"({name_rows(frame, empty)}); leave them out with a filter in dataset.steps"
         )
 
 

@@ -17,7 +17,7 @@ from runner import parse
 from runner.config.schema import HyperparameterConfig, PromptConfig
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider
-from runner.core.types import CUT, Parser, Request, Sampling
+from runner.core.types import CUT, Parser, Request, Sampling, advise_on_cut
 from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_all
 from runner.engine.call import UNASKED, Answer, OnAnswer, ignore_answer, make_keys, read_answers
@@ -181,8 +181,9 @@ def _read_answer(answer: Answer, tags: Sequence[str], key: str) -> _Said:
     reasoning = "\n\n".join(thoughts) or None
     is_cut = re.search(CUT, completion.finish_reason) is not None
     if text is None or (is_cut and not text.strip()):
+        advice = advise_on_cut([completion.finish_reason], key)
         reason = (
-            f"the token limit ended the answer before it began; raise {key}hyperparameter.max_tokens"
+            f"the token limit ended the answer before it began; {advice}"
             if is_cut
             else f"the thinking in the answer has no end, so there is no answer ({key}provider.thinking_tags)"
         )

@@ -89,15 +89,14 @@ def rank(records: Sequence[Record]) -> Ranking:
         tuple(number for number in group if badness(number) - badness(group[0]) < 1e-12) for group in several
     )
     apart = tuple(group[0] for group in groups.values() if len(group) == 1)
-    reason = "" if several else _explain_unranked(len(groups), objective)
+    reason = "" if several else _explain_no_rivals(objective, apart)
     return Ranking(objective, direction, name is not None, several, best, apart, tuple(undefined), reason)
 
 
-def _explain_unranked(points: int, objective: str) -> str:
-    """Why nothing is ranked where each point with a value is alone."""
-    if points < 2:
-        return f"{'only one point' if points else 'no point'} finished with a value of {objective}"
-    return "no two finished points have the same rows"
+def _explain_no_rivals(objective: str, alone: Sequence[int]) -> str:
+    if len(alone) > 1:
+        return "no two finished points have the same rows, metric settings and judge"
+    return f"{'only one' if alone else 'no'} finished point has a value of {objective}"
 
 
 def find_metric(config: Mapping[str, Any], objective: str) -> str | None:

@@ -38,6 +38,18 @@ def tag_best(records: Sequence[Record], store: Store) -> dict[str, str]:
     }
 
 
+def describe(tags: Mapping[str, str]) -> str:
+    """The best point and by what it is best, for MLflow's page; empty without one.
+
+    >>> describe({"objective": "f1", "objective_direction": "higher", "best_point": "[2] n_shot=3"})
+    '**best** by `f1` (higher is better): [2] n_shot=3'
+    """
+    if not tags:
+        return ""
+    objective, direction, point = (tags[name] for name in ("objective", "objective_direction", "best_point"))
+    return f"**best** by `{objective}` ({direction} is better): {point}"
+
+
 def _name_point(record: Record) -> str:
     swept = ", ".join(f"{key}={value}" for key, value in record.swept.items())
     return f"[{record.job}] {swept}"

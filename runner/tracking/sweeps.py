@@ -77,9 +77,9 @@ def close_sweep(
         store.client.log_artifacts(parent, staging)
     _log_values(parent, records, len(folders), store)
     _log_curves(parent, curves := trace_curves(records), store)
-    text = _describe_sweep(frame, records, len(folders), warnings, curves)
-    tags = best.tag_best(records, store) | {"mlflow.note.content": text}
-    store.client.log_batch(parent, tags=runs.make_tags(tags))
+    tags = best.tag_best(records, store)
+    text = _describe_sweep(frame, records, len(folders), warnings, curves, best.describe(tags))
+    store.client.log_batch(parent, tags=runs.make_tags(tags | {"mlflow.note.content": text}))
     _rename(parent, records, len(folders), store)
     status = "KILLED" if killed else find_status(records, len(folders))
     store.client.set_terminated(parent, status, _find_end(parent, folders, records, store))
@@ -125,8 +125,9 @@ def _describe_sweep(
     wanted: int,
     warnings: Sequence[str],
     curves: Curves | None,
+    best_point: str,
 ) -> str:
-    """The text for MLflow's page: the first scores, marked if a replay meets or misses its figure."""
+    """The text for MLflow's page: the best point, and the first scores, marked if a replay meets a figure."""
     done = sum(record.status == "finished" for record in records)
     scores = score_names(records)
     beside = [
@@ -139,6 +140,7 @@ def _describe_sweep(
     said = dict.fromkeys([*warnings, *(warning for record in records for warning in record.warnings)])
     parts = [
         head,
+        *([best_point] if best_point else []),
         *([curves.describe()] if curves else []),
         *(f"**warning**: {warning}" for warning in said),
         format_summary(compact, note.GAP),

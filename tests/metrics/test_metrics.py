@@ -248,7 +248,7 @@ def test_as_many_values_as_rows_resample_as_rows_do() -> None:
     ("rows", "message"),
     [
         (pl.DataFrame({"predicton": [1], "target": [1]}), "did you mean 'predicton'"),
-        (frame([1, None], [1, 1], id=["r1", "r2"]), r"'target' has no value in 1 rows \(r2\)"),
+        (frame([1, None], [1, 1], id=["r1", "r2"]), r"'target' has no value in 1 row \(r2\)"),
         (frame(["1"], [1]), "'prediction' is Int64 and 'target' is String"),
     ],
 )

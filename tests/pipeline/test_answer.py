@@ -44,7 +44,7 @@ def test_thinking_is_apart():
     [
         ("<think>A or", "length", "the token limit ended the answer before it began"),
         ("", "max_tokens", "raise hyperparameter.max_tokens"),
-        ("<think>A</think>\n", "MODEL_LENGTH", "raise hyperparameter.max_tokens"),
+        ("<think>A</think>\n", "MODEL_LENGTH", "the model's context was full"),
         ("<think>A or", "stop", "the thinking in the answer has no end"),
     ],
 )

@@ -49,7 +49,14 @@ def test_what_is_measured_otherwise_does_not_compete(other):
     """Other rows, another number of them, other settings of the metric."""
     found = rank([point(0.5), point(0.9, **other), point(0.4)])
     assert (found.groups, found.apart) == (((0, 2),), (1,))
-    assert rank([point(0.5), point(0.9, **other)]).reason == "no two finished points have the same rows"
+    reason = "no two finished points have the same rows, metric settings and judge"
+    assert rank([point(0.5), point(0.9, **other)]).reason == reason
+
+
+@pytest.mark.parametrize(("values", "count"), [((None, None), "no"), ((0.5, None), "only one")])
+def test_points_without_a_value_are_not_ranked(values, count):
+    """The reason is the missing value, not the rows."""
+    assert rank([point(value) for value in values]).reason == f"{count} finished point has a value of m"
 
 
 def test_another_judge_is_another_measure():

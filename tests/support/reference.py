@@ -469,6 +469,7 @@ def _list_scores(kind: Any) -> str:
 def make_commands() -> str:
     """Every command, its own keys, and which overrides it uses."""
     from runner.cli.arguments import COMMANDS, FOLDERS, READ
+    from runner.cli.help import TEXTS
     from runner.config.schema import RunnerConfig
 
     lines = []
@@ -478,7 +479,8 @@ def make_commands() -> str:
             f" `[{FOLDERS[command].rpartition('.')[2].upper()}…]`" if command in FOLDERS else ""
         )
         uses = READ.get(command)
-        said = take_sentence(resolve_name(target).__doc__)
+        text, _ = TEXTS.get(command) or (resolve_name(target).__doc__, [])
+        said = text.removesuffix(".") if command in TEXTS else take_sentence(text)
         keys = [
             f"`{command}.{field.name}`"
             for field in (dataclasses.fields(groups[command]) if command in groups else ())

@@ -115,6 +115,7 @@ def test_the_best_point_has_a_tag(mlflow_config, tmp_path):
         tags = client(mlflow_config).get_run(above).data.tags
         assert tags["best_point"] == f"[{best}] hyperparameter.n_shot={best}"
         assert (tags["objective"], tags["objective_direction"]) == ("f1", "higher")
+        assert f"**best** by `f1` (higher is better): {tags['best_point']}" in tags["mlflow.note.content"]
 
 
 def test_closing_again_updates(mlflow_config, tmp_path):

@@ -16,10 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.cli.screen import sweep_table
-from runner.cli.screen.grading import count_wrong
+from runner.cli.screen.grading import count_wrong, read_cut
 from runner.core.errors import count_of
 from runner.core.redact import drop_controls
-from runner.core.types import Score
+from runner.core.types import Score, advise_on_cut
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record, flatten
@@ -27,6 +27,7 @@ from runner.records.sweep import PARSED
 from runner.report.formats import format_number
 
 REASON_LETTERS = 60
+HYPER = "hyperparameter"
 UNFINISHED = ("running", "killed", "stopped")
 _WIDTH = None if sys.stdout.isatty() else 160  # a file or a pipe has room for full tables
 
@@ -68,7 +69,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
     lines += [
         _describe_counts(record.figures, record.finished or 0, record.started),
         *_describe_failures(record),
-        *_describe_cut(record),
+        *_describe_cut(record, folder),
     ]
     shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
     lines += _describe_rows(record, folder, shown)
@@ -182,18 +183,17 @@ def _describe_failures(record: Record) -> list[Text]:
     )
 
 
-def _describe_cut(record: Record) -> list[Text]:
-    """Return how many answers a token limit ended, and the key to raise, for the model and for the judge."""
+def _describe_cut(record: Record, folder: Path) -> list[Text]:
+    """Return how many answers a token limit ended, and what to change, for the model and for the judge."""
     lines = []
-    for prefix, key in (("", "hyperparameter"), ("judge_", "judge.hyperparameter")):
+    for prefix, key in (("", HYPER), ("judge_", f"judge.{HYPER}")):
         if cut := record.figures.get(f"{prefix}cut"):
             limit = flatten(record.config).get(f"{key}.max_tokens")
             what = f"{count_of(cut, 'answer')}{' of the judge' if prefix else ''}"
-            how = (
-                f"raise {key}.max_tokens={limit}"
-                if limit
-                else f"{key}.max_tokens is null, so it is the model's"
-            )
+            reasons = read_cut(folder, f"{prefix}finish_reason") or ["length"]
+            how = advise_on_cut(reasons, key.removesuffix(HYPER))
+            if how.endswith("max_tokens"):
+                how = f"{how}={limit}" if limit else f"{key}.max_tokens is null, so it is the model's"
             lines.append(Text(f"{what} cut by the token limit: {how}", style="yellow"))
     return lines
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.files import require_plain
+from runner.core.types import CUT
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record
 
@@ -92,6 +93,15 @@ def count_wrong(record: Record, folder: Path) -> int:
         return 0 if is_text and grades.rule not in record.row_scores else len(grades.choose(["wrong"]))
     except Exception:  # a line of advice is no reason to fail
         return 0
+
+
+def read_cut(folder: Path, column: str) -> list[str]:
+    """The values of ``finish_reason`` that say that a token limit ended the answer; none if unreadable."""
+    try:
+        reasons = pl.read_parquet(require_plain(folder / PREDICTIONS), columns=[column])[column]
+        return reasons.filter(reasons.str.contains(CUT)).to_list()
+    except Exception:  # a line of advice is no reason to fail
+        return []
 
 
 def _list_metrics(record: Record, frame: pl.DataFrame) -> dict[str, str]:

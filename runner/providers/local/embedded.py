@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ class Embedded(Provider):
             )
         finally:
             stop.set()
-        return join_chunks(chunks, self.model)
+        return name_full(join_chunks(chunks, self.model), request.sampling.max_tokens)
 
     async def aclose(self) -> None:
         """Let the threads and the model go; the model stays loaded while it is among the last few."""
@@ -166,10 +166,21 @@ def join_chunks(chunks: list[dict[str, Any]], model: str) -> Completion:
     return parse_completion(answer | {"choices": [choice]}, "local")
 
 
+def name_full(completion: Completion, most: int | None) -> Completion:
+    """Say ``model_length`` where the context ended the answer, which llama.cpp calls ``length``, too.
+
+    The answer is then shorter than ``most`` allows.
+    """
+    written = completion.output_tokens
+    if completion.finish_reason != "length" or written is None or (most is not None and written >= most):
+        return completion
+    return replace(completion, finish_reason="model_length")
+
+
 def _to_error(error: Mapping[str, Any]) -> ProviderError:
     if error.get("type") == "exceed_context_size_error":
         return ProviderError(
             f"local: the prompt has {error['n_prompt_tokens']} tokens, more than "
-            f"provider.context_length={error['n_ctx']} holds"
+            f"provider.context_length={error['n_ctx']} holds; raise it, or shorten the prompt"
         )
     return ProviderError(f"local: {error.get('message', error)}")

@@ -126,6 +126,16 @@ def test_a_prompt_that_is_too_long_names_both_lengths() -> None:
 
 
 @needs_weights
+def test_an_answer_that_fills_the_context_says_so() -> None:
+    """It has another reason than one that max_tokens ended."""
+    provider = Local(context_length=256)
+    long = request("Count: " + ", ".join(map(str, range(60))), Sampling(temperature=0, max_tokens=200))
+    (full,) = ask(long, provider=provider)
+    (cut,) = ask(request("Tell a very long story.", Sampling(temperature=0, max_tokens=5)), provider=provider)
+    assert (full.finish_reason, cut.finish_reason) == ("model_length", "length")
+
+
+@needs_weights
 def test_cancelling_stops_the_generation() -> None:
     """Ctrl-C need not wait for thousands of tokens."""
 
