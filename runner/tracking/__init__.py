@@ -74,9 +74,14 @@ def read_place(text: object, config: TrackingConfig) -> TrackingConfig | None:
 
 
 def is_reachable(config: TrackingConfig) -> bool:
-    """Whether tracking is on and its server, if it is one, listens; without importing MLflow."""
+    """Whether tracking is on and its server, if it is one, listens; without importing MLflow.
+
+    A store that has failed in this process is left to the next command: a locked database is waited for.
+    """
     from runner.tracking import store
 
+    if store.describe_store(config) in _warned:
+        return False
     try:
         store.probe(config)
     except (OSError, ValueError):
@@ -278,7 +283,7 @@ def _run_guarded(work: Callable[[], Result], *passed: type[Exception]) -> tuple[
         raise
     except Exception as error:
         log.debug("tracking failed", exc_info=True)
-        return None, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        return None, store.describe_error(error)
 
 
 __all__ = [
