@@ -74,19 +74,13 @@ def read_place(text: object, config: TrackingConfig) -> TrackingConfig | None:
 
 
 def is_reachable(config: TrackingConfig) -> bool:
-    """Whether tracking is on and its server, if it is one, listens; without importing MLflow.
-
-    A store that has failed in this process is left to the next command: a locked database is waited for.
-    """
+    """Whether tracking is on, and its store has not failed in this process: the next command tries again."""
     from runner.tracking import store
 
-    if store.describe_store(config) in _warned:
-        return False
-    try:
-        store.probe(config)
-    except (OSError, ValueError):
-        return False
-    return config.enabled
+    with suppress(OSError, ValueError):
+        store.probe(config)  # without importing MLflow
+        return config.enabled and store.describe_store(config) not in _warned
+    return False
 
 
 def prepare(config: TrackingConfig) -> bool:

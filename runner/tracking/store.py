@@ -69,7 +69,7 @@ def describe_error(error: Exception) -> str:
     """Type and first line of an error; of a request that failed only the cause.
 
     >>> pool = "HTTPConnectionPool(host='h', port=1): "
-    >>> describe_error(OSError(f"{pool}Max retries (Caused by ResponseError('too many 500 error responses'))"))
+    >>> describe_error(OSError(f"{pool}Failed (Caused by ResponseError('too many 500 error responses'))"))
     'too many 500 error responses'
     """
     line = str(error).strip().partition("\n")[0]
