@@ -15,7 +15,7 @@ from runner.cli.sweep_end import close_killed
 from runner.config import hydra_job
 from runner.core.errors import RunnerError
 from runner.experiment.tally import Tally
-from runner.records.progress import Progress, keep_progress
+from runner.records.progress import Progress, keep_progress, write_progress
 from runner.records.record import Record
 from runner.tracking.live import LiveRun
 
@@ -31,10 +31,14 @@ class Watch:
         self._start_writing: Callable[[], None] = lambda: None
         self._place = ""
         self._live: LiveRun | None = None
+        self._is_left_over = False
 
     @contextmanager
     def keep(self) -> Iterator[None]:
-        """Keep the progress in the folder within the block; an interrupt also ends the run in MLflow."""
+        """Keep the progress in the folder within the block; an interrupt also ends the run in MLflow.
+
+        It stays there if MLflow, which shows the run, failed at its end: the next command ends the run there.
+        """
         with keep_progress(self._folder, self._read) as self._start_writing:
             try:
                 yield
@@ -44,6 +48,8 @@ class Watch:
                 if self._live:
                     self._live.kill()
                 raise
+        if self._is_left_over:
+            write_progress(self._folder, self._read())
 
     def prepare(self, on_begin: Callable[[], None]) -> None:
         """Get ready, now that the config is right; ``on_begin`` is called before the first call."""
@@ -61,6 +67,7 @@ class Watch:
         if not settings.enabled:
             return None
         tracked = tracking.log_run(self._folder, settings, self._find_parent(), last)
+        self._is_left_over = last is not None and tracked is None
         if tracked and self._sweep is None:
             close_killed(self._folder.parents[1], settings)
         return tracked

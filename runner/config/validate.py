@@ -56,6 +56,7 @@ def check(key: str, value: Any, rule: Rule) -> None:
 
 
 def _check_traces(value: Any) -> None:
-    if value in ("all", "failures", "none", None) or (isinstance(value, int) and value >= 0):
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if value in ("all", "failures", "none", None) or (is_number and value >= 0):
         return
     raise ConfigError(f"tracking.traces: {value!r} must be all, failures, none or a number of rows")

@@ -74,14 +74,13 @@ def read_place(text: object, config: TrackingConfig) -> TrackingConfig | None:
 
 
 def is_reachable(config: TrackingConfig) -> bool:
-    """Whether tracking is on and its server, if it is one, listens; without importing MLflow."""
+    """Whether tracking is on, and its store has not failed in this process: the next command tries again."""
     from runner.tracking import store
 
-    try:
-        store.probe(config)
-    except (OSError, ValueError):
-        return False
-    return config.enabled
+    with suppress(OSError, ValueError):
+        store.probe(config)  # without importing MLflow
+        return config.enabled and store.describe_store(config) not in _warned
+    return False
 
 
 def prepare(config: TrackingConfig) -> bool:
@@ -278,7 +277,7 @@ def _run_guarded(work: Callable[[], Result], *passed: type[Exception]) -> tuple[
         raise
     except Exception as error:
         log.debug("tracking failed", exc_info=True)
-        return None, f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+        return None, store.describe_error(error)
 
 
 __all__ = [

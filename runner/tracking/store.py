@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -38,6 +40,8 @@ SETTINGS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
+NOISY = {"mlflow.store.db.utils": logging.CRITICAL, "urllib3.connectionpool": logging.ERROR}
+"""Loggers that print stack traces and retries of errors that are raised, too."""
 SERVERS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 KINDS = (*SERVERS, "sqlite", "databricks")
 
@@ -61,6 +65,18 @@ def describe_store(config: TrackingConfig) -> str:
     return remove_credentials(_get_configured_uri(config) or "mlflow.db")
 
 
+def describe_error(error: Exception) -> str:
+    """Type and first line of an error; of a request that failed only the cause.
+
+    >>> pool = "HTTPConnectionPool(host='h', port=1): "
+    >>> describe_error(OSError(f"{pool}Failed (Caused by ResponseError('too many 500 error responses'))"))
+    'too many 500 error responses'
+    """
+    line = str(error).strip().partition("\n")[0]
+    cause = re.search(r"Caused by \w+\(.*?([^:'\"]+)['\"]\)", line)
+    return cause[1].strip() if cause else f"{type(error).__name__}: {line}"
+
+
 _open: dict[tuple[str, str], Store] = {}
 
 
@@ -68,6 +84,9 @@ def import_mlflow() -> None:
     """Import MLflow with this project's settings; the user's environment takes precedence."""
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
+    for name, level in NOISY.items():
+        logger = logging.getLogger(name)
+        logger.setLevel(logger.level or level)
     import mlflow  # noqa: F401
 
 

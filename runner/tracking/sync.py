@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from runner.core.errors import DataError
+from runner.core.errors import ConfigError, DataError, RunnerError
 from runner.records.folder import RECORD
 from runner.records.progress import Progress, read_progress
 from runner.records.record import Record, read_record, read_records
@@ -32,13 +32,20 @@ def sync_records(outputs: Path, connect: Callable[[str], Store], traces: object)
     ``connect`` opens the store at the experiment of this name.
     """
     found = _find_records(outputs)
-    stores = {name: connect(name) for name in dict.fromkeys(map(find_experiment, found.values()))}
+    faults: list[RunnerError] = []
+    stores: dict[str, Store] = {}
+    for name in dict.fromkeys(map(find_experiment, found.values())):
+        try:
+            stores[name] = connect(name)
+        except ConfigError as error:
+            log.warning("%s; its runs are not logged", error)
+            faults.append(error)
+    found = {folder: record for folder, record in found.items() if find_experiment(record) in stores}
     opened = {folder: stores[find_experiment(record)] for folder, record in found.items()}
     missing = {
         folder: record for folder, record in found.items() if runs.find_logged(folder, opened[folder]) is None
     }
     logged: dict[Path, str] = {}
-    faults: list[DataError] = []
     for folder in missing:
         try:
             logged[folder] = log_record(folder, opened[folder], traces, last=read_progress(folder))

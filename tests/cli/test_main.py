@@ -70,7 +70,7 @@ MISTAKES = {
     ),
     "several values": (["hyperparameter.n_shot=1,2"], "n_shot=1,2: to sweep over it, add -m"),
     "an override": (["dataset.limit=(3"], "is not an override"),
-    "traces": (["tracking.traces=some"], "tracking.traces: 'some' must be all, failures, none"),
+    "traces": (["tracking.traces=true"], "tracking.traces: True must be all, failures, none"),
     "a tracking address": (
         ["tracking.enabled=true", "tracking.uri=htp://host"],
         "tracking.uri: 'htp://host' has an unknown kind; did you mean 'http'?",

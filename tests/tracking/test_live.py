@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import tracked
@@ -201,20 +201,41 @@ def run_it(folder, url, uri):
     main.main()
 
 
-def test_a_process_that_dies(mlflow_config, runner):
-    """After SIGKILL the run is KILLED by the next command, whatever that is; ``list`` shows how far it is."""
+def write_experiment(folder, rows):
+    """The options and the rows of an experiment."""
     for name, text in EXPERIMENT.items():
-        file = runner.folder / "mine" / name
+        file = folder / "mine" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    rows = [{"text": f"{n}", "target": str(n % 2)} for n in range(200)]
-    (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lines = [json.dumps({"text": f"{n}", "target": str(n % 2)}) for n in range(rows)]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+
+
+def answer(call):
+    """Take a while."""
+    time.sleep(0.1)
+    return Reply(completion("1"))
+
+
+def test_a_run_whose_end_was_not_logged(mlflow_config, runner, monkeypatch):
+    """If MLflow fails at the end of a run that it shows, the next command ends the run there as finished."""
+    write_experiment(runner.folder, 9)
     config = TrackingConfig(uri=mlflow_config.uri, experiment_name="killed")
+    with serving(answer) as server, monkeypatch.context() as failing:
+        failing.setattr(tracking, "log_run", lambda *given, **named: None)
+        failing.setattr(main.sys, "argv", [])
+        with suppress(SystemExit):
+            run_it(runner.folder, server.url, mlflow_config.uri)
+    (run,) = [run for run in all_runs(config) if run.info.status == "RUNNING"]
+    runner("list", f"tracking.uri={mlflow_config.uri}")
+    ended = client(config).get_run(run.info.run_id)
+    assert (ended.info.status, "accuracy" in ended.data.metrics) == ("FINISHED", True)
 
-    def answer(call):
-        time.sleep(0.1)
-        return Reply(completion("1"))
 
+def test_a_process_that_dies(mlflow_config, runner):
+    """After SIGKILL the run is KILLED by the next command, whatever that is; ``list`` shows how far it is."""
+    write_experiment(runner.folder, 200)
+    config = TrackingConfig(uri=mlflow_config.uri, experiment_name="killed")
     with serving(answer) as server:
         child = process_of(run_it, runner.folder, server.url, mlflow_config.uri)
         child.start()

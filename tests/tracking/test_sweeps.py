@@ -166,6 +166,20 @@ def test_sync_respects_a_deletion(mlflow_config, tmp_path):
     assert tracking.sync_records(tmp_path, mlflow_config) == {}
 
 
+def test_sync_passes_over_a_deleted_experiment(mlflow_config, tmp_path):
+    """The others are logged; alone it is an error that says how to restore it."""
+    gone = f"{mlflow_config.experiment_name} gone"
+    opened = store.connect(replace(mlflow_config, experiment_name=gone))
+    opened.client.delete_experiment(opened.experiment_id)
+    store._open.clear()
+    config = replace(mlflow_config, experiment_name=None)
+    tracked.write(tmp_path / "a", "a", name=gone)
+    other = tracked.write(tmp_path / "b", "b", name=f"{gone} not")
+    with pytest.raises(RunnerError, match="was deleted in MLflow; restore it"):
+        tracking.sync_records(tmp_path / "a", config)
+    assert set(tracking.sync_records(tmp_path, config)) == {other}
+
+
 def test_sync_fills_a_new_store(mlflow_config, tmp_path):
     """Records logged elsewhere are logged here too, since here they are not."""
     folder = tracked.write(tmp_path / "run")
