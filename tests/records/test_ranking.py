@@ -76,8 +76,8 @@ def test_equal_points_are_all_best():
     ("records", "reason"),
     [
         ([], "no point has a score"),
-        ([point(None), point(None)], "no point finished with a value of m"),
-        ([point(1), point(2, status="failed")], "only one point finished with a value of m"),
+        ([point(None), point(None)], "no finished point has a value of m"),
+        ([point(1), point(2, status="failed")], "only one finished point has a value of m"),
         ([point(1, ""), point(2, "")], "neither a high nor a low m"),
         ([point(1, "none"), point(2, "none")], "neither a high nor a low m"),
     ],
