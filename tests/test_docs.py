@@ -204,7 +204,8 @@ def test_reference_variables():
     for file in (CONF / "provider").glob("*.yaml"):
         names |= set(re.findall(r"_env: ([A-Z]\w+)", file.read_text()))
     text = section("Environment variables")
-    assert {name for name in names if f"`{name}`" not in text} <= {"OMP_NUM_THREADS", "MY_API_KEY", "COMP_LINE"}
+    missing = {name for name in names if f"`{name}`" not in text}
+    assert missing <= {"OMP_NUM_THREADS", "MY_API_KEY", "COMP_LINE"}
 
 
 def columns() -> set[str]:
