@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 
 import hydra
@@ -120,7 +121,9 @@ def _translate_errors() -> Iterator[None]:
     try:
         yield
     except RunnerError as error:
-        raise _shorten_traceback(error) from (error.__cause__ if _wants_traceback() else None)
+        if _wants_traceback():
+            raise
+        raise copy(error) from None  # contextlib gives the error itself its frames back
     except Exception as error:
         said, code = explain(error)
         if code != 2:

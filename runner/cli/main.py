@@ -160,7 +160,7 @@ def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     def task(config: DictConfig) -> Any:  # Hydra needs a plain function, not an object
         return command(config)
 
-    with _replace_arguments(arguments):
+    with _replace_arguments(arguments), hydra_job.raise_quietly():
         interrupted = False
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
 from runner.core.paths import CONF
@@ -48,6 +49,24 @@ def get_hydra_overrides(hydra: Any) -> list[str]:
 
 def _list_typed(node: Any) -> list[str]:
     return cast(list[str], OmegaConf.to_container(node))
+
+
+@contextmanager
+def raise_quietly() -> Iterator[None]:
+    """Within the block a failed job raises its error without Hydra's line, which repeats the overrides."""
+    kind: Any = JobReturn
+    loud = kind.return_value
+
+    def read(job: JobReturn) -> Any:
+        if job.status == JobStatus.FAILED:
+            raise job._return_value
+        return loud.fget(job)
+
+    kind.return_value = property(read, loud.fset)
+    try:
+        yield
+    finally:
+        kind.return_value = loud
 
 
 @contextmanager

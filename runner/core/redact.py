@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from functools import cache
 
 _PASSWORD = re.compile(r"://[^/@\s:\"'<>,]*:(?!\d+/)[^@\s\"'<>]+@")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -148,6 +149,7 @@ def is_secret(name: str, value: object) -> bool:
     return bool(_SECRET_NAME.search(plain)) and not allowed
 
 
+@cache
 def names_secret_variable(name: str) -> bool:
     """Whether an environment variable of this name mostly holds a secret.
 
@@ -168,5 +170,5 @@ def is_variable_name(text: str) -> bool:
 
 def _list_secret_values() -> list[str]:
     """The values of environment variables that hold secrets; paths are none."""
-    found = (value.strip() for name, value in os.environ.items() if names_secret_variable(name))
+    found = (os.environ[name].strip() for name in os.environ if names_secret_variable(name))
     return [value for value in found if len(value) >= LEAST_LETTERS and not value.startswith(("/", "."))]

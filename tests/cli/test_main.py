@@ -62,7 +62,7 @@ MISTAKES = {
     "a late command": (["list"], "'list' is a command, which stands before everything else"),
     "a special character": (
         ["dataset.name=a'b"],
-        "is not an override (quote a value with special characters)",
+        "is not an override (quote a value with special characters: ",
     ),
     "a key that is no text": (
         ["dataset.columns={true: Question}"],

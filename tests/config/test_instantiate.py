@@ -84,7 +84,7 @@ def test_a_constructor_that_fails_says_where():
         ({"name": 3}, "takes str; for the text write"),
         ({"tags": "a"}, r"x\.tags: 'a' .* takes list\[str\]"),
         ({"tags": [1]}, r"takes list\[str\]"),
-        ({"tags": [True]}, r"put quotes around yes, no"),
+        ({"tags": [True]}, r"YAML reads yes, no"),
         ({"mode": "odd"}, r"takes Literal\['a', 'b'\]"),
         ({"inner": {"_target_": "own.Typed", "m": 1}}, r"x\.inner\.m: no such key"),
         ({"inner": [{"_target_": "own.Typed", "n": "3"}]}, r"x\.inner\[0\]\.n: '3'"),

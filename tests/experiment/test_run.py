@@ -179,7 +179,7 @@ UNMEASURABLE = {
     ),
     "the judge's template": (["judge=even", "judge.prompt.user='{{ complettion }}'"], "'complettion'", None),
     "a gold value that cannot be read": ([], "'perhaps' cannot be read by prompt.parser", "perhaps"),
-    "a gold value that is missing": ([], "column 'target' has no value in 1 rows", ""),
+    "a gold value that is missing": ([], "column 'target' has no value in 1 row", ""),
 }
 
 
