@@ -147,9 +147,9 @@ def tune_weight(sample: Sample) -> Estimate:
     cut to 0 to 1, since a judge may use another scale than people. The interval is by the delta method.
     """
     if not sample.missing:
-        return Estimate(0.0, reason="every row has a person's label, so the judge's verdicts do not matter")
+        return Estimate(0.0, reason="every row has a person's label, so the judge does not matter")
     if np.ptp(sample.judge) == 0:
-        return Estimate(0.0, reason="the judge says the same of every row, so its verdicts tell nothing")
+        return Estimate(0.0, reason="the judge tells nothing: it says the same of every row")
     judge, label = sample.pairs
     products = (judge - judge.mean()) * (label - label.mean())
     covariance, variance = float(products.mean()), float(sample.judge.var(ddof=1))
@@ -160,9 +160,9 @@ def tune_weight(sample: Sample) -> Estimate:
     parts *= sample.missing
     found = sample.surround(slope * sample.missing, sample.covary(parts, parts))
     if (found.low or 0) <= 0 <= (found.high or 0):
-        reason = "people's labels do not show that the judge's verdicts tell anything: its weight may be 0"
+        reason = "the judge may tell nothing: the interval of its weight holds 0"
     else:
-        reason = "" if slope > 0 else "the judge says the opposite of people: its weight is below 0"
+        reason = "" if slope > 0 else "the judge rather says the opposite of people: its weight is below 0"
     return Estimate(found.value, found.low, found.high, reason)
 
 
@@ -241,8 +241,8 @@ def correct_share(sample: Sample) -> Estimate:
     b = above * below - square * (sample.covary(one, other) + lost_no)
     c = above**2 - square * (sample.covary(one, one) + lost_no)
     if below <= 0 or a <= 0:
-        tells = f"sensitivity {sensitivity:.2f} + specificity {specificity:.2f} - 1 is not surely above 0"
-        return Estimate(None, reason=f"the judge's verdicts may tell nothing: {tells}")
+        rates = f"sensitivity {sensitivity:.2f}, specificity {specificity:.2f}"
+        return Estimate(None, reason=f"the judge may tell nothing: {rates}")
     half = sqrt(max(b * b - a * c, 0.0))
     return Estimate(above / below, (b - half) / a, (b + half) / a).clip()
 

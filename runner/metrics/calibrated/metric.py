@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -79,10 +79,9 @@ class _Calibrated(ABC):
     def _read_columns(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
         """Both columns in one type."""
         verdict, label = (get_column(frame, name, self.name) for name in (self.prediction, self.label))
-        verdict, label = align_types(verdict, label, self.name)
         if label.null_count() == len(label):
             raise DataError(f"metric {self.name}: column {self.label!r} has no label in any row")
-        return verdict, label
+        return align_types(verdict, label, self.name)
 
     def _check_number(self, sample: Sample) -> None:
         """Refuse too few labels."""
@@ -101,7 +100,8 @@ class _Calibrated(ABC):
             return {"": none, "_human": human, "_judge": none, "_weight": none}
         weight = tune_weight(sample)
         powered = predict_mean(sample, weight.value or 0.0)
-        powered = Estimate(powered.value, powered.low, powered.high, weight.reason)
+        powered = replace(powered, reason=weight.reason)
+        weight = replace(weight, reason="")
         return {"": powered, "_human": human, "_judge": average_verdicts(sample), "_weight": weight}
 
 
@@ -119,8 +119,8 @@ class CalibratedShare(_Calibrated):
     - ``name_judge``: the judge alone, over all rows, which may be wrong by any amount;
     - ``name_rogan_gladen``: the judge's share corrected by its sensitivity and specificity (Rogan and Gladen
       1978), with Fieller's interval, within 0 to 1; null if these do not show that it tells anything;
-    - ``name_weight``: how much the judge counts; if its interval holds 0, the judge may tell nothing, and a
-      line says so.
+    - ``name_weight``: how much the judge counts; if its interval holds 0, the judge may tell nothing, and the
+      ``reason`` of ``name`` says so.
 
     value        the label that is counted, such as "correct"
     prediction   the column of the judge's values, in every row; null counts as another value
@@ -161,16 +161,14 @@ class CalibratedShare(_Calibrated):
             raise DataError(f"metric {self.name}: value {self.value!r}, but the labels are {label.dtype}")
         given, said = label.drop_nulls().unique(), verdict.drop_nulls().unique()
         self._check_spelling(frame, label, {*map(str, said), str(self.value)})
-        if len(said) and not (given == self.value).any():
-            known = {*map(str, given), *map(str, said)}
-            if not (said == self.value).any():
-                hint = suggest(str(self.value), known)
-                raise DataError(f"metric {self.name}: nobody gave the value {self.value!r}{hint}")
-            if not said.is_in(given.to_list()).any():
-                raise DataError(
-                    f"metric {self.name}: people's labels ({_list_values(given)}) are none of the judge's "
-                    f"values ({_list_values(said)})"
-                )
+        if len(given) + len(said) > 2 and len(said) and not said.is_in(given.to_list()).any():
+            raise DataError(
+                f"metric {self.name}: people's labels ({_list_values(given)}) are none of the judge's values "
+                f"({_list_values(said)})"
+            )
+        if len(said) and not (given == self.value).any() and not (said == self.value).any():
+            hint = suggest(str(self.value), {*map(str, given), *map(str, said)})
+            raise DataError(f"metric {self.name}: nobody gave the value {self.value!r}{hint}")
         has = (verdict == self.value).fill_null(False).cast(pl.Float64)
         return has.to_numpy(), (label == self.value).cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
