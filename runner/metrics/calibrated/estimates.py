@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from runner.metrics.bootstrap import Floats, clopper_pearson
+from runner.metrics.bootstrap import Floats
 
 FEW = 10
-"""With fewer rows than this of one kind, a share has no interval from its variance."""
+"""With fewer rows than this of one kind, their variance is taken to be larger than it is in the sample."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,6 @@ class Estimate:
     low: float | None = None
     high: float | None = None
     reason: str = ""
-
-    def clip(self) -> Estimate:
-        """The same, within what a share can be."""
-        value, low, high = (
-            None if end is None else min(max(end, 0.0), 1.0) for end in (self.value, self.low, self.high)
-        )
-        return Estimate(value, low, high, self.reason)
 
 
 @dataclass(frozen=True)
@@ -106,22 +99,35 @@ class Sample:
         return float(np.dot(*sums)) * self.units / (self.units - 1)
 
     def surround(self, value: float, variance: float) -> Estimate:
-        """The estimate with the interval that its variance gives."""
+        """The estimate with the interval that its variance gives; that of a share is :meth:`bound_share`."""
+        if self.is_share:
+            return self.bound_share(min(max(value, 0.0), 1.0), variance)
         half = self.quantile * sqrt(variance)
         return Estimate(value, value - half, value + half)
 
+    def bound_share(self, value: float, variance: float) -> Estimate:
+        """Wilson's interval for as many rows as would give this variance.
+
+        Unlike the symmetric one it holds near 0 and 1, too. Source: Wilson 1927, with the effective sample
+        size as in Franco, Little, Louis and Slud 2019, "Comparative study of confidence intervals for
+        proportions in complex sample surveys" (J. Survey Statistics and Methodology 7). For that size a share
+        is at least half a unit from 0 and 1; if there is no variance it is the number of units.
+        """
+        edge = 0.5 / (self.units + 1)
+        inside = min(max(value, edge), 1 - edge)
+        size = inside * (1 - inside) / variance if variance else float(self.units)
+        square = self.quantile**2 / size
+        middle = (value + square / 2) / (1 + square)
+        half = sqrt(square * value * (1 - value) + square**2 / 4) / (1 + square)
+        return Estimate(value, min(value, middle - half), max(value, middle + half))
+
 
 def average_labels(sample: Sample) -> Estimate:
-    """The mean of people's labels alone, without the judge.
-
-    If fewer than :data:`FEW` labels of a share are of one kind, its interval is that of Clopper and Pearson.
-    """
+    """The mean of people's labels alone, without the judge."""
     _, label = sample.pairs
     value = float(label.mean())
     if sample.only_rows and not sample.missing:
         return Estimate(value, value, value)
-    if sample.is_share and min(label.sum(), (1 - label).sum()) < FEW:
-        return Estimate(value, *_bound_exactly(value, sample.units, sample.confidence))
     parts = sample.spread((label - value) / sample.labelled)
     return sample.surround(value, sample.covary(parts, parts) * (sample.missing if sample.only_rows else 1))
 
@@ -131,9 +137,6 @@ def average_verdicts(sample: Sample) -> Estimate:
     value = float(sample.judge.mean())
     if sample.only_rows:
         return Estimate(value)
-    units = len(np.unique(sample.unit))
-    if sample.is_share and value in (0.0, 1.0):
-        return Estimate(value, *_bound_exactly(value, units, sample.confidence))
     parts = (sample.judge - value) / sample.rows
     return sample.surround(value, sample.covary(parts, parts))
 
@@ -158,27 +161,28 @@ def tune_weight(sample: Sample) -> Estimate:
     parts = sample.spread((products - covariance) / (variance * sample.labelled))
     parts -= slope * (squares - squares.mean()) / (variance * sample.rows)
     parts *= sample.missing
-    found = sample.surround(slope * sample.missing, sample.covary(parts, parts))
-    if (found.low or 0) <= 0 <= (found.high or 0):
+    weight, half = slope * sample.missing, sample.quantile * sqrt(sample.covary(parts, parts))
+    if abs(weight) <= half:
         reason = "the judge may tell nothing: the interval of its weight holds 0"
     else:
         reason = "" if slope > 0 else "the judge rather says the opposite of people: its weight is below 0"
-    return Estimate(found.value, found.low, found.high, reason)
+    return Estimate(weight, weight - half, weight + half, reason)
 
 
 def predict_mean(sample: Sample, weight: float) -> Estimate:
     """The mean of people's labels over all rows, prediction-powered.
 
     mean(weight * judge, unlabelled) + mean(label - weight * judge, labelled); its variance is the sum of
-    those of the two means. Source: Angelopoulos et al. 2023, "Prediction-powered inference" (Science 382),
-    with the weight of PPI++ (:func:`tune_weight`). With that weight it is the regression estimator of
-    Cochran 1977, "Sampling Techniques", chapter 7, over all rows; its variance there is the one about these
-    rows only. If people and the judge disagree in fewer than :data:`FEW` rows of a share, half a row is
-    added to each combination for the variance (as Agresti and Min 2005 do for matched pairs), which were 0
-    or nearly so.
+    those of the two. Source: Angelopoulos et al. 2023, "Prediction-powered inference" (Science 382), with the
+    weight of PPI++ (:func:`tune_weight`). With that weight it is the regression estimator of Cochran 1977,
+    "Sampling Techniques", chapter 7, over all rows; its variance there is the one about these rows only.
+
+    If people and the judge disagree in fewer than :data:`FEW` rows of a share, half a row is added to each
+    combination for the variance (as Agresti and Min 2005 do for matched pairs), which were 0 or nearly so.
+    The interval of a share is :meth:`Sample.bound_share`, that of a mean the published one with Student's t.
     """
     judge, label = sample.pairs
-    if not sample.missing:
+    if not weight:
         return average_labels(sample)
     rest = ~sample.known
     left = label - weight * judge
@@ -244,7 +248,8 @@ def correct_share(sample: Sample) -> Estimate:
         rates = f"sensitivity {sensitivity:.2f}, specificity {specificity:.2f}"
         return Estimate(None, reason=f"the judge may tell nothing: {rates}")
     half = sqrt(max(b * b - a * c, 0.0))
-    return Estimate(above / below, (b - half) / a, (b + half) / a).clip()
+    value, low, high = (min(max(end, 0.0), 1.0) for end in (above / below, (b - half) / a, (b + half) / a))
+    return Estimate(value, low, high)
 
 
 def _find_lost_rate_variance(rate: float, count: Any) -> float:
@@ -254,13 +259,3 @@ def _find_lost_rate_variance(rate: float, count: Any) -> float:
         return 0.0
     more = (right + 0.5) / (count + 1)
     return float(max(0.0, more * (1 - more) / (count + 1) - rate * (1 - rate) / count))
-
-
-def _bound_exactly(value: float, units: int, confidence: float) -> tuple[float, float]:
-    """The Clopper-Pearson bounds of a share of so many units."""
-    from scipy.stats import binomtest
-
-    if value in (0.0, 1.0):
-        return clopper_pearson(value, units, confidence)
-    bounds = binomtest(round(value * units), units).proportion_ci(confidence, method="exact")
-    return float(bounds.low), float(bounds.high)

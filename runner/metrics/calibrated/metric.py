@@ -30,7 +30,7 @@ About = Literal["population", "rows"]
 
 
 @dataclass(kw_only=True)
-class _Calibrated(ABC):
+class Calibrated(ABC):
     """What both metrics share."""
 
     prediction: str = "verdict"
@@ -106,7 +106,7 @@ class _Calibrated(ABC):
 
 
 @dataclass(kw_only=True)
-class CalibratedShare(_Calibrated):
+class CalibratedShare(Calibrated):
     """The share of rows to which people would give ``value``: a judge says it of all rows, people of some.
 
     The rows with a person's label must be a random part of all rows. ``name`` is the prediction-powered
@@ -189,11 +189,11 @@ class CalibratedShare(_Calibrated):
         none = Estimate(None, reason=UNREAD)
         corrected = none if unread == sample.rows else correct_share(sample)
         weight = found.pop("_weight")
-        return found | {"": found[""].clip(), "_rogan_gladen": corrected, "_weight": weight}
+        return found | {"_rogan_gladen": corrected, "_weight": weight}
 
 
 @dataclass(kw_only=True)
-class CalibratedMean(_Calibrated):
+class CalibratedMean(Calibrated):
     """The mean rating that people would give to all rows: a judge rates all, people some, drawn at random.
 
     Estimates and names are those of :class:`CalibratedShare`, without ``name_rogan_gladen``. The judge may
