@@ -113,21 +113,18 @@ class CalibratedShare(Calibrated):
     estimate (PPI++, Angelopoulos et al. 2023): the judge's share, corrected by how it differs from people
     where both spoke, and weighted by how well it tells what people say. It is right on average whatever the
     judge is worth; a better judge makes it narrower. A verdict that was not read is one without the value.
-    Beside it stand
-
-    - ``name_human``: people's labels alone;
-    - ``name_judge``: the judge alone, over all rows, which may be wrong by any amount;
-    - ``name_rogan_gladen``: the judge's share corrected by its sensitivity and specificity (Rogan and Gladen
-      1978), with Fieller's interval, within 0 to 1; null if these do not show that it tells anything;
-    - ``name_weight``: how much the judge counts; if its interval holds 0, the judge may tell nothing, and the
-      ``reason`` of ``name`` says so.
+    Beside it stand people's labels alone (``name_human``), and the judge alone over all rows
+    (``name_judge``), which may be wrong by any amount. ``name_rogan_gladen`` is the judge's share corrected
+    by its sensitivity and specificity (Rogan and Gladen 1978), with Fieller's interval, within 0 to 1; it is
+    null if these do not show that the judge tells anything. ``name_weight`` is how much the judge counts: if
+    its interval holds 0, the judge may tell nothing, and the ``reason`` of ``name`` says so.
 
     value        the label that is counted, such as "correct"
     prediction   the column of the judge's values, in every row; null counts as another value
     label        the column of people's labels, of the same kind; null where nobody labelled the row
     about        ``population``: the interval is for rows like these, as that of other metrics; ``rows``: it
                  is for these rows only, as if people had labelled them all, so it is narrower; ``name_judge``
-                 has none
+                 then has no interval
     group        column of the unit that varies at random, such as a document; null: the row
     confidence   of the intervals
     direction    whether a ``higher`` or a ``lower`` share is better
@@ -204,7 +201,7 @@ class CalibratedMean(Calibrated):
     label        the column of people's ratings, numbers; null where nobody rated the row
     about        ``population``: the interval is for rows like these, as that of other metrics; ``rows``: it
                  is for these rows only, as if people had rated them all, so it is narrower; ``name_judge``
-                 has none
+                 then has no interval
     group        column of the unit that varies at random, such as a document; null: the row
     confidence   of the intervals
     direction    whether a ``higher`` or a ``lower`` mean is better

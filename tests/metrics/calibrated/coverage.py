@@ -93,7 +93,7 @@ def count_held(
 def main(draws: int) -> int:
     """Print a line for each case; 1 if a calibrated interval holds the value in other than 93 to 97%."""
     titles = ("all", "judge", "calibrated", "people", "Rogan-Gladen", "width", "population")
-    print(f"{'':50}{'rows':>6}" + "".join(f"{title:>13}" for title in titles))
+    print(f"{'':54}{'rows':>6}" + "".join(f"{title:>13}" for title in titles))
     met = True
     for name, metric, rows in list_cases():
         held = count_held(replace(metric, about="rows"), rows, draws)
@@ -109,7 +109,7 @@ def main(draws: int) -> int:
             f"{100 * (held[''][1] / held['_human'][1] - 1):+.0f}%",
             f"{100 * wider[''][0]:.1f}%",
         ]
-        print(f"{name:50}{rows.height:>6}" + "".join(f"{cell:>13}" for cell in cells), flush=True)
+        print(f"{name:54}{rows.height:>6}" + "".join(f"{cell:>13}" for cell in cells), flush=True)
     return 0 if met else 1
 
 
