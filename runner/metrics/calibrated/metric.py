@@ -81,6 +81,18 @@ class Calibrated(ABC):
         verdict, label = (get_column(frame, name, self.name) for name in (self.prediction, self.label))
         if label.null_count() == len(label):
             raise DataError(f"metric {self.name}: column {self.label!r} has no label in any row")
+        if label.dtype == pl.String and verdict.dtype.is_numeric():
+            odd = label.filter(label.cast(pl.Float64, strict=False).is_null() & label.is_not_null())
+            first = odd[0] if len(odd) else label.drop_nulls()[0]
+            raise DataError(
+                f"metric {self.name}: {self.label} {first!r} ({_name_rows(frame, label, first)}) is text, "
+                "and the judge's values are numbers; make it a number or null in dataset.steps"
+            )
+        if label.dtype.is_numeric() and verdict.dtype == pl.String:
+            raise DataError(
+                f"metric {self.name}: {self.label} holds numbers, and the judge's values are text; give them "
+                "their names in dataset.steps"
+            )
         return align_types(verdict, label, self.name)
 
     def _check_number(self, sample: Sample) -> None:
@@ -177,7 +189,7 @@ class CalibratedShare(Calibrated):
         for text in label.drop_nulls().unique().sort():
             known = folded.get(text.strip().casefold())
             if text not in names and (known or not text.strip()):
-                rows = name_rows(frame, (label == text).arg_true().to_list())
+                rows = _name_rows(frame, label, text)
                 fault = f"is written {known!r} elsewhere" if known else "is no label; leave it null"
                 raise DataError(f"metric {self.name}: {self.label} {text!r} ({rows}) {fault}")
 
@@ -227,6 +239,10 @@ class CalibratedMean(Calibrated):
         if 0 < unread < sample.rows:
             found["_judge"] = Estimate(None, reason=f"{count_of(unread, 'row')} without a rating to read")
         return found
+
+
+def _name_rows(frame: pl.DataFrame, label: pl.Series, value: str) -> str:
+    return name_rows(frame, (label == value).arg_true().to_list())
 
 
 def _list_values(values: pl.Series) -> str:

@@ -168,7 +168,7 @@ def test_group_is_the_unit() -> None:
         ({}, label_as({"y": "Y "}), r"label 'Y ' \(0, 1, .* is written 'y'"),
         ({}, label_as({"n": " "}), "label ' ' .* is no label; leave it null"),
         ({}, label_as({"y": "1", "n": "0"}), r"labels \(0, 1\) are none of the judge's values \(n, y\)"),
-        ({}, label_as({"y": 1, "n": 0}), "'verdict' is String and 'label' is Int64"),
+        ({}, label_as({"y": 1, "n": 0}), "label holds numbers, and the judge's values are text"),
         ({}, label_as({"y": ["y"], "n": ["n"]}), "several values per row"),
     ],
 )  # fmt: skip
@@ -201,6 +201,8 @@ def test_mistakes_are_found_before_the_first_call() -> None:
             rehearse({"share": metric}, rows, LABELS)
     with pytest.raises(ConfigError, match="did you mean 'rows'"):
         CalibratedMean(about="row")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=r"label '3\?' \(1\) is text, and the judge's values are numbers"):
+        CalibratedMean()(pl.DataFrame({"verdict": [4, 3], "label": ["4", "3?"]}))
     with pytest.raises(DataError, match="not numbers; calibrated_share counts a label"):
         CalibratedMean()(ROWS)
     with pytest.raises(ConfigError, match="confidence 95"):
