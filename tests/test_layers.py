@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "data": "core config",
     "metrics": "core parse",
     "metrics.statistics": "core metrics",
+    "metrics.calibrated": "core metrics",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
     "experiment": "core config data engine engine.ledger metrics money parse pipeline records",

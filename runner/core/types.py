@@ -127,8 +127,8 @@ class Score:
     """A measured number with its uncertainty.
 
     ``low`` and ``high`` bound the confidence interval (None where it is not defined); ``n`` counts the
-    rows behind the number. ``reason`` says why there is no value. ``direction`` says which of two values is
-    better; empty where nobody has said it, as in records of older versions.
+    rows behind the number. ``reason`` says why there is no value, or what to know about it. ``direction``
+    says which of two values is better; empty where nobody has said it, as in records of older versions.
     """
 
     value: float | None

@@ -133,15 +133,20 @@ def rehearse(
     check_names(metrics, frame)
     for key, metric in metrics.items():
         _check_labels(key, metric, frame, labels)
-    own = {key: copy(metric) for key, metric in metrics.items() if hasattr(metric, "resamples")}
-    for metric in own.values():
-        metric.resamples = 2
+    own: dict[str, Any] = {key: copy(metric) for key, metric in metrics.items() if _is_rehearsable(metric)}
+    for each in own.values():
+        each.resamples = 2
     answered, scores = _answer_with_gold(frame.head(20)), dict[str, Score]()
     for key, metric in metrics.items():
         known = key in own
         found = _measure(key, own[key], frame) if known else _rehearse_callable(key, metric, answered)
         _add(key, found, scores)
     return {name: score.direction for name, score in scores.items()}, len(own) == len(metrics)
+
+
+def _is_rehearsable(metric: Any) -> bool:
+    """Whether a metric copes with rows without answers: one of this package."""
+    return hasattr(metric, "resamples") or getattr(metric, "rehearsable", False) is True
 
 
 def _add(key: str, found: Mapping[str, Score], scores: dict[str, Score]) -> None:
@@ -152,7 +157,7 @@ def _add(key: str, found: Mapping[str, Score], scores: dict[str, Score]) -> None
 
 
 def _check_labels(key: str, metric: Any, frame: pl.DataFrame, labels: Mapping[str, Sequence[str]]) -> None:
-    if isinstance(metric, Pairwise):
+    if _is_rehearsable(metric) and hasattr(metric, "check_names"):
         metric.check_names(frame, labels.get(metric.prediction, ()))
     for option, label, columns, among in getattr(metric, "named_labels", list)():
         known = next((labels[name] for name in columns if labels.get(name)), None)

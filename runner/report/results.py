@@ -60,6 +60,8 @@ class Results:
     met: int
     compared: int
     summary: str
+    notes: list[str]
+    """Why scores are not defined, and what to know about others."""
 
     def sort_lines(self, numbers: Sequence[str]) -> Results:
         """The ranked points first, in this order of their numbers, and last those that did not finish."""
@@ -97,7 +99,30 @@ def tabulate_results(points: Sequence[Point]) -> Results:
         met=sum(compared),
         compared=len(compared),
         summary=summarize_standings(row for record in records for row in record.reference),
+        notes=_collect_notes(points),
     )
+
+
+def _collect_notes(points: Sequence[Point]) -> list[str]:
+    """What :func:`explain_scores` says, with the points of which it says so."""
+    said: dict[str, list[str]] = {}
+    for point in points:
+        for line in explain_scores(point.record):
+            said.setdefault(line, []).append(point.number)
+    return [
+        f"{', '.join(numbers[:5])}{f' and {len(numbers) - 5} more' if len(numbers) > 5 else ''} {line}"
+        for line, numbers in said.items()
+    ]
+
+
+def explain_scores(record: Record) -> list[str]:
+    """Say why scores are not defined and what to know about others, in one line for each reason."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for name, score in record.scores.items():
+        if score.reason and not name.endswith(PARSED):
+            kind = "not defined" if score.value is None else "note"
+            names.setdefault((kind, score.reason), []).append(name)
+    return [f"{kind}: {', '.join(each)} ({reason})" for (kind, reason), each in names.items()]
 
 
 def _make_line(point: Point, keys: Sequence[str], metrics: Sequence[str]) -> Line:

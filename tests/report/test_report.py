@@ -216,6 +216,22 @@ def test_results_show_interval_published_figure_and_parsed_reading():
     assert (table.met, table.compared) == (0, 1)
 
 
+def test_reasons_of_scores_are_said_once():
+    """Why there is no score, and what to know about one, with the points that it holds for."""
+    scores = {
+        "a": Score(None, reason="no answer was read"),
+        "a_parsed": Score(None, reason="no answer was read"),
+        "b": Score(0.5, reason="the judge may tell nothing"),
+        "c": Score(None, reason="no answer was read"),
+    }
+    table = results.tabulate_results([point(job=job, scores=scores) for job in range(7)])
+    who = "[0], [1], [2], [3], [4] and 2 more"
+    assert table.notes == [
+        f"{who} not defined: a, c (no answer was read)",
+        f"{who} note: b (the judge may tell nothing)",
+    ]
+
+
 def test_wide_tables_become_panels():
     """Eleven scores are two tables of six and five; a point without a score in one of them is not in it."""
     many = point(scores={f"m{i}": Score(0.5) for i in range(11)})

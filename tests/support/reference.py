@@ -392,6 +392,7 @@ def make_parsers() -> str:
 def make_metrics() -> str:
     """What all metrics take, and every metric with its own arguments and scores."""
     import runner.metrics as room
+    from runner.metrics import calibrated
 
     base = room.Metric
     common = "\n".join(_write_argument(base, parameter) for parameter in _list_parameters(base))
@@ -403,6 +404,8 @@ def make_metrics() -> str:
         and name != "Confusion"
     ]
     parts = [_write_class(kind, f"runner.metrics.{kind.__name__}") for kind in kinds]
+    below = [getattr(calibrated, name) for name in sorted(calibrated.__all__)]
+    parts += [_write_class(kind, f"runner.metrics.calibrated.{kind.__name__}") for kind in below]
     return "### What all metrics take\n\n" + common + "\n\n" + "\n\n".join(parts)
 
 
@@ -415,7 +418,9 @@ def _write_class(kind: Any, name: str) -> str:
     _, text = _read_docstring(kind)
     told = COMMON if name.startswith("runner.metrics.") else ()
     wanted = [
-        each for each in _list_parameters(kind) if each.name not in told or each.default == "probability"
+        each
+        for each in _list_parameters(kind)
+        if each.name not in told or each.default in ("probability", "verdict")
     ]
     lines = [_write_argument(kind, each) for each in wanted]
     direction = _describe_direction(kind)

@@ -23,8 +23,8 @@ from runner.core.types import Score, advise_on_cut
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record, flatten
-from runner.records.sweep import PARSED
 from runner.report.formats import format_number
+from runner.report.results import explain_scores
 
 REASON_LETTERS = 60
 HYPER = "hyperparameter"
@@ -63,7 +63,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
     lines: list[RenderableType] = [make_header(record)]
     if record.scores:
         lines.append(make_scores_table(record))
-    lines += [Text(line, style="yellow") for line in _explain_undefined(record)]
+    lines += [Text(line, style="yellow") for line in explain_scores(record)]
     if record.reference:
         lines.append(Text(_describe_published(record), style="dim"))
     lines += [
@@ -105,15 +105,6 @@ def make_scores_table(record: Record) -> Table:
     for name, row in reference.items():
         table.add_row(name, "not measured", "", "", "", *_make_published_cells(row))
     return table
-
-
-def _explain_undefined(record: Record) -> list[str]:
-    """Return why scores are not defined, in one line for each reason."""
-    names: dict[str, list[str]] = {}
-    for name, score in record.scores.items():
-        if score.value is None and score.reason and not name.endswith(PARSED):
-            names.setdefault(score.reason, []).append(name)
-    return [f"not defined: {', '.join(each)} ({reason})" for reason, each in names.items()]
 
 
 def format_interval(score: Score) -> str:
