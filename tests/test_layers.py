@@ -29,9 +29,11 @@ MAY_IMPORT = {
     "data": "core config",
     "metrics": "core parse",
     "metrics.statistics": "core metrics",
+    "metrics.repeated": "core metrics",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
-    "experiment": "core config data engine engine.ledger metrics money parse pipeline records",
+    "experiment": "core config data engine engine.ledger metrics metrics.repeated money parse pipeline"
+    " records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",

@@ -1,0 +1,101 @@
+"""Where the uncertainty of a score comes from: rows that differ, or answers that differ from each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from runner.core.types import REPEAT
+from runner.metrics.base import Measure, Metric
+from runner.metrics.bootstrap import Floats, tally
+from runner.metrics.repeated.each import split_repeats
+from runner.metrics.rows import RowMetric
+
+MOST_CELLS = 500
+"""A score of rows that are almost all different is left out: each of them would be left out in turn."""
+MORE_REPEATS = 10
+
+
+def find_spreads(
+    metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame
+) -> dict[str, dict[str, float]]:
+    """By score, the variance between ``rows`` and between ``repeats`` of a row; {} without repeats.
+
+    Only scores that are a :class:`Metric` of rows have them, in the strict reading.
+    """
+    if REPEAT not in frame.columns or frame.is_empty():
+        return {}
+    parts = split_repeats(frame)
+    found = {}
+    for key, metric in metrics.items():
+        if isinstance(metric, Metric) and not (metric.per or metric.group):
+            try:
+                cells = [metric.cells(metric.pairs(part)) for part in parts]
+            except Exception:  # its failure is told where its score is
+                continue
+            for suffix, measure in metric.measures().items():
+                values = _list_values(metric, measure, cells)
+                if values is not None and np.isfinite(values).all():
+                    found[f"{key}{suffix}"] = split_variance(values)
+    return found
+
+
+def _list_values(metric: Metric, measure: Measure, cells: list[pl.DataFrame]) -> Floats | None:
+    """What each row adds to the score in each repeat, of shape (rows, repeats); None if that is not known.
+
+    For a mean of rows it is their scores, else the jackknife's pseudo-values (Efron and Tibshirani 1993,
+    section 11.5).
+    """
+    if len({each.height for each in cells}) != 1:
+        return None
+    if isinstance(metric, RowMetric) and list(metric.measures()) == [""]:
+        return np.stack([each["score"].to_numpy() for each in cells], axis=1).astype(np.float64)
+    columns = [_list_pseudo_values(measure, each) for each in cells]
+    known = [each for each in columns if each is not None]
+    return np.stack(known, axis=1) if len(known) == len(columns) else None
+
+
+def _list_pseudo_values(measure: Measure, cells: pl.DataFrame) -> Floats | None:
+    sample, n = tally(cells), cells.height
+    if len(sample.counts) > MOST_CELLS or n < 2:
+        return None
+    whole = measure.values(sample.cells, sample.counts[None, :])[0]
+    left_out = measure.values(sample.cells, sample.counts[None, :] - np.eye(len(sample.counts)))
+    numbered = sample.cells.with_columns(pl.Series(" value", n * whole - (n - 1) * left_out))
+    joined = cells.join(numbered, on=cells.columns, nulls_equal=True, how="left", maintain_order="left")
+    return joined[" value"].to_numpy()
+
+
+def split_variance(values: Floats) -> dict[str, float]:
+    """The variance between rows and between the repeats of a row, of values of shape (rows, repeats).
+
+    The usual estimates of a one-way random-effects model (Searle, Casella and McCulloch 1992, "Variance
+    Components", section 3.6): within rows, and that of the rows' means less what repeats add to it, at least
+    0. The squared standard error of the mean is ``(rows + repeats / k) / n``.
+    """
+    n, k = values.shape
+    between_repeats = float(values.var(axis=1, ddof=1).mean()) if k > 1 else 0.0
+    of_means = float(values.mean(axis=1).var(ddof=1)) if n > 1 else 0.0
+    return {"rows": max(0.0, of_means - between_repeats / k), "repeats": between_repeats}
+
+
+def tell_narrowing(spread: Mapping[str, float], repeats: int) -> str:
+    """One line: how many repeats, which part of the variance is between rows, what more of both would give.
+
+    >>> tell_narrowing({"rows": 0.15, "repeats": 0.05}, 3).partition("; ")[2]
+    '10 repeats would narrow the interval by 4%, twice the rows by 29%'
+    """
+    rows, within = spread["rows"], spread["repeats"]
+    begin = f"{repeats} repeats: "
+    if rows + within <= 0:
+        return f"{begin}no variance; all rows have the same score in each of them"
+    more = MORE_REPEATS if repeats < MORE_REPEATS else 2 * repeats
+    now, then = rows + within / repeats, rows + within / more
+    narrower = 1 - (then / now) ** 0.5
+    return (
+        f"{begin}{rows / (rows + within):.0%} of the variance is between rows; {more} repeats would narrow"
+        f" the interval by {narrower:.0%}, twice the rows by {1 - 0.5**0.5:.0%}"
+    )
