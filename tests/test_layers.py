@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "providers.local": "core providers",
     "data": "core config",
     "metrics": "core parse",
-    "metrics.statistics": "core metrics",
+    "metrics.statistics": "core metrics metrics.repeated",
     "metrics.repeated": "core metrics",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",

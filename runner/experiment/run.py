@@ -29,7 +29,6 @@ from runner.money.usage import count_usage, split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
 from runner.pipeline.jobs import OnStatus
 from runner.pipeline.keeping import SweepKeeper
-from runner.pipeline.repeats import take_first
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record
 from runner.records.result import order_columns
@@ -76,7 +75,7 @@ def run(
         record.params["prompt_digest"] = plan.responder.prompt.digest[:12]
         record.shown = plan.responder.prompt.find_columns(rows.evaluated.columns)
         rehearse(plan, frame)
-        model = prepare_model(plan, take_first(frame), ledger, screen.show_status, spending, command)
+        model = prepare_model(plan, frame, ledger, screen.show_status, spending, command)
         note_model(record, model)
         with note_calls():
             record.warnings = model.warnings

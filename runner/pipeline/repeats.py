@@ -61,8 +61,7 @@ def warn_of_equal(responder: Responder, repeats: int, key: str = "") -> None:
     """Warn that repeats say little where nothing is drawn at random."""
     if repeats > 1 and responder.provider.stored and responder.sampling.temperature == 0:
         log.warning(
-            "%shyperparameter.temperature is 0, so repeats may be equal; set the temperature at which the"
-            " model will be used",
+            "%shyperparameter.temperature is 0, so repeats may be equal; one above 0 shows how answers vary",
             key,
         )
 

@@ -23,6 +23,7 @@ from runner.core.types import Score
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record, flatten
+from runner.records.repeats import tell_repeats
 from runner.records.sweep import PARSED
 from runner.report.formats import format_number
 
@@ -67,6 +68,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
         lines.append(Text(_describe_published(record), style="dim"))
     lines += [
         _describe_counts(record.figures, record.finished or 0, record.started),
+        *([Text(told, style="dim")] if (told := tell_repeats(record)) else []),
         *_describe_failures(record),
         *_describe_cut(record),
     ]
@@ -137,8 +139,13 @@ def _describe_published(record: Record) -> str:
 
 
 def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> Text:
+    asked = count_of(figures.get("n", 0), "row")
+    if "repeats" in figures:
+        asked = (
+            f"{figures['n']:.0f} ({count_of(figures['rows'], 'row')}, {figures['repeats']:.0f} times each)"
+        )
     parts = [
-        f"{figures.get('answered', 0):.0f} of {count_of(figures.get('n', 0), 'row')} answered",
+        f"{figures.get('answered', 0):.0f} of {asked} answered",
         f"{figures.get('parsed', 0):.0f} parsed",
         f"{count_of(figures.get('calls', 0) + figures.get('judge_calls', 0), 'call')} made",
     ]

@@ -3,10 +3,10 @@
 Such a frame has a line for each answer, with the row's ``id`` and the number of the ``repeat`` from 0.
 """
 
-from runner.metrics.repeated.each import check_repeats, measure_each, over_repeats
+from runner.metrics.repeated.each import check_repeats, measure_each, over_repeats, split_repeats
 from runner.metrics.repeated.measures import Consistency, PassAtK, PassHatK
 from runner.metrics.repeated.reduce import EACH, reduce_rows
-from runner.metrics.repeated.spread import find_spreads, tell_narrowing
+from runner.metrics.repeated.spread import find_spreads
 
 __all__ = [
     "EACH",
@@ -18,5 +18,5 @@ __all__ = [
     "measure_each",
     "over_repeats",
     "reduce_rows",
-    "tell_narrowing",
+    "split_repeats",
 ]

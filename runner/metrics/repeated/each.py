@@ -76,6 +76,8 @@ class _OverRepeats:
 
 def split_repeats(frame: pl.DataFrame) -> list[pl.DataFrame]:
     """A frame for each repeat, without the column, with the same rows in the same order."""
+    if REPEAT not in frame.columns:
+        return [frame]
     first = frame.select(pl.col("id").unique(maintain_order=True))
     return [
         first.join(part.drop(REPEAT), on="id", how="inner", maintain_order="left").select(

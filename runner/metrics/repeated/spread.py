@@ -16,7 +16,6 @@ from runner.metrics.rows import RowMetric
 
 MOST_CELLS = 500
 """A score of rows that are almost all different is left out: each of them would be left out in turn."""
-MORE_REPEATS = 10
 
 
 def find_spreads(
@@ -80,22 +79,3 @@ def split_variance(values: Floats) -> dict[str, float]:
     between_repeats = float(values.var(axis=1, ddof=1).mean()) if k > 1 else 0.0
     of_means = float(values.mean(axis=1).var(ddof=1)) if n > 1 else 0.0
     return {"rows": max(0.0, of_means - between_repeats / k), "repeats": between_repeats}
-
-
-def tell_narrowing(spread: Mapping[str, float], repeats: int) -> str:
-    """One line: how many repeats, which part of the variance is between rows, what more of both would give.
-
-    >>> tell_narrowing({"rows": 0.15, "repeats": 0.05}, 3).partition("; ")[2]
-    '10 repeats would narrow the interval by 4%, twice the rows by 29%'
-    """
-    rows, within = spread["rows"], spread["repeats"]
-    begin = f"{repeats} repeats: "
-    if rows + within <= 0:
-        return f"{begin}no variance; all rows have the same score in each of them"
-    more = MORE_REPEATS if repeats < MORE_REPEATS else 2 * repeats
-    now, then = rows + within / repeats, rows + within / more
-    narrower = 1 - (then / now) ** 0.5
-    return (
-        f"{begin}{rows / (rows + within):.0%} of the variance is between rows; {more} repeats would narrow"
-        f" the interval by {narrower:.0%}, twice the rows by {1 - 0.5**0.5:.0%}"
-    )
