@@ -75,7 +75,7 @@ class Record:
     shown: list[str] = field(default_factory=list)
     """Columns of the rows that the prompt shows."""
     spread: dict[str, dict[str, float]] = field(default_factory=dict)
-    """Where rows were asked several times: the variance of a score between ``rows`` and ``repeats``."""
+    """The variance of a score between ``rows``, ``repeats`` and verdicts of the ``judge``, if known."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     warnings: list[str] = field(default_factory=list)

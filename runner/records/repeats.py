@@ -12,10 +12,13 @@ MORE_REPEATS = 10
 def tell_repeats(record: Record) -> str | None:
     """How often rows were asked, and how the first score varies between them; None if only once."""
     repeats = int(record.figures.get("repeats", 1))
-    if repeats < 2:
-        return None
     name = next((name for name in record.scores if name in record.spread), None)
-    return tell_narrowing(record.spread[name], repeats) if name else f"{repeats} repeats"
+    spread = record.spread[name] if name else {}
+    parts = [tell_narrowing(spread, repeats) if "repeats" in spread else f"{repeats} repeats"]
+    parts = parts if repeats > 1 else []
+    if whole := sum(spread.values()) if "judge" in spread else 0.0:
+        parts.append(f"{spread['judge'] / whole:.0%} of the variance of a single verdict is the judge's")
+    return "; ".join(parts) or None
 
 
 def tell_narrowing(spread: Mapping[str, float], repeats: int) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 
+import adding
 import polars as pl
 import pytest
+from adding import ADDER, Sums
+from hosted import KEY
+from hosted_batch import BatchService
 from servers import Call, Reply, completion, serving
 
 from runner.records.folder import PREDICTIONS
@@ -56,56 +60,36 @@ def frame_of(runner) -> pl.DataFrame:
 
 def test_each_repeat_is_bought_once(command, runner, server):
     """One answer, then three, then five: each run buys what is new; the seed goes up with the repeat."""
-    asked = []
-    for repeats in (1, 3, 5, 3):
-        assert command(f"hyperparameter.repeats={repeats}").code == 0
+    asked, said = [], []
+    for repeats in (1, 3, 5):
+        said.append(command(f"hyperparameter.repeats={repeats}").err)
         asked.append(len(server.calls))
-    assert asked == [6, 18, 30, 30]
+        frame = frame_of(runner)
+        assert ("repeat" in frame.columns) == (repeats > 1)
+    assert asked == [6, 18, 30]
+    assert ["repeats may be equal" in err for err in said] == [False, True, True]
     assert sorted(call.json["seed"] for call in server.calls) == sorted([*range(5)] * 6)
+    assert frame.select("id", "repeat").rows()[4:6] == [("even:0", 4), ("even:1", 0)]
     one, three = runner.records()[:2]
-    assert one.scores["accuracy"].value == 1
-    assert three.scores["accuracy"].value == pytest.approx(2 / 3)
+    assert (one.scores["accuracy"].value, three.scores["accuracy"].value) == (1, pytest.approx(2 / 3))
     assert (three.scores["accuracy"].n, three.figures["n"], three.figures["rows"]) == (6, 18, 6)
-    frame = frame_of(runner)
-    assert frame.select("id", "repeat").rows()[:4] == [
-        ("even:0", 0),
-        ("even:0", 1),
-        ("even:0", 2),
-        ("even:1", 0),
-    ]
-
-
-def test_a_single_answer_has_no_repeat(command, runner):
-    """A run whose rows are asked once has the columns that it always had."""
-    command()
-    assert "repeat" not in frame_of(runner).columns
-    assert "repeats" not in runner.records()[0].figures
-
-
-def test_equal_repeats_are_told(command):
-    """At temperature 0 it is said that repeats may be equal."""
-    assert "repeats may be equal" in command("hyperparameter.repeats=2", first=("estimate",)).err
-    assert "may be equal" not in command("hyperparameter.repeats=2", "hyperparameter.temperature=1").err
-
-
-@pytest.mark.parametrize(("rule", "value"), [("each", 2 / 3), ("majority", 0.5), ("any", 1.0), ("all", 0.5)])
-def test_reductions(command, runner, rule, value):
-    """Odd numbers are answered right once in three times; what this counts is a choice of scoring."""
-    assert command("hyperparameter.repeats=3", f"scoring.reduce={rule}").code == 0
-    assert runner.records()[0].scores["accuracy"].value == pytest.approx(value)
+    assert "repeats" not in one.figures
 
 
 def test_metrics_of_repeats(command, runner):
-    """Right at least once, right each time, and the same each time."""
-    wanted = ("metric=[pass_at_k,pass_hat_k,consistency]", "hyperparameter.repeats=3")
-    assert command(*wanted).code == 0
+    """Right at least once, each time, the same each time; the others score what ``scoring.reduce`` makes."""
+    metric = "metric=[accuracy,pass_at_k,pass_hat_k,consistency]"
+    outcome = command(
+        metric, "hyperparameter.repeats=3", "hyperparameter.temperature=1", "scoring.reduce=any"
+    )
+    assert "may be equal" not in outcome.err
     scores = {name: score.value for name, score in runner.records()[0].scores.items()}
     assert scores["pass_at_k_1"] == pytest.approx(2 / 3)
     assert (scores["pass_at_k_3"], scores["pass_hat_k_3"], scores["consistency"]) == (1, 0.5, 0.5)
+    assert scores["accuracy"] == 1
 
 
 REFUSED = {
-    "hyperparameter.repeats: 0 must be between 1 and 1000": ["hyperparameter.repeats=0"],
     "metric.pass_at_k: it needs 3 answers to each row; set hyperparameter.repeats": ["metric=pass_at_k"],
     "scoring.reduce=mean: metric.accuracy reads String": ["hyperparameter.repeats=2", "scoring.reduce=mean"],
     "judge.reduce=mean: the verdicts are no numbers": [
@@ -134,10 +118,8 @@ def test_judge(command, runner, server):
     frame, record = frame_of(runner), runner.records()[0]
     assert frame["judge_verdicts"].list.len().to_list() == [3] * 12
     assert record.scores["verdict_share"].value == pytest.approx(0.75)
-    first = len(server.calls)
-    command(*judge)
-    assert len(server.calls) == first
-    assert runner.records()[1].scores == record.scores
+    assert record.spread["verdict_share"]["judge"] == pytest.approx(1 / 3)  # one verdict of three is wrong
+    assert len(server.calls) == 12 + 3 * 3  # the same words are judged once
 
 
 def test_recorded_lists_are_repeats(command, runner):
@@ -152,7 +134,35 @@ def test_recorded_lists_are_repeats(command, runner):
     record = runner.records()[0]
     assert (record.figures["repeats"], record.scores["consistency"].value) == (3, 0.5)
     assert record.scores["accuracy"].value == pytest.approx(5 / 6)
-    assert "row even:0 has 3 answers, not 2" in runner(*replay, "hyperparameter.repeats=2").err
     rows[1]["recorded"].pop()
     (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert "provider.column=recorded: row even:1 has 2 answers, not 3" in runner(*replay).err
+
+
+def test_a_batch_holds_repeats(runner, monkeypatch):
+    """A batch buys each repeat once, and a later one only what is new."""
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serving(api := BatchService()) as server:
+        sums = Sums(runner, server, rows=3)
+        batch = ("provider=openai", "provider.batch=true", "provider.batch_poll_s=0.01")
+        for repeats in (3, 5):
+            assert sums(*batch, f"hyperparameter.repeats={repeats}").code == 0
+            assert set(api.asked.values()) == {repeats}
+        assert len(api.batches) == 2
+        assert runner.records()[1].figures["cost_usd"] == pytest.approx(6 * ADDER / 2)
+
+
+def test_a_budget_ends_between_rows(runner, monkeypatch):
+    """A budget that is used up leaves whole rows, and the same command goes on where it ended."""
+    with serving(adding.answer) as server:
+        sums = Sums(runner, server, rows=4)
+        limited = ("budget_usd=0.25", "hyperparameter.max_tokens=2", "hyperparameter.repeats=3")
+        assert sums(*limited, "provider.max_concurrency=1").code == 1
+        record, frame = runner.records()[0], frame_of(runner)
+        assert record.status == "stopped"
+        assert set(frame.group_by("id").len()["len"]) == {3}
+        assert record.scores["accuracy"].n == frame.height / 3 < 4
+        asked = len(server.calls)
+        assert sums(*limited).code == 0
+        assert len(server.calls) == 12
+        assert record.figures["cost_usd"] == pytest.approx(asked * ADDER)

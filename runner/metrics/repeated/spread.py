@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from runner.metrics.bootstrap import Floats, tally
 from runner.metrics.repeated.each import split_repeats
 from runner.metrics.rows import RowMetric
 
+VERDICTS = "judge_verdicts"
 MOST_CELLS = 500
 """A score of rows that are almost all different is left out: each of them would be left out in turn."""
 
@@ -21,39 +22,60 @@ MOST_CELLS = 500
 def find_spreads(
     metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame
 ) -> dict[str, dict[str, float]]:
-    """By score, the variance between ``rows`` and between ``repeats`` of a row; {} without repeats.
+    """By score, its variance between ``rows``, ``repeats`` of a row, and verdicts of a ``judge``.
 
-    Only scores that are a :class:`Metric` of rows have them, in the strict reading.
+    The judge's is that of the verdicts on the same answer, if there are several (``judge_verdicts``). Only
+    scores that are a :class:`Metric` of rows have them, in the strict reading; {} where nothing is repeated.
     """
-    if REPEAT not in frame.columns or frame.is_empty():
+    if frame.is_empty() or not {REPEAT, VERDICTS} & {*frame.columns}:
         return {}
-    parts = split_repeats(frame)
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for key, metric in metrics.items():
         if isinstance(metric, Metric) and not (metric.per or metric.group):
             try:
-                cells = [metric.cells(metric.pairs(part)) for part in parts]
+                found |= {f"{key}{suffix}": spread for suffix, spread in _find_spread(metric, frame)}
             except Exception:  # its failure is told where its score is
                 continue
-            for suffix, measure in metric.measures().items():
-                values = _list_values(metric, measure, cells)
-                if values is not None and np.isfinite(values).all():
-                    found[f"{key}{suffix}"] = split_variance(values)
     return found
 
 
-def _list_values(metric: Metric, measure: Measure, cells: list[pl.DataFrame]) -> Floats | None:
+def _find_spread(metric: Metric, frame: pl.DataFrame) -> Iterator[tuple[str, dict[str, float]]]:
+    for suffix, measure in metric.measures().items():
+        values = _list_values(metric, measure, frame)
+        if values is None:
+            continue
+        spread = split_variance(values)
+        if VERDICTS in frame.columns and metric.prediction == "verdict":
+            several = [_list_values(metric, measure, each) for each in _split_verdicts(frame)]
+            known = [each for each in several if each is not None]
+            if len(known) == len(several) > 1:
+                spread["judge"] = float(np.var(known, axis=0, ddof=1).mean())
+        elif REPEAT not in frame.columns:
+            continue
+        yield suffix, spread
+
+
+def _split_verdicts(frame: pl.DataFrame) -> list[pl.DataFrame]:
+    """The frame with the first verdict of the judge on each answer, with the second, and so on."""
+    several = pl.col(VERDICTS).list
+    most = int(frame[VERDICTS].list.len().max() or 0)  # type: ignore[arg-type]
+    return [frame.with_columns(verdict=several.get(place, null_on_oob=True)) for place in range(most)]
+
+
+def _list_values(metric: Metric, measure: Measure, frame: pl.DataFrame) -> Floats | None:
     """What each row adds to the score in each repeat, of shape (rows, repeats); None if that is not known.
 
     For a mean of rows it is their scores, else the jackknife's pseudo-values (Efron and Tibshirani 1993,
     section 11.5).
     """
+    cells = [metric.cells(metric.pairs(part)) for part in split_repeats(frame)]
     if len({each.height for each in cells}) != 1:
         return None
     if isinstance(metric, RowMetric) and list(metric.measures()) == [""]:
-        return np.stack([each["score"].to_numpy() for each in cells], axis=1).astype(np.float64)
-    columns = [_list_pseudo_values(measure, each) for each in cells]
-    known = [each for each in columns if each is not None]
+        columns: list[Floats | None] = [each["score"].to_numpy().astype(np.float64) for each in cells]
+    else:
+        columns = [_list_pseudo_values(measure, each) for each in cells]
+    known = [each for each in columns if each is not None and np.isfinite(each).all()]
     return np.stack(known, axis=1) if len(known) == len(columns) else None
 
 
@@ -73,9 +95,12 @@ def split_variance(values: Floats) -> dict[str, float]:
 
     The usual estimates of a one-way random-effects model (Searle, Casella and McCulloch 1992, "Variance
     Components", section 3.6): within rows, and that of the rows' means less what repeats add to it, at least
-    0. The squared standard error of the mean is ``(rows + repeats / k) / n``.
+    0. The squared standard error of the mean is ``(rows + repeats / k) / n``. With one repeat there is only
+    ``rows``, in which the two are not told apart.
     """
     n, k = values.shape
-    between_repeats = float(values.var(axis=1, ddof=1).mean()) if k > 1 else 0.0
     of_means = float(values.mean(axis=1).var(ddof=1)) if n > 1 else 0.0
+    if k == 1:
+        return {"rows": of_means}
+    between_repeats = float(values.var(axis=1, ddof=1).mean())
     return {"rows": max(0.0, of_means - between_repeats / k), "repeats": between_repeats}
