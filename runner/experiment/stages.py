@@ -169,8 +169,12 @@ def judge(
 
 
 def check_judge(plan: Plan, frame: pl.DataFrame) -> None:
-    """Refuse a judge's template or sides that name a column which the rows do not have."""
+    """Refuse a judge's template or sides that name a column which the rows do not have.
+
+    Recorded verdicts must be as many as the judge is asked.
+    """
     assert plan.judge is not None
+    repeats.count_repeats(plan.judge, frame, "judge.")
     sides = plan.sides.columns if plan.sides else ()
     for side in sides:
         if side not in frame.columns:

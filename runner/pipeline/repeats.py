@@ -29,29 +29,31 @@ def take_first(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(pl.col(REPEAT) == 0).drop(REPEAT) if REPEAT in frame.columns else frame
 
 
-def count_repeats(responder: Responder, frame: pl.DataFrame) -> int:
+def count_repeats(responder: Responder, frame: pl.DataFrame, key: str = "") -> int:
     """How often each row is asked: as the config says, or as often as answers are recorded for it.
 
     Raises :class:`ConfigError` if the config says another number than there are recorded answers, and
-    :class:`DataError` if the rows have different numbers of these.
+    :class:`DataError` if the rows have different numbers of these. ``key`` is ``judge.`` for a judge, whose
+    config must say it.
     """
-    column = getattr(responder.provider, "column", None)
-    if responder.provider.stored or column not in frame.columns:
-        return responder.repeats
+    column, repeats = getattr(responder.provider, "column", None), responder.repeats
+    if responder.provider.stored or column not in frame.columns or frame.is_empty():
+        return repeats
     if frame.schema[column] != pl.List(pl.String):
-        if responder.repeats > 1:
+        if repeats > 1:
             raise ConfigError(
-                f"hyperparameter.repeats={responder.repeats}: column {column!r} has one answer per row; "
-                "several are a list of texts"
+                f"{key}hyperparameter.repeats={repeats}: column {column!r} has one answer per row;"
+                " several are a list of texts"
             )
         return 1
     lengths = frame[column].list.len().fill_null(0).to_list()
-    common = responder.repeats if responder.repeats > 1 else max(lengths, key=lengths.count)
+    is_given = repeats > 1 or bool(key)
+    common = repeats if is_given else max(lengths, key=lengths.count)
     for name, length in zip(frame["id"], lengths, strict=True):
         if length != common or not length:
             raise DataError(
-                f"provider.column={column}: row {name} has {count_of(length, 'answer')}, not {common} "
-                + ("(hyperparameter.repeats)" if responder.repeats > 1 else "as in most rows")
+                f"{key}provider.column={column}: row {name} has {count_of(length, 'answer')}, not {common} "
+                + (f"({key}hyperparameter.repeats)" if is_given else "as in most rows")
                 + "; null stands for one that is missing"
             )
     return common

@@ -16,7 +16,7 @@ import polars as pl
 from runner.metrics import Accuracy
 from runner.metrics.repeated import measure_each
 
-ROWS, REPEATS = (30, 100, 300, 1000), (1, 3, 10)
+ROWS, REPEATS = (30, 100, 300, 1000), (1, 2, 3, 5, 10)
 EASE = (2.0, 1.0)
 """Of the beta distribution: two thirds of the answers are right, and rows differ much."""
 

@@ -134,6 +134,9 @@ def test_recorded_lists_are_repeats(command, runner):
     record = runner.records()[0]
     assert (record.figures["repeats"], record.scores["consistency"].value) == (3, 0.5)
     assert record.scores["accuracy"].value == pytest.approx(5 / 6)
+    judge = ("judge=even", "provider@judge.provider=replay")
+    said = runner(*replay, *judge).err
+    assert "judge.provider.column=recorded: row even:0 has 3 answers, not 1 (judge.hyper" in said
     rows[1]["recorded"].pop()
     (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert "provider.column=recorded: row even:1 has 2 answers, not 3" in runner(*replay).err

@@ -164,7 +164,8 @@ def _describe_rows(record: Record, folder: Path, shown: Path) -> list[Text]:
         (figures.get("answered", 0) - figures.get("parsed", 0), "answer"),
         (figures.get("judge_answered", 0) - figures.get("judged", 0), "verdict"),
     ]
-    parts = [f"{wrong:,} wrong"] if wrong else []
+    said = count_of(wrong, "wrong answer") if "repeats" in figures else f"{wrong:,} wrong"
+    parts = [said] if wrong else []
     parts += [f"{count_of(count, noun)} unread" for count, noun in unread if count > 0]
     word = "wrong" if wrong else "unparsed"
     command = shlex.join(["runner", "show", f"run={shown}", word])
