@@ -82,6 +82,7 @@ class HyperparameterConfig:
     """Settings that one may want to sweep. Null leaves the default of the provider."""
 
     n_shot: int = 0  # examples in the prompt
+    repeats: int = 1  # how often each row is asked, at most 1000
     temperature: float | None = None  # 0 to 2
     top_p: float | None = None  # above 0, at most 1
     max_tokens: int | None = None  # the longest answer
@@ -93,6 +94,37 @@ class HyperparameterConfig:
     learning_rate: float | None = None  # of local and mistral
     learning_rate_multiplier: float | None = None  # of openai, azure and local
     training_steps: int | None = None  # in place of n_epochs; of mistral and local
+
+
+class Reduction(StrEnum):
+    """How the answers to a row that is asked several times become one."""
+
+    each = "each"
+    majority = "majority"
+    mean = "mean"
+    median = "median"
+    any = "any"
+    all = "all"
+
+
+class Vote(StrEnum):
+    """How several verdicts on one answer become one."""
+
+    majority = "majority"
+    mean = "mean"
+    median = "median"
+
+
+@dataclass
+class ScoringConfig:
+    """How rows are scored that are asked several times (``hyperparameter.repeats``).
+
+    ``each`` takes every score of each repeat and averages it. ``majority`` scores the answer that a row has
+    most often (of several, the one that came first), ``mean`` and ``median`` the number in the middle,
+    ``any`` the best and ``all`` the worst answer of a row. An answer that was not read has no vote.
+    """
+
+    reduce: Reduction = Reduction.each  # how the answers to a row become one
 
 
 @dataclass
@@ -121,6 +153,7 @@ class JudgeConfig:
     provider: Any = None  # as `provider`; null: the run's base model
     hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)  # as `hyperparameter`
     both_orders: list[str] | None = None  # two columns to compare
+    reduce: Vote = Vote.majority  # how repeated verdicts become one; of equally many the first
     sides: SidesConfig = field(default_factory=SidesConfig)
 
 
@@ -215,6 +248,7 @@ class RunnerConfig:
     provider: Any = None  # who answers
     hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)  # shots, sampling
     metric: dict[str, Any] = field(default_factory=dict)  # what is measured, by name
+    scoring: ScoringConfig = field(default_factory=ScoringConfig)  # how repeats are scored
     judge: JudgeConfig | None = None  # a second model that reads the answers
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)  # how the model is trained
     tracking: TrackingConfig = field(default_factory=TrackingConfig)  # where runs are shown

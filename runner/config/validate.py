@@ -18,6 +18,7 @@ COUNT: Rule = (lambda value: value >= 0, "must not be negative")
 
 HYPERPARAMETERS: dict[str, Rule] = {
     "n_shot": COUNT,
+    "repeats": (lambda value: 1 <= value <= 1000, "must be between 1 and 1000"),
     "temperature": (lambda value: 0 <= value <= 2, "must be between 0 and 2"),
     "top_p": (lambda value: 0 < value <= 1, "must be above 0 and at most 1"),
     "max_tokens": POSITIVE,

@@ -66,13 +66,14 @@ class Request:
 
     ``row`` is the data row of the question: the whole row for a provider that is not ``stored``, such as
     ``replay``, otherwise only its ``id``. ``fresh`` names the set of answers that the answer belongs to: the
-    same question may be asked once for each.
+    same question may be asked once for each. ``repeat`` says how often the set has been asked it before.
     """
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     row: Mapping[str, Any] = field(default_factory=dict)
     fresh: str | None = None
+    repeat: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +147,32 @@ _ANSWER = (
 )  # fmt: skip
 _JINJA = ("self", "loop", "none", "true", "false", "None", "True", "False")
 RESERVED = frozenset(
-    {*_JINJA, "row", "shots", "gold", "prediction", "reading", "probability", "verdict", "judge_reading"}
+    {
+        *_JINJA,
+        "row",
+        "shots",
+        "gold",
+        "repeat",
+        "judge_verdicts",
+        "prediction",
+        "reading",
+        "probability",
+        "verdict",
+        "judge_reading",
+    }
     | {f"{prefix}{name}" for prefix in ("", "judge_") for name in _ANSWER}
 )
 """Names that no column of a data set may have: those that mean something else in templates, and those of the
 columns that a run adds."""
+
+
+REPEAT = "repeat"
+"""The column that counts the answers to one row from 0. Only rows that are asked several times have it."""
+
+
+def list_keys(frame: pl.DataFrame) -> list[str]:
+    """The columns that together name one answer: the row's ``id``, and ``repeat`` if there are several."""
+    return ["id", REPEAT] if REPEAT in frame.columns else ["id"]
 
 
 def write_value(value: Any) -> str:

@@ -188,6 +188,8 @@ def _make_key_function(provider: Provider) -> Callable[[Request], str]:
         content = {"provider": identity, "messages": request.messages, **drop_nulls(request.sampling)}
         if request.fresh is not None:
             content["fresh"] = request.fresh
+        if request.repeat:  # the first has the key of a question that is asked once
+            content["repeat"] = request.repeat
         return digest(content | {"row": request.row} if by_row else content)
 
     return make_key

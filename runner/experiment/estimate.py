@@ -28,6 +28,7 @@ from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
 from runner.pipeline.checkpoint import name_place
 from runner.pipeline.judge import group_by_row, judge_row, pose_questions
+from runner.pipeline.repeats import take_first
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ def estimate_plan(plan: Plan, seen: set[str], overrides: Sequence[str] = ()) -> 
     return Point(
         name=plan.config.name,
         overrides=list(overrides),
-        rows=frame.height,
+        rows=take_first(frame).height,
         answers=answers,
         judgments=judgments,
         trained=trained,

@@ -28,6 +28,7 @@ from runner.pipeline.finetune import TrainingOrder, make_training_file
 from runner.pipeline.gold import check_turns
 from runner.pipeline.jobs import OnStatus
 from runner.pipeline.keeping import FindModel, Need, PointKeeper
+from runner.pipeline.repeats import take_first
 from runner.pipeline.shots import refuse_leakage
 
 log = logging.getLogger(__name__)
@@ -211,7 +212,7 @@ def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
     Raises :class:`DataError` if there are no training rows, and a ``LeakageError`` if evaluated rows are
     among them.
     """
-    config = plan.config
+    config, evaluated = plan.config, take_first(evaluated)
     main_dataset = config.finetune.dataset or config.dataset
     files = []
     for name, data in {"dataset": main_dataset, **config.finetune.extra}.items():

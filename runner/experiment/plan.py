@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -125,7 +125,8 @@ def _make_judge(config: RunnerConfig, book: PriceBook, asks: bool) -> Responder 
     if judge is None:
         return None
     node = judge.provider or config.provider
-    return _make_responder(judge.prompt, node, judge.hyperparameter, book, asks, config.fresh, "judge.")
+    responder = _make_responder(judge.prompt, node, judge.hyperparameter, book, asks, config.fresh, "judge.")
+    return replace(responder, vote=judge.reduce.value)
 
 
 def _make_responder(
@@ -143,7 +144,7 @@ def _make_responder(
     check_parser(parser, f"{prefix}prompt.parser")
     provider = make_provider(provider_node, f"{prefix}provider")
     sampling = make_sampling(hyperparameter, prompt)
-    responder = Responder(compiled, provider, parser, sampling, book, asks, fresh)
+    responder = Responder(compiled, provider, parser, sampling, book, asks, fresh, hyperparameter.repeats)
     with name_place(f"{prefix}provider"):
         responder.check()
     return responder

@@ -12,16 +12,18 @@ import polars as pl
 from runner import metrics, parse
 from runner.core.errors import ConfigError, RunnerError, suggest
 from runner.core.identity import digest
-from runner.core.types import Direction, Parser
+from runner.core.types import REPEAT, Direction, Parser
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
 from runner.experiment.conditions import check_conditions, read_conditions
 from runner.experiment.plan import Plan
 from runner.experiment.reference import check_figures, read_figures
+from runner.metrics.repeated import check_repeats
 from runner.money.usage import count_usage
 from runner.parse.sides import list_names
 from runner.pipeline.answer import leave_unanswered
 from runner.pipeline.judge import VERDICT
+from runner.pipeline.repeats import take_first, warn_of_equal
 
 log = logging.getLogger(__name__)
 
@@ -37,10 +39,15 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     condition that names no score, a published figure that cannot be compared.
     """
     read_figures(plan.config.reference)
-    frame = leave_unanswered(frame, plan.responder)
+    repeats = int(frame[REPEAT].max() or 0) + 1 if REPEAT in frame.columns else 1  # type: ignore[arg-type]
+    warn_of_equal(plan.responder, repeats)
+    if plan.judge:
+        warn_of_equal(plan.judge, plan.judge.repeats, "judge.")
+    frame = leave_unanswered(take_first(frame), plan.responder)
     frame = stages.add_probability(plan, stages.add_predictions(plan.responder, frame))
     frame = stages.judge_nothing(plan, frame)
     check_made_columns(plan, frame)
+    check_repeats(plan.metrics, frame, plan.config.scoring.reduce.value, repeats)
     directions, are_all = metrics.rehearse(plan.metrics, frame, find_labels(plan))
     read_conditions(plan.config.require)
     if are_all:
@@ -64,7 +71,9 @@ class Rehearsal:
         config = plan.config
         settings = {name: value for name, value in vars(config).items() if name not in FREE}
         given = config.hyperparameter
-        key = digest([repr(settings), repr(given) if plan.tuner else [given.n_shot, given.logprobs]])
+        key = digest(
+            [repr(settings), repr(given) if plan.tuner else [given.n_shot, given.logprobs, given.repeats]]
+        )
         if fault := self._faults.get(key):
             raise fault
         if key not in self._known:

@@ -26,8 +26,9 @@ from runner.experiment.gaps import explain_no_answers, find_first_error
 from runner.experiment.plan import Plan
 from runner.experiment.reference import Answering, compare_figures
 from runner.experiment.tally import Tally, follow
+from runner.metrics.repeated import EACH, find_spreads, over_repeats
 from runner.money.usage import count_usage
-from runner.pipeline import gold, label_probability, shots
+from runner.pipeline import gold, label_probability, repeats, shots
 from runner.pipeline.answer import (
     OpenBar,
     Responder,
@@ -64,6 +65,8 @@ class Measurements:
     reference: list[dict[str, Any]] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)
     first_error: str | None = None
+    spread: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Of the scores of rows that were asked several times: the variance between rows and between repeats."""
     failures: list[RunnerError] = field(default_factory=list)
     """Why metrics failed; the scores of the others are there."""
 
@@ -98,7 +101,10 @@ def choose_splits(config: DatasetConfig, frame: pl.DataFrame) -> Rows:
 
 
 def render(plan: Plan, rows: Rows) -> pl.DataFrame:
-    """Return the evaluated rows with their shots and chats; raise for templates or shots that do not fit."""
+    """Return the evaluated rows with their shots and chats, each row as often as it is asked.
+
+    Raises for templates or shots that do not fit.
+    """
     prompt = plan.responder.prompt
     prompt.check(rows.evaluated.columns)
     plan.responder.check(rows.evaluated.columns)
@@ -107,7 +113,8 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     tags, is_judged = plan.responder.provider.thinking_tags, plan.judge is not None
     gold.check_turns(shown, prompt, plan.responder.parser, "shot", tags, is_judged)
     frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
-    return render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
+    frame = render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
+    return repeats.repeat_rows(frame, repeats.count_repeats(plan.responder, frame))
 
 
 def answer(
@@ -163,8 +170,12 @@ def judge(
 
 
 def check_judge(plan: Plan, frame: pl.DataFrame) -> None:
-    """Refuse a judge's template or sides that name a column which the rows do not have."""
+    """Refuse a judge's template or sides that name a column which the rows do not have.
+
+    Recorded verdicts must be as many as the judge is asked.
+    """
     assert plan.judge is not None
+    repeats.count_repeats(plan.judge, frame, "judge.")
     sides = plan.sides.columns if plan.sides else ()
     for side in sides:
         if side not in frame.columns:
@@ -199,12 +210,14 @@ def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
     """Return scores with intervals, plain figures, and the comparison with published ones."""
     if frame.is_empty():
         return Measurements()
-    scores, failures = metrics.try_all(plan.metrics, frame)
+    rule = plan.config.scoring.reduce.value
+    scores, failures = metrics.try_all(over_repeats(plan.metrics, frame, rule), frame)
     return Measurements(
         scores=scores,
         figures=count_usage(frame),
         reference=compare_figures(plan.config.reference, scores, find_answering(plan)),
         labels=parse.classes(plan.responder.parser),
         first_error=find_first_error(frame),
+        spread=find_spreads(plan.metrics, frame) if rule == EACH else {},
         failures=failures,
     )

@@ -82,7 +82,7 @@ class PricedModel:
         try:
             return make_keys(self.provider, asked)
         except ProviderError:  # a local model without its weights on this machine has not answered anything
-            return [digest([self.provider.model, request.messages]) for request in asked]
+            return [digest([self.provider.model, request.messages, request.repeat]) for request in asked]
 
     def count_work(
         self, answers: StoredAnswers, seen: set[str], answer: tuple[float, float | None] = (0.0, 0.0)

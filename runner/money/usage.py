@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import polars as pl
 
-from runner.core.types import CUT
+from runner.core.types import CUT, REPEAT
 
 
 def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     """Count rows, calls and tokens in a frame of predictions that has rows.
 
-    ``n`` is the number of rows, ``answered`` those with a completion, ``parsed`` those with a prediction,
+    ``n`` is the number of rows, each counted as often as it was asked (then there are also ``rows`` and
+    ``repeats``), ``answered`` those with a completion, ``parsed`` those with a prediction,
     ``parse_rate`` their share of ``n``, ``cut`` those that a token limit ended, and ``calls`` the calls made
     now. ``judge_answered`` has rows with an answer of the judge, ``judged`` those with a verdict. Token
     counts are those of all completions, including those from the ledger.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
-    counts = {
+    counts: dict[str, float] = {
         "n": frame.height,
         "answered": int(frame["completion"].is_not_null().sum()),
         "parsed": parsed,
@@ -25,6 +26,9 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
         "cut": _count_cut(frame["finish_reason"]),
         "calls": int((~frame["stored"].fill_null(True)).sum()),
     }
+    if REPEAT in frame.columns:
+        counts["rows"] = frame["id"].n_unique()
+        counts["repeats"] = frame[REPEAT].n_unique()
     if "verdict" in frame.columns:
         counts["judge_answered"] = int(frame["judge_completion"].is_not_null().sum())
         counts["judge_cut"] = _count_cut(frame["judge_finish_reason"])
@@ -49,6 +53,8 @@ def split_unasked(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     unasked = pl.col("stored").is_null()
     if "judge_stored" in frame.columns:
         unasked |= pl.col("judge_stored").is_null() & pl.col("completion").is_not_null()
+    if REPEAT in frame.columns:  # the repeats of a row stay together, so that all repeats have the same rows
+        unasked = unasked.any().over("id")
     return frame.filter(~unasked), frame.filter(unasked)
 
 

@@ -6,7 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from itertools import islice
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from runner import parse
 from runner.config.schema import HyperparameterConfig, PromptConfig
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider
-from runner.core.types import CUT, Parser, Request, Sampling, advise_on_cut
+from runner.core.types import CUT, REPEAT, Parser, Request, Sampling, advise_on_cut
 from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_all
 from runner.engine.call import UNASKED, Answer, OnAnswer, ignore_answer, make_keys, read_answers
@@ -58,6 +58,10 @@ class Responder:
     """False if no call will be made, so that no API key is needed."""
     fresh: str | None = None
     """The name of the set of answers, see :class:`Request`."""
+    repeats: int = 1
+    """How often each row is asked."""
+    vote: str = "majority"
+    """How a judge's repeated verdicts become one, see :func:`runner.pipeline.repeats.vote`."""
 
     def check(self, columns: Sequence[str] | None = None) -> None:
         """Raise :class:`ConfigError` before any call if the provider cannot use the settings or columns."""
@@ -230,14 +234,30 @@ def warn_of_shutdown(frame: pl.DataFrame, responder: Responder, ledger: Ledger) 
 
 
 def make_requests(frame: pl.DataFrame, responder: Responder, prefix: str = "") -> list[Request]:
-    """Return the request of each row: its rendered chat with the responder's sampling settings."""
+    """Return the request of each row: its rendered chat with the responder's sampling settings.
+
+    The seed of a repeat is that of the first one plus its number.
+    """
     # only providers that read the rows get all columns: requests are held until all rows are answered
     full_rows = not responder.provider.stored
-    sampling, fresh = responder.sampling, responder.fresh
+    column, fresh = f"{prefix}{REPEAT}", responder.fresh
+    numbers = frame[column].to_list() if column in frame.columns else [0] * frame.height
+    samplings = {number: vary_seed(responder.sampling, number) for number in set(numbers)}
     return [
-        Request(tuple(row[f"{prefix}messages"]), sampling, row if full_rows else {"id": row["id"]}, fresh)
-        for row in frame.iter_rows(named=True)
+        Request(
+            tuple(row[f"{prefix}messages"]),
+            samplings[number],
+            row if full_rows else {"id": row["id"]},
+            fresh,
+            number,
+        )
+        for row, number in zip(frame.iter_rows(named=True), numbers, strict=True)
     ]
+
+
+def vary_seed(sampling: Sampling, number: int) -> Sampling:
+    """Return the settings of a repeat: its number is added to the seed, if there is one."""
+    return sampling if sampling.seed is None else replace(sampling, seed=sampling.seed + number)
 
 
 def parse_answers(

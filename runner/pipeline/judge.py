@@ -11,7 +11,7 @@ import polars as pl
 
 from runner.config.schema import JudgeConfig
 from runner.core.errors import ConfigError, suggest
-from runner.core.types import Parser, Request
+from runner.core.types import REPEAT, Parser, Request, list_keys
 from runner.data.steps import put_in_both_orders
 from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_rows
@@ -26,9 +26,11 @@ from runner.pipeline.answer import (
     parse_answers,
     render_chats,
 )
+from runner.pipeline.repeats import check_vote, repeat_rows, vote
 
 PREFIX = "judge_"
 VERDICT = "verdict"
+VERDICTS, JUDGE_REPEAT = "judge_verdicts", f"{PREFIX}{REPEAT}"
 TIED = "tie"
 """The verdict that neither of two sides won."""
 PLACES = {"first": FIRST, "second": SECOND, TIED: TIE}
@@ -135,7 +137,7 @@ def group_by_row(
 ) -> list[list[Request]]:
     """Return the requests for the frame of :func:`pose_questions`, as one list per judged row."""
     requests = make_requests(questions, responder, PREFIX)
-    per_row = 2 if sides else 1
+    per_row = (2 if sides else 1) * responder.repeats
     return [requests[start : start + per_row] for start in range(0, len(requests), per_row)]
 
 
@@ -158,13 +160,15 @@ def _select_judged(frame: pl.DataFrame, sides: Sides | None) -> pl.DataFrame:
 def pose_questions(frame: pl.DataFrame, responder: Responder, sides: Sides | None = None) -> pl.DataFrame:
     """Add the judge's chat as ``judge_messages``.
 
-    With ``sides`` there are two lines per row, one for each order; ``row`` then holds the id of the row.
+    With ``sides`` there are two lines per row, one for each order; ``row`` then holds the id of the row. A
+    judge that is asked several times has as many lines, numbered in ``judge_repeat``.
     """
     if sides:
         first, second = (_to_text(frame[side]) for side in sides.columns)
         frame = frame.with_columns(first.alias("first"), second.alias("second"), row=pl.col("id"))
         frame = put_in_both_orders(frame, "first", "second").with_columns(id=pl.concat_str("id", "order"))
-    return render_chats(frame, responder.prompt, column=f"{PREFIX}messages")
+    frame = render_chats(frame, responder.prompt, column=f"{PREFIX}messages")
+    return repeat_rows(frame, responder.repeats, JUDGE_REPEAT)
 
 
 def _add_verdicts(
@@ -176,10 +180,14 @@ def _add_verdicts(
 ) -> pl.DataFrame:
     judged = add_answers(questions, answers, responder, PREFIX)
     judged = parse_answers(judged, responder.parser, PREFIX, VERDICT)
+    keys = list_keys(frame)
+    again = [JUDGE_REPEAT] if JUDGE_REPEAT in judged.columns else []
     if sides:
-        judged = _name_winners(judged, sides)
+        judged = _name_winners(judged, sides, [*keys, *again])
+    if again:
+        judged = _count_votes(judged, keys, responder.vote)
     added = [name for name in judged.columns if name not in frame.columns]
-    return frame.join(judged.select("id", *added), on="id", how="left", maintain_order="left")
+    return frame.join(judged.select(*keys, *added), on=keys, how="left", maintain_order="left")
 
 
 def _to_text(side: pl.Series) -> pl.Series:
@@ -199,30 +207,40 @@ def _to_name(verdict: Any) -> str:
     return str(int(verdict) if isinstance(verdict, float) and verdict.is_integer() else verdict)
 
 
-def _name_winners(judged: pl.DataFrame, sides: Sides) -> pl.DataFrame:
-    """Merge the two lines per row into one: texts are joined by newlines, counts are summed."""
+def _name_winners(judged: pl.DataFrame, sides: Sides, keys: Sequence[str]) -> pl.DataFrame:
+    """Merge the two lines per answer into one, which ``keys`` name."""
     answers = zip(judged[VERDICT].to_list(), judged["order"].to_list(), strict=True)
     winners = [name_winner(verdict, order, sides) for verdict, order in answers]
     agreed = (
         pl.when(pl.col("_winner").n_unique() == 1).then(pl.col("_winner").first()).otherwise(pl.lit(TIED))
     )
     verdict = pl.when(pl.col("_winner").null_count() == 0).then(agreed)
+    named = judged.with_columns(pl.Series("_winner", winners, dtype=pl.String), id=pl.col("row"))
+    return _merge(named, keys, verdict.alias(VERDICT))
+
+
+def _count_votes(judged: pl.DataFrame, keys: Sequence[str], rule: str) -> pl.DataFrame:
+    """Merge the verdicts on each answer into one, by a rule of :func:`vote`; ``judge_verdicts`` has all."""
+    check_vote(judged[VERDICT], rule)
+    verdict = pl.col(VERDICT)
+    same = (f"{PREFIX}messages", f"{PREFIX}answered_by")  # both orders have no such columns
+    shared = [pl.col(name).first() for name in same if name in judged.columns]
+    return _merge(judged, keys, vote(verdict, rule), verdict.alias(VERDICTS), *shared)
+
+
+def _merge(judged: pl.DataFrame, keys: Sequence[str], *verdicts: pl.Expr) -> pl.DataFrame:
+    """Merge the lines with the same keys into one: texts are joined by newlines, counts are summed."""
     names = ("completion", "reasoning", "error", "finish_reason", "ledger_key", "reading")
     texts = [f"{PREFIX}{name}" for name in names]
     numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
     cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
-    merged = (
-        judged.with_columns(pl.Series("_winner", winners, dtype=pl.String))
-        .group_by("row", maintain_order=True)
-        .agg(
-            verdict.alias(VERDICT),
-            *(_join_texts(name) for name in texts),
-            *(pl.col(name).sum() for name in numbers),
-            pl.when(cost.null_count() == 0).then(cost.sum()).alias(f"{PREFIX}cost_usd"),
-            pl.when(stored.null_count() == 0).then(stored.all()).alias(f"{PREFIX}stored"),
-        )
+    return judged.group_by(keys, maintain_order=True).agg(
+        *verdicts,
+        *(_join_texts(name) for name in texts),
+        *(pl.col(name).sum() for name in numbers),
+        pl.when(cost.null_count() == 0).then(cost.sum()).alias(f"{PREFIX}cost_usd"),
+        pl.when(stored.null_count() == 0).then(stored.all()).alias(f"{PREFIX}stored"),
     )
-    return merged.rename({"row": "id"})
 
 
 def _join_texts(name: str) -> pl.Expr:

@@ -17,6 +17,7 @@ from runner.core.types import Completion, Request, Sampling
 class Replay(Provider):
     """Answers each row with its own cell of ``column``; ``model`` is a free name for who answered.
 
+    A cell that is a list of texts has the answers to a row that was asked several times.
     ``thinking_tags`` are those of :class:`runner.core.provider.Provider`.
     """
 
@@ -47,6 +48,8 @@ class Replay(Provider):
         if self.column not in request.row:
             raise FatalProviderError(self._explain_missing(request.row))
         value = request.row[self.column]
+        if isinstance(value, list) and all(isinstance(one, str | None) for one in value):
+            value = value[request.repeat] if request.repeat < len(value) else None
         if value is None:
             raise ProviderError(f"no answer is recorded in column {self.column!r}")
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

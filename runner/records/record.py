@@ -17,7 +17,7 @@ import polars as pl
 from runner.core.errors import BudgetError, DataError, WaitError, is_mistake
 from runner.core.files import require_plain, write_atomically
 from runner.core.redact import drop_controls, hide_keys
-from runner.core.types import Score
+from runner.core.types import Score, list_keys
 from runner.records.alive import is_alive
 from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
 from runner.records.published import read_comparisons
@@ -74,6 +74,8 @@ class Record:
     """Metrics that score single rows, each a column of the predictions: ``right`` (1 or 0) or ``value``."""
     shown: list[str] = field(default_factory=list)
     """Columns of the rows that the prompt shows."""
+    spread: dict[str, dict[str, float]] = field(default_factory=dict)
+    """The variance of a score between ``rows``, ``repeats`` and verdicts of the ``judge``, if known."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     warnings: list[str] = field(default_factory=list)
@@ -244,8 +246,8 @@ def read_predictions(folder: Path) -> pl.DataFrame:
         raise DataError(f"{file} cannot be read as the rows of a run ({reason})") from error
     if missing := [name for name in ROW_COLUMNS if name not in frame.columns]:
         raise DataError(f"{file} cannot be read as the rows of a run (it has no column {missing[0]!r})")
-    ids = frame["id"]
-    if ids.dtype != pl.String or ids.has_nulls() or ids.is_duplicated().any():
+    ids, keys = frame["id"], frame.select(list_keys(frame))
+    if ids.dtype != pl.String or ids.has_nulls() or keys.is_duplicated().any():
         raise DataError(f"{file} cannot be read as the rows of a run (its ids are not texts, each used once)")
     return frame
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from runner.core.errors import ConfigError, count_of
-from runner.core.types import Score
+from runner.core.types import REPEAT, Score
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs, list_points
 from runner.records.record import Record, read_mistakes, read_predictions, read_record, read_records
 from runner.records.sweep import main_score_names, summarize
@@ -20,7 +20,7 @@ NO_ROWS = pl.DataFrame(schema=dict.fromkeys(("id", "target", "completion", "pred
 """The rows of a run that ended before any was answered."""
 
 
-ANSWER = ("id", "completion", "prediction", "target", "correct")
+ANSWER = ("id", REPEAT, "completion", "prediction", "target", "correct")
 """The first columns of a table of rows. The scores of the rows follow, then everything else."""
 
 

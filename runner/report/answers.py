@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import RunnerError
-from runner.core.types import write_value
+from runner.core.types import REPEAT, write_value
 from runner.metrics import row_score_kinds, score_rows
 from runner.report.comparisons import Build, Family
 from runner.report.formats import truncate
@@ -85,18 +85,31 @@ class Answer:
 
 
 def read_answers(point: Point, build: Build) -> dict[str, Answer]:
-    """The answers of a point by row id, scored."""
+    """The answers of a point by the names of :func:`name_lines`, scored."""
     scored = _score(point, build)
     frame = scored.frame
     scores = frame[scored.right].to_list() if scored.right else [None] * frame.height
     given = frame.select(name for name in frame.columns if name in COLUMNS)
     rows = zip(given.iter_rows(named=True), scores, _measure_distances(scored), strict=True)
     return {
-        str(row["id"]): _make_answer(
+        name: _make_answer(
             point.number, row, row[scored.said], _is_right(score, row[scored.said], scored), distance
         )
-        for row, score, distance in rows
+        for name, (row, score, distance) in zip(name_lines(frame), rows, strict=True)
     }
+
+
+def name_lines(frame: pl.DataFrame) -> list[str]:
+    """What each line is called: the row's id, and from the second repeat on also its number from 1.
+
+    >>> name_lines(pl.DataFrame({"id": ["a", "a"], "repeat": [0, 1]}))
+    ['a', 'a, repeat 2']
+    """
+    numbers = frame[REPEAT].to_list() if REPEAT in frame.columns else [0] * frame.height
+    return [
+        f"{name}, repeat {number + 1}" if number else str(name)
+        for name, number in zip(frame["id"].to_list(), numbers, strict=True)
+    ]
 
 
 def _make_answer(

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError
+from runner.core.types import REPEAT
 from runner.metrics.base import Metric
 from runner.metrics.rows import RowMetric
 from runner.metrics.statistics import Comparison, adjust_p_values, align_rows, compare_runs, detectable_rate
@@ -129,7 +130,9 @@ def group_by_rows(points: Sequence[Point]) -> tuple[list[Family], list[str]]:
         else:
             groups.append([point])
             refused += reasons[:1]
-    return [Family(group, 0 if (rows := group[0].rows) is None else rows.height) for group in groups], refused
+    return [
+        Family(group, 0 if (rows := group[0].rows) is None else rows["id"].n_unique()) for group in groups
+    ], refused
 
 
 def _explain_mismatch(one: Point, other: Point) -> str:
@@ -143,7 +146,7 @@ def _explain_mismatch(one: Point, other: Point) -> str:
 
 def _select_identity(point: Point) -> pl.DataFrame:
     assert point.rows is not None
-    return point.rows.select(name for name in ("id", "target") if name in point.rows.columns)
+    return point.rows.select(name for name in ("id", "target", REPEAT) if name in point.rows.columns)
 
 
 def _list_metrics(families: Sequence[Family]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from runner.report.answers import Answer, Words, format_value, read_answers
+from runner.report.answers import Answer, Words, format_value, name_lines, read_answers
 from runner.report.comparisons import Build, Family
 from runner.report.formats import truncate
 from runner.report.points import Point
@@ -80,7 +80,7 @@ def find_disagreements(family: Family, build: Build, most: int, texts: int = MAX
     return Disagreements(
         points=family.points,
         rows=_shorten(_summarize(sorted(rows, key=lambda row: row.rank)[:most]), texts),
-        n=family.n,
+        n=len(rows),
         disputed=sum(row.is_disputed for row in rows),
         missed=sum(row.is_missed for row in rows),
         total=sum(row.is_disputed or row.is_missed for row in rows),
@@ -101,7 +101,8 @@ def _join_answers(family: Family, answers: Sequence[Mapping[str, Answer]]) -> li
             target=format_value(target),
             answers=[each[name] for each in answers],
         )
-        for name, target in zip(map(str, frame["id"].to_list()), targets, strict=True)
+        for name, target in zip(name_lines(frame), targets, strict=True)
+        if all(name in each for each in answers)  # points may have asked differently often
     ]
 
 
@@ -109,8 +110,8 @@ def _read_questions(point: Point) -> dict[str, str]:
     """The last turn of each row's chat, which holds the question."""
     if point.rows is None or "messages" not in point.rows.columns:
         return {}
-    chats = zip(point.rows["id"].to_list(), point.rows["messages"].to_list(), strict=True)
-    return {str(name): messages[-1]["content"] or "" for name, messages in chats if messages}
+    chats = zip(name_lines(point.rows), point.rows["messages"].to_list(), strict=True)
+    return {name: messages[-1]["content"] or "" for name, messages in chats if messages}
 
 
 def _group_questions(asked: Mapping[str, str]) -> list[tuple[list[str], str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from runner.core.errors import count_of
 from runner.core.redact import remove_credentials
 from runner.records.record import Record
+from runner.records.repeats import tell_repeats
 from runner.records.sweep import column_names, shared_params
 from runner.report.points import IRRELEVANT_KEYS, Point
 
@@ -191,6 +192,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "table": _read_reference("table"),
     "code": lambda record: record.tags.get("code") or record.tags.get("git_sha", ""),
     "software": _describe_software,
+    "repeats": lambda record: tell_repeats(record) or "",
     "answered": _read_count("answered"),
     "parsed": _read_count("parsed"),
     "failed": _read_count("failed"),
@@ -201,7 +203,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "answers worth": _read_cost("cost_usd_total"),
 }
 
-LONG = ("identity", "judge", "source", "published in", "table")
+LONG = ("identity", "judge", "repeats", "source", "published in", "table")
 """Facts that are too long for a column of the table."""
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import polars as pl
 
 from runner.core.errors import count_of
-from runner.core.types import Score
+from runner.core.types import REPEAT, Score, list_keys
 from runner.records.record import Record, flatten
 
 State = Literal["same", "different", "missing"]
@@ -89,18 +89,28 @@ def compare_inputs(then: Record, now: Sequence[Mapping[str, Any]]) -> list[Check
 
 def compare_rows(then: pl.DataFrame, now: pl.DataFrame, inputs: Sequence[str]) -> list[Change]:
     """The cells that differ, row by row: in the columns ``inputs`` of the data, in the chats and answers."""
-    gone, new = set(then["id"]) - set(now["id"]), set(now["id"]) - set(then["id"])
-    changes = [Change(key, "row", "there", "gone") for key in then["id"] if key in gone]
-    changes += [Change(key, "row", "", "new") for key in now["id"] if key in new]
-    ids = then.filter(~pl.col("id").is_in(list(gone))).select("id")
-    both = [ids.join(frame, on="id", how="left", maintain_order="left") for frame in (then, now)]
+    keys = list_keys(then)
+    if list_keys(now) != keys:
+        return [Change("all", "repeats", REPEAT in keys, REPEAT in now.columns)]
+    old, new = then.select(keys), now.select(keys)
+    gone, added = old.join(new, on=keys, how="anti"), new.join(old, on=keys, how="anti")
+    changes = [Change(_name(key), "row", "there", "gone") for key in gone.iter_rows()]
+    changes += [Change(_name(key), "row", "", "new") for key in added.iter_rows()]
+    kept = old.join(gone, on=keys, how="anti", maintain_order="left")
+    ids = [_name(key) for key in kept.iter_rows()]
+    both = [kept.join(frame, on=keys, how="left", maintain_order="left") for frame in (then, now)]
     names = [*(name for name in inputs if name in then.columns and name not in ANSWERS), *COMPARED]
     cells = [
-        (row, place, Change(ids["id"][row], name, *values))
+        (row, place, Change(ids[row], name, *values))
         for place, name in enumerate(names)
         for row, values in _find_unequal(*(_get_column(frame, name) for frame in both))
     ]
     return changes + [change for *_, change in sorted(cells, key=lambda cell: cell[:2])]
+
+
+def _name(key: Sequence[Any]) -> str:
+    """A row by its id; with its number from 1, if it was asked several times."""
+    return ", repeat ".join([str(key[0]), *(str(number + 1) for number in key[1:])])
 
 
 def _get_column(frame: pl.DataFrame, name: str) -> pl.Series:

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import DataError, RunnerError, count_of
-from runner.core.types import Completion, Score
+from runner.core.types import REPEAT, Completion, Score, list_keys
 from runner.engine.call import read_answers as read_stored
 from runner.engine.ledger import Ledger
 from runner.experiment import stages
@@ -67,7 +67,7 @@ def _render(plan: Plan, past: PastRun) -> tuple[pl.DataFrame, list[pl.Series], l
 
 
 def _read_recorded(past: PastRun) -> tuple[pl.DataFrame, list[pl.Series]]:
-    known = {*past.record.inputs[0]["columns"], "split", "shots", "messages"} - {"target"}
+    known = {*past.record.inputs[0]["columns"], "split", "shots", "messages", REPEAT} - {"target"}
     target = [past.frame[name] for name in past.frame.columns if name == "target"]
     return past.frame.select(name for name in past.frame.columns if name in known), target
 
@@ -81,7 +81,10 @@ def _check_answers(frame: pl.DataFrame, prefix: str, ledger: Ledger) -> Iterator
     rows = _find_kept(frame, prefix)
     if not rows:
         return
-    keys = {row["id"]: row[f"{prefix}ledger_key"].split("\n") for row in rows}
+    keys = {
+        ", repeat ".join(str(row[name]) for name in list_keys(frame)): row[f"{prefix}ledger_key"].split("\n")
+        for row in rows
+    }
     known = read_stored(ledger, (key for several in keys.values() for key in several))
     lacking = [row for row, several in keys.items() if not known.keys() >= set(several)]
     what = f"ledger, {'judge' if prefix else 'model'}"

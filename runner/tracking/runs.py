@@ -179,8 +179,9 @@ def collect_metrics(record: Record) -> dict[str, float]:
 
     ``accuracy`` is a score over all rows; ``interval/accuracy_low`` and ``_high`` are its bounds;
     ``parsed/accuracy``, with its own bounds, is over parsed rows only; ``published/accuracy`` is a paper's;
-    ``usage/…`` are counts of rows, tokens and dollars. ``Scores/accuracy`` is the score again, since MLflow's
-    charts show groups by name, capitals first, and what is in no group last.
+    ``variance/accuracy_rows`` and ``_repeats`` are there if rows were asked several times; ``usage/…`` are
+    counts of rows, tokens and dollars. ``Scores/accuracy`` is the score again, since MLflow's charts show
+    groups by name, capitals first, and what is in no group last.
     """
     scores: dict[str, Any] = {}
     beside: dict[str, Any] = {}
@@ -193,6 +194,11 @@ def collect_metrics(record: Record) -> dict[str, float]:
         else:
             scores[name] = score.value
             beside |= {f"interval/{name}_{side}": bound for side, bound in bounds.items()}
+    beside |= {
+        f"variance/{name}_{source}": value
+        for name, spread in record.spread.items()
+        for source, value in spread.items()
+    }
     beside |= {f"published/{row['metric']}": row.get("published") for row in record.reference}
     beside |= {f"usage/{name}": value for name, value in record.figures.items()}
     beside = dict(sorted(beside.items(), key=lambda item: item[0].split("/")[0]))

@@ -28,6 +28,7 @@ from mlflow.entities import (
 )
 from mlflow.tracing.client import TracingClient
 
+from runner.core.types import REPEAT
 from runner.records.record import Record
 from runner.records.result import find_right_score
 from runner.tracking.store import Store
@@ -68,8 +69,10 @@ def choose_rows(record: Record, rows: pl.DataFrame, wanted: object) -> pl.DataFr
     """The rows that ``tracking.traces`` asks for: all, none, failures, or a number of them.
 
     A number of rows is drawn by a hash of their ids. So every run on these rows has the same ones, whatever
-    was answered, and they are as often wrong as the rest.
+    was answered, and they are as often wrong as the rest. Of several answers to a row the first is traced.
     """
+    if REPEAT in rows.columns:
+        rows = rows.filter(pl.col(REPEAT) == 0)
     if wanted == "failures":
         return rows.filter(_is_failed(record, rows))
     count = rows.height if wanted == "all" else wanted if isinstance(wanted, int) else 0

@@ -1,4 +1,4 @@
-"""Kill and check: ``python -m tests.faults [--kills 50] [--seed 0]``. Exits 1 if a promise is broken."""
+"""Kill and check: ``python -m tests.faults [--kills 50] [--seed 0] [--repeats 3]``. Exits 1 if it breaks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--folder", type=Path, help="kept, to look at; default: a temporary one")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         broken = killed = 0
-        for episode, wrong in episodes(given.folder or Path(temporary), given.kills, given.seed):
+        place = given.folder or Path(temporary)
+        for episode, wrong in episodes(place, given.kills, given.seed, given.repeats):
             killed += episode.kills
             broken += bool(wrong)
             state = "; ".join(wrong) or "kept"

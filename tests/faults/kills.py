@@ -44,6 +44,7 @@ class Episode:
     server: Mock
     chance: random.Random
     lasts_s: float = 8.0
+    repeats: int = 1
     kills: int = 0
     asked_again: Counter[str] = field(default_factory=Counter)
     """Questions that were asked although the ledger held the answer."""
@@ -58,6 +59,8 @@ class Episode:
 
     def start(self, *more: str) -> subprocess.Popen[str]:
         """Start the sweep's process."""
+        seeds = ",".join(str(100 * point) for point in range(POINTS))  # each repeat has a seed of its own
+        repeats = [f"hyperparameter.repeats={self.repeats}"]
         command = [
             *(
                 sys.executable,
@@ -71,7 +74,7 @@ class Episode:
             ),
             *("judge=faults", "metric=accuracy", "provider=openai_compatible", "provider.model=mock"),
             *(f"provider.base_url={self.server.url}", "provider.max_concurrency=8"),
-            *("hydra/launcher=concurrent", f"hyperparameter.seed={','.join(map(str, range(POINTS)))}", *more),
+            *("hydra/launcher=concurrent", f"hyperparameter.seed={seeds}", *repeats, *more),
         ]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(command, cwd=self.folder, env=environment(), **pipes)  # type: ignore[call-overload, no-any-return]
@@ -146,11 +149,11 @@ class Episode:
         return wrong
 
 
-def undisturbed(folder: Path) -> tuple[Result, float]:
+def undisturbed(folder: Path, repeats: int = 1) -> tuple[Result, float]:
     """What comes of a sweep that nothing disturbs, and how long it takes once its stores are there."""
     folder.mkdir(parents=True)
     with mock(**SERVER) as server:
-        episode = Episode(folder, server, random.Random(0))
+        episode = Episode(folder, server, random.Random(0), repeats=repeats)
         result = episode.end()
         for file in (folder / "outputs").glob("ledger.db*"):
             file.unlink()
@@ -159,15 +162,17 @@ def undisturbed(folder: Path) -> tuple[Result, float]:
     return result, time.monotonic() - began
 
 
-def episodes(folder: Path, kills: int, seed: int, each: int = 5) -> Iterator[tuple[Episode, list[str]]]:
+def episodes(
+    folder: Path, kills: int, seed: int, repeats: int = 1, each: int = 5
+) -> Iterator[tuple[Episode, list[str]]]:
     """Sweeps until so many kills are done, each with what is wrong at its end."""
-    wanted, lasts_s = undisturbed(folder / "undisturbed")
+    wanted, lasts_s = undisturbed(folder / "undisturbed", repeats)
     chance, done, number = random.Random(seed), 0, 0
     while done < kills:
         place = folder / str(number)
         place.mkdir()
         with mock(**SERVER) as server:
-            episode = Episode(place, server, chance, lasts_s)
+            episode = Episode(place, server, chance, lasts_s, repeats)
             for _ in range(each):
                 if done + episode.kills >= kills or not episode.kill_once():
                     break

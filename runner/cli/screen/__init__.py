@@ -23,6 +23,7 @@ from runner.core.types import Score, advise_on_cut
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record, flatten
+from runner.records.repeats import tell_repeats
 from runner.report.formats import format_number
 from runner.report.results import explain_scores
 
@@ -68,6 +69,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
         lines.append(Text(_describe_published(record), style="dim"))
     lines += [
         _describe_counts(record.figures, record.finished or 0, record.started),
+        *([Text(told, style="dim")] if (told := tell_repeats(record)) else []),
         *_describe_failures(record),
         *_describe_cut(record, folder),
     ]
@@ -129,8 +131,13 @@ def _describe_published(record: Record) -> str:
 
 
 def _describe_counts(figures: Mapping[str, float], finished: float, started: float) -> Text:
+    asked = count_of(figures.get("n", 0), "row")
+    if "repeats" in figures:
+        asked = (
+            f"{figures['n']:.0f} ({count_of(figures['rows'], 'row')}, {figures['repeats']:.0f} times each)"
+        )
     parts = [
-        f"{figures.get('answered', 0):.0f} of {count_of(figures.get('n', 0), 'row')} answered",
+        f"{figures.get('answered', 0):.0f} of {asked} answered",
         f"{figures.get('parsed', 0):.0f} parsed",
         f"{count_of(figures.get('calls', 0) + figures.get('judge_calls', 0), 'call')} made",
     ]
@@ -149,7 +156,8 @@ def _describe_rows(record: Record, folder: Path, shown: Path) -> list[Text]:
         (figures.get("answered", 0) - figures.get("parsed", 0), "answer"),
         (figures.get("judge_answered", 0) - figures.get("judged", 0), "verdict"),
     ]
-    parts = [f"{wrong:,} wrong"] if wrong else []
+    said = count_of(wrong, "wrong answer") if "repeats" in figures else f"{wrong:,} wrong"
+    parts = [said] if wrong else []
     parts += [f"{count_of(count, noun)} unread" for count, noun in unread if count > 0]
     word = "wrong" if wrong else "unparsed"
     command = shlex.join(["runner", "show", f"run={shown}", word])

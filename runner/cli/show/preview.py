@@ -37,6 +37,7 @@ from runner.experiment.estimate import estimate_plan
 from runner.experiment.plan import Plan, make_plan
 from runner.money.forecast import add_placeholders
 from runner.pipeline.judge import pose_questions
+from runner.pipeline.repeats import take_first
 from runner.providers.local.weights import stay_offline
 
 ROWS, LETTERS, LABELS = 3, 240, 8
@@ -73,7 +74,7 @@ def _fill(parts: list[RenderableType], config: DictConfig) -> None:
         parts.append(make_part(title, make_pairs(values)))
     plan = make_plan(config, asks=False)
     rows = stages.choose_splits(typed.dataset, frame)
-    chats = stages.render(plan, rows)
+    chats = take_first(stages.render(plan, rows))
     place = chats["id"].to_list().index(chosen["id"][0]) if chosen.height else 0
     _fill_chat(parts, plan, chats[place])
     point = estimate_plan(plan, set(), get_overrides())

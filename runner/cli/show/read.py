@@ -27,7 +27,11 @@ class Recorded:
     @property
     def ids(self) -> list[str]:
         """The ids of the rows, in their order."""
-        return self.frame["id"].to_list()
+        return self.frame["id"].unique(maintain_order=True).to_list()
+
+    def list_places(self, row: int) -> list[int]:
+        """Where the answers to a row are in the frame; ``row`` is its place in :attr:`ids`."""
+        return (self.frame["id"] == self.ids[row]).arg_true().to_list()
 
 
 def read_run(folder: Path) -> Recorded:

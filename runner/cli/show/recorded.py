@@ -28,6 +28,7 @@ from runner.cli.show.values import (
 )
 from runner.config.command_schema import ShowConfig
 from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.types import REPEAT
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import read_records
 
@@ -84,11 +85,13 @@ def _name_choice(asked: ShowConfig) -> list[str]:
 
 
 def _summarize_row(run: Recorded, place: int) -> str:
-    row = run.frame.row(place, named=True)
+    places = run.list_places(place)
+    row = run.frame.row(places[0], named=True)
     said = row.get("error") or f"prediction {show_value(row['prediction'], 60)}"
     verdict = f", verdict {show_value(row['verdict'], 60)}" if "verdict" in row else ""
     target = f", target {show_value(row['target'], 60)}" if "target" in row else ""
-    state = f"{run.grades.name(place)}, ".removeprefix(", ")
+    said += f" (the first of {len(places)} answers)" if len(places) > 1 else ""
+    state = f"{run.grades.name(places[0])}, ".removeprefix(", ")
     return f"row {run.ids[place]}: {state}{said}{target}{verdict}"
 
 
@@ -136,7 +139,9 @@ def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
     if not places:
         return lines
     lines += [Text(""), _make_table(run, places[:most])]
-    command = shlex.join(["runner", "show", f"run={_shorten(run.folder)}", f"row={run.ids[places[0]]}"])
+    command = shlex.join(
+        ["runner", "show", f"run={_shorten(run.folder)}", f"row={run.frame['id'][places[0]]}"]
+    )
     if len(places) > most:
         lines.append(
             Text(f"\n{most:,} of {len(places):,} are shown; rows={len(places)} shows all", style="dim")
@@ -162,7 +167,8 @@ def _make_table(run: Recorded, places: Sequence[int]) -> Table:
         values = [join_lines(show_value(row[name])[:200]) for name in names]
         said = row["completion"] if row["error"] is None else row["error"]
         state = run.grades.name(place)
-        cells = [clean(row["id"]), state, *values, join_lines(show_value(said)[:400])]
+        number = f", repeat {row[REPEAT] + 1}" if row.get(REPEAT) else ""
+        cells = [clean(row["id"]) + number, state, *values, join_lines(show_value(said)[:400])]
         colour = {"right": "green", "wrong": "red"}.get(state, "yellow")
         table.add_row(*(Text(cell, style=colour if at == 1 else "") for at, cell in enumerate(cells)))
     return table

@@ -17,17 +17,34 @@ LETTERS = 100
 
 
 def make_row(run: Recorded, place: int) -> list[RenderableType]:
-    """Everything about one row: its chat, the answer and how it was read, scores, verdict, costs, values."""
-    row = run.frame.row(place, named=True)
-    state = run.grades.name(place)
-    title = f"row {clean(row['id'])}"
-    note = f"{place + 1:,} of {run.frame.height:,}{f', {state}' if state else ''}"
-    note += f" ({run.grades.rule})" if state in ("right", "wrong") else ""
-    parts: list[RenderableType] = [make_part(make_title(title, note))]
+    """Everything about one row: its chat, the answer and how it was read, scores, verdict, costs, values.
+
+    ``place`` is that of the row among the rows. If it was asked several times all answers are shown.
+    """
+    places = run.list_places(place)
+    row = run.frame.row(places[0], named=True)
+    note = f"{place + 1:,} of {len(run.ids):,}"
+    note += _describe_state(run, places[0]) if len(places) == 1 else f", {len(places)} answers"
+    parts: list[RenderableType] = [make_part(make_title(f"row {clean(row['id'])}", note))]
     if row.get("messages"):
         shots = row.get("shots")
         shown = f"shots {', '.join(map(clean, map(str, shots)))}" if shots else ""
         parts.append(make_part(make_title("chat", shown), make_chat(row["messages"])))
+    for number, line in enumerate(places, 1):
+        of = f"repeat {number}{_describe_state(run, line)}" if len(places) > 1 else ""
+        parts += _make_answer(run, run.frame.row(line, named=True), of)
+    parts.append(make_part(make_title("values"), make_pairs(_list_values(run, row))))
+    return parts
+
+
+def _describe_state(run: Recorded, line: int) -> str:
+    state = run.grades.name(line)
+    rule = f" ({run.grades.rule})" if state in ("right", "wrong") else ""
+    return f", {state}{rule}" if state else ""
+
+
+def _make_answer(run: Recorded, row: dict[str, Any], note: str) -> list[RenderableType]:
+    """The answer and what the judge says of it."""
     answer = [("thinking", row.get("reasoning")), ("error", row.get("error"))]
     lines = [(name, clean(str(value))) for name, value in answer if value is not None]
     lines.append(("completion", _show_text(row["completion"])))
@@ -36,11 +53,8 @@ def make_row(run: Recorded, place: int) -> list[RenderableType]:
     lines += [("target", show_value(row["target"]))] if "target" in row else []
     lines += [(name, show_value(row[name])) for name in _list_scores(run)]
     lines += [("cost", _describe_call(row, ""))]
-    parts.append(make_part(make_title("answer"), make_pairs(lines)))
-    if "verdict" in row:
-        parts.append(make_part(make_title("judge"), *_make_verdict(row)))
-    parts.append(make_part(make_title("values"), make_pairs(_list_values(run, row))))
-    return parts
+    judged = [make_part(make_title("judge"), *_make_verdict(row))] if "verdict" in row else []
+    return [make_part(make_title("answer", note), make_pairs(lines)), *judged]
 
 
 def _show_text(text: Any) -> str:
@@ -59,6 +73,7 @@ def _make_verdict(row: dict[str, Any]) -> Iterable[RenderableType]:
     said = [("thinking", "judge_reasoning"), ("error", "judge_error")]
     lines = [(label, clean(str(row[name]))) for label, name in said if row.get(name) is not None]
     lines += [("its words", _show_text(row.get("judge_completion"))), ("verdict", show_value(row["verdict"]))]
+    lines += [("of", show_value(row["judge_verdicts"]))] if row.get("judge_verdicts") else []
     lines += [("", clean(str(row["judge_reading"])))] if row.get("judge_reading") else []
     yield make_pairs([*lines, ("cost", _describe_call(row, "judge_"))])
 

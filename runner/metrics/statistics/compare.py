@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.types import REPEAT
 from runner.metrics.base import Measure, Metric, is_parsed
-from runner.metrics.bootstrap import Statistic, Tally, draw_statistics, find_intervals, tally
+from runner.metrics.bootstrap import Floats, Statistic, Tally, draw_statistics, find_intervals, tally
+from runner.metrics.repeated import split_repeats
 from runner.metrics.rows import RowMetric
 from runner.metrics.statistics.significance import (
     benjamini_hochberg,
@@ -67,7 +69,11 @@ def compare(
 
 
 def align_rows(one: pl.DataFrame, other: pl.DataFrame, key: str = "id") -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Both frames sorted by ``key``. Raises :class:`DataError` if they do not hold the same rows."""
+    """Both frames sorted by ``key``, of rows that were asked several times the first answers.
+
+    Raises :class:`DataError` if they do not hold the same rows.
+    """
+    one, other = (_take_first(frame, key) for frame in (one, other))
     for frame in (one, other):
         if key not in frame.columns:
             raise DataError(
@@ -87,6 +93,10 @@ def align_rows(one: pl.DataFrame, other: pl.DataFrame, key: str = "id") -> tuple
     if "target" in one.columns and "target" in other.columns:
         _check_targets(one, other, key)
     return one, other
+
+
+def _take_first(frame: pl.DataFrame, key: str) -> pl.DataFrame:
+    return frame.unique(key, keep="first", maintain_order=True) if REPEAT in frame.columns else frame
 
 
 def _find_unshared(one: pl.DataFrame, other: pl.DataFrame, key: str) -> list[Any]:
@@ -110,10 +120,13 @@ def _check_targets(one: pl.DataFrame, other: pl.DataFrame, key: str) -> None:
 
 @dataclass(frozen=True)
 class _PairedRuns:
-    """Rows counted by what both runs have in them; ``one`` and ``other`` are the cells of each run."""
+    """Rows counted by what both runs have in them; ``one`` and ``other`` are the cells of each run.
 
-    one: pl.DataFrame
-    other: pl.DataFrame
+    A run has one frame of cells for each repeat.
+    """
+
+    one: list[pl.DataFrame]
+    other: list[pl.DataFrame]
     sample: Tally
 
 
@@ -124,17 +137,23 @@ def _pair_runs(
         raise ConfigError(f"{type(metric).__name__} cannot compare runs; only a runner.metrics.Metric can")
     if metric.per:
         raise ConfigError(f"metric {metric.name}: runs cannot be compared per {metric.per}; use group")
-    pairs = [metric.pairs(frame) for frame in align_rows(one, other, key)]
-    cells = [metric.cells(some) for some in pairs]
-    if cells[0].height != cells[1].height:
-        raise DataError(f"metric {metric.name}: the runs have {cells[0].height} and {cells[1].height} units")
-    rows = pl.DataFrame({"one": cells[0].to_struct(), "other": cells[1].to_struct()})
+    align_rows(one, other, key)
+    sides = [[part.sort(key) for part in split_repeats(frame)] for frame in (one, other)]
+    pairs = [[metric.pairs(part) for part in parts] for parts in sides]
+    cells = [[metric.cells(some) for some in parts] for parts in pairs]
+    heights = [part.height for parts in cells for part in parts]
+    if len(set(heights)) > 1:
+        raise DataError(f"metric {metric.name}: the runs have {heights[0]} and {heights[-1]} units")
+    every = [part for parts in cells for part in parts]
+    rows = pl.DataFrame({str(number): part.to_struct() for number, part in enumerate(every)})
     keep = pl.repeat(True, rows.height, eager=True)
     if reading == "parsed":
-        keep = cells[0]["parsed"] & cells[1]["parsed"]
-    groups = pairs[0]["group"].filter(keep) if metric.group else None
+        for part in every:
+            keep &= part["parsed"]
+    groups = pairs[0][0]["group"].filter(keep) if metric.group else None
     sample = tally(rows.filter(keep), groups)
-    return _PairedRuns(sample.cells["one"].struct.unnest(), sample.cells["other"].struct.unnest(), sample)
+    counted = [sample.cells[name].struct.unnest() for name in sample.cells.columns]
+    return _PairedRuns(counted[: len(cells[0])], counted[len(cells[0]) :], sample)
 
 
 def _compare_measure(name: str, metric: Metric, measure: Measure, both: _PairedRuns) -> Comparison:
@@ -142,13 +161,12 @@ def _compare_measure(name: str, metric: Metric, measure: Measure, both: _PairedR
     n = int(sample.counts.sum())
     if not n:
         return Comparison(name, 0, None, None)
-    one, other = (
-        measure.value(side, sample.counts) if is_parsed(side).any() else None
-        for side in (both.one, both.other)
-    )
+    one, other = (_average_value(measure, side, sample) for side in (both.one, both.other))
     if one is None or other is None:
         return Comparison(name, n, one, other)
-    differ: Statistic = lambda counts: measure.values(both.one, counts) - measure.values(both.other, counts)  # noqa: E731
+    differ: Statistic = lambda counts: (  # noqa: E731
+        _average_values(measure, both.one, counts) - _average_values(measure, both.other, counts)
+    )
     (drawn,) = draw_statistics(sample, [differ], metric.resamples, metric.seed)
     low, high = find_intervals(sample, [differ], [drawn], metric.confidence, metric.seed)[0]
     test, p = _test_difference(metric, measure, both, one - other)
@@ -156,11 +174,22 @@ def _compare_measure(name: str, metric: Metric, measure: Measure, both: _PairedR
     return Comparison(name, n, one, other, one - other, low, high, p, test, detectable=smallest)
 
 
+def _average_value(measure: Measure, repeats: Sequence[pl.DataFrame], sample: Tally) -> float | None:
+    """The mean over repeats; None where the value is undefined in one, or no row of it was read."""
+    values = [measure.value(cells, sample.counts) if is_parsed(cells).any() else None for cells in repeats]
+    return None if None in values else float(np.mean([value for value in values if value is not None]))
+
+
+def _average_values(measure: Measure, repeats: Sequence[pl.DataFrame], counts: Floats) -> Floats:
+    return np.asarray(np.mean([measure.values(cells, counts) for cells in repeats], axis=0))
+
+
 def _test_difference(
     metric: Metric, measure: Measure, both: _PairedRuns, difference: float
 ) -> tuple[str, float]:
-    if isinstance(metric, RowMetric) and metric.proportion and not metric.group:
-        right, too = (side["score"].to_numpy() == 1 for side in (both.one, both.other))
+    is_single = len(both.one) == len(both.other) == 1
+    if isinstance(metric, RowMetric) and metric.proportion and not metric.group and is_single:
+        right, too = (side[0]["score"].to_numpy() == 1 for side in (both.one, both.other))
         counts = both.sample.counts
         return "mcnemar", mcnemar(int(counts[right & ~too].sum()), int(counts[too & ~right].sum())).p
     return "permutation", permutation_test(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import polars as pl
@@ -41,10 +42,17 @@ def mcnemar(only_one: int, only_other: int) -> McNemar:
 
 
 def permutation_test(
-    measure: Measure, one: pl.DataFrame, other: pl.DataFrame, sample: Tally, difference: float, seed: int = 0
+    measure: Measure,
+    one: Sequence[pl.DataFrame],
+    other: Sequence[pl.DataFrame],
+    sample: Tally,
+    difference: float,
+    seed: int = 0,
 ) -> float:
     """Two-sided p-value of a paired permutation test, which swaps the runs of each row (or group) at random.
 
+    ``one`` and ``other`` are the cells of each run, one frame for each repeat of its rows; a row is swapped
+    with all its repeats, and values are means over repeats.
     The observed arrangement counts as one of the permutations, so p is never 0 (Phipson and Smyth 2010).
     """
     random = np.random.default_rng(seed)
@@ -52,14 +60,17 @@ def permutation_test(
     times = int(
         np.clip(_MAX_DRAWS // max(size, sample.units if sample.groups is not None else size), 999, 9999)
     )
-    cells = pl.concat([one, other])
+    pairs = zip(one, other, strict=True) if len(one) == len(other) else product(one, other)
+    cells = [pl.concat(pair) for pair in pairs]
     extreme = total = 0
     block = max(1, 2_000_000 // size)
     for start in range(0, times, block):
         swapped = _draw_swaps(random, sample, min(block, times - start))
         kept = sample.counts - swapped
-        first = measure.values(cells, np.concatenate([kept, swapped], axis=1))
-        second = measure.values(cells, np.concatenate([swapped, kept], axis=1))
+        first, second = (
+            np.mean([measure.values(each, np.concatenate(parts, axis=1)) for each in cells], axis=0)
+            for parts in ((kept, swapped), (swapped, kept))
+        )
         total += int(np.isfinite(first - second).sum())
         extreme += int((np.abs(first - second) >= abs(difference) - 1e-12).sum())
     return (1 + extreme) / (1 + total)

@@ -1,0 +1,87 @@
+"""Rows that are asked several times: a line of the frame for each answer, and one verdict from several."""
+
+from __future__ import annotations
+
+import logging
+
+import polars as pl
+
+from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.types import REPEAT
+from runner.pipeline.answer import Responder
+
+log = logging.getLogger(__name__)
+
+
+def repeat_rows(frame: pl.DataFrame, repeats: int, column: str = REPEAT) -> pl.DataFrame:
+    """The frame with each row ``repeats`` times, one after another, numbered from 0 in ``column``.
+
+    With one repeat the frame stays as it is.
+    """
+    if repeats == 1:
+        return frame
+    lines = pl.int_range(pl.len()).repeat_by(repeats).explode()
+    return frame.select(pl.all().gather(lines)).with_columns((pl.int_range(pl.len()) % repeats).alias(column))
+
+
+def take_first(frame: pl.DataFrame) -> pl.DataFrame:
+    """A line for each row: its first repeat."""
+    return frame.filter(pl.col(REPEAT) == 0).drop(REPEAT) if REPEAT in frame.columns else frame
+
+
+def count_repeats(responder: Responder, frame: pl.DataFrame, key: str = "") -> int:
+    """How often each row is asked: as the config says, or as often as answers are recorded for it.
+
+    Raises :class:`ConfigError` if the config says another number than there are recorded answers, and
+    :class:`DataError` if the rows have different numbers of these. ``key`` is ``judge.`` for a judge, whose
+    config must say it.
+    """
+    column, repeats = getattr(responder.provider, "column", None), responder.repeats
+    if responder.provider.stored or column not in frame.columns or frame.is_empty():
+        return repeats
+    if frame.schema[column] != pl.List(pl.String):
+        if repeats > 1:
+            raise ConfigError(
+                f"{key}hyperparameter.repeats={repeats}: column {column!r} has one answer per row;"
+                " several are a list of texts"
+            )
+        return 1
+    lengths = frame[column].list.len().fill_null(0).to_list()
+    is_given = repeats > 1 or bool(key)
+    common = repeats if is_given else max(lengths, key=lengths.count)
+    for name, length in zip(frame["id"], lengths, strict=True):
+        if length != common or not length:
+            raise DataError(
+                f"{key}provider.column={column}: row {name} has {count_of(length, 'answer')}, not {common} "
+                + (f"({key}hyperparameter.repeats)" if is_given else "as in most rows")
+                + "; null stands for one that is missing"
+            )
+    return common
+
+
+def warn_of_equal(responder: Responder, repeats: int, key: str = "") -> None:
+    """Warn that repeats say little where nothing is drawn at random."""
+    if repeats > 1 and responder.provider.stored and responder.sampling.temperature == 0:
+        log.warning(
+            "%shyperparameter.temperature is 0, so repeats may be equal; one above 0 shows how answers vary",
+            key,
+        )
+
+
+def vote(verdicts: pl.Expr, rule: str) -> pl.Expr:
+    """One verdict of several in a group: the most frequent one (of several, the first), or mean or median.
+
+    Null has no vote; a group of nulls has no verdict.
+    """
+    given = verdicts.drop_nulls()
+    if rule in ("mean", "median"):
+        return given.mean() if rule == "mean" else given.median()
+    return given.mode(maintain_order=True).first()
+
+
+def check_vote(verdicts: pl.Series, rule: str) -> None:
+    """Raise :class:`ConfigError` for an average of verdicts that are no numbers."""
+    if rule in ("mean", "median") and not (verdicts.dtype.is_numeric() or verdicts.dtype == pl.Null):
+        raise ConfigError(
+            f"judge.reduce={rule}: the verdicts are no numbers ({verdicts.dtype}); use majority"
+        )

@@ -1,0 +1,165 @@
+"""Scores of rows that were asked several times."""
+
+from __future__ import annotations
+
+from collections import Counter
+from itertools import combinations
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import f_oneway
+
+from runner.core.errors import ConfigError
+from runner.metrics import F1, Accuracy, KrippendorffAlpha, MeanAbsoluteError
+from runner.metrics.repeated import (
+    Consistency,
+    PassAtK,
+    PassHatK,
+    find_spreads,
+    measure_each,
+    over_repeats,
+    reduce_rows,
+)
+from runner.metrics.repeated.spread import split_variance
+from runner.metrics.statistics import compare
+
+LABELS = st.sampled_from(["a", "b", "c", None])
+TABLES = st.integers(2, 5).flatmap(
+    lambda k: st.lists(st.lists(LABELS, min_size=k, max_size=k), min_size=2, max_size=8)
+)
+FEW = settings(max_examples=40, deadline=None)
+
+
+def make_frame(answers: list[list[str | None]], target: str = "a") -> pl.DataFrame:
+    """A line for each answer; ``answers`` has a list for each row."""
+    lines = [
+        (f"r{row}", place, said)
+        for row, all_said in enumerate(answers)
+        for place, said in enumerate(all_said)
+    ]
+    schema = {"id": pl.String, "repeat": pl.Int64, "prediction": pl.String}
+    return pl.DataFrame(lines, schema=schema, orient="row").with_columns(target=pl.lit(target))
+
+
+@FEW
+@given(TABLES)
+def test_pass_counts_all_choices(answers):
+    """Both estimates are the shares of all choices of k answers of a row, as counted one by one."""
+    k, frame = 2, make_frame(answers)
+    for metric, rule in ((PassAtK(k=k, resamples=2), any), (PassHatK(k=k, resamples=2), all)):
+        shares = [
+            np.mean([rule(one == "a" for one in some) for some in combinations(row, k)]) for row in answers
+        ]
+        assert metric(frame)[f"{metric.name}_{k}"].value == pytest.approx(np.mean(shares))
+
+
+@FEW
+@given(TABLES)
+def test_majority(answers):
+    """The reduced row has the most frequent value that was read; of several, the one that came first."""
+    reduced = reduce_rows(make_frame(answers), "majority", Accuracy())
+    expected = [
+        next(iter(Counter(one for one in row if one is not None).most_common(1)), (None,))[0]
+        for row in answers
+    ]
+    assert reduced["prediction"].to_list() == expected
+    assert reduced["id"].to_list() == [f"r{row}" for row in range(len(answers))]
+
+
+@FEW
+@given(TABLES)
+def test_best_and_worst(answers):
+    """A row is right by ``any`` if one answer is, by ``all`` if all are; F1, which scores no rows, agrees."""
+    frame = make_frame(answers)
+    for rule, count in (("any", any), ("all", all)):
+        right = [count(one == "a" for one in row) for row in answers]
+        for metric in (Accuracy(), F1(positive="a")):
+            reduced = reduce_rows(frame, rule, metric)
+            assert (reduced["prediction"] == "a").fill_null(False).to_list() == right
+
+
+def test_averages():
+    """Mean and median are of the numbers that were read, and ``any`` takes the nearest for an error."""
+    frame = make_frame([["1", "2", None], [None] * 3]).with_columns(
+        pl.col("prediction").cast(pl.Float64), target=2.0
+    )
+    for rule in ("mean", "median"):
+        assert reduce_rows(frame, rule, None)["prediction"].to_list() == [1.5, None]
+    error = MeanAbsoluteError(minimum=0, maximum=5)
+    assert reduce_rows(frame, "any", error)["prediction"].to_list() == [2, None]
+    assert reduce_rows(frame, "all", error)["prediction"].to_list()[1] is None
+
+
+@FEW
+@given(TABLES)
+def test_each_is_the_mean_of_repeats(answers):
+    """A score is the mean of those of the repeats, in both readings; n counts rows."""
+    frame = make_frame(answers)
+    parts = [frame.filter(pl.col("repeat") == place) for place in range(len(answers[0]))]
+    scores = measure_each(Accuracy(resamples=2), frame)
+    single = [Accuracy(resamples=2)(part) for part in parts]
+    assert scores["accuracy"].n == len(answers)
+    if frame["prediction"].count():
+        values = [one["accuracy"].value or 0.0 for one in single]
+        assert scores["accuracy"].value == pytest.approx(np.mean(values))
+        read = [one["accuracy_parsed"].value for one in single if one["accuracy_parsed"].value is not None]
+        assert scores["accuracy_parsed"].value == pytest.approx(np.mean(read))
+
+
+def test_the_row_is_the_unit():
+    """Repeats that are all the same leave the interval as it is; so does a metric that is any callable."""
+    once = [["a"]] * 30 + [["b"]] * 20
+    frame, thrice = make_frame(once), make_frame([row * 3 for row in once])
+    one, three = Accuracy()(frame)["accuracy"], measure_each(Accuracy(), thrice)["accuracy"]
+    assert (three.value, three.n) == (one.value, one.n)
+    assert (three.low, three.high) == pytest.approx((one.low, one.high), abs=0.02)
+    wrapped = over_repeats({"own": lambda rows: Accuracy()(rows)}, thrice)["own"](thrice)["accuracy"]
+    assert (wrapped.low, wrapped.high) == pytest.approx((one.low, one.high))
+    assert over_repeats({"own": lambda rows: float(rows.height)}, thrice)["own"](thrice) == 50
+
+
+def test_consistency():
+    """Unanimous rows are counted; alpha is that of the repeats as annotators."""
+    frame = make_frame([["a", "a"], ["a", "b"], ["b", None], ["b", "b"]])
+    scores = Consistency()(frame)
+    assert scores["consistency"].value == 0.5
+    assert scores["consistency_parsed"].value == pytest.approx(2 / 3)
+    wide = pl.DataFrame({"one": ["a", "a", "b", "b"], "other": ["a", "b", None, "b"]})
+    expected = KrippendorffAlpha(annotators=["one", "other"])(wide)["alpha"].value
+    assert scores["consistency_alpha"].value == pytest.approx(expected)
+
+
+def test_variances_are_those_of_an_anova():
+    """Both variances follow from SciPy's F test; F1, no mean of rows, has them by pseudo-values."""
+    values = np.random.default_rng(0).normal(size=(40, 1)) + np.random.default_rng(1).normal(size=(40, 4))
+    found = split_variance(values)
+    statistic = f_oneway(*values).statistic
+    assert found["repeats"] == pytest.approx(values.var(axis=1, ddof=1).mean())
+    assert found["rows"] == pytest.approx((statistic - 1) * found["repeats"] / 4)
+    frame = make_frame([["a", "b"], ["a", "a"], ["b", "b"], ["b", "b"]] * 5)
+    spreads = find_spreads({"accuracy": Accuracy(), "f1": F1(positive="a")}, frame)
+    assert spreads["accuracy"] == pytest.approx(
+        {"rows": split_variance(np.array([[1, 0], [1, 1], [0, 0], [0, 0]] * 5))["rows"], "repeats": 0.125}
+    )
+    assert set(spreads) == {"accuracy", "f1"}
+
+
+def test_runs_with_repeats_are_compared():
+    """Runs are compared by their means over repeats, also with one that was asked once."""
+    better = make_frame([["a", "a"]] * 20 + [["a", "b"]] * 10)
+    worse = make_frame([["b", "a"]] * 20 + [["b", "b"]] * 10)
+    found = compare(Accuracy(), better, worse)["accuracy"]
+    assert (found.n, found.test, found.difference) == (30, "permutation", pytest.approx(0.5))
+    assert found.p < 0.01
+    once = compare(Accuracy(), better, worse.filter(pl.col("repeat") == 0).drop("repeat"))["accuracy"]
+    assert once.difference == pytest.approx(5 / 6)
+
+
+@pytest.mark.parametrize("settings", [{"k": 0}, {"k": [1, 1.5]}, {"k": []}, {"metric": MeanAbsoluteError()}])
+def test_settings_are_checked(settings):
+    """k is whole numbers from 1, and the metric one that says right or wrong."""
+    with pytest.raises(ConfigError):
+        PassAtK(**settings)
