@@ -154,6 +154,7 @@ RESERVED = frozenset(
         "gold",
         "repeat",
         "judge_verdicts",
+        "judge_calls",
         "prediction",
         "reading",
         "probability",

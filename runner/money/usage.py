@@ -33,7 +33,10 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
         counts["judge_answered"] = int(frame["judge_completion"].is_not_null().sum())
         counts["judge_cut"] = _count_cut(frame["judge_finish_reason"])
         counts["judged"] = int(frame["verdict"].is_not_null().sum())
-        counts["judge_calls"] = int((~frame["judge_stored"].fill_null(True)).sum())
+        made = (
+            frame["judge_calls"] if "judge_calls" in frame.columns else ~frame["judge_stored"].fill_null(True)
+        )
+        counts["judge_calls"] = int(made.sum())
     for name in ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"):
         for column in (name, f"judge_{name}"):
             if column in frame.columns:

@@ -30,6 +30,7 @@ from runner.pipeline.repeats import check_vote, repeat_rows, vote
 
 PREFIX = "judge_"
 VERDICT = "verdict"
+CALLS = f"{PREFIX}calls"
 VERDICTS, JUDGE_REPEAT = "judge_verdicts", f"{PREFIX}{REPEAT}"
 TIED = "tie"
 """The verdict that neither of two sides won."""
@@ -234,12 +235,14 @@ def _merge(judged: pl.DataFrame, keys: Sequence[str], *verdicts: pl.Expr) -> pl.
     texts = [f"{PREFIX}{name}" for name in names]
     numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
     cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
+    made = pl.col(CALLS) if CALLS in judged.columns else stored.not_().fill_null(False)
     return judged.group_by(keys, maintain_order=True).agg(
         *verdicts,
         *(_join_texts(name) for name in texts),
         *(pl.col(name).sum() for name in numbers),
         pl.when(cost.null_count() == 0).then(cost.sum()).alias(f"{PREFIX}cost_usd"),
         pl.when(stored.null_count() == 0).then(stored.all()).alias(f"{PREFIX}stored"),
+        made.sum().cast(pl.Int64).alias(CALLS),
     )
 
 

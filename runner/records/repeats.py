@@ -16,8 +16,10 @@ def tell_repeats(record: Record) -> str | None:
     spread = record.spread[name] if name else {}
     parts = [tell_narrowing(spread, repeats) if "repeats" in spread else f"{repeats} repeats"]
     parts = parts if repeats > 1 else []
-    if whole := sum(spread.values()) if "judge" in spread else 0.0:
-        parts.append(f"{spread['judge'] / whole:.0%} of the variance of a single verdict is the judge's")
+    judged = next((each for each in record.spread.values() if each.get("judge")), None)
+    if judged:
+        share = judged["judge"] / sum(judged.values())
+        parts.append(f"{share:.0%} of the variance of a single verdict is the judge's")
     return "; ".join(parts) or None
 
 
