@@ -27,7 +27,7 @@ class Composer:
     """
 
     def __init__(self, loader: ConfigLoaderImpl) -> None:
-        self._loader = loader
+        self._loader, self._compose = loader, loader.load_sweep_config
         self._is_group = cache(loader.repository.group_exists)
         self._composed: dict[tuple[str, ...], DictConfig] = {}
         self._firsts: dict[tuple[str, ...], tuple[list[Override], bytes]] = {}
@@ -43,7 +43,7 @@ class Composer:
         )
         config = _copy_with(*self._firsts[shape], parsed) if shape in self._firsts else None
         if config is None:
-            config = self._loader.load_sweep_config(master_config, sweep_overrides)
+            config = self._compose(master_config, sweep_overrides)
             self._firsts[shape] = parsed, pickle.dumps(config)
         self._composed[tuple(sweep_overrides)] = config
         return config
@@ -52,9 +52,18 @@ class Composer:
         """The config of one point, for the caller alone to keep and change."""
         config = self._composed.pop(tuple(overrides), None)
         if config is None:
-            return self._loader.load_sweep_config(master_config, overrides)
+            return self._compose(master_config, overrides)
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
+
+    def serve(self) -> None:
+        """Compose the points for whoever asks the loader for one: the sweeper, and then a launcher."""
+
+        def load(master_config: DictConfig, sweep_overrides: list[str]) -> DictConfig:
+            self.load_sweep_config(master_config, sweep_overrides)
+            return self.take(master_config, sweep_overrides)
+
+        self._loader.load_sweep_config = load  # type: ignore[method-assign]
 
     def _is_single(self, override: Override) -> bool:
         """Whether an override sets one key of the experiment to one value, and chooses no option."""

@@ -17,6 +17,8 @@ from runner.core.errors import RunnerError
 
 log = logging.getLogger(__name__)
 
+BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+
 
 def compose_sample(config: DictConfig) -> DictConfig | None:
     """The config of one point of a sweep whose swept keys have their first values; None if it has none."""
@@ -63,6 +65,8 @@ def compose_points(config: DictConfig) -> dict[int, DictConfig]:
         (points,) = BasicSweeper.split_arguments(overrides, None)
         for number, point in enumerate(points):
             found[number] = composer.load_sweep_config(config, list(point))
+        if config.hydra.launcher.get("_target_") == BASIC_LAUNCHER:  # others send the loader to processes
+            composer.serve()
     except (RunnerError, HydraException, OmegaConfBaseException) as error:  # the sweeper reports it
         log.debug("the points are not known: %s", error)
     return found
