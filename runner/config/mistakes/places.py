@@ -219,15 +219,8 @@ class Composition:
                 config.merge_with(loaded)
             except OmegaConfBaseException as error:
                 key = str(error.full_key or "")
-                if (
-                    not key or part.find_line(split_key(key)) is None
-                ):  # OmegaConf forgets what is above a list
-                    refused = _find_refused(loaded, config)
-                    key = (
-                        f"{refused}.{key}"
-                        if key and refused and not refused.endswith(key)
-                        else refused or key
-                    )
+                if not key or part.find_line(split_key(key)) is None:
+                    key = _complete_key(key, _find_refused(loaded, config))
                 return part, key
         return None
 
