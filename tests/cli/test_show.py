@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from options import write_options
 from rich.cells import cell_len
 from servers import Call, Reply, completion, serving
 
@@ -72,9 +73,7 @@ def say(call: Call) -> Reply:
 def own(runner, monkeypatch):
     """``own(command, …)`` with the rows above and a prompt that asks for JSON, 80 columns wide."""
     monkeypatch.setattr(screen.console, "_width", 80)
-    for name, text in CONFIG.items():
-        (runner.folder / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
-        (runner.folder / "mine" / name).write_text(text)
+    write_options(runner.folder, CONFIG)
     (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     experiment = ["--config-dir", "mine", "dataset=own", "prompt=own", "metric=accuracy", "tracking=none"]
 

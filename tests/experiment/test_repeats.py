@@ -10,6 +10,7 @@ import pytest
 from adding import ADDER, Sums
 from hosted import KEY
 from hosted_batch import BatchService
+from options import write_options
 from servers import Call, Reply, completion, serving
 
 from runner.records.folder import PREDICTIONS
@@ -45,10 +46,7 @@ def server():
 @pytest.fixture
 def command(runner, server):
     """The command line with an experiment of its own."""
-    for name, text in FILES.items():
-        file = runner.folder / "mine" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    write_options(runner.folder, FILES)
     (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     provider = ["provider=openai_compatible", f"provider.base_url={server.url}/v1", "provider.model=m"]
     return lambda *more, first=(): runner(*first, *PLAIN, *provider, *more)

@@ -8,6 +8,7 @@ from textwrap import dedent
 
 import polars as pl
 import pytest
+from options import write_options
 from servers import Call, Reply, completion, serving
 
 from runner.engine.fresh import add_name, name_fresh, read_fresh
@@ -53,10 +54,7 @@ def server():
 @pytest.fixture
 def command(runner, server):
     """Return the command line, with a small experiment in the user's own config folder."""
-    for name, text in CONFIG.items():
-        file = runner.folder / "mine" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("\n".join(line.strip() for line in text.strip().splitlines()))
+    write_options(runner.folder, {name: dedent(text).strip() for name, text in CONFIG.items()})
     (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     provider = ["provider=openai_compatible", f"provider.base_url={server.url}/v1", "provider.model=m"]
     return lambda *more, first=(): runner(*first, *EXPERIMENT, *provider, *more)

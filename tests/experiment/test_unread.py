@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from options import write_options
 from servers import Call, Reply, completion, serving
 
 CONFIG = {
@@ -37,9 +38,7 @@ def command(runner):
         body["choices"][0]["finish_reason"] = "length" if text.endswith("~") else "stop"
         return Reply(body)
 
-    for name, text in CONFIG.items():
-        (runner.folder / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
-        (runner.folder / "mine" / name).write_text(text)
+    write_options(runner.folder, CONFIG)
     with serving(say) as server:
 
         def run(*questions: str, more=()):

@@ -6,6 +6,7 @@ import json
 
 import polars as pl
 from commandline import CommandLine, Outcome
+from options import write_options
 from servers import Call, Reply, Server, completion
 
 PRICES = {"adder": {"input": 1000, "output": 10000, "batch": 0.5}, "grader": {"input": 2000, "output": 20000}}
@@ -38,10 +39,7 @@ class Sums:
     def __init__(self, command: CommandLine, server: Server, rows: int = 10) -> None:
         self._command, self.server, self.folder = command, server, command.folder
         self.records = command.records
-        for name, text in CONFIG.items():
-            file = self.folder / "mine" / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
+        write_options(self.folder, CONFIG)
         self.write([f"{n} + {n}" for n in range(rows)])
 
     def write(self, questions: list[str]) -> None:

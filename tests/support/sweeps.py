@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from options import write_options
 from servers import Call, Reply, completion
 
 from runner.records import record
@@ -32,10 +33,7 @@ def odd(call: Call) -> Reply:
 
 def command(folder: Path, url: str) -> Callable[..., list[str]]:
     """Command lines of the experiment against a server; the config and the rows are made in ``folder``."""
-    for name, text in OPTIONS.items():
-        file = folder / "mine" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    write_options(folder, OPTIONS)
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     provider = ["provider=openai_compatible", f"provider.base_url={url}/v1", "provider.model=m"]
     fixed = ["--config-dir", "mine", "dataset=odd", "prompt=odd", "metric=accuracy", *provider]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from hosted import AzureApi
+from options import write_options
 from servers import Reply, completion
 
 ROWS = [
@@ -33,10 +34,8 @@ OPTIONS = ["dataset=sums", "prompt=sums", "metric=exact_agreement", "finetune=fa
 
 def write_training(folder: Path) -> list[str]:
     """Write the rows and the options into a folder; return the arguments of a run there."""
-    for name, text in {"dataset/sums": DATASET, "prompt/sums": PROMPT, "finetune/facts": FACTS}.items():
-        file = folder / "mine" / f"{name}.yaml"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    options = {"dataset/sums.yaml": DATASET, "prompt/sums.yaml": PROMPT, "finetune/facts.yaml": FACTS}
+    write_options(folder, options)
     (folder / "rows.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
     return ["--config-dir", "mine", *OPTIONS]
 

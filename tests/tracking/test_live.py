@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import pytest
 import tracked
 from children import process_of
+from options import write_options
 from servers import Reply, completion, serving
 from tracked import all_runs, client
 
@@ -204,10 +205,7 @@ def run_it(folder, url, uri):
 
 def write_experiment(folder, rows):
     """The options and the rows of an experiment."""
-    for name, text in EXPERIMENT.items():
-        file = folder / "mine" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text)
+    write_options(folder, EXPERIMENT)
     lines = [json.dumps({"text": f"{n}", "target": str(n % 2)}) for n in range(rows)]
     (folder / "rows.jsonl").write_text("\n".join(lines))
 
