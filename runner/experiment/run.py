@@ -154,6 +154,6 @@ def note_measurements(record: Record, measurements: Measurements) -> None:
     record.figures |= measurements.figures
     record.reference = measurements.reference
     record.labels = measurements.labels
-    record.spread = measurements.spread
+    record.spread, record.no_spread = measurements.spread, measurements.no_spread
     if measurements.first_error:
         record.tags["first_error"] = measurements.first_error

@@ -67,6 +67,8 @@ class Measurements:
     first_error: str | None = None
     spread: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of the scores of rows that were asked several times: the variance between rows and between repeats."""
+    no_spread: dict[str, str] = field(default_factory=dict)
+    """Why other scores of such rows do not have it."""
     failures: list[RunnerError] = field(default_factory=list)
     """Why metrics failed; the scores of the others are there."""
 
@@ -212,12 +214,14 @@ def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
         return Measurements()
     rule = plan.config.scoring.reduce.value
     scores, failures = metrics.try_all(over_repeats(plan.metrics, frame, rule), frame)
+    spread, no_spread = find_spreads(plan.metrics, frame) if rule == EACH else ({}, {})
     return Measurements(
         scores=scores,
         figures=count_usage(frame),
         reference=compare_figures(plan.config.reference, scores, find_answering(plan)),
         labels=parse.classes(plan.responder.parser),
         first_error=find_first_error(frame),
-        spread=find_spreads(plan.metrics, frame) if rule == EACH else {},
+        spread=spread,
+        no_spread=no_spread,
         failures=failures,
     )

@@ -75,7 +75,10 @@ class Record:
     shown: list[str] = field(default_factory=list)
     """Columns of the rows that the prompt shows."""
     spread: dict[str, dict[str, float]] = field(default_factory=dict)
-    """The variance of a score between ``rows``, ``repeats`` and verdicts of the ``judge``, if known."""
+    """The variance of a score between ``rows`` and ``repeats``, that of a single ``verdict`` and the
+    ``judge``'s part of this, if known."""
+    no_spread: dict[str, str] = field(default_factory=dict)
+    """Why the variance of other scores is not known, where rows were asked several times."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     warnings: list[str] = field(default_factory=list)
