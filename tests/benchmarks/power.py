@@ -95,7 +95,7 @@ class Setting:
             n=self.rows,
             repeats=self.repeats,
             comparisons=self.comparisons,
-            are_shares=is_share(self.metric) and not self.metric.group,
+            are_right=is_share(self.metric) and not self.metric.group,
         )
         if self.bound is not None:
             frame = make_frame(np.zeros((self.rows, 1)))

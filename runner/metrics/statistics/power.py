@@ -4,12 +4,14 @@ The variance of a difference is that of Miller 2024, "Adding Error Bars to Evals
 on paired differences and on power analysis: with ω² the variance between rows of the difference of both
 models' expected scores, and σ² the variances between the repeats of a row, the squared standard error is
 (ω² + σ²/k + σ'²/k) / n. The difference is that of
-:func:`runner.metrics.statistics.significance.detectable_difference`.
+:func:`runner.metrics.statistics.significance.detectable_difference`, and for rows that are right or wrong
+and are asked once that of McNemar's exact test, which is the test of the report.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,13 +21,16 @@ from runner.metrics.bootstrap import Floats
 from runner.metrics.pairwise import Pairwise
 from runner.metrics.repeated.spread import Values, measure_variance, split_variance
 from runner.metrics.rows import RowMetric
-from runner.metrics.statistics.significance import detectable_difference
+from runner.metrics.statistics.significance import POWER, detectable_difference
 
 LEVEL = 0.05
 SHARE, DISCORDANT = 0.5, 0.2
 """The variance of the difference of two shares of right rows, if nothing is known: at most that of unrelated
 models that are right on half of the rows (1/4 + 1/4); and that of models of which only one is right on one of
 five rows, as in :func:`runner.metrics.statistics.significance.detectable_rate`."""
+
+MOST_EXACT = 1000
+"""With more rows on which only one model is right, the exact test is taken to be the approximate one."""
 
 
 @dataclass(frozen=True)
@@ -66,21 +71,61 @@ def _measure_repeats(each: Floats) -> float:
 
 
 def find_detectable(
-    variance: Variance, n: int, repeats: int, comparisons: int = 1, are_shares: bool = False
+    variance: Variance, n: int, repeats: int, comparisons: int = 1, are_right: bool = False
 ) -> float | None:
     """The difference that is found in four of five times at level 5 %, divided by the comparisons; or None.
 
     Holm's correction of several comparisons is at least as powerful as this division (Bonferroni's). With
-    ``are_shares`` and one repeat, rows are right or wrong: two models cannot differ on fewer rows than the
-    difference says, which makes the variance at least the difference. None: no difference can be found.
+    ``are_right`` rows are right or wrong, and with one repeat the difference is that of McNemar's exact test,
+    where the variance is the share of rows on which only one model is right. None: none can be found.
     """
-    level = LEVEL / comparisons
-    found = detectable_difference(float(np.sqrt(variance.of(repeats) / n)), level) if n else None
-    if found is None or not are_shares:
-        return found
-    if repeats == 1 and found > variance.of(1):
-        found = (detectable_difference(1.0, level) or 0.0) ** 2 / n
-    return found if found <= 1 else None
+    level, whole = LEVEL / comparisons, variance.of(repeats)
+    if are_right and repeats == 1 and 0 < whole * n <= MOST_EXACT:
+        return _find_mcnemar_difference(whole, n, level)
+    found = detectable_difference(float(np.sqrt(whole / n)), level) if n else None
+    return None if found is None or (are_right and found > 1) else found
+
+
+def _find_mcnemar_difference(discordant: float, n: int, level: float) -> float | None:
+    """Where :func:`find_mcnemar_power` is 80 %; on fewer rows than the difference says they cannot differ."""
+    low, high = 0.0, 1.0
+    if find_mcnemar_power(1.0, 1.0, n, level) < POWER:
+        return None
+    for _ in range(20):
+        middle = (low + high) / 2
+        is_found = find_mcnemar_power(max(discordant, middle), middle, n, level) >= POWER
+        low, high = (low, middle) if is_found else (middle, high)
+    return high
+
+
+def find_mcnemar_power(discordant: float, difference: float, n: int, level: float = LEVEL) -> float:
+    """How often McNemar's exact test finds a difference, if only one model is right on a share of the rows.
+
+    The number of such rows is binomial, and so is that of those on which the better model is right (Connett,
+    Smith and McHugh 1987, "Sample size and power for pair-matched case-control studies").
+    """
+    from scipy.special import bdtr
+
+    around = 6 * np.sqrt(n * discordant * (1 - discordant))
+    counts = np.arange(max(1, int(n * discordant - around)), min(n, int(n * discordant + around) + 1) + 1)
+    chance = bdtr(counts, n, discordant) - bdtr(counts - 1, n, discordant)
+    fewest = _find_critical(counts, level)
+    better = min(1.0, (discordant + difference) / (2 * discordant))
+    found = bdtr(fewest, counts, better) + bdtr(fewest, counts, 1 - better)
+    return float((chance * found)[fewest >= 0].sum())
+
+
+def _find_critical(counts: Any, level: float) -> Any:
+    """Of so many rows the greatest number that is significantly few; -1 if none is."""
+    from scipy.special import bdtr, ndtri
+
+    about = counts / 2 + ndtri(level / 2) * np.sqrt(counts) / 2
+    fewest, high = np.floor(about - 3).clip(-1), np.ceil(about + 1).clip(-1)
+    while (fewest < high).any():
+        middle = np.ceil((fewest + high) / 2)
+        is_few = 2 * bdtr(middle, counts, 0.5) < level
+        fewest, high = np.where(is_few, middle, fewest), np.where(is_few, high, middle - 1)
+    return fewest
 
 
 def find_half_width(variance: Variance, n: int, repeats: int, confidence: float = 0.95) -> float:
