@@ -87,13 +87,18 @@ def find_detectable(
 
 
 def _find_mcnemar_difference(discordant: float, n: int, level: float) -> float | None:
-    """Where :func:`find_mcnemar_power` is 80 %; on fewer rows than the difference says they cannot differ."""
+    """Where :func:`find_mcnemar_power` is 80 %.
+
+    Models that differ by d agree on fewer rows: unrelated ones that are right on 1/2 + d/2 and 1/2 - d/2 of
+    the rows differ on 1/2 + d²/2. And they differ on d of the rows at least.
+    """
     low, high = 0.0, 1.0
     if find_mcnemar_power(1.0, 1.0, n, level) < POWER:
         return None
     for _ in range(20):
         middle = (low + high) / 2
-        is_found = find_mcnemar_power(max(discordant, middle), middle, n, level) >= POWER
+        either = min(1.0, max(discordant + middle**2 / 2, middle))
+        is_found = find_mcnemar_power(either, middle, n, level) >= POWER
         low, high = (low, middle) if is_found else (middle, high)
     return high
 
