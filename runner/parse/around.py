@@ -181,12 +181,12 @@ class Multi:
     fields  from each name to the parser of the field; all read the whole reply
     main    the field that is the ``prediction``; null: the first one
 
-    A field ``NAME`` is the column ``prediction_NAME``, which a metric reads as
-    its ``prediction`` (``verdict_NAME`` of a judge). A field that cannot be read is null, and the others stay. The parse rate
-    and the gold values are those of the main field.
+    A field ``NAME`` is the column ``prediction_NAME``, which a metric reads as its ``prediction``; of a judge
+    it is ``verdict_NAME``. A field that cannot be read is null, and the others stay. The parse rate and the
+    gold values are those of the main field.
 
-    >>> read = Multi({"score": Regex(r"score: (\\d)"), "why": Regex(r"why: (.*)")})
-    >>> read("score: 4, why: clear"), read.fields["why"]("score: 4, why: clear")
+    >>> parser = Multi({"score": Clean(after="score: ", before=","), "why": Clean(after="why: ")})
+    >>> parser("score: 4, why: clear"), parser.fields["why"]("score: 4, why: clear")
     ('4', 'clear')
     """
 
