@@ -9,6 +9,9 @@ from runner.core.types import Completion, Request, Sampling
 from runner.providers.completion import parse_completion
 from runner.providers.remote import Remote
 
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""Efforts of OpenAI and Mistral; which of them a model has, the service says."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Chat(Remote):
@@ -17,6 +20,10 @@ class Chat(Remote):
     path = "/chat/completions"
     max_tokens_field = "max_tokens"
     seed_field = "seed"
+
+    def lacking(self) -> tuple[str, ...]:
+        """The dialect has no budget of thinking, only an effort."""
+        return ("thinking_tokens",)
 
     def build_body(self, request: Request) -> dict[str, Any]:
         """The JSON body of a request; what is None is left out."""
@@ -31,6 +38,8 @@ class Chat(Remote):
             "stop": sampling.stop,
             "logprobs": None if sampling.logprobs is None else True,
             "top_logprobs": sampling.logprobs,
+            "reasoning_effort": sampling.reasoning_effort,
+            "verbosity": sampling.verbosity,
             "response_format": build_response_format(sampling),
             **self.options,
         }

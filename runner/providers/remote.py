@@ -11,7 +11,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from runner.core.errors import ConfigError
@@ -24,6 +24,13 @@ from runner.providers.http.rate_headers import parse_rate_limits
 
 if TYPE_CHECKING:
     from runner.providers.http.async_client import AsyncClient
+
+REASONING = {
+    "reasoning_effort": {"reasoning_effort", "reasoning", "output_config"},
+    "verbosity": {"verbosity"},
+    "thinking_tokens": {"thinking"},
+}
+"""Fields of a body that say the same as a hyperparameter."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -62,6 +69,7 @@ class Remote(Provider):
 
     has_batches = False
     key_required = True
+    efforts: ClassVar[Sequence[str]] = ()
     path = ""
 
     def __post_init__(self) -> None:
@@ -79,7 +87,22 @@ class Remote(Provider):
         check_number("batch_poll_s", self.batch_poll_s)
         if sampling and sampling.response_format == "json_schema" and not sampling.json_schema:
             raise ConfigError("prompt.response_format=json_schema: prompt.json_schema is missing")
+        if sampling:
+            self._check_reasoning(sampling)
         self.read_key()
+
+    def _check_reasoning(self, sampling: Sampling) -> None:
+        """Refuse an effort that the service does not have, and one that is set in two places."""
+        effort = sampling.reasoning_effort
+        if effort and self.efforts and effort not in self.efforts:
+            raise ConfigError(
+                f"hyperparameter.reasoning_effort={effort}: {self.name} has {', '.join(self.efforts)}"
+            )
+        for name in REASONING:
+            if getattr(sampling, name) is not None and self.options.keys() & REASONING[name]:
+                raise ConfigError(
+                    f"hyperparameter.{name}: provider.options sets it, too; leave one of them out"
+                )
 
     def check_limits(self) -> None:
         """Raise :class:`ConfigError` also for an address and for settings of a wrong type."""
