@@ -90,6 +90,9 @@ class HyperparameterConfig:
     seed: int | None = None  # for servers that take one
     stop: list[str] | None = None  # texts that end an answer
     logprobs: int | None = None  # alternatives for each token, at most 20
+    reasoning_effort: str | None = None  # how much a model thinks: none, minimal, low … max
+    verbosity: str | None = None  # of openai and azure: low, medium or high
+    thinking_tokens: int | None = None  # of anthropic: the most tokens of thinking; 0: no thinking
     n_epochs: int | None = None  # of a training
     batch_size: int | None = None  # of a training
     learning_rate: float | None = None  # of local and mistral
@@ -187,8 +190,7 @@ class TrackingConfig:
     uri: str | None = None
     experiment_name: str | None = None
     """Null: the name of the run, or of its sweep (:func:`runner.cli.sweep.settle_experiment`)."""
-    traces: Any = 100
-    """``all``, ``failures``, ``none`` or a number of rows."""
+    traces: Any = 100  # all, failures, none or a number of rows
 
 
 @dataclass

@@ -19,10 +19,10 @@ import httpx2
 from runner.core.errors import ProviderError, RetryableError
 from runner.core.retry import Retry
 from runner.core.types import Completion
-from runner.providers.chat import Chat
-from runner.providers.completion import describe_json, parse_completion, read_count, read_mapping
+from runner.providers.completion import describe_json, read_count, read_mapping
 from runner.providers.http.client import Client
 from runner.providers.http.failures import make_error
+from runner.providers.remote import Remote
 from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ class ServiceBatcher:
 
     most_bytes = 190_000_000  # 200 MB are allowed at OpenAI and Azure, 512 MB at Mistral
 
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, provider: Remote, sleep: Callable[[float], None] = time.sleep) -> None:
         self._provider = provider
         self._sleep = sleep
 
@@ -121,7 +121,7 @@ class ServiceBatcher:
         status = read_count(response.get("status_code"))
         try:
             if status and 200 <= status < 300:
-                return replace(parse_completion(response.get("body"), self._name), batch=True)
+                return replace(self._provider.read_answer(response.get("body")), batch=True)
         except ProviderError as refused:
             return refused
         if isinstance(error, dict) and str(error.get("code")) in UNREACHED:
