@@ -164,7 +164,7 @@ def _average(
 
 
 def _compare(average: Average, figure: Mapping[str, Any]) -> dict[str, Any]:
-    """A published average beside the measured one; of fewer points it is another average, and not compared."""
+    """A published average beside the measured one; of fewer points it is another average, not compared."""
     row = compare_figure(figure, average.scores.get(figure["metric"], Score(None)))
     return row if average.is_whole(figure["metric"]) else row | {"standing": None, "agrees": None}
 

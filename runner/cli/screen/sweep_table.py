@@ -56,7 +56,7 @@ def sort_by_rank(
     """Return the summary with the ranked points first, the best before the others, and the rest below.
 
     Averages have ``labels`` in the column ``job`` and stay below the points. ``order`` holds the jobs of the
-    ranked points, or the labels of the ranked averages. The objective is then the first score, and beside it the
+    ranked points, or the labels of the ranked averages. The objective is then the first score, beside it the
     column ``against best`` has what ``verdicts`` say of each job.
     """
     points = frame.height - len(labels)
