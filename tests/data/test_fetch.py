@@ -72,6 +72,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+def locate(file: FileConfig, key: str = "dataset") -> Path:
+    """The one file that is meant."""
+    ((path, _),) = fetch.locate(file, key)
+    return path
+
+
 def put(path: Path, content: bytes = CONTENT) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -80,30 +86,30 @@ def put(path: Path, content: bytes = CONTENT) -> Path:
 
 def test_relative_path_means_current_folder_then_data_folder_then_packaged(data: Path) -> None:
     """The nearest of the three places that has the file wins."""
-    assert fetch.locate(FileConfig(path="human_evaluator.csv")).parent == ROWS
+    assert locate(FileConfig(path="human_evaluator.csv")).parent == ROWS
     in_data = put(data / "human_evaluator.csv")
-    assert fetch.locate(FileConfig(path="human_evaluator.csv")) == in_data
+    assert locate(FileConfig(path="human_evaluator.csv")) == in_data
     put(Path("human_evaluator.csv"))
-    assert fetch.locate(FileConfig(path="human_evaluator.csv")) == Path("human_evaluator.csv")
+    assert locate(FileConfig(path="human_evaluator.csv")) == Path("human_evaluator.csv")
 
 
 def test_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
     """No folder is searched for an absolute path."""
     path = put(tmp_path / "elsewhere" / "rows.csv")
-    assert fetch.locate(FileConfig(path=str(path))) == path
+    assert locate(FileConfig(path=str(path))) == path
 
 
 def test_file_with_the_right_hash_is_found_in_a_subfolder_without_network(data: Path) -> None:
     """Of two files with the wanted name, the one with the wanted content is used."""
     put(data / "a" / "rows.csv", b"other")
     right = put(data / "b" / "deep" / "rows.csv")
-    assert fetch.locate(FileConfig(url=NOWHERE, sha256=DIGEST.upper())) == right
+    assert locate(FileConfig(url=NOWHERE, sha256=DIGEST.upper())) == right
 
 
 def test_download_is_kept_and_not_asked_for_again(server: Server, data: Path) -> None:
     """The second time the file comes from the data folder, and nothing else is left in it."""
     file = FileConfig(url=server.url("rows.csv?raw=1"), sha256=DIGEST)
-    first, second = fetch.locate(file), fetch.locate(file)
+    first, second = locate(file), locate(file)
     assert first.read_bytes() == CONTENT
     assert second.samefile(first)
     assert server.asked == ["/rows.csv?raw=1"]
@@ -112,16 +118,16 @@ def test_download_is_kept_and_not_asked_for_again(server: Server, data: Path) ->
 
 def test_download_without_hash_is_kept_per_url(server: Server) -> None:
     """Without a hash the URL itself tells files apart."""
-    first = fetch.locate(FileConfig(url=server.url("rows.csv?one")))
-    second = fetch.locate(FileConfig(url=server.url("rows.csv?two")))
+    first = locate(FileConfig(url=server.url("rows.csv?one")))
+    second = locate(FileConfig(url=server.url("rows.csv?two")))
     assert first != second
-    assert fetch.locate(FileConfig(url=server.url("rows.csv?one"))) == first
+    assert locate(FileConfig(url=server.url("rows.csv?one"))) == first
     assert server.asked == ["/rows.csv?one", "/rows.csv?two"]
 
 
 def test_redirects_are_followed(server: Server) -> None:
     """The content of the last address is the file; it keeps the name of the first one."""
-    found = fetch.locate(FileConfig(url=server.url("moved.csv"), sha256=DIGEST))
+    found = locate(FileConfig(url=server.url("moved.csv"), sha256=DIGEST))
     assert (found.name, found.read_bytes()) == ("moved.csv", CONTENT)
     assert server.asked == ["/moved.csv", "/rows.csv"]
 
@@ -131,14 +137,14 @@ def test_a_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytest.
     monkeypatch.setenv("HTTP_PROXY", server.url(""))
     monkeypatch.setenv("NO_PROXY", "")
     with pytest.raises(DataError, match="404"):
-        fetch.locate(FileConfig(url="http://data.invalid/rows.csv"))
+        locate(FileConfig(url="http://data.invalid/rows.csv"))
     assert server.asked == ["http://data.invalid/rows.csv"]
 
 
 def test_file_url_is_a_download_too(tmp_path: Path, data: Path) -> None:
     """A file:// URL is copied into the data folder."""
     source = put(tmp_path / "source" / "rows.csv")
-    found = fetch.locate(FileConfig(url=source.as_uri(), sha256=DIGEST))
+    found = locate(FileConfig(url=source.as_uri(), sha256=DIGEST))
     assert found.is_relative_to(data)
     assert found.read_bytes() == CONTENT
 
@@ -146,7 +152,7 @@ def test_file_url_is_a_download_too(tmp_path: Path, data: Path) -> None:
 def test_download_with_wrong_hash_shows_both_and_leaves_nothing(server: Server, data: Path) -> None:
     """What was wanted and what came are both in the message."""
     with pytest.raises(DataError) as caught:
-        fetch.locate(FileConfig(url=server.url("rows.csv"), sha256="0" * 64), "dataset.files[2]")
+        locate(FileConfig(url=server.url("rows.csv"), sha256="0" * 64), "dataset.files[2]")
     assert DIGEST in str(caught.value)
     assert "0" * 64 in str(caught.value)
     assert "dataset.files[2].sha256" in str(caught.value)
@@ -157,13 +163,13 @@ def test_local_file_with_wrong_hash_is_refused(tmp_path: Path) -> None:
     """A path is no way around the hash."""
     path = put(tmp_path / "rows.csv", b"changed")
     with pytest.raises(DataError, match=f"the config asks for {DIGEST}"):
-        fetch.locate(FileConfig(path=str(path), sha256=DIGEST))
+        locate(FileConfig(path=str(path), sha256=DIGEST))
 
 
 def test_cut_download_is_an_error(server: Server) -> None:
     """Fewer bytes than announced are not taken for the file, even without a hash."""
     with pytest.raises(DataError, match="received 4 bytes, expected 8"):
-        fetch.locate(FileConfig(url=server.url("short.csv")))
+        locate(FileConfig(url=server.url("short.csv")))
 
 
 @pytest.mark.parametrize("path", ["missing.csv", "rows.csv"])
@@ -171,7 +177,7 @@ def test_failed_download_says_where_to_put_the_file(server: Server, data: Path, 
     """An HTTP error and a refused connection both name the URL and the data folder."""
     url = server.url(path) if path == "missing.csv" else NOWHERE
     with pytest.raises(DataError) as caught:
-        fetch.locate(FileConfig(url=url, sha256=DIGEST))
+        locate(FileConfig(url=url, sha256=DIGEST))
     assert url in str(caught.value)
     assert str(data) in str(caught.value)
 
@@ -180,10 +186,10 @@ def test_missing_file_names_the_nearest_one(data: Path) -> None:
     """A typo in a path is answered with the file that was probably meant."""
     put(data / "reviews.csv")
     with pytest.raises(DataError, match=r"dataset\.path='review\.csv'.*did you mean 'reviews\.csv'"):
-        fetch.locate(FileConfig(path="review.csv"))
+        locate(FileConfig(path="review.csv"))
 
 
 def test_neither_path_nor_url_is_a_config_error() -> None:
     """The message names both keys."""
     with pytest.raises(ConfigError, match=r"dataset\.path and dataset\.url are both empty"):
-        fetch.locate(FileConfig())
+        locate(FileConfig())

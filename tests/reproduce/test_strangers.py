@@ -266,12 +266,12 @@ def test_files(tmp_path, monkeypatch, file, allowed):
     monkeypatch.setenv("RUNNER_DATA_DIR", str(tmp_path / "data"))
     with guard_files([Own()], Path("sent")):
         if allowed:
-            assert locate(FileConfig(**file)).exists()
+            assert all(path.exists() for path, _ in locate(FileConfig(**file)))
             return
         with pytest.raises(DataError, match="only the record names it"):
             locate(FileConfig(**file))
     with guard_files([Own({"dataset.x": [next(iter(file.values()))]})], Path("sent")), suppress(DataError):
-        assert locate(FileConfig(**file)).exists()
+        assert all(path.exists() for path, _ in locate(FileConfig(**file)))
 
 
 def test_named_data(sent, runner, tmp_path_factory):
