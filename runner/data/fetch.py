@@ -285,4 +285,8 @@ def _describe_missing(file: FileConfig, key: str) -> str:
     folder = Path(file.path or "").parent
     names |= {path.name for place in places for path in (place / folder).glob("*") if path.is_file()}
     where = "" if Path(file.path or "").is_absolute() else f" in {looked}"
+    if archive.is_pattern(file.path or ""):
+        return f"{key}.path={file.path!r}: no file fits the pattern{where}"
+    if any((place / (file.path or "")).is_dir() for place in places):
+        return f"{key}.path={file.path!r}: is a folder; {file.path}/* means the files in it"
     return f"{key}.path={file.path!r}: no such file{where}{suggest(_get_name(file), names)}"

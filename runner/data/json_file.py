@@ -21,8 +21,8 @@ def read_json(text: str) -> Any:
     """The value of a JSON text.
 
     Whole numbers of 64 bits are ``int``, and other numbers ``float`` if Python writes them as the text does;
-    else they are :class:`Digits`. Half a surrogate pair becomes U+FFFD. Python writes NaN and Infinity, though
-    they are no JSON: NaN is null, as in Parquet files, and Infinity and -Infinity are :class:`Digits`.
+    else they are :class:`Digits`. Half a surrogate pair becomes U+FFFD. Python also writes
+    what is no JSON: NaN is null, as in Parquet files, and Infinity and -Infinity are :class:`Digits`.
 
     Raises:
         ValueError: for what is no JSON, and for a key that an object has twice.

@@ -191,7 +191,7 @@ def _load_table(part: Part, kind: str, reading: Reading, key: str) -> pl.DataFra
 
 
 def _read_sheet(content: bytes, sheet: str | None, key: str) -> pl.DataFrame:
-    """One sheet of a workbook, each cell as text; dates as in ISO 8601."""
+    """One sheet of a workbook, each cell as text; the first row has the names."""
     try:
         import fastexcel
     except ModuleNotFoundError as error:
@@ -206,7 +206,17 @@ def _read_sheet(content: bytes, sheet: str | None, key: str) -> pl.DataFrame:
         raise ConfigError(f"{key}.rows: say which sheet is meant: {', '.join(book.sheet_names)}")
     if sheet is not None and sheet not in book.sheet_names:
         raise ConfigError(f"{key}.rows={sheet!r}: there is no such sheet{suggest(sheet, book.sheet_names)}")
-    return pl.read_excel(BytesIO(content), sheet_name=sheet or book.sheet_names[0], infer_schema_length=0)
+    cells = pl.read_excel(
+        BytesIO(content),
+        sheet_name=sheet or book.sheet_names[0],
+        has_header=False,
+        infer_schema_length=0,
+        raise_if_empty=False,
+    )
+    if cells.is_empty():
+        return cells
+    names = [name or "" for name in cells.row(0)]
+    return csv_file.make_table(names, [column.to_list() for column in cells[1:]])
 
 
 def _decode(content: bytes, reading: Reading, key: str) -> str:
@@ -263,7 +273,7 @@ def _find_format(part: Part, format: str | None, key: str) -> str:
 
 def _describe_error(error: Exception, key: str) -> str:
     if isinstance(error, UnicodeDecodeError):
-        return describe_decoding(error)
+        return f"{describe_decoding(error)}, or say in {key}.encoding what it is, such as latin-1"
     if isinstance(error, JSONDecodeError):
         lines = error.msg == "Extra data"
         hint = f"; if each line is an object, {key}.format=jsonl reads it" if lines else ""

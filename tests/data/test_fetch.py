@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -193,3 +195,47 @@ def test_neither_path_nor_url_is_a_config_error() -> None:
     """The message names both keys."""
     with pytest.raises(ConfigError, match=r"dataset\.path and dataset\.url are both empty"):
         locate(FileConfig())
+
+
+def test_a_pattern_is_each_file_that_fits_in_order(data: Path) -> None:
+    """Each has its name from the first folder on that the pattern leaves open, on any machine the same."""
+    for name in ("runs/b/r.csv", "runs/a/r.csv", "runs/.c/r.csv", "runs/a/s.csv"):
+        put(data / name)
+    found = fetch.locate(FileConfig(path="runs/*/r.csv"))
+    assert [name for _, name in found] == ["a/r.csv", "b/r.csv"]
+    assert fetch.locate(FileConfig(path=str(data / "runs/*/r.csv"))) == found
+    put(Path("runs/x[1]*.csv"))
+    assert locate(FileConfig(path="runs/x[1]*.csv")) == Path("runs/x[1]*.csv")
+    with pytest.raises(DataError, match=r"dataset\.path='runs/\*/q\.csv': no file fits the pattern"):
+        fetch.locate(FileConfig(path="runs/*/q.csv"))
+
+
+def test_the_hash_of_a_pattern_is_of_names_and_contents(data: Path) -> None:
+    """It is that of what ``sha256sum`` writes of the files; one that is added later changes it."""
+    put(data / "a.csv")
+    put(data / "b.csv", b"other")
+    lines = f"{DIGEST}  a.csv\n{hashlib.sha256(b'other').hexdigest()}  b.csv\n"
+    file = FileConfig(path="*.csv", sha256=hashlib.sha256(lines.encode()).hexdigest())
+    assert len(fetch.locate(file)) == 2
+    put(data / "c.csv")
+    with pytest.raises(DataError, match=r"dataset\.sha256: 3 files that fit \*\.csv have sha256"):
+        fetch.locate(file)
+
+
+def test_members_of_archives_are_parts(server: Server, data: Path) -> None:
+    """By name, by pattern, of several archives, and with the hash of the archive."""
+    for name in ("a.zip", "b.zip"):
+        (data / name).parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(data / name, "w") as packed:
+            packed.writestr("x/1.csv", CONTENT)
+            packed.writestr("x/2.csv.gz", gzip.compress(CONTENT))
+    digest = fetch.hash_file(data / "a.zip")
+    (one,) = fetch.locate_parts(FileConfig(path="a.zip!x/2.csv.gz", sha256=digest))
+    assert (one.name, one.file, one.read()) == (f"{data}/a.zip!x/2.csv.gz", None, CONTENT)
+    assert fetch.locate_parts(FileConfig(url=f"{NOWHERE}/a.zip!x/1.csv", sha256=digest))[0].read() == CONTENT
+    many = fetch.locate_parts(FileConfig(path="*.zip!x/*"))
+    assert [part.file for part in many] == ["a.zip!1.csv", "a.zip!2.csv.gz", "b.zip!1.csv", "b.zip!2.csv.gz"]
+    with pytest.raises(DataError, match=r"a\.zip: there is no 'x/3\.csv' in it; did you mean 'x/1\.csv'"):
+        fetch.locate_parts(FileConfig(path="a.zip!x/3.csv"))
+    with pytest.raises(DataError, match=r"is an archive; name a file in it, a\.zip!NAME: x/1\.csv, x/2"):
+        fetch.locate_parts(FileConfig(path="a.zip"))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import zipfile
+from io import BytesIO
 from pathlib import Path
 
 import polars as pl
@@ -196,3 +199,95 @@ def test_separator_is_found_or_named(tmp_path: Path) -> None:
         read(tmp_path / "s.csv")
     with pytest.raises(ConfigError, match=r"dataset\.separator=';;'"):
         read(tmp_path / "r.csv", separator=";;")
+
+
+def test_compressed_files_are_read_as_what_is_in_them(tmp_path: Path) -> None:
+    """The suffix before the one of the compression tells the format."""
+    for name in ("r.csv", "r.jsonl", "r.json", "r.parquet"):
+        packed = tmp_path / f"{name}.gz"
+        packed.write_bytes(gzip.compress(write(tmp_path, name).read_bytes()))
+        assert read(packed).to_dicts() == ROWS
+
+
+def test_an_encoding_is_named_and_not_guessed(tmp_path: Path) -> None:
+    """Latin-1 has no mark of its own; UTF-16 has one, and the message says so."""
+    path = tmp_path / "r.csv"
+    path.write_bytes("a\nwörd\n".encode("latin-1"))
+    assert read(path, encoding="latin-1")["a"].to_list() == ["wörd"]
+    with pytest.raises(DataError, match=r"line 2 is not UTF-8; .*dataset\.encoding"):
+        read(path)
+    with pytest.raises(DataError, match="line 2 is not ascii"):
+        read(path, encoding="ascii")
+    with pytest.raises(ConfigError, match=r"dataset\.encoding='latin-eins' is not known"):
+        read(path, encoding="latin-eins")
+    path.write_bytes("a\nwörd\n".encode("utf-16"))
+    assert read(path, encoding="utf-16")["a"].to_list() == ["wörd"]
+    with pytest.raises(DataError, match=r"it is UTF-16; dataset\.encoding=utf-16 reads it"):
+        read(path)
+
+
+def test_a_log_is_read_by_a_pattern(tmp_path: Path) -> None:
+    """Its groups are columns, of numbers where each one is."""
+    path = tmp_path / "run.log"
+    path.write_text("1: yes\n2: no\ndone\n")
+    frame = read(path, "text", pattern=r"^(?P<n>\d+): (?P<said>.*)$", skip="done")
+    assert frame.rows() == [(1, "yes"), (2, "no")]
+    with pytest.raises(DataError, match=r"run\.log: cannot be read as text: line 3: 'done' is in no match"):
+        read(path, "text", pattern=r"^(?P<n>\d+): (?P<said>.*)$")
+    with pytest.raises(ConfigError, match=r"dataset\.pattern='x' is for text files, and r\.csv "):
+        read(write(tmp_path, "r.csv"), pattern="x")
+
+
+def test_a_sheet_is_read_as_the_same_table_in_csv_would_be(tmp_path: Path) -> None:
+    """A number in one cell and a text in the other are both texts; an error of a formula is empty."""
+    path = tmp_path / "r.xlsx"
+    path.write_bytes(make_workbook({"A": [["q", "n", "m"], ["x", 4, "007"], ["#N/A", 5.0, 7]], "B": [["q"]]}))
+    assert read(path, rows="A").rows() == [("x", 4, "007"), (None, 5, "7")]
+    with pytest.raises(ConfigError, match=r"dataset\.rows: say which sheet is meant: A, B"):
+        read(path)
+    with pytest.raises(ConfigError, match=r"dataset\.rows='C': there is no such sheet"):
+        read(path, rows="C")
+    path.write_bytes(make_workbook({"A": [["q", "q"], ["x", 4]]}))
+    with pytest.raises(DataError, match="two columns are named 'q'"):
+        read(path)
+    path.write_bytes(b"q,n")
+    with pytest.raises(DataError, match=r"r\.xlsx: cannot be read as excel"):
+        read(path)
+
+
+def make_workbook(sheets: dict[str, list[list[str | float]]]) -> bytes:
+    """A workbook with these rows; a text that begins with # is an error of a formula."""
+    office = "http://schemas.openxmlformats.org"
+    main = f'xmlns="{office}/spreadsheetml/2006/main"'
+    links = f'xmlns="{office}/package/2006/relationships"'
+    kind = f"{office}/officeDocument/2006/relationships"
+
+    def write_cell(value: str | float, place: str) -> str:
+        if isinstance(value, str) and not value.startswith("#"):
+            return f'<c r="{place}" t="inlineStr"><is><t>{value}</t></is></c>'
+        return f'<c r="{place}" t="{"e" if isinstance(value, str) else "n"}"><v>{value}</v></c>'
+
+    names = "".join(f'<sheet name="{name}" sheetId="{n}" r:id="r{n}"/>' for n, name in enumerate(sheets, 1))
+    files = {
+        "[Content_Types].xml": f'<Types xmlns="{office}/package/2006/content-types"/>',
+        "_rels/.rels": f'<Relationships {links}><Relationship Id="r" Type="{kind}/officeDocument"'
+        ' Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook {main} xmlns:r="{kind}"><sheets>{names}</sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f"<Relationships {links}>"
+        + "".join(
+            f'<Relationship Id="r{n}" Type="{kind}/worksheet" Target="worksheets/s{n}.xml"/>'
+            for n in range(1, len(sheets) + 1)
+        )
+        + "</Relationships>",
+    }
+    for n, rows in enumerate(sheets.values(), 1):
+        cells = "".join(
+            f'<row r="{r}">{"".join(write_cell(v, "ABC"[c] + str(r)) for c, v in enumerate(row))}</row>'
+            for r, row in enumerate(rows, 1)
+        )
+        files[f"xl/worksheets/s{n}.xml"] = f"<worksheet {main}><sheetData>{cells}</sheetData></worksheet>"
+    packed = BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return packed.getvalue()

@@ -157,7 +157,7 @@ def unpack(name: str, content: bytes) -> bytes:
     unpack_it = _UNPACK.get(Path(name).suffix.lower())
     try:
         return unpack_it(content) if unpack_it else content
-    except (OSError, *_BROKEN) as error:
+    except (OSError, ValueError, *_BROKEN) as error:
         raise ValueError(f"it is not compressed as its name says ({error})") from error
 
 
