@@ -13,6 +13,7 @@ class FileConfig:
     path: str | None = None  # as `dataset.path`
     url: str | None = None  # as `dataset.url`
     sha256: str | None = None  # as `dataset.sha256`
+    token_env: str | None = None  # as `dataset.token_env`
     split: str | None = None  # the split of its rows
 
 
@@ -80,8 +81,9 @@ class DatasetConfig:
 
     name: str = "???"  # shown in lists and tables; begins the ids that are made
     path: str | None = None  # a file, below this folder or the data folder; a.zip!b.json; runs/*.json
-    url: str | None = None  # where it is downloaded from
+    url: str | None = None  # where it is downloaded from; also hf://, s3://, gs:// and az://
     sha256: str | None = None  # of the file, which is checked
+    token_env: str | None = None  # the variable with a token of the Hugging Face hub, for hf://
     files: list[FileConfig] = field(default_factory=list)  # several files in place of one
     format: str | None = None  # csv, json, jsonl, parquet, excel or text; null: by the name
     separator: str | None = None  # between the columns of a CSV file

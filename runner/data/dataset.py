@@ -33,7 +33,7 @@ def load_rows(config: DatasetConfig, key: str = "dataset", evaluated: bool = Tru
 
 def list_files(config: DatasetConfig) -> list[FileConfig]:
     """The files of a data set, whether given as one (``path``, ``url``) or as a list (``files``)."""
-    return config.files or [FileConfig(config.path, config.url, config.sha256)]
+    return config.files or [FileConfig(config.path, config.url, config.sha256, config.token_env)]
 
 
 def _read_files(config: DatasetConfig, key: str) -> list[pl.DataFrame]:

@@ -15,16 +15,16 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
 from runner.config.dataset_schema import FileConfig
 from runner.core.errors import ConfigError, DataError, count_of, suggest
+from runner.core.files import hold_lock
 from runner.core.paths import ROWS, data_folder
-from runner.data.files import archive
+from runner.data.files import archive, remote
 
-TIMEOUT = 60.0
-"""Seconds to wait for a connection, and then for each part of the answer."""
+PATIENCE = 3600.0
+"""Seconds to wait for another process that downloads the same file."""
 
 _find_objection: ContextVar[Callable[[str, str, str], str]] = ContextVar(
     "find_objection", default=lambda kind, written, value: ""
@@ -51,10 +51,10 @@ class Part:
 
 @contextmanager
 def guard(find_objection: Callable[[str, str, str], str]) -> Iterator[None]:
-    """Ask in this block, before a path is opened or an address is used, whether it may be.
+    """Ask in this block, before a path is opened or an address or a token is used, whether it may be.
 
-    ``find_objection`` gets ``path`` or ``url``, what the config has for it, and the file or address that
-    this means; it says why not, and empty means that it may.
+    ``find_objection`` gets ``path``, ``url`` or ``token_env``, what the config has for it, and the file or
+    address that this means; it says why not, and empty means that it may.
     """
     token = _find_objection.set(find_objection)
     try:
@@ -196,15 +196,24 @@ def _find_by_hash(file: FileConfig) -> Path | None:
 
 
 def _find_by_url(file: FileConfig, outer: FileConfig, key: str) -> Path | None:
-    if outer.url is None:
+    url = outer.url
+    if url is None:
         return None
     # One folder per content (or, for want of a hash, per URL): names such as result.json repeat.
-    mark = outer.sha256 or hashlib.sha256(outer.url.encode()).hexdigest()
+    mark = outer.sha256 or hashlib.sha256(url.encode()).hexdigest()
     target = data_folder() / mark[:12].lower() / _get_name(outer)
     if outer.sha256 is not None or not target.is_file():
-        _object("url", file.url or "", outer.url, key)
-        _download(outer.url, outer.sha256, target, key)
+        _object("url", file.url or "", url, key)
+        if outer.token_env is not None:
+            _object("token_env", outer.token_env, outer.token_env, key)
+        with hold_lock("download", str(target.absolute()), PATIENCE):
+            if not _is_there(target, outer.sha256):  # else another process has just downloaded it
+                _download(outer, url, target, key)
     return target
+
+
+def _is_there(target: Path, expected: str | None) -> bool:
+    return target.is_file() and (expected is None or hash_file(target) == expected.lower())
 
 
 def _object(kind: str, written: str, value: str, key: str) -> None:
@@ -241,13 +250,14 @@ def _check_hash(path: Path, expected: str | None, key: str) -> None:
         raise DataError(f"{key}: {path} has sha256 {actual}, but the config asks for {expected}")
 
 
-def _download(url: str, expected: str | None, target: Path, key: str) -> None:
+def _download(file: FileConfig, url: str, target: Path, key: str) -> None:
     """Write the URL's content to ``target``, complete and checked, or write nothing."""
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, partial = tempfile.mkstemp(dir=target.parent, prefix=".partial-")
+    os.close(handle)
     try:
-        with os.fdopen(handle, "wb") as stream:
-            _receive(url, stream, key)
+        _receive(file, url, Path(partial), key)
+        expected = file.sha256
         if expected is not None and (actual := hash_file(Path(partial))) != expected.lower():
             raise DataError(f"{key}.sha256: {url} has sha256 {actual}, but the config asks for {expected}")
         Path(partial).replace(target)
@@ -256,21 +266,10 @@ def _download(url: str, expected: str | None, target: Path, key: str) -> None:
     _index_files.cache_clear()
 
 
-def _receive(url: str, stream: BinaryIO, key: str) -> None:
-    """Write the content of a URL. An answer that is shorter than its Content-Length is an error."""
-    from urllib.request import url2pathname
-
-    import httpx2
-
+def _receive(file: FileConfig, url: str, target: Path, key: str) -> None:
     try:
-        if urlsplit(url).scheme == "file":
-            stream.write(Path(url2pathname(urlsplit(url).path)).read_bytes())
-            return
-        headers = {"User-Agent": "llm-experiment-runner"}
-        with httpx2.stream("GET", url, headers=headers, follow_redirects=True, timeout=TIMEOUT) as answer:
-            answer.raise_for_status()
-            stream.writelines(answer.iter_bytes())
-    except (OSError, ValueError, httpx2.HTTPError, httpx2.InvalidURL) as error:
+        remote.download(url, target, file.token_env, key)
+    except (OSError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise DataError(
             f"{key}.url={url!r} cannot be downloaded ({reason}); alternatively put a copy of the file"

@@ -12,7 +12,7 @@ from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import write_column, write_value
 from runner.data import fetch, reader
 
-_KEYS = ("path", "url", "sha256", *reader.READING, "key", "columns")
+_KEYS = ("path", "url", "sha256", "token_env", *reader.READING, "key", "columns")
 
 
 def join_file(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFrame:
@@ -70,7 +70,7 @@ def _read_second(join: Mapping[str, Any], by: str | None, where: str) -> pl.Data
     names = dict(join.get("columns") or {})
     if names and by is not None:
         names.setdefault(by, by)
-    file = FileConfig(join.get("path"), join.get("url"), join.get("sha256"))
+    file = FileConfig(join.get("path"), join.get("url"), join.get("sha256"), join.get("token_env"))
     reading = reader.Reading(**{name: join.get(name) for name in reader.READING})
     parts = fetch.locate_parts(file, where)
     other = reader.read_parts(parts, reading, names, where)

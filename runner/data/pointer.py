@@ -95,7 +95,8 @@ def describe_misses(misses: Sequence[Miss], tokens: Sequence[str]) -> str:
     where = f" in {place}" if place else ""
     lists = [len(there) for there in ends if isinstance(there, list)]
     if lists and len(lists) == len(ends):
-        return f"there is no item {token}{where}, which has at most {count_of(max(lists), 'item')}"
+        most = f"at most {count_of(max(lists), 'item')}" if max(lists) else "no items"
+        return f"there is no item {token}{where}, which has {most}"
     names = {name for there in ends if isinstance(there, dict) for name in there}
     return f"there is no {token!r}{where}{suggest(token, names)}"
 

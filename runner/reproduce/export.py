@@ -162,7 +162,7 @@ def _list_files(config: RunnerConfig) -> Iterator[FileConfig]:
             for step in data.steps:
                 if step.join:
                     join = step.join
-                    yield FileConfig(join.get("path"), join.get("url"), join.get("sha256"))
+                    yield FileConfig(*(join.get(name) for name in ("path", "url", "sha256", "token_env")))
 
 
 def _describe_file(file: FileConfig, known: bool) -> dict[str, Any]:

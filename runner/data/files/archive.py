@@ -4,35 +4,25 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import importlib
 import lzma
 import re
+import sys
 import tarfile
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
-from runner.core.errors import count_of, suggest
+from runner.core.errors import ConfigError, count_of, suggest
 
 _MEMBER = re.compile(r"(.*?\.(?:zip|eval|tar|tgz|tar\.\w+))!(.+)", re.IGNORECASE | re.DOTALL)
-_UNPACK: dict[str, Callable[[bytes], bytes]] = {
-    ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
-}
-_BROKEN = (
-    zipfile.BadZipFile,
-    tarfile.TarError,
-    zlib.error,
-    lzma.LZMAError,
-    EOFError,
-    NotImplementedError,  # a way of compression that Python does not have
-    RuntimeError,  # a password
-)
+_ZSTANDARD = 93
+"""The number of this compression in a .zip file."""
 
 
 def split_member(text: str) -> tuple[str, str | None]:
@@ -94,7 +84,9 @@ def read_members(path: Path, member: str) -> list[tuple[str, bytes]]:
                 raise ValueError(f"{twice!r} is in it {names[twice]} times")
             contents = read(found)
             return [(name, contents[name]) for name in found]
-    except _BROKEN as error:
+    except (OSError, ValueError, ConfigError):
+        raise
+    except Exception as error:  # each way of compression has its own; a password is a RuntimeError
         raise ValueError(f"what is in it cannot be unpacked ({error})") from error
 
 
@@ -103,7 +95,7 @@ def list_members(path: Path) -> list[str]:
     try:
         with _open(path) as (names, _):
             return sorted(names)
-    except (*_BROKEN, ValueError):
+    except Exception:  # it is only for a message
         return []
 
 
@@ -121,7 +113,7 @@ _Read = Callable[[list[str]], dict[str, bytes]]
 def _open(path: Path) -> Iterator[tuple[Counter[str], _Read]]:
     """How often each name is in an archive, and how the content of some names is read."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with _open_zip(path) as archive:
             names = Counter(info.filename for info in archive.infolist() if not info.is_dir())
             yield names, lambda wanted: {name: archive.read(name) for name in wanted}
     elif tarfile.is_tarfile(path):
@@ -137,6 +129,41 @@ def _open(path: Path) -> Iterator[tuple[Counter[str], _Read]]:
         raise ValueError("it is neither a .zip nor a .tar file")
 
 
+def _open_zip(path: Path) -> Any:
+    """The archive; by another library where Python does not have its way of compression."""
+    archive = zipfile.ZipFile(path)
+    if hasattr(zipfile, "ZIP_ZSTANDARD") or all(
+        info.compress_type != _ZSTANDARD for info in archive.infolist()
+    ):
+        return archive
+    archive.close()
+    return _load_zstandard("backports.zstd.zipfile").ZipFile(path)
+
+
+def _load_zstandard(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "a file is compressed by Zstandard, which needs backports.zstd: pip install"
+            " 'llm-experiment-runner[zstd]'"
+        ) from error
+
+
+def _decompress_zstandard(content: bytes) -> bytes:
+    name = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"
+    unpacked: bytes = _load_zstandard(name).decompress(content)
+    return unpacked
+
+
+_UNPACK: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.decompress,
+    ".bz2": bz2.decompress,
+    ".xz": lzma.decompress,
+    ".zst": _decompress_zstandard,
+}
+
+
 def _extract(
     archive: tarfile.TarFile, members: list[tuple[str, tarfile.TarInfo]], wanted: list[str]
 ) -> dict[str, bytes]:
@@ -150,14 +177,16 @@ def _extract(
 
 
 def unpack(name: str, content: bytes) -> bytes:
-    """The content of a compressed file (``.gz``, ``.bz2``, ``.xz``); of any other file as it is.
+    """The content of a compressed file (``.gz``, ``.bz2``, ``.xz``, ``.zst``); of any other file as it is.
 
     Raises :class:`ValueError` if it is not compressed as its name says.
     """
     unpack_it = _UNPACK.get(Path(name).suffix.lower())
     try:
         return unpack_it(content) if unpack_it else content
-    except (OSError, ValueError, *_BROKEN) as error:
+    except ConfigError:
+        raise
+    except Exception as error:  # each way of compression has its own
         raise ValueError(f"it is not compressed as its name says ({error})") from error
 
 

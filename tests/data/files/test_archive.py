@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from backports import zstd
+from backports.zstd import zipfile as zstd_zipfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -75,7 +77,8 @@ def test_a_name_fits_itself_and_the_stars_in_its_place(parts: list[str]) -> None
 
 
 @pytest.mark.parametrize(
-    ("suffix", "pack"), [("gz", gzip.compress), ("bz2", bz2.compress), ("xz", lzma.compress)]
+    ("suffix", "pack"),
+    [("gz", gzip.compress), ("zst", zstd.compress), ("bz2", bz2.compress), ("xz", lzma.compress)],
 )
 def test_a_compressed_file_is_unpacked_by_its_name(suffix: str, pack: type[bytes]) -> None:
     """What is cut short, or is not compressed at all, is no file."""
@@ -85,6 +88,18 @@ def test_a_compressed_file_is_unpacked_by_its_name(suffix: str, pack: type[bytes
     for wrong in (packed[:-9], b"some rows"):
         with pytest.raises(ValueError, match="not compressed as its name says"):
             archive.unpack(f"a.csv.{suffix}", wrong)
+
+
+def test_members_compressed_by_zstandard_are_read(tmp_path: Path) -> None:
+    """As in the logs of Inspect, which Python before 3.14 cannot read."""
+    with zstd_zipfile.ZipFile(tmp_path / "x.eval", "w", zstd_zipfile.ZIP_ZSTANDARD) as packed:
+        for name, content in FILES.items():
+            packed.writestr(name, content)
+    assert archive.read_members(tmp_path / "x.eval", "runs/b/r.json") == [("runs/b/r.json", b"[2]")]
+    content = (tmp_path / "x.eval").read_bytes()
+    (tmp_path / "x.eval").write_bytes(content.replace(b"[2]", b"[3]"))
+    with pytest.raises(ValueError, match=r"cannot be unpacked .*Bad CRC"):
+        archive.read_members(tmp_path / "x.eval", "runs/b/r.json")
 
 
 def test_what_is_no_archive_or_has_a_name_twice_is_refused(tmp_path: Path) -> None:
