@@ -33,7 +33,9 @@ class AzureTuner(OpenAITuner):
 
     def __init__(self, provider: Resource, sleep: Callable[[float], None] = pause) -> None:
         super().__init__(provider, sleep)
-        self._hosting = Hosting(Deployment.from_config(provider.deployment), provider.endpoint(), sleep)
+        deployment = Deployment.from_config(provider.deployment)
+        self._hosting = Hosting(deployment, provider.endpoint(), sleep)
+        self.minutes = deployment.minutes
 
     def check_job(self, job: TuningJob) -> None:
         """Refuse what OpenAI refuses, and a result that could not be hosted."""

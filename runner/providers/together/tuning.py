@@ -207,8 +207,7 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
     def hosted(self, model: str, name: str) -> Provider:
         """The same account, answering as this endpoint; its identity is that of the hosted model."""
         provider = self._provider
-        tuned = f"ft:{provider.priced_as or provider.model}"
-        served = replace(provider, model=name, stands_for=model, priced_as=tuned)
+        served = replace(provider, model=name, stands_for=model, priced_as=self.hardware)
         served.addresses = self._hosting.addresses
         return served
 
