@@ -91,7 +91,7 @@ class HyperparameterConfig:
     logprobs: int | None = None  # alternatives for each token, at most 20
     n_epochs: int | None = None  # of a training
     batch_size: int | None = None  # of a training
-    learning_rate: float | None = None  # of local and mistral
+    learning_rate: float | None = None  # of local, mistral and together
     learning_rate_multiplier: float | None = None  # of openai, azure and local
     training_steps: int | None = None  # in place of n_epochs; of mistral and local
 
