@@ -19,10 +19,11 @@ from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Score
 from runner.engine.fresh import read_fresh
+from runner.experiment.sampling import leave_out_lacking, make_sampling
 from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text, check_parser
-from runner.pipeline.answer import Responder, make_sampling
+from runner.pipeline.answer import Responder
 from runner.pipeline.checkpoint import read_place
 from runner.pipeline.judge import Sides, make_sides
 from runner.pipeline.prompt import compile_prompt
@@ -152,6 +153,7 @@ def _make_responder(
     check_call(parser, f"{prefix}prompt.parser", "text")
     check_parser(parser, f"{prefix}prompt.parser")
     provider = make_provider(provider_node, f"{prefix}provider")
+    leave_out_lacking(hyperparameter, provider, prefix)
     sampling = make_sampling(hyperparameter, prompt)
     responder = Responder(compiled, provider, parser, sampling, book, asks, fresh, hyperparameter.repeats)
     with name_place(f"{prefix}provider"):

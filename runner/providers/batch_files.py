@@ -11,7 +11,7 @@ from typing import Any
 from runner.core.errors import ProviderError, RetryableError
 from runner.core.types import Completion
 from runner.providers.calls import ServiceFiles
-from runner.providers.completion import parse_completion, read_count, read_mapping
+from runner.providers.completion import read_count, read_mapping
 from runner.providers.http.failures import make_error
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class ServiceBatcher(ServiceFiles):
         status = read_count(response.get("status_code"))
         try:
             if status and 200 <= status < 300:
-                return replace(parse_completion(response.get("body"), self._name), batch=True)
+                return replace(self._provider.read_answer(response.get("body")), batch=True)
         except ProviderError as refused:
             return refused
         if isinstance(error, dict) and str(error.get("code")) in UNREACHED:

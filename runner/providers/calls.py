@@ -15,17 +15,17 @@ import httpx2
 
 from runner.core.errors import ProviderError, RetryableError
 from runner.core.retry import Retry
-from runner.providers.chat import Chat
 from runner.providers.completion import describe_json
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
+from runner.providers.remote import Remote
 from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
 
 
 class ServiceCalls:
     """What blocks: one call after another, each with the headers of its moment."""
 
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, provider: Remote, sleep: Callable[[float], None] = time.sleep) -> None:
         self._provider = provider
         self._sleep = sleep
 

@@ -10,8 +10,8 @@ from runner.core.errors import ConfigError
 from runner.core.provider import Provider
 from runner.core.retry import pause
 from runner.core.services import TrainingFile, TuningJob, TuningState
-from runner.providers.chat import Chat
 from runner.providers.http.failures import Service
+from runner.providers.remote import Remote
 from runner.providers.tuning_files import Rules, check_files, estimate_epochs, read_integrations
 
 
@@ -30,7 +30,7 @@ class ServiceTuner:
     states: ClassVar[Mapping[str, TuningState]]
     weighted: ClassVar[bool] = False
 
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = pause) -> None:
+    def __init__(self, provider: Remote, sleep: Callable[[float], None] = pause) -> None:
         self._provider = provider
         self._sleep = sleep
         self._secrets: set[str] = set()

@@ -13,7 +13,8 @@ from runner.providers.together.account import Account
 class Together(Account):
     """Chat completions at Together.
 
-    ``options``      by default without thinking, which the default model does where nobody forbids it
+    ``thinking``     whether a model that can choose thinks, where ``hyperparameter.reasoning_effort`` is not
+                     set; null leaves it to the model
     ``stands_for``   the model behind an endpoint; its name identifies answers, not the endpoint's
     ``deployment``   how fine-tuned models are hosted: :class:`runner.providers.together.hosting.Deployment`
     """
