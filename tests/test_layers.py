@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "providers.openai": "core providers providers.http",
     "providers.azure": "core providers providers.http providers.openai",
     "providers.mistral": "core providers providers.http",
+    "providers.together": "core providers providers.http",
     "providers.anthropic": "core providers providers.http",
     "providers.local": "core providers",
     "data.files": "core",
