@@ -37,8 +37,8 @@ MAY_IMPORT = {
     "metrics.calibrated": "core metrics",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
-    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated money parse"
-    " pipeline records",
+    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated"
+    " metrics.statistics money parse pipeline records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",
