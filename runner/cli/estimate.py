@@ -13,6 +13,7 @@ from rich.text import Text
 
 from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
+from runner.core.errors import count_of
 from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.plan import make_plan
 from runner.experiment.power import count_comparisons
@@ -130,6 +131,10 @@ def list_notes(points: Sequence[Point]) -> list[str]:
         lines.append("no upper bound: hyperparameter.max_tokens is not set")
     if any(point.training_usd is None for point in points):
         lines.append("training: no price is known (prices.models)")
+    if hosted := [point for point in points if point.hosted_minutes]:
+        stands = f"each taken to stand {hosted[0].hosted_minutes:g} min (provider.deployment.minutes)"
+        unknown = "; no price is known" if any(point.hosting_usd is None for point in hosted) else ""
+        lines.append(f"hosting: {count_of(len(hosted), 'deployment')}, {stands}{unknown}")
     if any(point.usd[0] is None for point in points) and any(point.known_usd is not None for point in points):
         lines.append("'at least' leaves out what has no known price")
     minutes = sum(point.minutes for point in points)
@@ -143,10 +148,11 @@ def list_notes(points: Sequence[Point]) -> list[str]:
 def _describe_price(name: str, price: Price | None) -> str:
     if price is None:
         return f"{name}: no price is known (prices.models, prices.path, provider.priced_as)"
-    if not (price.input or price.output):
-        return f"{name}: free"
-    batch = f", {price.batch:.0%} of it in a batch" if price.batch < 1 else ""
     where = f" ({price.date}, {price.source})" if price.date else ""
+    if not (price.input or price.output):
+        hourly = price.hosting_per_hour
+        return f"{name}: ${hourly:g} per hour of its deployment{where}" if hourly else f"{name}: free"
+    batch = f", {price.batch:.0%} of it in a batch" if price.batch < 1 else ""
     return f"{name}: ${price.input:g} in and ${price.output:g} out per million tokens{batch}{where}"
 
 

@@ -90,6 +90,7 @@ def run(
             every_row = pl.concat([frame, unasked], how="diagonal")
             measurements = stages.measure(plan, frame)
             note_measurements(record, measurements)
+            record.averages = stages.find_averages(plan)
             record.row_scores = metrics.row_score_kinds(plan.metrics)
             record.figures |= spending.sum_up(every_row)
             record.unmet = list_unmet(plan.config.require, record.scores, record.figures)

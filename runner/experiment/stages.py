@@ -24,7 +24,7 @@ from runner.engine.allowance import Allowance
 from runner.engine.ledger import Ledger
 from runner.experiment.gaps import explain_no_answers, find_first_error
 from runner.experiment.plan import Plan
-from runner.experiment.reference import Answering, compare_figures
+from runner.experiment.reference import Answering, compare_figures, describe_averages
 from runner.experiment.tally import Tally, follow
 from runner.metrics.repeated import EACH, find_spreads, over_repeats
 from runner.money.usage import count_usage
@@ -206,6 +206,11 @@ def find_answering(plan: Plan) -> Answering:
     chosen = checkpoint not in (None, "base", "last") and not str(checkpoint).isdigit()
     names = [checkpoint] if chosen else [provider.model, provider.priced_as]
     return Answering(tuple(str(name) for name in names if name), provider.name == REPLAY)
+
+
+def find_averages(plan: Plan) -> list[dict[str, Any]]:
+    """Return the published averages to which the run belongs as a point of a sweep that is averaged."""
+    return describe_averages(plan.config.reference, find_answering(plan)) if plan.config.average_over else []
 
 
 def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:

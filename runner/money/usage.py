@@ -6,6 +6,8 @@ import polars as pl
 
 from runner.core.types import CUT, REPEAT
 
+COUNTED = ("input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens")
+
 
 def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     """Count rows, calls and tokens in a frame of predictions that has rows.
@@ -41,7 +43,7 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
             frame["judge_calls"] if "judge_calls" in frame.columns else ~frame["judge_stored"].fill_null(True)
         )
         counts["judge_calls"] = int(made.sum())
-    for name in ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"):
+    for name in COUNTED:
         for column in (name, f"judge_{name}"):
             if column in frame.columns:
                 counts[column] = int(frame[column].sum())

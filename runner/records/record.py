@@ -64,6 +64,9 @@ class Record:
     reference: list[dict[str, Any]] = field(default_factory=list)
     """Published against measured: metric, published, printed, measured, low, high, n, standing (see
     :mod:`runner.records.published`), agrees (whether an exact replay meets the figure; null otherwise)."""
+    averages: list[dict[str, Any]] = field(default_factory=list)
+    """Published averages to which this point of a sweep belongs, as ``compare_figure`` of
+    :mod:`runner.records.published` takes them."""
     models: list[dict[str, Any]] = field(default_factory=list)
     """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
     identities: dict[str, dict[str, Any]] = field(default_factory=dict)
