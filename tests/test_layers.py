@@ -37,15 +37,18 @@ MAY_IMPORT = {
     "metrics.calibrated": "core metrics",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
-    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated"
-    " metrics.statistics money parse pipeline records",
+    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated money parse"
+    " pipeline records",
+    "experiment.estimate": "core engine engine.ledger experiment metrics metrics.repeated metrics.statistics"
+    " money pipeline records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",
     "cli.screen": "core engine money records report",
-    "cli.show": "cli cli.screen core config data experiment money parse pipeline providers.local records",
-    "cli": "cli.screen core config config.groups engine engine.ledger experiment money pipeline"
-    " providers.local records report reproduce tracking",
+    "cli.show": "cli cli.screen core config data experiment experiment.estimate money parse"
+    " pipeline providers.local records",
+    "cli": "cli.screen core config config.groups engine engine.ledger experiment experiment.estimate money"
+    " pipeline providers.local records report reproduce tracking",
     "": "cli core records",
 }
 """Each room and what it may import. The root is the Python API and ``python -m runner``."""

@@ -15,8 +15,8 @@ from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
 from runner.core.errors import count_of
 from runner.experiment.estimate import Point, estimate_plan
+from runner.experiment.estimate.power import count_comparisons
 from runner.experiment.plan import make_plan
-from runner.experiment.power import count_comparisons
 from runner.money.prices import Price
 from runner.providers.local.weights import stay_offline
 from runner.report.formats import format_number

@@ -11,7 +11,7 @@ from servers import serving
 from runner.core import tokens
 from runner.core.types import Message
 from runner.experiment import estimate
-from runner.experiment.power import count_comparisons
+from runner.experiment.estimate.power import count_comparisons
 from runner.money import forecast
 
 

@@ -8,9 +8,9 @@ from runner.cli.show.values import clean, show_value
 from runner.core.errors import count_of
 from runner.core.types import Message
 from runner.experiment.estimate import Point
+from runner.experiment.estimate.workload import Work
 from runner.experiment.plan import Plan
 from runner.experiment.stages import REPLAY
-from runner.experiment.workload import Work
 from runner.money.forecast import estimate_tokens
 from runner.money.prices import Price
 from runner.pipeline.answer import Responder

@@ -19,11 +19,11 @@ from runner.core.types import Completion, Message, Request
 from runner.engine.ask import collect_calls
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
+from runner.experiment.estimate.power import Power, find_power
+from runner.experiment.estimate.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.experiment.plan import Plan
-from runner.experiment.power import Power, find_power
 from runner.experiment.rehearsal import leave_empty, rehearse
 from runner.experiment.spending import guess_answer
-from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
 from runner.money.prices import MILLION, Price
 from runner.pipeline import jobs
