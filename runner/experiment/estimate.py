@@ -1,8 +1,9 @@
 """Estimates what a run or a sweep would cost, without a call and without an API key.
 
 All chats are rendered as in a run. Answers that the ledger holds, or that an earlier point of the sweep would
-buy, cost nothing. The length of a missing answer has two bounds. The lower one is the median of the stored
-answers to the same prompt, or one token if there are none; the upper one is ``max_tokens``.
+buy, cost nothing. The length of a missing answer has two bounds. The lower one is the mean of the stored
+answers to the same prompt, else of all answers bought with the same model and settings, else one token; the
+upper one is ``max_tokens``.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from runner.experiment.rehearsal import leave_empty, rehearse
 from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
+from runner.money.lengths import find_mean_length
 from runner.money.prices import MILLION, Price
 from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
@@ -186,6 +188,7 @@ def _estimate_judge(
         for key, request in zip(judging.make_keys(row), row, strict=True)
     }
     stored: Mapping[str, Completion] = {}
+    learned = find_mean_length(ledger, judging.provider, judging.responder.sampling)
     if has_answer.any():
         answered = stages.answer(answering.responder, frame.filter(has_answer), ledger, open_no_bar)
         judged = answered.filter(pl.col("completion").is_not_null())
@@ -193,7 +196,7 @@ def _estimate_judge(
         lookup = judging.look_up(calls, ledger)
         chats, stored = {**lookup.chats, **chats}, lookup.known
     length = stored_answers.find_typical_length(), answering.responder.sampling.max_tokens
-    return judging.count_work(StoredAnswers(chats, stored), seen, length)
+    return judging.count_work(StoredAnswers(chats, stored, learned), seen, length)
 
 
 def _judge_calls(plan: Plan, frame: pl.DataFrame) -> list[list[Request]]:
