@@ -182,12 +182,11 @@ def test_a_price_that_is_not_known(sums):
 def test_power_before_money(sums):
     """The difference that the rows could show is bounded before a run, and measured by past runs after it."""
     said = sums.estimate(LIMIT).out
-    print(said)
-    assert "exact_agreement: with 10 rows, a difference of 79.3 points from another model" in said
-    assert "30 rows: 36.2 points for up to $1.5" in said
+    assert "accuracy: with 10 rows, a difference of 71.4 points from another model" in said
+    assert "30 rows: 38.8 points for up to $1.5" in said
     assert "at worst, of unrelated models that are right on half of the rows" in said
     sums(LIMIT)
-    sums(LIMIT, "++provider.stands_for=other")
+    sums(LIMIT, "hyperparameter.top_p=0.5")
     (point,) = told(sums, LIMIT, "hyperparameter.repeats=2")
     assert point.power is not None
     assert (point.power.basis, point.power.repeats) == ("as between two past runs of these rows", 2)

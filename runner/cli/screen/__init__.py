@@ -178,8 +178,9 @@ def _describe_cost(figures: Mapping[str, float]) -> str:
 
 def _describe_failures(record: Record) -> list[Text]:
     failed = record.figures.get("failed", 0)
+    what = "answer" if "repeats" in record.figures else "row"
     return (
-        [Text(f"{count_of(failed, 'row')} failed; first: {record.tags.get('first_error')}", style="yellow")]
+        [Text(f"{count_of(failed, what)} failed; first: {record.tags.get('first_error')}", style="yellow")]
         if failed
         else []
     )
