@@ -289,7 +289,8 @@ def test_a_pair_that_nobody_parsed_may_be_won_by_an_output():
     rows = pl.concat([frame, read], how="vertical_relaxed")
     found = {
         rule: [
-            Pairwise(unparsed=rule, resamples=0)(rows)[f"pairwise{end}"].value for end in ("", "_agreement")
+            metrics.Pairwise(unparsed=rule, resamples=0)(rows)[f"pairwise{end}"].value
+            for end in ("", "_agreement")
         ]
         for rule in ("first_output", "second_output", "first", "wrong")
     }
