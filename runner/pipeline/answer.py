@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from runner import parse
-from runner.config.schema import HyperparameterConfig, PromptConfig
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider
 from runner.core.types import CUT, REPEAT, Parser, Request, Sampling, advise_on_cut
@@ -23,6 +22,7 @@ from runner.engine.ask import Advance, ask_all
 from runner.engine.call import UNASKED, Answer, OnAnswer, ignore_answer, make_keys, read_answers
 from runner.engine.ledger import Ledger
 from runner.money import prices
+from runner.money.lengths import note_lengths
 from runner.money.prices import PriceBook
 from runner.parse.thinking import find_answer_tokens, split_thinking
 from runner.pipeline.prompt import Prompt
@@ -33,7 +33,7 @@ _warned_models: set[str] = set()
 OpenBar = Callable[[str, int], Advance]
 """Called with a title and a number of rows; opens a progress bar and returns the function that moves it."""
 
-TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
+TOKENS = ("input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens")
 PROBE_ROWS = 50  # rows that are looked up to see whether a run makes calls: the ledger has mostly all or none
 NOTICE = timedelta(days=90)
 CHUNK_ROWS = 5_000  # rows that become a column at a time: as Python objects they take ten times the memory
@@ -75,20 +75,6 @@ class Responder:
             )
 
 
-def make_sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Sampling:
-    """Return the hyperparameters that an inference request carries."""
-    return Sampling(
-        temperature=hyperparameter.temperature,
-        top_p=hyperparameter.top_p,
-        max_tokens=hyperparameter.max_tokens,
-        seed=hyperparameter.seed,
-        stop=tuple(hyperparameter.stop) if hyperparameter.stop else None,
-        logprobs=hyperparameter.logprobs,
-        response_format=prompt.response_format.value,
-        json_schema=prompt.json_schema,
-    )
-
-
 def render_chats(
     frame: pl.DataFrame,
     prompt: Prompt,
@@ -117,6 +103,7 @@ def answer_rows(
     answers = ask_all(
         requests, responder.provider, ledger, advance=advance, allowance=allowance, on_answer=on_answer
     )
+    note_lengths(ledger, responder.provider, responder.sampling, answers)
     return add_answers(frame, answers, responder)
 
 

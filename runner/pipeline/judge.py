@@ -17,6 +17,7 @@ from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_rows
 from runner.engine.call import UNASKED, Answer, Call, OnAnswer, ignore_answer
 from runner.engine.ledger import Ledger
+from runner.money.lengths import note_lengths
 from runner.parse import list_fields
 from runner.parse.sides import FIRST, SECOND, TIE, list_names, place_names
 from runner.pipeline.answer import (
@@ -136,7 +137,9 @@ def judge_rows(
         allowance=allowance,
         on_answer=on_answer,
     )
-    return _add_verdicts(frame, questions, [one for row in answers for one in row], responder, sides)
+    verdicts = [one for row in answers for one in row]
+    note_lengths(ledger, responder.provider, responder.sampling, verdicts)
+    return _add_verdicts(frame, questions, verdicts, responder, sides)
 
 
 def group_by_row(

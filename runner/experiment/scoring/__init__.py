@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import polars as pl
 
 from runner import metrics, parse
+from runner.config.schema import RunnerConfig
 from runner.core.errors import DataError, count_of
 from runner.core.types import REPEAT, RESERVED, Parser, list_keys, write_column
 from runner.data.steps import MEMBERS, SCORING, apply_steps
-from runner.experiment.plan import Plan
 from runner.parse.sides import list_names
-from runner.pipeline.judge import TIED, VERDICT
+from runner.pipeline.answer import Responder
+from runner.pipeline.judge import TIED, VERDICT, Sides
 from runner.pipeline.repeats import take_first
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,25 @@ FROM = "scored_from"
 TEXTS = ("completion", "reasoning", "reading", "judge_completion", "judge_reasoning", "judge_reading")
 FIGURES = ("scored_rows", "left_out", "left_out_unread")
 ERRORS = ("error", "judge_error")
+
+
+class Plan(Protocol):
+    """What is needed of a :class:`runner.experiment.plan.Plan`."""
+
+    @property
+    def config(self) -> RunnerConfig: ...
+
+    @property
+    def responder(self) -> Responder: ...
+
+    @property
+    def judge(self) -> Responder | None: ...
+
+    @property
+    def sides(self) -> Sides | None: ...
+
+    @property
+    def metrics(self) -> Mapping[str, Callable[[pl.DataFrame], Any]]: ...
 
 
 @dataclass(frozen=True)
