@@ -30,18 +30,23 @@ MAY_IMPORT = {
     "providers.anthropic": "core providers providers.http",
     "providers.local": "core providers",
     "data.files": "core",
-    "data": "core config data.files",
-    "metrics": "core parse",
+    "data.sql": "core",
+    "data": "core config data.files data.sql",
+    "metrics": "core data.sql parse",
+    "metrics.summary": "core metrics",
+    "metrics.tournament": "core metrics parse",
     "metrics.repeated": "core metrics",
     "metrics.statistics": "core metrics metrics.repeated",
     "metrics.calibrated": "core metrics",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
-    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated"
-    " metrics.statistics money parse pipeline records",
+    "experiment.scoring": "core config data metrics parse pipeline",
+    "experiment": "core config config.groups data engine engine.ledger experiment.scoring metrics"
+    " metrics.repeated metrics.statistics money parse pipeline records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
-    "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",
+    "reproduce": "core config data engine engine.ledger experiment experiment.scoring pipeline"
+    " providers.local records",
     "cli.screen": "core engine money records report",
     "cli.show": "cli cli.screen core config data experiment money parse pipeline providers.local records",
     "cli": "cli.screen core config config.groups engine engine.ledger experiment money pipeline"

@@ -20,7 +20,7 @@ from runner.config.command_schema import (
     ReproduceConfig,
     ShowConfig,
 )
-from runner.config.dataset_schema import DatasetConfig
+from runner.config.dataset_schema import DatasetConfig, ScoringConfig
 from runner.config.groups.reference import ReferenceConfig
 
 
@@ -100,35 +100,12 @@ class HyperparameterConfig:
     training_steps: int | None = None  # in place of n_epochs; of mistral and local
 
 
-class Reduction(StrEnum):
-    """How the answers to a row that is asked several times become one."""
-
-    each = "each"
-    majority = "majority"
-    mean = "mean"
-    median = "median"
-    any = "any"
-    all = "all"
-
-
 class Vote(StrEnum):
     """How several verdicts on one answer become one."""
 
     majority = "majority"
     mean = "mean"
     median = "median"
-
-
-@dataclass
-class ScoringConfig:
-    """How rows are scored that are asked several times (``hyperparameter.repeats``).
-
-    ``each`` takes every score of each repeat and averages it. ``majority`` scores the answer that a row has
-    most often (of several, the one that came first), ``mean`` and ``median`` the number in the middle,
-    ``any`` the best and ``all`` the worst answer of a row. An answer that was not read has no vote.
-    """
-
-    reduce: Reduction = Reduction.each  # how the answers to a row become one
 
 
 @dataclass

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from runner.config.dataset_schema import StepConfig
 from runner.config.schema import HyperparameterConfig, RunnerConfig
 from runner.config.secrets import refuse_secrets
 from runner.core.errors import ConfigError
@@ -39,6 +40,7 @@ def validate(config: RunnerConfig) -> None:
     if config.judge:
         _check_hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
     check("dataset.limit", config.dataset.limit, POSITIVE)
+    _check_steps(config.scoring.steps)
     check("max_failed", config.max_failed, SHARE)
     check("budget_usd", config.budget_usd, COUNT)
     _check_traces(config.tracking.traces)
@@ -49,6 +51,16 @@ def validate(config: RunnerConfig) -> None:
 def _check_hyperparameters(values: HyperparameterConfig, key: str) -> None:
     for name, rule in HYPERPARAMETERS.items():
         check(f"{key}.{name}", getattr(values, name), rule)
+
+
+def _check_steps(steps: Sequence[StepConfig]) -> None:
+    """Refuse a file in the steps over the answers: what a run reads is known before it asks."""
+    for number, step in enumerate(steps):
+        if step.join is not None:
+            raise ConfigError(
+                f"scoring.steps[{number}].join: it reads a file, which belongs to the rows; put it into"
+                " dataset.steps"
+            )
 
 
 def check(key: str, value: Any, rule: Rule) -> None:

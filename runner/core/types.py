@@ -159,6 +159,7 @@ RESERVED = frozenset(
         "shots",
         "gold",
         "repeat",
+        "scored_from",
         "judge_verdicts",
         "judge_calls",
         "prediction",

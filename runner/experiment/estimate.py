@@ -23,6 +23,7 @@ from runner.experiment import model, stages
 from runner.experiment.plan import Plan
 from runner.experiment.power import Power, find_power
 from runner.experiment.rehearsal import leave_empty, rehearse
+from runner.experiment.scoring import rehearse_steps
 from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
@@ -104,6 +105,7 @@ def estimate_plan(
         judgments = _estimate_judge(plan, frame, answering, requests, stored_answers, ledger, seen)
         hosted_minutes, hosting_usd = _estimate_hosting(plan, answering, answers, seen)
     rows = take_first(frame).height
+    scored, repeats = rehearse_steps(plan, leave_empty(plan, frame), frame.height // rows)
     asked = [answering, *([PricedModel.of(plan.judge)] if plan.judge else [])]
     return Point(
         name=plan.config.name,
@@ -117,7 +119,7 @@ def estimate_plan(
         hosting_usd=hosting_usd,
         prices={f"{item.provider.name}/{item.provider.model}": item.price for item in asked},
         batch=any(item.provider.batch for item in asked),
-        power=find_power(plan, leave_empty(plan, frame), frame.height // rows, outputs or Path()),
+        power=find_power(plan, scored, repeats, outputs or Path()),
     )
 
 

@@ -19,6 +19,7 @@ from runner.experiment import model, stages
 from runner.experiment.conditions import check_conditions, read_conditions
 from runner.experiment.plan import Plan
 from runner.experiment.reference import AVERAGES, check_figures, read_figures, select_averages
+from runner.experiment.scoring import FIGURES, keep_known, rehearse_steps
 from runner.metrics.repeated import check_repeats
 from runner.money.usage import count_usage
 from runner.parse.sides import list_names
@@ -47,15 +48,17 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     if plan.judge:
         warn_of_equal(plan.judge, plan.judge.repeats, "judge.")
     frame = leave_empty(plan, frame)
+    usage = count_usage(frame) | (dict.fromkeys(FIGURES, 0.0) if plan.config.scoring.steps else {})
+    frame, repeats = rehearse_steps(plan, frame, repeats)
     check_made_columns(plan, frame)
     check_repeats(plan.metrics, frame, plan.config.scoring.reduce.value, repeats)
-    directions, are_all = metrics.rehearse(plan.metrics, frame, find_labels(plan))
+    directions, are_all = metrics.rehearse(plan.metrics, frame, keep_known(find_labels(plan), frame))
     read_conditions(plan.config.require)
     if are_all:
         check_objective(plan.config.objective, directions)
         check_figures(plan.config.reference, directions)
         check_figures(averages, directions, AVERAGES)
-        check_conditions(plan.config.require, directions, count_usage(frame))
+        check_conditions(plan.config.require, directions, usage)
     return directions
 
 

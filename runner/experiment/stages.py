@@ -25,6 +25,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment.gaps import explain_no_answers, find_first_error
 from runner.experiment.plan import Plan
 from runner.experiment.reference import Answering, compare_figures, describe_averages
+from runner.experiment.scoring import Scored, keep_known
 from runner.experiment.tally import Tally, follow
 from runner.metrics.repeated import EACH, find_spreads, over_repeats
 from runner.money.usage import count_usage
@@ -213,18 +214,22 @@ def find_averages(plan: Plan) -> list[dict[str, Any]]:
     return describe_averages(plan.config.reference, find_answering(plan)) if plan.config.average_over else []
 
 
-def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
-    """Return scores with intervals, plain figures, and the comparison with published ones."""
+def measure(plan: Plan, frame: pl.DataFrame, scored: Scored) -> Measurements:
+    """Return scores with intervals, plain figures, and the comparison with published ones.
+
+    Scores are those of the rows that ``scoring.steps`` made (``scored``), figures those of the answered rows.
+    """
     if frame.is_empty():
         return Measurements()
-    rule = plan.config.scoring.reduce.value
-    scores, failures = metrics.try_all(over_repeats(plan.metrics, frame, rule), frame)
-    spread, no_spread = find_spreads(plan.metrics, frame) if rule == EACH else ({}, {})
+    rule, rows = plan.config.scoring.reduce.value, scored.frame
+    scores, failures = metrics.try_all(over_repeats(plan.metrics, rows, rule), rows)
+    labels = parse.classes(plan.responder.parser)
+    spread, no_spread = find_spreads(plan.metrics, rows) if rule == EACH else ({}, {})
     return Measurements(
         scores=scores,
-        figures=count_usage(frame),
+        figures=count_usage(frame) | scored.figures,
         reference=compare_figures(plan.config.reference, scores, find_answering(plan)),
-        labels=parse.classes(plan.responder.parser),
+        labels=keep_known({"prediction": labels}, rows).get("prediction", []),
         first_error=find_first_error(frame),
         spread=spread,
         no_spread=no_spread,

@@ -146,6 +146,10 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
     ]
     if figures.get("judge_answered"):
         parts.insert(2, f"{figures['judged']:.0f} of {count_of(figures['judge_answered'], 'verdict')} read")
+    if "scored_rows" in figures:
+        left = figures.get("left_out", 0)
+        parts.append(f"{count_of(figures['scored_rows'], 'row')} scored")
+        parts += [f"{left:,.0f} left out ({figures.get('left_out_unread', 0):,.0f} unread)"] if left else []
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
     parts += [count_of(tokens, "token")] if tokens else []
     parts += [_describe_cost(figures)] if tokens else []
