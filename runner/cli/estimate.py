@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Group, RenderableType
@@ -14,9 +16,14 @@ from runner.config.hydra_job import get_overrides
 from runner.core.errors import count_of
 from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.plan import make_plan
+from runner.experiment.power import count_comparisons
 from runner.money.prices import Price
 from runner.providers.local.weights import stay_offline
+from runner.report.formats import format_number
 
+OUTPUTS = Path("outputs")
+TIMES = 3
+"""The second number of rows that is told."""
 COLUMNS = ("rows", "stored", "calls", "judge calls", "tokens read", "written", "trained", "USD from", "to")
 
 
@@ -31,7 +38,7 @@ class Estimate:
         """Estimate one point."""
         with stay_offline():
             plan = make_plan(config, asks=False)
-            self.points.append(estimate_plan(plan, self._seen, get_overrides()))
+            self.points.append(estimate_plan(plan, self._seen, get_overrides(), OUTPUTS))
 
     def finish(self) -> None:
         """Print the estimates, if there are any."""
@@ -49,6 +56,7 @@ def show_points(points: Sequence[Point]) -> None:
     if len(points) > 1:
         table.add_row("total", *_make_cells(points), style="bold")
     lines: list[RenderableType] = [table]
+    lines += [Text(line) for line in list_powers(points)]
     lines += [Text(line, style="dim") for line in list_notes(points)]
     console.print(Group(*lines))
 
@@ -58,6 +66,61 @@ def name_points(points: Sequence[Point]) -> list[str]:
     shared = set.intersection(*(set(point.overrides) for point in points))
     own = [", ".join(word for word in point.overrides if word not in shared) for point in points]
     return [text or point.name for text, point in zip(own, points, strict=True)]
+
+
+def list_powers(points: Sequence[Point]) -> list[str]:
+    """Return what each point could show, in two lines; points of which the same is true share them."""
+    powers = count_comparisons([point.power for point in points])
+    said: dict[str, list[str]] = {}
+    for point, name, power in zip(points, name_points(points), powers, strict=True):
+        if power:
+            said.setdefault(describe_power(replace(point, power=power)), []).append(name)
+    return [
+        (f"{', '.join(names)}: " if len(names) < len(points) else "") + text for text, names in said.items()
+    ]
+
+
+def describe_power(point: Point) -> str:
+    """Say which difference a point could show, what three times the rows could, and where this is from."""
+    power = point.power
+    assert power is not None
+    rows = f"{power.n:,} {power.unit}" + (f" × {power.repeats} repeats" if power.repeats > 1 else "")
+    found = power.detect(power.difference)
+    if power.difference is None:
+        return f"{power.metric}: which difference {rows} would show is not known; {power.basis}"
+    if found is None:
+        why = "too few to show any difference" if power.is_share else "no variance was measured"
+        return f"{power.metric}: {rows}; {why} ({power.basis})"
+    other = "another model" if power.comparisons == 1 else "another point"
+    size, more = (
+        _format_difference(each, power.is_share) for each in (found, power.detect(power.difference, TIMES))
+    )
+    text = f"{power.metric}: with {rows}, a difference of {size} from {other} would be found 4 times of 5"
+    cost = point.extend_usd(TIMES)
+    text += f"; {TIMES * power.n:,} {power.unit}: {more}" + (
+        f" for up to ${_format_cost(cost)}" if cost else ""
+    )
+    notes = [power.basis]
+    if usual := power.detect(power.usual):
+        notes.append(
+            f"{_format_difference(usual, power.is_share)} if only one of both is right on one of five"
+            f" {power.unit}"
+        )
+    if power.comparisons > 1:
+        notes.append(f"corrected for {power.comparisons} comparisons")
+    if power.half_width:
+        notes.append(f"95% interval of the score: ± {_format_difference(power.half_width, power.is_share)}")
+    return f"{text}\n  {'; '.join(notes)}"
+
+
+def _format_cost(dollars: float) -> str:
+    return f"{dollars:,.2f}" if dollars >= 1 else f"{dollars:.4f}"
+
+
+def _format_difference(value: float | None, is_share: bool) -> str:
+    if value is None:
+        return "none"
+    return f"{100 * value:.1f} points" if is_share else format_number(value)
 
 
 def list_notes(points: Sequence[Point]) -> list[str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import polars as pl
 
@@ -19,7 +20,8 @@ from runner.engine.ask import collect_calls
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
 from runner.experiment.plan import Plan
-from runner.experiment.rehearsal import rehearse
+from runner.experiment.power import Power, find_power
+from runner.experiment.rehearsal import leave_empty, rehearse
 from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
@@ -49,6 +51,8 @@ class Point:
     prices: Mapping[str, Price | None] = field(default_factory=dict)
     """By ``provider/model``; None where the price is unknown."""
     batch: bool = False
+    power: Power | None = None
+    """Which difference it could show; None if no metric compares runs."""
 
     @property
     def minutes(self) -> float:
@@ -72,9 +76,19 @@ class Point:
         bills = self.training_usd, self.hosting_usd
         return _sum(*low, *bills), _sum(*high, *bills)
 
+    def extend_usd(self, times: int) -> float | None:
+        """The upper bound of all costs with ``times`` as many rows; no answer to a further one is stored."""
+        works = [self.answers, *([self.judgments] if self.judgments else [])]
+        if self.usd[1] is None or any(work.asked and not work.calls for work in works):
+            return None
+        each = [(work.usd[1] or 0.0) * work.asked / max(work.calls, 1) for work in works]
+        return self.usd[1] + (times - 1) * sum(each)
 
-def estimate_plan(plan: Plan, seen: set[str], overrides: Sequence[str] = ()) -> Point:
-    """Estimate the calls and the cost of a plan.
+
+def estimate_plan(
+    plan: Plan, seen: set[str], overrides: Sequence[str] = (), outputs: Path | None = None
+) -> Point:
+    """Estimate the calls, the cost and the power of a plan; past runs are looked for in ``outputs``.
 
     ``seen`` holds the keys of everything that earlier points buy; the keys of this point are added to it.
     """
@@ -87,11 +101,12 @@ def estimate_plan(plan: Plan, seen: set[str], overrides: Sequence[str] = ()) -> 
         answers = answering.count_work(stored_answers, seen)
         judgments = _estimate_judge(plan, frame, answering, requests, stored_answers, ledger, seen)
         hosted_minutes, hosting_usd = _estimate_hosting(plan, answering, answers, seen)
+    rows = take_first(frame).height
     asked = [answering, *([PricedModel.of(plan.judge)] if plan.judge else [])]
     return Point(
         name=plan.config.name,
         overrides=list(overrides),
-        rows=take_first(frame).height,
+        rows=rows,
         answers=answers,
         judgments=judgments,
         trained=trained,
@@ -100,6 +115,7 @@ def estimate_plan(plan: Plan, seen: set[str], overrides: Sequence[str] = ()) -> 
         hosting_usd=hosting_usd,
         prices={f"{item.provider.name}/{item.provider.model}": item.price for item in asked},
         batch=any(item.provider.batch for item in asked),
+        power=find_power(plan, leave_empty(plan, frame), frame.height // rows, outputs or Path()),
     )
 
 
