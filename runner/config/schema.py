@@ -248,7 +248,9 @@ def register() -> None:
     changes the copy (:meth:`ConfigStore.load` makes its own copies), so the store itself is used instead.
     """
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
-    ConfigStore.instance().store(name="schema", node=RunnerConfig)
+    store = ConfigStore.instance()
+    if "schema.yaml" not in store.repo:
+        store.store(name="schema", node=RunnerConfig)
 
 
 overrides.install(RunnerConfig)  # here, since a launcher's process imports this module and registers nothing
