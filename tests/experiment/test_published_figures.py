@@ -170,7 +170,7 @@ def test_the_docs_show_the_commands_of_the_experiments() -> None:
 
 
 def test_bbh(runner: CommandLine, shared_data: Path) -> None:
-    """Each task meets its figure; two, of one and of three files, are replayed here, without and with thinking."""
+    """Tasks of one and of three files meet their figures, without and with thinking."""
     (command,) = commands("bbh")
     assert documented()[command] == (46, 46)
     tasks = "dataset.params.task=penguins_in_a_table,tracking_shuffled_objects"
