@@ -18,6 +18,7 @@ OPTIONS = {
     "reference/odd.yaml": "exact: true\naverages: {case: one, points: 2, figures: {one: {accuracy: 75%}}}\n",
 }
 FIXED = ["--config-dir", "mine", "dataset=odd", "prompt=odd", "metric=accuracy", "provider=replay"]
+GLOBAL = "# @package _global_\n"
 SEEDS = "hyperparameter.seed=0,1"
 
 
@@ -79,8 +80,9 @@ def test_a_mistake_is_told_before_anything_is_asked(sweep, runner, given, said):
 
 def test_params_and_groups_are_swept_keys(sweep, runner):
     """A sweep in the config is averaged, too; so are options of a group."""
-    write_options(runner.folder, OPTIONS | {"dataset/two.yaml": OPTIONS["dataset/odd.yaml"]})
-    params = "hydra.sweeper.params={hyperparameter.seed: '0,1'}"
-    done = sweep("-m", params, "dataset=odd,two", "average_over=[dataset]")
+    params = "hydra: {sweeper: {params: {hyperparameter.seed: '0,1'}}}\n"
+    more = {"dataset/two.yaml": OPTIONS["dataset/odd.yaml"], "experiment/seeds.yaml": GLOBAL + params}
+    write_options(runner.folder, OPTIONS | more)
+    done = sweep("-m", "experiment=seeds", "dataset=odd,two", "average_over=[dataset]")
     assert done.code == 0, done.err
     assert "[mean 2] seed=1, accuracy 1.000" in done.out
