@@ -16,7 +16,8 @@ MAY_IMPORT = {
     "core": "core.source",
     "parse": "core",
     "config.mistakes": "core",
-    "config": "config.mistakes core",
+    "config.groups": "",
+    "config": "config.groups config.mistakes core",
     "engine.ledger": "core",
     "engine": "core engine.ledger",
     "records": "core",
@@ -25,24 +26,26 @@ MAY_IMPORT = {
     "providers.openai": "core providers providers.http",
     "providers.azure": "core providers providers.http providers.openai",
     "providers.mistral": "core providers providers.http",
+    "providers.together": "core providers providers.http",
     "providers.anthropic": "core providers providers.http",
     "providers.local": "core providers",
-    "data": "core config",
+    "data.files": "core",
+    "data": "core config data.files",
     "metrics": "core parse",
     "metrics.repeated": "core metrics",
     "metrics.statistics": "core metrics metrics.repeated",
     "metrics.calibrated": "core metrics",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
-    "experiment": "core config data engine engine.ledger metrics metrics.repeated money parse pipeline"
-    " records",
+    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated"
+    " metrics.statistics money parse pipeline records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",
     "cli.screen": "core engine money records report",
     "cli.show": "cli cli.screen core config data experiment money parse pipeline providers.local records",
-    "cli": "cli.screen core config engine engine.ledger experiment money pipeline providers.local records"
-    " report reproduce tracking",
+    "cli": "cli.screen core config config.groups engine engine.ledger experiment money pipeline"
+    " providers.local records report reproduce tracking",
     "": "cli core records",
 }
 """Each room and what it may import. The root is the Python API and ``python -m runner``."""

@@ -58,14 +58,15 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
     book = load_prices(typed.prices)
     responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks, typed.fresh)
     judge = _make_judge(typed, book, asks)
+    tuner = _make_tuner(typed, responder.provider)
     if typed.budget_usd is not None:
-        _check_budget(typed, responder, judge)
+        _check_budget(typed, responder, judge, tuner)
     return Plan(
         config=typed,
         responder=responder,
         judge=judge,
         sides=make_sides(typed.judge, judge.parser) if typed.judge and judge else None,
-        tuner=_make_tuner(typed, responder.provider),
+        tuner=tuner,
         metrics={
             name: instantiate(node, f"metric.{name}")
             for name, node in typed.metric.items()
@@ -96,8 +97,10 @@ def make_deployer(node: Any) -> Deployer | None:
     return tuner if isinstance(tuner, Deployer) else None
 
 
-def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder | None) -> None:
-    """Raise :class:`ConfigError` if the cost of a call or of a training is unknown or has no bound."""
+def _check_budget(
+    config: RunnerConfig, responder: Responder, judge: Responder | None, tuner: Tuner | None
+) -> None:
+    """Raise :class:`ConfigError` if the cost of a call, a training or hosting is unknown or has no bound."""
     find_bounding_price(responder.provider, responder.sampling, responder.book)
     if judge:
         find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
@@ -107,6 +110,12 @@ def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder |
             name, model = responder.provider.name, responder.provider.model
             raise ConfigError(
                 f"budget_usd: no price is known for fine-tuning {model} ({name}); see prices.models"
+            )
+        if responder.book.find_hourly_price(responder.provider, tuner) is None:
+            what = getattr(tuner, "hardware", responder.provider.model)
+            raise ConfigError(
+                f"budget_usd: no price is known for an hour of hosting ({responder.provider.name}); name it:"
+                f" '+prices.models={{{what}: {{hosting_per_hour: …}}}}'"
             )
 
 

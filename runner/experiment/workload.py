@@ -24,6 +24,8 @@ from runner.pipeline.answer import Responder
 class Work:
     """The calls to one model. Pairs are (lower, upper) bounds; a bound that does not exist is None."""
 
+    asked: int = 0
+    """Different chats, of which ``calls`` are new and ``stored`` in the ledger."""
     calls: int = 0
     stored: int = 0
     read: tuple[float, float | None] = (0.0, 0.0)
@@ -109,6 +111,7 @@ class PricedModel:
         read = sum(low), None if high is None else sum(high)
         written = len(new) * least, None if most is None else float(len(new) * most)
         return Work(
+            asked=len(answers.chats),
             calls=len(new),
             stored=len(answers.known),
             read=read,

@@ -257,11 +257,17 @@ def parse_answers(
     """Add the parsed completions as the column ``name``; null where the parser finds no value.
 
     The column ``reading`` (after ``prefix``) says what the parser read and by which rule, or why it read
-    nothing. ``gold`` is as for :func:`runner.parse.read_column`.
+    nothing. ``gold`` is as for :func:`runner.parse.read_column`. A parser of several fields adds a column
+    ``{name}_{field}`` for each, and the reading says what was read of each.
+
+    Raises :class:`DataError` if the rows have a column of such a name.
     """
     texts = frame[f"{prefix}completion"]
     key = "judge.prompt.parser" if prefix else "prompt.parser"
     ids = frame["id"] if "id" in frame.columns else None
     values, readings = parse.read_column(parser, texts, gold, ids, key)
     described = pl.Series(f"{prefix}reading", parse.describe(readings, texts), dtype=pl.String)
-    return frame.with_columns(values.alias(name), described)
+    fields = parse.read_fields(parser, texts, ids, key, frame.columns, name)
+    if fields:
+        described = pl.Series(described.name, parse.join_readings(fields, texts), dtype=pl.String)
+    return frame.with_columns(values.alias(name), described, *(each.values for each in fields))

@@ -1,29 +1,18 @@
-"""What the batch APIs have in common: JSON lines in, JSON lines out, and plain calls in between.
-
-No SDK: the calls are few, and a process that polls a batch for hours should start fast.
-"""
+"""What the batch APIs have in common: JSON lines in, JSON lines out, and plain calls in between."""
 
 from __future__ import annotations
 
 import json
 import logging
-import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
-import httpx2
-
 from runner.core.errors import ProviderError, RetryableError
-from runner.core.retry import Retry
 from runner.core.types import Completion
-from runner.providers.completion import describe_json, read_count, read_mapping
-from runner.providers.http.client import Client
+from runner.providers.calls import ServiceFiles
+from runner.providers.completion import read_count, read_mapping
 from runner.providers.http.failures import make_error
-from runner.providers.remote import Remote
-from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
 
 log = logging.getLogger(__name__)
 
@@ -32,64 +21,14 @@ PAGE = 100
 UNREACHED = {"batch_expired", "batch_cancelled"}  # errors of lines that the batch did not come to
 
 
-class ServiceBatcher:
+class ServiceBatcher(ServiceFiles):
     """Calls with the provider's key; lines of result files as answers."""
 
     most_bytes = 190_000_000  # 200 MB are allowed at OpenAI and Azure, 512 MB at Mistral
 
-    def __init__(self, provider: Remote, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._provider = provider
-        self._sleep = sleep
-
-    def _request(self, method: str, path: str, **settings: Any) -> Any:
-        return self._client.request(method, f"{self._base_url()}{path}", **settings)
-
-    def _download(self, path: str) -> bytes:
-        return self._client.download("GET", f"{self._base_url()}{path}")
-
-    def _base_url(self) -> str:
-        return self._provider.endpoint()
-
-    def _ask(self, method: str, path: str, need: Mapping[str, type], **settings: Any) -> dict[str, Any]:
-        """An answer that is an object with these fields; any other counts as a fault of the service."""
-        answer = self._request(method, path, **settings)
-        if not isinstance(answer, dict) or not all(isinstance(answer.get(key), need[key]) for key in need):
-            raise RetryableError(
-                f"{self._name}: {method} {path}: the answer cannot be read: expected an object with"
-                f" {' and '.join(need)}, got {describe_json(answer)}"
-            )
-        return answer
-
-    def find_file(self, name: str) -> str | None:
-        """The id of an uploaded input file of this name once the service has read it, or None."""
-        files = [file for file in self._list_files(name) if file.get("filename") == name]
-        files.sort(key=lambda file: is_unread(file.get("status")))
-        for file in files:
-            if not is_lost(file.get("status")) and not is_lost(self._wait_until_read(file).get("status")):
-                return str(file["id"])
-        return None
-
     def upload(self, name: str, content: bytes) -> str:
         """Send an input file; returns its id when the service has read it."""
-        form = {"data": {"purpose": "batch"}, "files": {"file": (name, content, "application/jsonl")}}
-        file = self._wait_until_read(self._ask("POST", "/files", {"id": str}, **form))
-        if is_lost(file.get("status")):
-            raise ProviderError(f"{self._name}: {name} was refused: {file.get('status_details')}")
-        return str(file["id"])
-
-    def _list_files(self, name: str) -> Iterator[dict[str, Any]]:
-        """The account's input files, at least those of this name."""
-        raise NotImplementedError
-
-    def _wait_until_read(self, file: dict[str, Any]) -> dict[str, Any]:
-        """The file once the service has read it, or as one of :data:`LOST`; raises after an hour."""
-        return wait_until_read(
-            file,
-            lambda file: file.get("status"),
-            lambda: self._ask("GET", f"/files/{file['id']}", {"id": str}),
-            self._sleep,
-            f"{self._name}: the file {file['id']}",
-        )
+        return self._send(name, content)
 
     def _read_results(
         self, files: Iterable[Any], expected: object
@@ -124,21 +63,6 @@ class ServiceBatcher:
             f"{self._name}: {describe_error(error) if error else 'the result cannot be read'}"
         )
 
-    def _make_headers(self) -> Mapping[str, str]:
-        provider = self._provider
-        return {**provider.build_headers(provider.read_key()), **(provider.renew_headers() or {})}
-
-    @property
-    def _name(self) -> str:
-        return self._provider.name
-
-    @cached_property
-    def _client(self) -> Client:
-        client = httpx2.Client(timeout=self._provider.timeout_s)
-        weakref.finalize(self, client.close)
-        retry = Retry(max_wait_s=self._provider.max_wait_s)
-        return Client(self._provider.service(), client, self._make_headers, self._sleep, retry)
-
 
 def read_lines(content: bytes, where: str) -> Iterator[dict[str, Any]]:
     """The objects with a ``custom_id`` in a file of results; any other line is skipped with a warning.
@@ -156,13 +80,6 @@ def read_lines(content: bytes, where: str) -> Iterator[dict[str, Any]]:
         log.warning("%s, line %d: expected an object with custom_id", where, number)
     if skipped and not found:
         raise RetryableError(f"{where}: the results cannot be read")
-
-
-def check_items(items: list[Any], name: str) -> list[dict[str, Any]]:
-    """Items of a list that the service gave, each with an id; else the list cannot be read."""
-    if not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items):
-        raise RetryableError(f"{name}: a list cannot be read")
-    return items
 
 
 def list_reasons(errors: Any) -> str:

@@ -1,4 +1,4 @@
-"""Batches buy each row once at every service, even if calls are lost or processes killed."""
+"""Batches at each service buy each row once, even if calls are lost or processes killed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from children import dies_at, process_of, shared_queue
 from hosted import KEY, SPOILED, Outage, loses, worth_losing
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
+from hosted_together import TogetherBatchService
 from messages import MessagesService
 from servers import Call, Reply, Server, completion, serving
 
@@ -27,16 +28,22 @@ from runner.providers.http import client
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI, OpenAICompatible
 from runner.providers.remote import Remote
+from runner.providers.together import Together
 
-FILES = {"openai": BatchService, "azure": AzureBatchService, "mistral": MistralBatchService}
+FILES: dict[str, Any] = {
+    "openai": BatchService,
+    "azure": AzureBatchService,
+    "mistral": MistralBatchService,
+    "together": TogetherBatchService,
+}
 """Services that take an input file."""
-SERVICES: dict[str, Any] = {**FILES, "anthropic": MessagesService}
+SERVICES = {**FILES, "anthropic": MessagesService}
 
 
 @pytest.fixture(autouse=True)
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY", "ANTHROPIC_API_KEY"):
-        monkeypatch.setenv(name, KEY)
+    for name in ("OPENAI", "AZURE_OPENAI", "MISTRAL", "TOGETHER", "ANTHROPIC"):
+        monkeypatch.setenv(f"{name}_API_KEY", KEY)
     monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.001)
 
 
@@ -48,7 +55,7 @@ def provider_for(name: str, url: str) -> Remote:
         return Azure(base_url=url, **settings)
     if name == "anthropic":
         return Anthropic(base_url=f"{url}/v1", **settings)
-    return Mistral(base_url=f"{url}/v1", **settings)
+    return (Together if name == "together" else Mistral)(base_url=f"{url}/v1", **settings)
 
 
 def refuses(*numbers: int) -> Any:
@@ -165,7 +172,9 @@ def test_odd_results(odd: Any, ledger: Ledger) -> None:
     assert len(stored) == (2 if answers[1].completion else 1)
 
 
-@pytest.mark.parametrize(("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED")])
+@pytest.mark.parametrize(
+    ("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED"), ("together", "EXPIRED")]
+)
 def test_an_expired_batch(name: str, last: str, ledger: Ledger) -> None:
     """The answers of an expired batch are kept, and the rest goes into another batch in the same run."""
     api = SERVICES[name](
@@ -189,7 +198,8 @@ def test_always_expired(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "state"), [("openai", "failed"), ("azure", "Failed"), ("mistral", "FAILED")]
+    ("name", "state"),
+    [("openai", "failed"), ("azure", "Failed"), ("mistral", "FAILED"), ("together", "FAILED")],
 )
 def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
     """A refused batch stops the run with the service's reason; the next run makes a new one."""
@@ -198,7 +208,7 @@ def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
         with pytest.raises(FatalProviderError, match="no such model"):
             ask(name, server.url, ledger, 1, 2)
         assert clean(ledger)
-        api.states = ("SUCCESS",) if name == "mistral" else ("completed",)
+        api.states = type(api)().states[-1:]
         assert texts(ask(name, server.url, ledger, 1, 2)) == ["2", "4"]
     assert len(api.batches) == 2
 
