@@ -1,4 +1,4 @@
-"""Batches buy each row once at every service, even if calls are lost or processes killed."""
+"""Batches at each service buy each row once, even if calls are lost or processes killed."""
 
 from __future__ import annotations
 
@@ -30,21 +30,20 @@ from runner.providers.openai import OpenAI, OpenAICompatible
 from runner.providers.remote import Remote
 from runner.providers.together import Together
 
-FILES = {
+FILES: dict[str, Any] = {
     "openai": BatchService,
     "azure": AzureBatchService,
     "mistral": MistralBatchService,
     "together": TogetherBatchService,
 }
 """Services that take an input file."""
-SERVICES: dict[str, Any] = {**FILES, "anthropic": MessagesService}
+SERVICES = {**FILES, "anthropic": MessagesService}
 
 
 @pytest.fixture(autouse=True)
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    vendors = ("OPENAI", "AZURE_OPENAI", "ANTHROPIC", "MISTRAL", "TOGETHER")
-    for name in (f"{vendor}_API_KEY" for vendor in vendors):
-        monkeypatch.setenv(name, KEY)
+    for name in ("OPENAI", "AZURE_OPENAI", "MISTRAL", "TOGETHER", "ANTHROPIC"):
+        monkeypatch.setenv(f"{name}_API_KEY", KEY)
     monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.001)
 
 
@@ -54,8 +53,9 @@ def provider_for(name: str, url: str) -> Remote:
         return OpenAI(base_url=f"{url}/v1", **settings)
     if name == "azure":
         return Azure(base_url=url, **settings)
-    kinds: dict[str, Any] = {"together": Together, "anthropic": Anthropic, "mistral": Mistral}
-    return kinds[name](base_url=f"{url}/v1", **settings)
+    if name == "anthropic":
+        return Anthropic(base_url=f"{url}/v1", **settings)
+    return (Together if name == "together" else Mistral)(base_url=f"{url}/v1", **settings)
 
 
 def refuses(*numbers: int) -> Any:

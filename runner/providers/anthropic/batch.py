@@ -18,8 +18,8 @@ from runner.core.errors import ProviderError, RetryableError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
 from runner.providers.anthropic.messages import make_inner_error
-from runner.providers.batch_files import PAGE, ServiceBatcher, dump_line, read_lines
-from runner.providers.calls import check_items
+from runner.providers.batch_files import PAGE, dump_line, read_lines
+from runner.providers.calls import ServiceCalls, check_items
 from runner.providers.completion import read_count, read_mapping
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ UNREACHED = {"canceled", "expired"}
 GONE = (404, 410)
 
 
-class AnthropicBatcher(ServiceBatcher):
+class AnthropicBatcher(ServiceCalls):
     """See :class:`runner.core.provider.Batcher`."""
 
     most_requests = 100_000
