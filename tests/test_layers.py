@@ -31,15 +31,19 @@ MAY_IMPORT = {
     "metrics.repeated": "core metrics",
     "metrics.statistics": "core metrics metrics.repeated",
     "metrics.calibrated": "core metrics",
+    "metrics.judged": "core metrics metrics.repeated",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
+    "pipeline.judge": "core config data engine engine.ledger parse pipeline",
     "experiment": "core config data engine engine.ledger metrics metrics.repeated money parse pipeline"
-    " records",
+    " pipeline.judge records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
-    "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",
+    "reproduce": "core config data engine engine.ledger experiment pipeline pipeline.judge providers.local"
+    " records",
     "cli.screen": "core engine money records report",
-    "cli.show": "cli cli.screen core config data experiment money parse pipeline providers.local records",
+    "cli.show": "cli cli.screen core config data experiment money parse pipeline pipeline.judge"
+    " providers.local records",
     "cli": "cli.screen core config engine engine.ledger experiment money pipeline providers.local records"
     " report reproduce tracking",
     "": "cli core records",
