@@ -27,6 +27,21 @@ def find_judge_node(judge: dict[str, Any], who: str) -> dict[str, Any]:
     return found
 
 
+def is_told(record: Record, name: str) -> bool:
+    """Whether a score needs no line of its own: :func:`tell_panel` tells it, or it is a member's side score.
+
+    Of what is measured of a member like of the panel, only the score itself has a line.
+    """
+    judge, nodes = record.config.get("judge") or {}, record.config.get("metric") or {}
+    if not judge.get("members"):
+        return False
+    if name.startswith(AGREEMENT):
+        return record.scores[name].value is not None or name != AGREEMENT
+    ends = [f"_{member}" for member in judge["members"]]
+    copies = [key for key in nodes for end in ends if key.endswith(end) and key.removesuffix(end) in nodes]
+    return any(name.startswith(f"{key}_") and name not in nodes for key in copies)
+
+
 def tell_panel(record: Record) -> str | None:
     """How often the judges of a panel agree, and who had no verdict how often; None without a panel."""
     members = (record.config.get("judge") or {}).get("members") or ()

@@ -19,7 +19,8 @@ def tell_repeats(record: Record) -> str | None:
     judged = next((each for each in record.spread.values() if each.get("judge")), None)
     if judged:
         share = judged["judge"] / sum(judged.values())
-        parts.append(f"{share:.0%} of the variance of a single verdict is the judge's")
+        whose = "between the judges" if (record.config.get("judge") or {}).get("members") else "the judge's"
+        parts.append(f"{share:.0%} of the variance of a single verdict is {whose}")
     return "; ".join(parts) or None
 
 
