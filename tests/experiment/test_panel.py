@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -23,14 +24,21 @@ FILES = {
         "defaults:\n  - even\n  - /provider@members.kind.provider: openai_compatible\n"
         "  - /provider@members.strict.provider: openai_compatible\n  - _self_\nname: two\n"
     ),
+    "judge/pair.yaml": (
+        "defaults: [pairwise, _self_]\nname: pair\n"
+        "prompt: {name: pair, user: 'compare 0 {{ first }} {{ second }}'}\n"
+    ),
     "judge/score.yaml": f"defaults: [rating, _self_]\nname: score\nprompt: {{name: score, {PROMPT}}}\n",
 }
-PRICES = "+prices.models={m: {input: 0, output: 0}, kind: {input: 0, output: 1000}, strict: {input: 0, output: 5000}}"
+FREE = {"input": 0, "output": 0}
+PRICES = {"m": FREE, "kind": FREE | {"output": 1000}, "strict": FREE | {"output": 5000}}
 
 
 def answer(call: Call) -> Reply:
     """A model that finds everything even; a kind judge, and a strict one that is right where it answers."""
     words, usage = call.json["messages"][-1]["content"].split(), {"prompt_tokens": 1, "completion_tokens": 2}
+    if words[0] == "compare":
+        return Reply(completion("Reply (a)", usage=usage))
     model, number = call.json["model"], int(words[1])
     if model == "strict" and call.headers.get("authorization") == "Bearer bad":
         return Reply({"error": {"message": "wrong key"}}, status=401)
@@ -63,7 +71,7 @@ def command(runner, server):
             "prompt=even",
             "metric=verdict_share",
             "tracking=none",
-            PRICES,
+            f"+prices.models={json.dumps(PRICES).replace(chr(34), '')}",
         ),
         *("provider=openai_compatible", f"provider.{base}", "provider.model=m"),
     )
@@ -114,7 +122,7 @@ def test_members_vote(command, runner, server):
     assert models(server)[asked:] == ["strict"]
     assert frame_of(runner)["verdict"].to_list() == [good] * 6
     shown = runner("show", "run=last", "row=2").out
-    assert all(word in shown for word in ("judge kind", "judge strict", "Is 1 even? odd even", "verdict"))
+    assert ("judge kind" in shown, "judge strict" in shown, len(re.findall(r"\d even\? \w+ even", shown))) == (1, 1, 2)
 
 
 def test_nothing_is_bought_twice(command, runner, server):
@@ -122,7 +130,7 @@ def test_nothing_is_bought_twice(command, runner, server):
     alone = ("judge=even", "provider@judge.provider=openai_compatible", "judge.provider.model=kind")
     assert command(*alone, f"judge.provider.base_url={server.url}/v1").code == 0
     asked = len(server.calls)
-    told = command("estimate", *members(server)) if False else command(*members(server), first=("estimate",))
+    told = command(*members(server), first=("estimate",))
     assert told.code == 0, told.err
     assert len(server.calls) == asked
     assert command(*members(server)).code == 0
@@ -202,9 +210,23 @@ def test_refused(command, server, message):
     assert (told.code, server.calls) == (2, [])
 
 
-def test_biases_come_with_a_judge(command, runner, server):
-    """A rating judge has a length bias, one that is the judged model a self-preference that says what it takes."""
-    told = command("judge=score", "metric.verdict_share.value=5")
+def test_biases_come_with_a_judge(command, runner):
+    """A rating judge has a length bias; one that is the judged model a self-preference, or what it takes."""
+    assert command("judge=score", "metric.verdict_share.value=5").code == 0
     scores = runner.records()[0].scores
     assert scores["length_bias"].value is None
-    assert "judge.members" in scores["self_preference"].reason, told.err
+    assert "judge.members" in scores["self_preference"].reason
+    assert "position_bias" not in scores
+
+
+def test_biases_of_a_panel(command, runner):
+    """Each judge in both orders has its own figures; one that always says (a) is all position."""
+    judge = ("judge=pair", "metric.verdict_share.value=completion", "+judge.members={a: {}, b: {}}")
+    told = command(*judge)
+    assert told.code == 0, told.err
+    frame, scores = frame_of(runner), runner.records()[0].scores
+    assert frame["judge_a_orders"].to_list() == [["completion", "target"]] * 6
+    assert frame["verdict"].to_list() == ["tie"] * 6
+    for name in "ab":
+        assert (scores[f"position_bias_{name}"].value, scores[f"position_bias_{name}_first"].value) == (1, 1)
+    assert "panel: 2 judges agree in 100% of 6 rows" in told.out

@@ -392,7 +392,7 @@ def make_parsers() -> str:
 def make_metrics() -> str:
     """What all metrics take, and every metric with its own arguments and scores."""
     import runner.metrics as room
-    from runner.metrics import calibrated
+    from runner.metrics import calibrated, judged
 
     base = room.Metric
     common = "\n".join(_write_argument(base, parameter) for parameter in _list_parameters(base))
@@ -404,8 +404,9 @@ def make_metrics() -> str:
         and name != "Confusion"
     ]
     parts = [_write_class(kind, f"runner.metrics.{kind.__name__}") for kind in kinds]
-    below = [getattr(calibrated, name) for name in sorted(calibrated.__all__)]
-    parts += [_write_class(kind, f"runner.metrics.calibrated.{kind.__name__}") for kind in below]
+    for room in (calibrated, judged):
+        below = [getattr(room, name) for name in sorted(room.__all__)]
+        parts += [_write_class(kind, f"{room.__name__}.{kind.__name__}") for kind in below]
     return "### What all metrics take\n\n" + common + "\n\n" + "\n\n".join(parts)
 
 

@@ -6,7 +6,7 @@ import json
 
 import polars as pl
 import pytest
-from options import dataset_option
+from places import dataset_option
 from scipy.stats import spearmanr
 
 from runner.core.errors import ConfigError
