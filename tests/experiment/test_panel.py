@@ -122,7 +122,11 @@ def test_members_vote(command, runner, server):
     assert models(server)[asked:] == ["strict"]
     assert frame_of(runner)["verdict"].to_list() == [good] * 6
     shown = runner("show", "run=last", "row=2").out
-    assert ("judge kind" in shown, "judge strict" in shown, len(re.findall(r"\d even\? \w+ even", shown))) == (1, 1, 2)
+    assert (
+        "judge kind" in shown,
+        "judge strict" in shown,
+        len(re.findall(r"\d even\? \w+ even", shown)),
+    ) == (1, 1, 2)
 
 
 def test_nothing_is_bought_twice(command, runner, server):
@@ -217,6 +221,8 @@ def test_biases_come_with_a_judge(command, runner):
     assert scores["length_bias"].value is None
     assert "judge.members" in scores["self_preference"].reason
     assert "position_bias" not in scores
+    assert command("judge=score", "metric.verdict_share.value=5", "metric.length_bias=null").code == 0
+    assert "length_bias" not in runner.records()[1].scores
 
 
 def test_biases_of_a_panel(command, runner):

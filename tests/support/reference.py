@@ -404,9 +404,9 @@ def make_metrics() -> str:
         and name != "Confusion"
     ]
     parts = [_write_class(kind, f"runner.metrics.{kind.__name__}") for kind in kinds]
-    for room in (calibrated, judged):
-        below = [getattr(room, name) for name in sorted(room.__all__)]
-        parts += [_write_class(kind, f"{room.__name__}.{kind.__name__}") for kind in below]
+    for place in (calibrated, judged):
+        below = [getattr(place, name) for name in sorted(place.__all__)]
+        parts += [_write_class(kind, f"{place.__name__}.{kind.__name__}") for kind in below]
     return "### What all metrics take\n\n" + common + "\n\n" + "\n\n".join(parts)
 
 
