@@ -16,7 +16,8 @@ MAY_IMPORT = {
     "core": "core.source",
     "parse": "core",
     "config.mistakes": "core",
-    "config": "config.mistakes core",
+    "config.groups": "",
+    "config": "config.groups config.mistakes core",
     "engine.ledger": "core",
     "engine": "core engine.ledger",
     "records": "core",
@@ -25,6 +26,7 @@ MAY_IMPORT = {
     "providers.openai": "core providers providers.http",
     "providers.azure": "core providers providers.http providers.openai",
     "providers.mistral": "core providers providers.http",
+    "providers.anthropic": "core providers providers.http",
     "providers.local": "core providers",
     "data": "core config",
     "metrics": "core parse",
@@ -35,8 +37,8 @@ MAY_IMPORT = {
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
     "pipeline.judge": "core config data engine engine.ledger parse pipeline",
-    "experiment": "core config data engine engine.ledger metrics metrics.repeated money parse pipeline"
-    " pipeline.judge records",
+    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated money parse"
+    " pipeline pipeline.judge records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment pipeline pipeline.judge providers.local"
@@ -44,8 +46,8 @@ MAY_IMPORT = {
     "cli.screen": "core engine money records report",
     "cli.show": "cli cli.screen core config data experiment money parse pipeline pipeline.judge"
     " providers.local records",
-    "cli": "cli.screen core config engine engine.ledger experiment money pipeline providers.local records"
-    " report reproduce tracking",
+    "cli": "cli.screen core config config.groups engine engine.ledger experiment money pipeline"
+    " providers.local records report reproduce tracking",
     "": "cli core records",
 }
 """Each room and what it may import. The root is the Python API and ``python -m runner``."""
@@ -55,6 +57,7 @@ SDKS = {
     "openai": "providers.openai providers.azure",
     "mistralai": "providers.mistral",
     "azure": "providers.azure",
+    "anthropic": "",
     "xllamacpp": "providers.local",
     "torch": "providers.local",
     "transformers": "providers.local",

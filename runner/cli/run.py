@@ -15,11 +15,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.cli import screen
 from runner.cli.screen.progress import show_progress
-from runner.cli.sweep import find_keeper, find_swept, get_name, settle_experiment
+from runner.cli.sweep import find_keeper, get_name, settle_experiment
 from runner.cli.sweep_start import make_checked_plan
 from runner.cli.watch import Watch
 from runner.config import hydra_job
 from runner.config.explain import tell_places
+from runner.config.points import find_swept
 from runner.core.errors import (
     BudgetError,
     FailedRowsError,
@@ -138,7 +139,7 @@ def new_record(config: DictConfig) -> Record:
         sweep=sweep,
         overrides=overrides,
         job=hydra.job.num if sweep else None,
-        swept=find_swept(overrides, Path(hydra.sweep.dir)) if sweep else {},
+        swept=find_swept(overrides, read_notes(Path(hydra.sweep.dir)).get("fixed", {})) if sweep else {},
         # for `runner sync`; the rest follows when the plan is made
         config={"tracking": OmegaConf.to_container(config.tracking)},
     )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
+
+from runner.core.errors import ConfigError, suggest
 
 
 @dataclass
@@ -89,3 +92,17 @@ class DatasetConfig:
     """With a seed, ``limit`` draws rows at random; without one it takes the first rows."""
     params: dict[str, Any] = field(default_factory=dict)
     """Free variables of an option file, for interpolation."""
+
+    def __post_init__(self) -> None:
+        """Give files from an interpolation their type. Raises :class:`ConfigError` for another key."""
+        self.files = [_read_file(file) for file in self.files]
+
+
+def _read_file(file: Any) -> FileConfig:
+    if not isinstance(file, Mapping):
+        return cast(FileConfig, file)
+    known = [one.name for one in fields(FileConfig)]
+    for key in file:
+        if key not in known:
+            raise ConfigError(f"files: {key}: no such key{suggest(str(key), known)}")
+    return FileConfig(**{str(key): value for key, value in file.items()})

@@ -27,6 +27,8 @@ HYPERPARAMETERS: dict[str, Rule] = {
     "top_p": (lambda value: 0 < value <= 1, "must be above 0 and at most 1"),
     "max_tokens": POSITIVE,
     "logprobs": (lambda value: 0 <= value <= 20, "must be between 0 and 20"),
+    "verbosity": (lambda value: value in ("low", "medium", "high"), "must be low, medium or high"),
+    "thinking_tokens": COUNT,
     "n_epochs": POSITIVE,
     "batch_size": POSITIVE,
     "learning_rate": POSITIVE,

@@ -128,6 +128,13 @@ class Provider(ABC):
         """Tokens of a text, by the model's own tokenizer where there is one, else estimated."""
         return tokens.count(text)
 
+    def lacking(self) -> Sequence[str]:
+        """The names of the sampling settings that the service has no counterpart for.
+
+        A value for one of them is refused before the first call.
+        """
+        return ()
+
     def gives_logprobs(self, sampling: Sampling) -> bool:
         """Whether answers to such requests come with log-probabilities."""
         return sampling.logprobs is not None

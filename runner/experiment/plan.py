@@ -19,13 +19,14 @@ from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Score
 from runner.engine.fresh import read_fresh
-from runner.experiment.judging import find_judge_metrics
+from runner.experiment.sampling import leave_out_lacking, make_sampling
 from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text, check_parser
-from runner.pipeline.answer import Responder, make_sampling
+from runner.pipeline.answer import Responder
 from runner.pipeline.checkpoint import read_place
 from runner.pipeline.judge import Judge, Panel, Rule, make_sides
+from runner.pipeline.judge.figures import find_judge_metrics
 from runner.pipeline.prompt import compile_prompt
 
 Metric = Callable[[pl.DataFrame], dict[str, Score]]
@@ -143,6 +144,9 @@ def _make_panel(config: RunnerConfig, book: PriceBook, asks: bool) -> Panel | No
             provider_key=own if member.provider else "judge.",
             key=own if name else "judge.",
         )
+        if name:  # what the service has no counterpart for was set to null, and the record says so
+            inherited = dataclasses.asdict(merge_hyperparameters(judge, name)).items()
+            member.hyperparameter |= {k: None for k, v in inherited if v != getattr(settings, k)}
         prompt_key = f"{own if member.prompt else 'judge.'}prompt"
         sides = make_sides(judge, responder.parser, prompt_key)
         alone = Judge(responder, sides, name, prompt_key=prompt_key)
@@ -167,6 +171,7 @@ def _make_responder(
     check_call(parser, place, "text")
     check_parser(parser, place)
     provider = make_provider(provider_node, f"{provider_key}provider")
+    leave_out_lacking(hyperparameter, provider, key)
     sampling, asked = make_sampling(hyperparameter, prompt), hyperparameter.repeats
     responder = Responder(compiled, provider, parser, sampling, book, asks, fresh, asked, key)
     with name_place(f"{provider_key}provider"):

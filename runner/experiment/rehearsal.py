@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner import metrics, parse
+from runner.config.groups.reference import ReferenceConfig
 from runner.core.errors import ConfigError, RunnerError, suggest
 from runner.core.identity import digest
 from runner.core.types import REPEAT, Direction
@@ -17,7 +18,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
 from runner.experiment.conditions import check_conditions, read_conditions
 from runner.experiment.plan import Plan
-from runner.experiment.reference import check_figures, read_figures
+from runner.experiment.reference import AVERAGES, check_figures, read_figures, select_averages
 from runner.metrics.repeated import check_repeats
 from runner.money.usage import count_usage
 from runner.parse.sides import list_values
@@ -39,6 +40,8 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     condition that names no score, a published figure that cannot be compared.
     """
     read_figures(plan.config.reference)
+    averages = select_averages(plan.config.reference) if plan.config.average_over else ReferenceConfig()
+    read_figures(averages, AVERAGES)
     repeats = int(frame[REPEAT].max() or 0) + 1 if REPEAT in frame.columns else 1  # type: ignore[arg-type]
     warn_of_equal(plan.responder, repeats)
     for judge in plan.panel.judges if plan.panel else ():
@@ -53,6 +56,7 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     if are_all:
         check_objective(plan.config.objective, directions)
         check_figures(plan.config.reference, directions)
+        check_figures(averages, directions, AVERAGES)
         check_conditions(plan.config.require, directions, count_usage(frame))
     return directions
 

@@ -91,6 +91,7 @@ def run(
             every_row = pl.concat([frame, unasked], how="diagonal")
             measurements = stages.measure(plan, frame)
             note_measurements(record, measurements)
+            record.averages = stages.find_averages(plan)
             record.row_scores = metrics.row_score_kinds(plan.metrics)
             record.figures |= spending.sum_up(every_row)
             record.unmet = list_unmet(plan.config.require, record.scores, record.figures)
@@ -156,6 +157,6 @@ def note_measurements(record: Record, measurements: Measurements) -> None:
     record.figures |= measurements.figures
     record.reference = measurements.reference
     record.labels = measurements.labels
-    record.spread = measurements.spread
+    record.spread, record.no_spread = measurements.spread, measurements.no_spread
     if measurements.first_error:
         record.tags["first_error"] = measurements.first_error

@@ -1,27 +1,17 @@
-"""What the batch APIs have in common: JSON lines in, JSON lines out, and plain calls in between.
-
-No SDK: the calls are few, and a process that polls a batch for hours should start fast.
-"""
+"""What the batch APIs have in common: JSON lines in, JSON lines out, and plain calls in between."""
 
 from __future__ import annotations
 
 import json
 import logging
-import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
-import httpx2
-
 from runner.core.errors import ProviderError, RetryableError
-from runner.core.retry import Retry
 from runner.core.types import Completion
-from runner.providers.chat import Chat
-from runner.providers.completion import describe_json, parse_completion, read_count, read_mapping
-from runner.providers.http.client import Client
+from runner.providers.calls import ServiceCalls
+from runner.providers.completion import read_count, read_mapping
 from runner.providers.http.failures import make_error
 from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
 
@@ -32,33 +22,10 @@ PAGE = 100
 UNREACHED = {"batch_expired", "batch_cancelled"}  # errors of lines that the batch did not come to
 
 
-class ServiceBatcher:
+class ServiceBatcher(ServiceCalls):
     """Calls with the provider's key; lines of result files as answers."""
 
     most_bytes = 190_000_000  # 200 MB are allowed at OpenAI and Azure, 512 MB at Mistral
-
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._provider = provider
-        self._sleep = sleep
-
-    def _request(self, method: str, path: str, **settings: Any) -> Any:
-        return self._client.request(method, f"{self._base_url()}{path}", **settings)
-
-    def _download(self, path: str) -> bytes:
-        return self._client.download("GET", f"{self._base_url()}{path}")
-
-    def _base_url(self) -> str:
-        return self._provider.endpoint()
-
-    def _ask(self, method: str, path: str, need: Mapping[str, type], **settings: Any) -> dict[str, Any]:
-        """An answer that is an object with these fields; any other counts as a fault of the service."""
-        answer = self._request(method, path, **settings)
-        if not isinstance(answer, dict) or not all(isinstance(answer.get(key), need[key]) for key in need):
-            raise RetryableError(
-                f"{self._name}: {method} {path}: the answer cannot be read: expected an object with"
-                f" {' and '.join(need)}, got {describe_json(answer)}"
-            )
-        return answer
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded input file of this name once the service has read it, or None."""
@@ -121,7 +88,7 @@ class ServiceBatcher:
         status = read_count(response.get("status_code"))
         try:
             if status and 200 <= status < 300:
-                return replace(parse_completion(response.get("body"), self._name), batch=True)
+                return replace(self._provider.read_answer(response.get("body")), batch=True)
         except ProviderError as refused:
             return refused
         if isinstance(error, dict) and str(error.get("code")) in UNREACHED:
@@ -131,28 +98,6 @@ class ServiceBatcher:
         return ProviderError(
             f"{self._name}: {describe_error(error) if error else 'the result cannot be read'}"
         )
-
-    def _make_headers(self) -> Mapping[str, str]:
-        provider = self._provider
-        return {**provider.build_headers(provider.read_key()), **(provider.renew_headers() or {})}
-
-    @property
-    def _name(self) -> str:
-        return self._provider.name
-
-    @cached_property
-    def _client(self) -> Client:
-        client = httpx2.Client(timeout=self._provider.timeout_s)
-        weakref.finalize(self, client.close)
-        retry = Retry(max_wait_s=self._provider.max_wait_s)
-        return Client(self._provider.service(), client, self._make_headers, self._sleep, retry)
-
-
-def check_items(items: list[Any], name: str) -> list[dict[str, Any]]:
-    """Items of a list that the service gave, each with an id; else the list cannot be read."""
-    if not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items):
-        raise RetryableError(f"{name}: a list cannot be read")
-    return items
 
 
 def list_reasons(errors: Any) -> str:

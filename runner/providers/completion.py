@@ -62,6 +62,7 @@ def _parse(answer: Mapping[str, Any], name: str) -> Completion:
     text, reasoning = _read_message(message, finish, name)
     usage = read_mapping(answer.get("usage"))
     details = read_mapping(usage.get("prompt_tokens_details"))
+    written = read_mapping(usage.get("completion_tokens_details"))
     return Completion(
         text=text,
         model=read_text(answer.get("model")),
@@ -70,6 +71,7 @@ def _parse(answer: Mapping[str, Any], name: str) -> Completion:
         output_tokens=read_count(usage.get("completion_tokens")),
         cached_tokens=read_count(details.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
         cache_write_tokens=read_count(details.get("cache_write_tokens")),
+        reasoning_tokens=read_count(written.get("reasoning_tokens")),
         logprobs=_read_logprobs(read_mapping(choice.get("logprobs")).get("content")),
         reasoning=reasoning,
     )

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from runner.core.errors import count_of
+from runner.core.types import AGREEMENT
 from runner.records.record import Record
-
-AGREEMENT = "panel_agreement"
-"""The metric of a panel whose scores are told in one line."""
 
 
 def list_judges(config: Mapping[str, Any]) -> list[str]:

@@ -64,6 +64,9 @@ class Record:
     reference: list[dict[str, Any]] = field(default_factory=list)
     """Published against measured: metric, published, printed, measured, low, high, n, standing (see
     :mod:`runner.records.published`), agrees (whether an exact replay meets the figure; null otherwise)."""
+    averages: list[dict[str, Any]] = field(default_factory=list)
+    """Published averages to which this point of a sweep belongs, as ``compare_figure`` of
+    :mod:`runner.records.published` takes them."""
     models: list[dict[str, Any]] = field(default_factory=list)
     """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
     identities: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -75,7 +78,10 @@ class Record:
     shown: list[str] = field(default_factory=list)
     """Columns of the rows that the prompt shows."""
     spread: dict[str, dict[str, float]] = field(default_factory=dict)
-    """The variance of a score between ``rows``, ``repeats`` and verdicts of the ``judge``, if known."""
+    """The variance of a score between ``rows`` and ``repeats``, that of a single ``verdict`` and the
+    ``judge``'s part of this, if known."""
+    no_spread: dict[str, str] = field(default_factory=dict)
+    """Why the variance of other scores is not known, where rows were asked several times."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     warnings: list[str] = field(default_factory=list)

@@ -21,8 +21,8 @@ from runner.core.identity import read_identity
 from runner.core.provider import Provider
 from runner.experiment import model
 from runner.experiment import plan as build
-from runner.experiment.judging import is_judge_metric
 from runner.experiment.plan import Plan
+from runner.pipeline.judge.figures import is_judge_metric
 from runner.pipeline.prompt import compile_prompt
 from runner.pipeline.template import SUFFIX
 from runner.providers.local import weights

@@ -205,11 +205,12 @@ def show_sweep(frame: pl.DataFrame, folder: Path | None, ranked: Sequence[str] =
 
     Without a ``folder`` nothing is recorded of it.
     """
+    points = frame.filter(pl.col("points").is_null()) if "points" in frame.columns else frame
     console.print()
     console.print(sweep_table.fit_table(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
         console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
-    for line in (*ranked, sweep_table.describe_agreement(frame), sweep_table.describe_spending(frame)):
+    for line in (*ranked, sweep_table.describe_agreement(frame), sweep_table.describe_spending(points)):
         if line:
             console.print(line)
     if folder:

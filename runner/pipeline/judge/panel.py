@@ -20,6 +20,7 @@ from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, Part, ask_parts
 from runner.engine.call import UNASKED, Answer, Call, OnAnswer, ignore_answer
 from runner.engine.ledger import Ledger
+from runner.parse import list_fields
 from runner.parse.sides import list_values
 from runner.pipeline.answer import Responder, add_answers, make_requests, parse_answers, render_chats
 from runner.pipeline.judge.sides import Sides
@@ -237,4 +238,6 @@ def _read_verdicts(
     again = [JUDGE_REPEAT] if JUDGE_REPEAT in judged.columns else []
     if judge.sides:
         judged = name_winners(judged, judge.sides, [*keys, *again])
-    return count_repeats(judged, keys, judge.rule) if again else judged
+    return (
+        count_repeats(judged, keys, judge.rule, [*list_fields(judge.responder.parser)]) if again else judged
+    )

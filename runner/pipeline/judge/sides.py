@@ -9,6 +9,7 @@ from typing import Any
 from runner.config.schema import JudgeConfig
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Parser
+from runner.parse import list_fields
 from runner.parse.sides import FIRST, SECOND, TIE, list_names, place_names
 
 TIED = "tie"
@@ -48,6 +49,11 @@ def make_sides(judge: JudgeConfig, parser: Parser, key: str = "judge.prompt") ->
     if len(set(columns)) != 2 or len(columns) != 2 or TIED in columns:
         raise ConfigError(
             f"judge.both_orders: expected two different columns, none named {TIED!r}, got {list(columns)}"
+        )
+    if list_fields(parser):
+        raise ConfigError(
+            "judge.both_orders: a parser of several fields reads each order, and there is one verdict;"
+            " name the parser of the verdict alone"
         )
     known = list_names(parser)
     places = _read_places(named, known, key) if named else place_names(known)

@@ -23,6 +23,9 @@ VERDICTS, JUDGE_REPEAT = f"{PREFIX}verdicts", f"{PREFIX}{REPEAT}"
 AVERAGES, BOUNDS = ("mean", "median"), ("any", "all")
 SAID = ("completion", "reasoning", "reading", "error")
 """What tells which judge has said it."""
+TEXTS = [f"{PREFIX}{name}" for name in (*SAID, "finish_reason", "ledger_key")]
+NUMBERS = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
+MERGED = [*TEXTS, *NUMBERS, f"{PREFIX}cost_usd", f"{PREFIX}stored"]
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,21 @@ def name_winners(judged: pl.DataFrame, sides: Sides, keys: Sequence[str]) -> pl.
     return merge(named, keys, verdict.alias(VERDICT), winner.alias(ORDERS))
 
 
-def count_repeats(judged: pl.DataFrame, keys: Sequence[str], rule: Rule) -> pl.DataFrame:
-    """Merge the verdicts of one judge on each answer into one; ``judge_verdicts`` has all."""
+def count_repeats(
+    judged: pl.DataFrame, keys: Sequence[str], rule: Rule, fields: Sequence[str] = ()
+) -> pl.DataFrame:
+    """Merge the verdicts of one judge on each answer into one; ``judge_verdicts`` has all.
+
+    ``fields`` are those of a parser of several fields; each is voted on, text by the majority.
+    """
     same = (f"{PREFIX}messages", f"{PREFIX}answered_by")  # both orders have no such columns
     shared = [pl.col(name).first() for name in same if name in judged.columns]
     orders = [pl.col(ORDERS).explode()] if ORDERS in judged.columns else []
-    return _count(judged, keys, rule, *shared, *orders)
+    voted = []
+    for name in (f"{VERDICT}_{field}" for field in fields):
+        of_field = Rule(rule.vote) if judged.schema[name].is_numeric() else Rule()
+        voted.append(of_field.apply(pl.col(name), judged.schema[name]).alias(name))
+    return _count(judged, keys, rule, *voted, *shared, *orders)
 
 
 def count_members(
@@ -109,8 +121,8 @@ def count_members(
         ]
         made = [] if CALLS in frame.columns else [_count_made().alias(CALLS)]
         paid = [] if PAID in frame.columns else [_sum_paid().alias(PAID)]
-        own = {ORDERS, VERDICTS, f"{PREFIX}messages", f"{PREFIX}answered_by", f"{PREFIX}logprobs"}
-        lines.append(frame.with_columns(*said, *made, *paid).drop(own & {*frame.columns}))
+        named = frame.with_columns(*said, *made, *paid)
+        lines.append(named.select(*keys, VERDICT, *MERGED, CALLS, PAID))
     kinds = {name: frame.schema[VERDICT] for name, frame in judged if frame.schema[VERDICT] != pl.Null}
     if len(set(kinds.values())) > 1 and not all(kind.is_numeric() for kind in kinds.values()):
         said_kinds = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
@@ -139,15 +151,13 @@ def merge(judged: pl.DataFrame, keys: Sequence[str], *verdicts: pl.Expr) -> pl.D
 
     ``judge_calls`` counts the calls made now, and ``judge_paid_usd`` has their dollars.
     """
-    texts = [f"{PREFIX}{name}" for name in (*SAID, "finish_reason", "ledger_key")]
-    numbers = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
     cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
     made = pl.col(CALLS) if CALLS in judged.columns else _count_made()
     paid = pl.col(PAID) if PAID in judged.columns else _sum_paid()
     return judged.group_by(keys, maintain_order=True).agg(
         *verdicts,
-        *(_join_texts(name) for name in texts),
-        *(pl.col(name).sum() for name in numbers),
+        *(_join_texts(name) for name in TEXTS),
+        *(pl.col(name).sum() for name in NUMBERS),
         pl.when(cost.null_count() == 0).then(cost.sum()).alias(f"{PREFIX}cost_usd"),
         pl.when(paid.null_count() == 0).then(paid.sum()).alias(PAID),
         pl.when(stored.null_count() == 0).then(stored.all()).alias(f"{PREFIX}stored"),

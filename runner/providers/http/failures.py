@@ -35,7 +35,11 @@ FATAL_CODES = {
     "unknown_parameter",
     "unsupported_parameter",
     "unsupported_value",
+    "contract_spend_limit_reached",  # Anthropic's, in the error's details
+    "enforced_spend_limit_reached",
 }
+NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
+"""What Anthropic says with 400 where an account has no credit."""
 HYPERPARAMETERS = {  # the parameters of a request that a config can leave out
     "temperature": "temperature",
     "top_p": "top_p",
@@ -103,7 +107,7 @@ def _classify(service: Service, status: int, headers: Mapping[str, str], body: A
     text = f"{service.name}: HTTP {status}: {service.redact(message)}{service.suggest_cause(status)}"
     if parameter in HYPERPARAMETERS and codes & {"unsupported_parameter", "unsupported_value"}:
         text += f" (hyperparameter.{HYPERPARAMETERS[parameter]}=null leaves it out)"
-    if 300 <= status < 400 or status in FATAL or codes & FATAL_CODES:
+    if 300 <= status < 400 or status in FATAL or codes & FATAL_CODES or NO_CREDIT.search(message):
         fatal = FatalProviderError(text)
         fatal.refused = status == 403 and not codes & FATAL_CODES
         return fatal
@@ -181,6 +185,9 @@ def _parse_error(body: Any) -> tuple[str, set[str], str | None]:
         return str(error or "no reason given"), set(), None
     message = error.get("message") or error.get("detail") or error
     codes = {str(error[name]) for name in ("code", "type") if error.get(name)}
+    details = error.get("details")
+    if isinstance(details, dict) and details.get("error_code"):
+        codes.add(str(details["error_code"]))
     parameter = error.get("param")
     text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
     return text, codes, parameter if isinstance(parameter, str) else None

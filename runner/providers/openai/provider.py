@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from runner.core.provider import Batcher, Tuner
-from runner.providers.chat import Chat
+from runner.providers.chat import EFFORTS, Chat
 
 
 @dataclass(kw_only=True, eq=False)
@@ -24,6 +24,7 @@ class OpenAI(Chat):
 
     name = "openai"
     has_batches = True
+    efforts = EFFORTS
     max_tokens_field = "max_completion_tokens"  # the reasoning models refuse ``max_tokens``
 
     def build_headers(self, key: str) -> dict[str, str]:

@@ -9,9 +9,10 @@ import polars as pl
 
 from runner import parse
 from runner.config.schema import RunnerConfig
+from runner.core.types import AGREEMENT
 from runner.pipeline.answer import Responder
-from runner.pipeline.judge import VERDICT, Judge, Panel
-from runner.records.judges import AGREEMENT
+from runner.pipeline.judge.panel import Judge, Panel
+from runner.pipeline.judge.votes import VERDICT
 
 ROOM = "runner.metrics.judged."
 KEPT = ("_target_", "name", "value")
