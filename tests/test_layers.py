@@ -26,9 +26,11 @@ MAY_IMPORT = {
     "providers.openai": "core providers providers.http",
     "providers.azure": "core providers providers.http providers.openai",
     "providers.mistral": "core providers providers.http",
+    "providers.together": "core providers providers.http",
     "providers.anthropic": "core providers providers.http",
     "providers.local": "core providers",
-    "data": "core config",
+    "data.files": "core",
+    "data": "core config data.files",
     "metrics": "core parse",
     "metrics.repeated": "core metrics",
     "metrics.statistics": "core metrics metrics.repeated",
@@ -36,9 +38,9 @@ MAY_IMPORT = {
     "metrics.judged": "core metrics metrics.repeated",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
-    "pipeline.judge": "core config data engine engine.ledger parse pipeline",
-    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated money parse"
-    " pipeline pipeline.judge records",
+    "pipeline.judge": "core config data engine engine.ledger money parse pipeline",
+    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated"
+    " metrics.statistics money parse pipeline pipeline.judge records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment pipeline pipeline.judge providers.local"

@@ -23,6 +23,7 @@ from runner.config.explain import tell_places
 from runner.config.points import find_swept
 from runner.core.errors import (
     BudgetError,
+    ConfigError,
     FailedRowsError,
     MetricError,
     RunnerError,
@@ -110,11 +111,22 @@ def _carry_out(record: Record, folder: Path, config: DictConfig, watch: Watch) -
         end_point(keeper, record),
         tell_places(hydra_job.get_settings()),
     ):
+        _refuse_averages(record, config)
         plan = make_checked_plan(config)
         describe_run(record, plan)
         watch.prepare(lambda: write_prompts(plan, folder))
         shown = Screen(bars.open_bar, bars.show_status, watch.tally)
         run(plan, record, folder, shown, keeper, name_command(record))
+
+
+def _refuse_averages(record: Record, config: DictConfig) -> None:
+    """Raise :class:`ConfigError` if the command averages a single run.
+
+    That of an experiment file is meant for its sweeps.
+    """
+    typed = any(override.lstrip("+").startswith("average_over=") for override in record.overrides)
+    if typed and config.average_over and not record.sweep:
+        raise ConfigError("average_over: a single run has no points; add -m, and values of the keys it names")
 
 
 @contextmanager

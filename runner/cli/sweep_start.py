@@ -81,8 +81,8 @@ def _check_published(averages: Sequence[AveragesConfig]) -> None:
         )
     if figures and wanted is not None and wanted != len(averages):
         raise ConfigError(
-            f"reference.averages.points: the published averages are over {count_of(wanted, 'point')}, one of"
-            f" this sweep is over {len(averages)}; sweep them all, or set average_over=[]"
+            f"reference.averages.points: the published averages are over {count_of(wanted, 'point')}, and"
+            f" one of this sweep is over {len(averages)}; sweep them all, or set average_over=[]"
             " or reference.compare=false"
         )
 

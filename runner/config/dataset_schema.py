@@ -16,6 +16,7 @@ class FileConfig:
     path: str | None = None  # as `dataset.path`
     url: str | None = None  # as `dataset.url`
     sha256: str | None = None  # as `dataset.sha256`
+    token_env: str | None = None  # as `dataset.token_env`
     split: str | None = None  # the split of its rows
 
 
@@ -49,8 +50,8 @@ class StepConfig:
     unique       columns; of rows with equal values in them only the first is kept
     labels       {column: {value in the file: label}}; a value without label is an error (quote yes and no)
     both_orders  two columns; each row is repeated with the two swapped (column ``order``: ab, then ba)
-    join         {path|url|sha256|format|separator|rows: …, key: column, columns: {…}}: columns of a second
-                 file, joined by a key, whose values are compared as text
+    join         {path|url|sha256|format|…: …, key: column, columns: {…}}: columns of a second file, joined by
+                 a key, whose values are compared as text, or, without key, row by row
     """
 
     explode: list[str] | None = None
@@ -68,8 +69,13 @@ class DatasetConfig:
 
     A loaded frame has ``id`` (text, unique), ``split`` (text) and the mapped columns; ``target`` is by
     convention the gold value. ``columns`` maps a new name to a source column, to a JSON pointer
-    (``/results/0/text``) or to a list of these (which gives a list column). Without ``columns`` all columns
-    are kept. Names of columns that a run adds are refused.
+    (``/results/-1/text``, looked up in each record), to a list of these (which gives a list column) or to
+    ``{first: [these]}`` (the first that is not null). Without ``columns`` all columns are kept. Names of
+    columns that a run adds are refused.
+
+    ``path`` may name a file in an archive (``results.zip!runs/a.json``) and be a pattern
+    (``runs/*/result.json``); then the column ``file`` names the file of each row. In ``rows`` a part ``*``
+    makes a row of each value.
 
     A column holds numbers only where each of them, written back, is the text of the file; ``02139`` and
     ``4, 4.5`` stay text. An empty cell is null. ``separator`` is the one letter between the columns of a CSV
@@ -77,13 +83,17 @@ class DatasetConfig:
     """
 
     name: str = "???"  # shown in lists and tables; begins the ids that are made
-    path: str | None = None  # a file, below this folder or the data folder
-    url: str | None = None  # where it is downloaded from
+    path: str | None = None  # a file, below this folder or the data folder; a.zip!b.json; runs/*.json
+    url: str | None = None  # where it is downloaded from; also hf://, s3://, gs:// and az://
     sha256: str | None = None  # of the file, which is checked
+    token_env: str | None = None  # the variable with a token of the Hugging Face hub, for hf://
     files: list[FileConfig] = field(default_factory=list)  # several files in place of one
-    format: str | None = None  # csv, json, jsonl or parquet; null: by the name
+    format: str | None = None  # csv, json, jsonl, parquet, excel or text; null: by the name
     separator: str | None = None  # between the columns of a CSV file
-    rows: str | None = None  # where the list of rows is in a JSON file, as a JSON pointer
+    encoding: str | None = None  # of a text file, such as latin-1; null: UTF-8
+    rows: str | None = None  # where the rows are: a JSON pointer, or the name of an Excel sheet
+    pattern: str | None = None  # a record of a text file, as a regular expression with named groups
+    skip: str | None = None  # lines between the records of a text file, as a regular expression
     columns: dict[str, Any] = field(default_factory=dict)  # their names here and in the file
     steps: list[StepConfig] = field(default_factory=list)  # what is done with the rows
     split: SplitConfig = field(default_factory=SplitConfig)  # which rows are measured

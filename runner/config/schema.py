@@ -97,7 +97,7 @@ class HyperparameterConfig:
     thinking_tokens: int | None = None  # of anthropic: the most tokens of thinking; 0: no thinking
     n_epochs: int | None = None  # of a training
     batch_size: int | None = None  # of a training
-    learning_rate: float | None = None  # of local and mistral
+    learning_rate: float | None = None  # of local, mistral and together
     learning_rate_multiplier: float | None = None  # of openai, azure and local
     training_steps: int | None = None  # in place of n_epochs; of mistral and local
 

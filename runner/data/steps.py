@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import polars as pl
 
-from runner.config.dataset_schema import FileConfig, StepConfig
+from runner.config.dataset_schema import StepConfig
 from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import write_column, write_value
-from runner.data import fetch, reader
-from runner.data.columns import join_frames, select_columns
+from runner.data.columns import join_frames
+from runner.data.join import join_file, require_columns
 
 
 def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "dataset.steps") -> pl.DataFrame:
@@ -76,14 +76,8 @@ def _describe_unknown(error: Exception, frame: pl.DataFrame) -> str:
     return f"there is no column {name!r}{suggest(name, frame.columns)}"
 
 
-def _require_columns(frame: pl.DataFrame, names: Iterable[str], where: str) -> None:
-    for name in names:
-        if name not in frame.columns:
-            raise DataError(f"{where}: there is no column {name!r}{suggest(name, frame.columns)}")
-
-
 def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
-    _require_columns(frame, columns, where)
+    require_columns(frame, columns, where)
     for name in columns:
         if not isinstance(frame.schema[name], pl.List):
             raise DataError(f"{where}: column {name!r} holds {frame.schema[name]}, not lists")
@@ -128,12 +122,12 @@ _DECIMAL = re.compile(r"""'[^']*'|"[^"]*"|[^\W\d]\w*|(\d+\.\d*|\.\d+)(?![\w.])""
 
 
 def _drop_duplicates(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
-    _require_columns(frame, columns, where)
+    require_columns(frame, columns, where)
     return frame.unique(columns, keep="first", maintain_order=True)
 
 
 def _map_labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], where: str) -> pl.DataFrame:
-    _require_columns(frame, columns, where)
+    require_columns(frame, columns, where)
     for name, labels in columns.items():
         known = _read_labels(labels, f"{where}.{name}")
         values = write_column(frame[name])
@@ -168,55 +162,10 @@ def _read_labels(labels: Mapping[Any, Any], where: str) -> dict[str, Any]:
 def _add_both_orders(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
     if len(columns) != 2:
         raise ConfigError(f"{where}={columns}: expected exactly two columns")
-    _require_columns(frame, columns, where)
+    require_columns(frame, columns, where)
     if "order" in frame.columns:
         raise DataError(f"{where}: the rows already have a column 'order', which this step adds; rename it")
     return put_in_both_orders(frame, columns[0], columns[1])
-
-
-_JOIN_KEYS = ("path", "url", "sha256", "format", "separator", "rows", "key", "columns")
-
-
-def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFrame:
-    for name in map(write_value, join):
-        if name not in _JOIN_KEYS:
-            raise ConfigError(f"{where}.{name} is not known{suggest(name, _JOIN_KEYS)}")
-    for name in join.get("columns") or {}:
-        if not isinstance(name, str):
-            raise ConfigError(f"{where}.columns: the key {name} is no text; quote it")
-    by = write_value(join.get("key"))
-    _require_columns(frame, [by], f"{where}.key")
-    other = _read_second(join, by, where)
-    for name in other.columns:
-        if name != by and name in frame.columns:
-            raise ConfigError(f"{where}.columns.{name}: the rows already have a column of this name")
-    keys = frame.select(write_column(frame[by]))
-    missing = keys.join(other, on=by, how="anti")
-    if not missing.is_empty():
-        rows = count_of(missing.height, "row")
-        raise DataError(
-            f"{where}: {rows} without a match, the first with {by}={missing[by].fill_null('')[0]!r}"
-        )
-    return frame.hstack(keys.join(other, on=by, how="left", maintain_order="left").drop(by))
-
-
-def _read_second(join: Mapping[str, Any], by: str, where: str) -> pl.DataFrame:
-    path = fetch.locate(FileConfig(join.get("path"), join.get("url"), join.get("sha256")), where)
-    names = dict(join.get("columns") or {})
-    if names:
-        names.setdefault(by, by)
-    other = select_columns(
-        reader.read_file(path, join.get("format"), join.get("rows"), where, join.get("separator")),
-        names,
-        f"{where}.columns",
-    )
-    _require_columns(other, [by], f"{where}.key")
-    other = other.with_columns(write_column(other[by]))
-    twice = other.filter(pl.col(by).is_duplicated())
-    if not twice.is_empty():
-        value = twice[by].fill_null("")[0]
-        raise DataError(f"{where}.key={by!r}: {path.name} has more than one row with {by}={value!r}")
-    return other
 
 
 _STEPS: dict[str, Callable[[pl.DataFrame, Any, str], pl.DataFrame]] = {
@@ -226,5 +175,5 @@ _STEPS: dict[str, Callable[[pl.DataFrame, Any, str], pl.DataFrame]] = {
     "unique": _drop_duplicates,
     "labels": _map_labels,
     "both_orders": _add_both_orders,
-    "join": _join,
+    "join": join_file,
 }

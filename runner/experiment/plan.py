@@ -59,9 +59,9 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
     typed.fresh = read_fresh(typed.fresh)
     book = load_prices(typed.prices)
     responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks, typed.fresh)
-    panel = _make_panel(typed, book, asks)
+    panel, tuner = _make_panel(typed, book, asks), _make_tuner(typed, responder.provider)
     if typed.budget_usd is not None:
-        _check_budget(typed, responder, panel)
+        _check_budget(typed, responder, panel, tuner)
     added = find_judge_metrics(typed, responder, panel) if panel else {}
     typed.metric |= added
     return Plan(
@@ -69,7 +69,7 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
         responder=responder,
         panel=panel,
         added=frozenset(added),
-        tuner=_make_tuner(typed, responder.provider),
+        tuner=tuner,
         metrics={
             name: instantiate(node, f"metric.{name}")
             for name, node in typed.metric.items()
@@ -100,8 +100,10 @@ def make_deployer(node: Any) -> Deployer | None:
     return tuner if isinstance(tuner, Deployer) else None
 
 
-def _check_budget(config: RunnerConfig, responder: Responder, panel: Panel | None) -> None:
-    """Raise :class:`ConfigError` if the cost of a call or of a training is unknown or has no bound."""
+def _check_budget(
+    config: RunnerConfig, responder: Responder, panel: Panel | None, tuner: Tuner | None
+) -> None:
+    """Raise :class:`ConfigError` if the cost of a call, a training or hosting is unknown or has no bound."""
     for each in (responder, *(judge.responder for judge in (panel.judges if panel else ()))):
         find_bounding_price(each.provider, each.sampling, each.book, each.key)
     if config.finetune.name != "none":
@@ -110,6 +112,12 @@ def _check_budget(config: RunnerConfig, responder: Responder, panel: Panel | Non
             name, model = responder.provider.name, responder.provider.model
             raise ConfigError(
                 f"budget_usd: no price is known for fine-tuning {model} ({name}); see prices.models"
+            )
+        if responder.book.find_hourly_price(responder.provider, tuner) is None:
+            what = getattr(tuner, "hardware", responder.provider.model)
+            raise ConfigError(
+                f"budget_usd: no price is known for an hour of hosting ({responder.provider.name}); name it:"
+                f" '+prices.models={{{what}: {{hosting_per_hour: …}}}}'"
             )
 
 

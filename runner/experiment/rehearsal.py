@@ -46,9 +46,7 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     warn_of_equal(plan.responder, repeats)
     for judge in plan.panel.judges if plan.panel else ():
         warn_of_equal(judge.responder, judge.responder.repeats)
-    frame = leave_unanswered(take_first(frame), plan.responder)
-    frame = stages.add_probability(plan, stages.add_predictions(plan.responder, frame))
-    frame = stages.judge_nothing(plan, frame)
+    frame = leave_empty(plan, frame)
     check_made_columns(plan, frame)
     check_repeats(plan.metrics, frame, plan.config.scoring.reduce.value, repeats)
     directions, are_all = metrics.rehearse(plan.metrics, frame, find_labels(plan))
@@ -59,6 +57,13 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
         check_figures(averages, directions, AVERAGES)
         check_conditions(plan.config.require, directions, count_usage(frame))
     return directions
+
+
+def leave_empty(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows, each once, with all columns that follow the answers, as if nobody had answered."""
+    frame = leave_unanswered(take_first(frame), plan.responder)
+    frame = stages.add_probability(plan, stages.add_predictions(plan.responder, frame))
+    return stages.judge_nothing(plan, frame)
 
 
 class Rehearsal:

@@ -22,6 +22,7 @@ from runner.engine.ask import Advance, ask_all
 from runner.engine.call import UNASKED, Answer, OnAnswer, ignore_answer, make_keys, read_answers
 from runner.engine.ledger import Ledger
 from runner.money import prices
+from runner.money.lengths import note_lengths
 from runner.money.prices import PriceBook
 from runner.parse.thinking import find_answer_tokens, split_thinking
 from runner.pipeline.prompt import Prompt
@@ -102,6 +103,7 @@ def answer_rows(
     answers = ask_all(
         requests, responder.provider, ledger, advance=advance, allowance=allowance, on_answer=on_answer
     )
+    note_lengths(ledger, responder.provider, responder.sampling, answers)
     return add_answers(frame, answers, responder)
 
 

@@ -10,10 +10,9 @@ from typing import Any
 
 from runner.core.errors import ProviderError, RetryableError
 from runner.core.types import Completion
-from runner.providers.calls import ServiceCalls
+from runner.providers.calls import ServiceFiles
 from runner.providers.completion import read_count, read_mapping
 from runner.providers.http.failures import make_error
-from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
 
 log = logging.getLogger(__name__)
 
@@ -22,41 +21,14 @@ PAGE = 100
 UNREACHED = {"batch_expired", "batch_cancelled"}  # errors of lines that the batch did not come to
 
 
-class ServiceBatcher(ServiceCalls):
+class ServiceBatcher(ServiceFiles):
     """Calls with the provider's key; lines of result files as answers."""
 
     most_bytes = 190_000_000  # 200 MB are allowed at OpenAI and Azure, 512 MB at Mistral
 
-    def find_file(self, name: str) -> str | None:
-        """The id of an uploaded input file of this name once the service has read it, or None."""
-        files = [file for file in self._list_files(name) if file.get("filename") == name]
-        files.sort(key=lambda file: is_unread(file.get("status")))
-        for file in files:
-            if not is_lost(file.get("status")) and not is_lost(self._wait_until_read(file).get("status")):
-                return str(file["id"])
-        return None
-
     def upload(self, name: str, content: bytes) -> str:
         """Send an input file; returns its id when the service has read it."""
-        form = {"data": {"purpose": "batch"}, "files": {"file": (name, content, "application/jsonl")}}
-        file = self._wait_until_read(self._ask("POST", "/files", {"id": str}, **form))
-        if is_lost(file.get("status")):
-            raise ProviderError(f"{self._name}: {name} was refused: {file.get('status_details')}")
-        return str(file["id"])
-
-    def _list_files(self, name: str) -> Iterator[dict[str, Any]]:
-        """The account's input files, at least those of this name."""
-        raise NotImplementedError
-
-    def _wait_until_read(self, file: dict[str, Any]) -> dict[str, Any]:
-        """The file once the service has read it, or as one of :data:`LOST`; raises after an hour."""
-        return wait_until_read(
-            file,
-            lambda file: file.get("status"),
-            lambda: self._ask("GET", f"/files/{file['id']}", {"id": str}),
-            self._sleep,
-            f"{self._name}: the file {file['id']}",
-        )
+        return self._send(name, content)
 
     def _read_results(
         self, files: Iterable[Any], expected: object
@@ -66,19 +38,11 @@ class ServiceBatcher(ServiceCalls):
         Raises :class:`RetryableError` for a file without any line that can be read, and if there is no line
         at all though the service says that some requests are done: to ask again would be to pay twice.
         """
-        found = 0
+        found = False
         for file in filter(None, files):
-            skipped = []
-            for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
-                if line := _parse_line(text):
-                    found += 1
-                    yield str(line["custom_id"]), self._parse_result(line)
-                elif text.strip():
-                    skipped.append(number)
-            for number in skipped if found else []:
-                log.warning("%s: %s, line %d: expected an object with custom_id", self._name, file, number)
-            if skipped and not found:
-                raise RetryableError(f"{self._name}: the results in {file} cannot be read")
+            for line in read_lines(self._download(f"/files/{file}/content"), f"{self._name}: {file}"):
+                found = True
+                yield str(line["custom_id"]), self._parse_result(line)
         if expected and not found:
             raise RetryableError(f"{self._name}: there are no results, but {expected} requests are done")
 
@@ -98,6 +62,24 @@ class ServiceBatcher(ServiceCalls):
         return ProviderError(
             f"{self._name}: {describe_error(error) if error else 'the result cannot be read'}"
         )
+
+
+def read_lines(content: bytes, where: str) -> Iterator[dict[str, Any]]:
+    """The objects with a ``custom_id`` in a file of results; any other line is skipped with a warning.
+
+    Raises :class:`RetryableError` for a file that has lines and none that can be read.
+    """
+    found, skipped = False, []
+    for number, text in enumerate(content.split(b"\n"), start=1):
+        if line := _parse_line(text):
+            found = True
+            yield line
+        elif text.strip():
+            skipped.append(number)
+    for number in skipped if found else []:
+        log.warning("%s, line %d: expected an object with custom_id", where, number)
+    if skipped and not found:
+        raise RetryableError(f"{where}: the results cannot be read")
 
 
 def list_reasons(errors: Any) -> str:

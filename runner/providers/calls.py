@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 import httpx2
 
-from runner.core.errors import RetryableError
+from runner.core.errors import ProviderError, RetryableError
 from runner.core.retry import Retry
 from runner.providers.completion import describe_json
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 from runner.providers.remote import Remote
+from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
 
 
 class ServiceCalls:
@@ -69,6 +70,49 @@ class ServiceCalls:
         http = httpx2.Client(timeout=self._provider.timeout_s)
         weakref.finalize(self, http.close)
         return http
+
+
+class ServiceFiles(ServiceCalls):
+    """Uploaded files, found by name: names hold the digest of the content."""
+
+    purpose = "batch"
+
+    def find_file(self, name: str) -> str | None:
+        """The id of an uploaded file of this name once the service has read it, or None."""
+        files = [file for file in self._list_files(name) if file.get("filename") == name]
+        files.sort(key=lambda file: is_unread(file.get("status")))
+        for file in files:
+            if not is_lost(file.get("status")) and not is_lost(self._wait_until_read(file).get("status")):
+                return str(file["id"])
+        return None
+
+    def _send(self, name: str, content: bytes) -> str:
+        """Send a file; returns its id when the service has read it."""
+        file = self._wait_until_read(self._post_file(name, content))
+        if is_lost(file.get("status")):
+            raise ProviderError(f"{self._name}: {name} was refused: {file.get('status_details')}")
+        return str(file["id"])
+
+    def _list_files(self, name: str) -> Iterable[dict[str, Any]]:
+        """The account's files for this purpose, at least those of this name."""
+        raise NotImplementedError
+
+    def _get_file(self, file_id: str) -> dict[str, Any]:
+        return self._ask("GET", f"/files/{file_id}", {"id": str})
+
+    def _post_file(self, name: str, content: bytes) -> dict[str, Any]:
+        form = {"data": {"purpose": self.purpose}, "files": {"file": (name, content, "application/jsonl")}}
+        return self._ask("POST", "/files", {"id": str}, **form)
+
+    def _wait_until_read(self, file: dict[str, Any]) -> dict[str, Any]:
+        """The file once the service has read it, or as one that is lost; raises after an hour."""
+        return wait_until_read(
+            file,
+            lambda file: file.get("status"),
+            lambda: self._get_file(file["id"]),
+            self._sleep,
+            f"{self._name}: the file {file['id']}",
+        )
 
 
 def check_items(items: list[Any], name: str) -> list[dict[str, Any]]:

@@ -89,9 +89,8 @@ def check_plan(plan: AveragePlan) -> None:
     keys = list(dict.fromkeys(key for point in plan.points for key in point))
     for key in plan.over:
         if key not in keys:
-            swept = f"; this sweep varies {', '.join(keys)}" if keys else ""
             raise ConfigError(
-                f"average_over: {key!r} is not swept{suggest(key, keys) if keys else ''}{swept}"
+                f"average_over: {key!r} is not swept{suggest(key, keys) if keys else '; nothing is'}"
             )
 
 
@@ -164,7 +163,7 @@ def _average(
 
 
 def _compare(average: Average, figure: Mapping[str, Any]) -> dict[str, Any]:
-    """A published average beside the measured one; of fewer points it is another average, not compared."""
+    """A published average beside the measured one; of fewer points it is another one, and not compared."""
     row = compare_figure(figure, average.scores.get(figure["metric"], Score(None)))
     return row if average.is_whole(figure["metric"]) else row | {"standing": None, "agrees": None}
 
@@ -189,6 +188,27 @@ def average_scores(scores: Sequence[Score], wanted: int) -> tuple[Score, float |
     sd = stdev(values)
     margin = float(stdtrit(len(values) - 1, 0.975)) * sd / math.sqrt(len(values))
     return Score(mean, mean - margin, mean + margin, len(values), reason, direction), sd**2
+
+
+def name_values(average: Average) -> dict[str, float]:
+    """The numbers of an average under names for a table of numbers, such as ``mean/accuracy``.
+
+    The other swept keys and values stand before the score (``mean/n_shot=3/accuracy``). An average that lacks
+    points has another name, which says how many it is over: ``mean_of_4_of_5/accuracy``.
+    """
+    settings = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in average.swept.items())
+    named: dict[str, float] = {}
+    for metric, score in average.scores.items():
+        over = "" if average.is_whole(metric) else f"_of_{score.n}_of_{average.wanted}"
+        place = "/".join(filter(None, (settings, metric)))
+        values = {
+            "mean": score.value,
+            "sd": average.find_sd(metric),
+            "mean_low": score.low,
+            "mean_high": score.high,
+        }
+        named |= {f"{name}{over}/{place}": value for name, value in values.items() if value is not None}
+    return named
 
 
 def describe_averages(averages: Sequence[Average]) -> list[str]:

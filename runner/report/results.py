@@ -47,8 +47,8 @@ class Line:
     cells: list[Cell | None]
     n: str
     failure: str
-    average: str = ""
-    """For an average: how many points it is over, in words."""
+    average: bool = False
+    """Whether this is an average over points."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Results:
         ranks = {number: rank for rank, number in enumerate(numbers)}
 
         def place(line: Line) -> tuple[bool, bool, int]:
-            return bool(line.average), bool(line.failure), ranks.get(line.number, len(ranks))
+            return line.average, bool(line.failure), ranks.get(line.number, len(ranks))
 
         lines = sorted(self.lines, key=place)
         return replace(self, lines=lines)
@@ -146,12 +146,19 @@ def _make_line(point: Point, keys: Sequence[str], metrics: Sequence[str]) -> Lin
     failure = "" if is_whole else f"{record.status}: {record.error or 'no reason given'}"
     return Line(
         number=point.number,
-        setting=["" if record.swept.get(key) is None else str(record.swept[key]) for key in keys],
+        setting=[_describe_setting(record, key) for key in keys],
         cells=[make_cell(record, metric) for metric in metrics],
         n=str(max(counts)) if counts else "",
         failure=failure.partition("\n")[0],
-        average=f"over {average.size} points" if average else "",
+        average=average is not None,
     )
+
+
+def _describe_setting(record: Record, key: str) -> str:
+    """The value of a swept key; of an averaged one, over how many points the average is."""
+    if isinstance(record, Average) and key in record.over:
+        return f"mean of {record.size}"
+    return "" if record.swept.get(key) is None else str(record.swept[key])
 
 
 def make_cell(record: Record, metric: str) -> Cell | None:

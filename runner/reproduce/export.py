@@ -162,7 +162,7 @@ def _list_files(config: RunnerConfig) -> Iterator[FileConfig]:
             for step in data.steps:
                 if step.join:
                     join = step.join
-                    yield FileConfig(join.get("path"), join.get("url"), join.get("sha256"))
+                    yield FileConfig(*(join.get(name) for name in ("path", "url", "sha256", "token_env")))
 
 
 def _describe_file(file: FileConfig, known: bool) -> dict[str, Any]:
@@ -170,16 +170,23 @@ def _describe_file(file: FileConfig, known: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
     if known:
         found = fetch.locate(file)
-        entry |= {"sha256": fetch.hash_file(found), "bytes": found.stat().st_size}
+        entry |= {
+            "sha256": fetch.hash_located(found),
+            "bytes": sum(path.stat().st_size for path, _ in found),
+        }
     return entry
 
 
 def _copy_data(data: Sequence[dict[str, Any]], target: Path) -> None:
+    """Copy the files of the entries, and note below which name: a pattern for files that a pattern found."""
     for entry in data:
-        found = fetch.locate(FileConfig(entry["path"], entry["url"], entry["sha256"]))
-        entry["file"] = f"data/{entry['sha256'][:12]}/{found.name}"
-        (target / entry["file"]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found, target / entry["file"])
+        folder = f"data/{entry['sha256'][:12]}"
+        file = FileConfig(entry["path"], entry["url"], entry["sha256"])
+        for path, name in fetch.locate(file):
+            place = target / folder / (name or path.name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+            entry["file"] = fetch.move(file, folder, path, name)
 
 
 def _write_manifest(target: Path, data: Sequence[dict[str, Any]]) -> None:

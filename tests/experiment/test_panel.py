@@ -221,7 +221,7 @@ def test_biases_come_with_a_judge(command, runner):
     assert scores["length_bias"].value is None
     assert "judge.members" in scores["self_preference"].reason
     assert "position_bias" not in scores
-    assert command("judge=score", "metric.verdict_share.value=5", "metric.length_bias=null").code == 0
+    assert command("judge=score", "metric.verdict_share.value=5", "+metric.length_bias=null").code == 0
     assert "length_bias" not in runner.records()[1].scores
 
 

@@ -350,7 +350,7 @@ def make_providers() -> str:
 
 
 def _put_chat_first(provider: str) -> tuple[int, str]:
-    order = ("openai", "openai_compatible", "anthropic", "mistral", "azure", "local", "replay")
+    order = ("openai", "openai_compatible", "anthropic", "mistral", "together", "azure", "local", "replay")
     return order.index(provider) if provider in order else len(order), provider
 
 

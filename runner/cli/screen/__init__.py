@@ -20,11 +20,14 @@ from runner.cli.screen.grading import count_wrong, read_cut
 from runner.core.errors import count_of
 from runner.core.redact import drop_controls
 from runner.core.types import Score, advise_on_cut
+from runner.records.averages import average_points, read_plan
 from runner.records.judges import is_told, tell_panel
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
+from runner.records.ranking import rank
 from runner.records.record import Record, flatten
 from runner.records.repeats import tell_repeats
+from runner.records.sweep import last_part
 from runner.report.formats import format_number
 from runner.report.results import explain_scores
 
@@ -244,7 +247,21 @@ def _make_sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
     finished = sum(record.status == "finished" for record in points)
     started = _format_minute(min(record.started for record in points))
     point, status = f"sweep, {len(points)} begun", f"{finished} finished"
-    return [started, points[0].name, point, "", status, "", str(folder)]
+    return [started, points[0].name, point, "", status, _describe_average(folder, points), str(folder)]
+
+
+def _describe_average(folder: Path, points: Sequence[Record]) -> str:
+    """Return the best average of a sweep by its objective, or its only one; nothing if it has none."""
+    averages = average_points(points, read_plan(folder))
+    ranking = rank(averages)
+    chosen = averages[ranking.best[0][0]] if ranking.best else averages[0] if len(averages) == 1 else None
+    name = ranking.objective or next(iter(chosen.scores), "") if chosen else ""
+    score = chosen.scores.get(name) if chosen else None
+    if chosen is None or score is None:
+        return ""
+    of = ", ".join(f"{last_part(key)}={value}" for key, value in chosen.swept.items())
+    count = "" if chosen.is_whole(name) else f", {score.reason}"
+    return f"mean {_format_score(name, score)}{count}{f' (best: {of})' if ranking.best else ''}"
 
 
 def _describe_result(folder: Path, record: Record) -> str:

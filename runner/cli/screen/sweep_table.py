@@ -55,9 +55,9 @@ def sort_by_rank(
 ) -> pl.DataFrame:
     """Return the summary with the ranked points first, the best before the others, and the rest below.
 
-    Averages have ``labels`` in the column ``job`` and stay below the points. ``order`` holds the jobs of the
-    ranked points, or the labels of the ranked averages. The objective is then the first score, beside it the
-    column ``against best`` has what ``verdicts`` say of each job.
+    Averages have ``labels`` in the column ``job`` and stay below the points. ``order`` holds the jobs of
+    the ranked points, or the labels of the ranked averages. The objective is then the first score, and
+    beside it the column ``against best`` has what ``verdicts`` say of each job.
     """
     points = frame.height - len(labels)
     jobs, states = [*frame["job"].to_list()[:points], *labels], frame["status"].to_list()

@@ -20,6 +20,7 @@ from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, Part, ask_parts
 from runner.engine.call import UNASKED, Answer, Call, OnAnswer, ignore_answer
 from runner.engine.ledger import Ledger
+from runner.money.lengths import note_lengths
 from runner.parse import list_fields
 from runner.parse.sides import list_values
 from runner.pipeline.answer import Responder, add_answers, make_requests, parse_answers, render_chats
@@ -147,6 +148,8 @@ def judge_rows(
             )
         )
     answers = [[one for row in rows for one in row] for rows in ask_parts(parts, ledger)]
+    for judge, said in zip(panel.judges, answers, strict=True):
+        note_lengths(ledger, judge.responder.provider, judge.responder.sampling, said)
     return _add_verdicts(frame, panel, questions, answers)
 
 

@@ -54,7 +54,7 @@ class OpenAI(Chat):
 
 @dataclass(kw_only=True, eq=False)
 class OpenAICompatible(Chat):
-    """Any server with ``/chat/completions``: vLLM, Ollama, llama.cpp, Together, a gateway.
+    """Any server with ``/chat/completions``: vLLM, Ollama, llama.cpp, a gateway.
 
     ``base_url`` is required; without ``api_key_env`` no key is sent.
     """
