@@ -16,6 +16,8 @@ from runner.config import overrides
 from runner.config.command_schema import (
     CleanupConfig,
     ExportConfig,
+    LedgerConfig,
+    PricesConfig,
     ReportConfig,
     ReproduceConfig,
     ShowConfig,
@@ -106,6 +108,8 @@ class Vote(StrEnum):
     majority = "majority"
     mean = "mean"
     median = "median"
+    any = "any"
+    all = "all"
 
 
 @dataclass
@@ -122,11 +126,24 @@ class SidesConfig:
 
 
 @dataclass
+class MemberConfig:
+    """A judge of a panel. What it does not set, it takes from the judge: ``{}`` is the judge itself."""
+
+    prompt: PromptConfig | None = None  # a whole prompt in place of the judge's
+    provider: Any = None  # in place of the judge's
+    hyperparameter: dict[str, Any] = field(default_factory=dict)  # those that differ from the judge's
+
+
+@dataclass
 class JudgeConfig:
     """A model that judges the completions. Its verdict is the column ``verdict``.
 
     ``both_orders`` names two columns (for example ``completion`` and ``target``), which are judged twice,
-    the second time swapped.
+    the second time swapped. ``members`` makes it a panel. ``vote`` makes one verdict of a judge's repeated
+    verdicts, and then of the members'. ``majority`` is the most frequent one; of equally many it is the one
+    that was given first, in the order of the members, and a tie for a judge in both orders. ``mean`` and
+    ``median`` are for numbers. ``any`` is the best verdict that anybody gave, and ``all`` the worst: the
+    largest and the smallest number, the first and the last of a parser's labels.
     """
 
     name: str = "???"  # shown in lists and tables
@@ -134,7 +151,8 @@ class JudgeConfig:
     provider: Any = None  # as `provider`; null: the run's base model
     hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)  # as `hyperparameter`
     both_orders: list[str] | None = None  # two columns to compare
-    reduce: Vote = Vote.majority  # how repeated verdicts become one; of equally many the first
+    members: dict[str, MemberConfig] = field(default_factory=dict)  # the judges of a panel, by name
+    vote: Vote = Vote.majority  # how several verdicts become one
     sides: SidesConfig = field(default_factory=SidesConfig)
 
 
@@ -168,25 +186,6 @@ class TrackingConfig:
     experiment_name: str | None = None
     """Null: the name of the run, or of its sweep (:func:`runner.cli.sweep.settle_experiment`)."""
     traces: Any = 100  # all, failures, none or a number of rows
-
-
-@dataclass
-class LedgerConfig:
-    """The database of everything bought, as a SQLAlchemy URL; by default SQLite under outputs/."""
-
-    url: str = "sqlite:///outputs/ledger.db"  # its address
-
-
-@dataclass
-class PricesConfig:
-    """Prices that replace shipped ones (``runner/money/prices.yaml``).
-
-    ``path`` is a file of the same form. ``models`` maps a model's name to its price, such as
-    ``{input: 0.1, output: 0.4}`` in US dollars per million tokens.
-    """
-
-    path: str | None = None  # a file of prices
-    models: dict[str, Any] = field(default_factory=dict)  # prices by model
 
 
 @dataclass

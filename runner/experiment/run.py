@@ -29,6 +29,7 @@ from runner.money.budget import Budget
 from runner.money.usage import count_usage, split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
 from runner.pipeline.jobs import OnStatus
+from runner.pipeline.judge import Panel
 from runner.pipeline.keeping import SweepKeeper
 from runner.records.folder import PREDICTIONS, SCORED
 from runner.records.record import Record
@@ -82,7 +83,7 @@ def run(
             record.warnings = model.warnings
             own = keeper.of_point(record.job or 0, model.find) if keeper and model.find else None
             with serve_model(plan, model, frame, ledger, spending, own) as responder:
-                note_identities(record, responder, plan.judge)
+                note_identities(record, responder, plan.panel)
                 allowance = spending.allow_answers(responder, frame)
                 frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance, screen.tally)
             if gaps.explain_no_answers(frame):  # they may be paid all the same
@@ -117,9 +118,9 @@ def evaluate(
             frame = frame if plan.config.scoring.steps else metrics.score_rows(plan.metrics, frame)
             raise no_answers
         gaps.warn_of_unread(plan.responder.parser, frame)
-        allowance = spending.allow_judgments()
-        frame = stages.judge(plan, frame, ledger, screen.open_bar, allowance, screen.tally)
-        gaps.warn_of_unread_verdicts(frame)
+        allowances = spending.allow_judgments()
+        frame = stages.judge(plan, frame, ledger, screen.open_bar, allowances, screen.tally)
+        gaps.warn_of_unread_verdicts(plan.panel, frame)
         frame, unasked = split_unasked(frame)
         scored = make_scored(plan, frame)
         frame, scored = score_rows(plan, frame, scored)
@@ -140,7 +141,7 @@ def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:
     """Return the context that pays for the run; the points of a sweep share one budget."""
     limit = plan.config.budget_usd
     budget = None if limit is None else Budget(ledger, record.sweep or record.id, limit)
-    return Spending(ledger, budget, plan.judge, plan.sides)
+    return Spending(ledger, budget, plan.panel)
 
 
 def note_model(record: Record, model: Model) -> None:
@@ -153,11 +154,12 @@ def note_model(record: Record, model: Model) -> None:
         record.identities["base"] = model.base
 
 
-def note_identities(record: Record, responder: Responder, judge: Responder | None) -> None:
-    """Record the identities of the model and of the judge, as in the keys of the ledger."""
+def note_identities(record: Record, responder: Responder, panel: Panel | None) -> None:
+    """Record the identities of the model and of the judges, as in the keys of the ledger."""
     record.identities["model"] = read_identity(responder.provider)
-    if judge:
-        record.identities["judge"] = read_identity(judge.provider)
+    for judge in panel.judges if panel else ():
+        who = f"judge.{judge.name}" if judge.name else "judge"
+        record.identities[who] = read_identity(judge.responder.provider)
     record.tags["model"] = str(record.identities["model"].get("model") or responder.provider.model)
 
 

@@ -21,6 +21,7 @@ from runner.core.errors import count_of
 from runner.core.redact import drop_controls
 from runner.core.types import Score, advise_on_cut
 from runner.records.averages import average_points, read_plan
+from runner.records.judges import is_told, tell_panel
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.ranking import rank
@@ -72,7 +73,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
         lines.append(Text(_describe_published(record), style="dim"))
     lines += [
         _describe_counts(record.figures, record.finished or 0, record.started),
-        *([Text(told, style="dim")] if (told := tell_repeats(record)) else []),
+        *(Text(told, style="dim") for told in (tell_panel(record), tell_repeats(record)) if told),
         *_describe_failures(record),
         *_describe_cut(record, folder),
     ]
@@ -95,6 +96,8 @@ def make_scores_table(record: Record) -> Table:
         table.add_column("compared")
     for name, score in record.scores.items():
         if name.endswith("_parsed") and name.removesuffix("_parsed") in record.scores:
+            continue
+        if is_told(record, name):
             continue
         parsed = record.scores.get(f"{name}_parsed")
         cells = [

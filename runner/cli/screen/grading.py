@@ -129,8 +129,8 @@ def _is_comparable(frame: pl.DataFrame) -> bool:
 
 def _find_column(node: Any) -> str:
     settings = node if isinstance(node, dict) else {}
-    named = settings.get("prediction") or settings.get("column")
-    return VERDICT if named == VERDICT else "prediction"
+    named = str(settings.get("prediction") or settings.get("column"))
+    return named if named == VERDICT or named.startswith("judge_") else "prediction"
 
 
 def _decide(score: Any, said: Any) -> bool | None:

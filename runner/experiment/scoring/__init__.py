@@ -16,7 +16,7 @@ from runner.core.types import REPEAT, RESERVED, Parser, list_keys, write_column
 from runner.data.steps import MEMBERS, SCORING, apply_steps
 from runner.parse.sides import list_names
 from runner.pipeline.answer import Responder
-from runner.pipeline.judge import TIED, VERDICT, Sides
+from runner.pipeline.judge import VERDICT, Panel
 from runner.pipeline.repeats import take_first
 
 log = logging.getLogger(__name__)
@@ -38,10 +38,7 @@ class Plan(Protocol):
     def responder(self) -> Responder: ...
 
     @property
-    def judge(self) -> Responder | None: ...
-
-    @property
-    def sides(self) -> Sides | None: ...
+    def panel(self) -> Panel | None: ...
 
     @property
     def metrics(self) -> Mapping[str, Callable[[pl.DataFrame], Any]]: ...
@@ -146,10 +143,10 @@ def _run_steps(plan: Plan, frame: pl.DataFrame, rehearsed: bool = False) -> pl.D
 def _guess(plan: Plan, frame: pl.DataFrame, differ: bool) -> list[pl.Series]:
     """The columns that answers fill: values of a closed set, gold values, or any text or number."""
     known = _list_known("prediction", plan.responder.parser)
-    if plan.judge:
-        known |= _list_known(VERDICT, plan.judge.parser)
-    if plan.sides:
-        known[VERDICT] = [*plan.sides.columns, TIED]
+    if plan.panel:
+        for judge in plan.panel.judges:
+            known |= _list_known(judge.verdict, judge.responder.parser)
+        known |= plan.panel.columns
     if "target" in frame.columns and not frame.schema["target"].is_nested():
         golds = frame["target"].drop_nulls().unique(maintain_order=True).head(20)
         known["prediction"] = known["prediction"] or write_column(golds).to_list()
