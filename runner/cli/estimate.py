@@ -157,8 +157,8 @@ def _describe_price(name: str, price: Price | None) -> str:
 
 
 def _make_cells(points: Sequence[Point]) -> list[str]:
-    works = [work for point in points for work in (point.answers, point.judgments) if work]
-    judged = [point.judgments for point in points if point.judgments]
+    works = [work for point in points for work in point.works]
+    judged = [work for point in points for work in point.judgments.values()]
     counts = [
         sum(point.rows for point in points),
         sum(work.stored for work in works),

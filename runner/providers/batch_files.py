@@ -38,19 +38,11 @@ class ServiceBatcher(ServiceFiles):
         Raises :class:`RetryableError` for a file without any line that can be read, and if there is no line
         at all though the service says that some requests are done: to ask again would be to pay twice.
         """
-        found = 0
+        found = False
         for file in filter(None, files):
-            skipped = []
-            for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
-                if line := _parse_line(text):
-                    found += 1
-                    yield str(line["custom_id"]), self._parse_result(line)
-                elif text.strip():
-                    skipped.append(number)
-            for number in skipped if found else []:
-                log.warning("%s: %s, line %d: expected an object with custom_id", self._name, file, number)
-            if skipped and not found:
-                raise RetryableError(f"{self._name}: the results in {file} cannot be read")
+            for line in read_lines(self._download(f"/files/{file}/content"), f"{self._name}: {file}"):
+                found = True
+                yield str(line["custom_id"]), self._parse_result(line)
         if expected and not found:
             raise RetryableError(f"{self._name}: there are no results, but {expected} requests are done")
 
@@ -70,6 +62,24 @@ class ServiceBatcher(ServiceFiles):
         return ProviderError(
             f"{self._name}: {describe_error(error) if error else 'the result cannot be read'}"
         )
+
+
+def read_lines(content: bytes, where: str) -> Iterator[dict[str, Any]]:
+    """The objects with a ``custom_id`` in a file of results; any other line is skipped with a warning.
+
+    Raises :class:`RetryableError` for a file that has lines and none that can be read.
+    """
+    found, skipped = False, []
+    for number, text in enumerate(content.split(b"\n"), start=1):
+        if line := _parse_line(text):
+            found = True
+            yield line
+        elif text.strip():
+            skipped.append(number)
+    for number in skipped if found else []:
+        log.warning("%s, line %d: expected an object with custom_id", where, number)
+    if skipped and not found:
+        raise RetryableError(f"{where}: the results cannot be read")
 
 
 def list_reasons(errors: Any) -> str:

@@ -81,7 +81,8 @@ class Remote(Provider):
         _check_url(self.endpoint())
         if self.batch and not self.has_batches:
             raise ConfigError(
-                f"provider.batch=true: provider={self.name} has none; openai, azure, mistral and together do"
+                f"provider.batch=true: provider={self.name} has none; openai, azure, anthropic, mistral and"
+                " together do"
             )
         check_number("timeout_s", self.timeout_s)
         check_number("batch_poll_s", self.batch_poll_s)

@@ -13,6 +13,7 @@ from children import dies_at, process_of, shared_queue
 from hosted import KEY, SPOILED, Outage, loses, worth_losing
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
 from hosted_together import TogetherBatchService
+from messages import MessagesService
 from servers import Call, Reply, Server, completion, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, RunnerError
@@ -21,34 +22,39 @@ from runner.engine import batch, batch_jobs, call
 from runner.engine.ask import ask_all
 from runner.engine.call import Answer, make_keys
 from runner.engine.ledger import Ledger
+from runner.providers.anthropic import Anthropic
 from runner.providers.azure import Azure
-from runner.providers.chat import Chat
 from runner.providers.http import client
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI, OpenAICompatible
+from runner.providers.remote import Remote
 from runner.providers.together import Together
 
-SERVICES = {
+FILES: dict[str, Any] = {
     "openai": BatchService,
     "azure": AzureBatchService,
     "mistral": MistralBatchService,
     "together": TogetherBatchService,
 }
+"""Services that take an input file."""
+SERVICES = {**FILES, "anthropic": MessagesService}
 
 
 @pytest.fixture(autouse=True)
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY", "TOGETHER_API_KEY"):
-        monkeypatch.setenv(name, KEY)
+    for name in ("OPENAI", "AZURE_OPENAI", "MISTRAL", "TOGETHER", "ANTHROPIC"):
+        monkeypatch.setenv(f"{name}_API_KEY", KEY)
     monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.001)
 
 
-def provider_for(name: str, url: str) -> Chat:
+def provider_for(name: str, url: str) -> Remote:
     settings: dict[str, Any] = {"model": MODEL, "batch": True, "batch_poll_s": 0.01}
     if name == "openai":
         return OpenAI(base_url=f"{url}/v1", **settings)
     if name == "azure":
         return Azure(base_url=url, **settings)
+    if name == "anthropic":
+        return Anthropic(base_url=f"{url}/v1", **settings)
     return (Together if name == "together" else Mistral)(base_url=f"{url}/v1", **settings)
 
 
@@ -63,10 +69,7 @@ def refuses(*numbers: int) -> Any:
 
 
 def questions(*numbers: int) -> list[Request]:
-    return [
-        Request(({"role": "user", "content": f"{n} + {n}"},), Sampling(temperature=0.0, max_tokens=5, seed=7))
-        for n in numbers
-    ]
+    return [Request(({"role": "user", "content": f"{n} + {n}"},), Sampling(max_tokens=5)) for n in numbers]
 
 
 def ask(name: str, url: str, ledger: Ledger, *numbers: int, **more: Any) -> list[Answer]:
@@ -263,7 +266,7 @@ def test_overlapping_runs(ledger: Ledger, tmp_path: Path) -> None:
     assert len(api.batches) == 2
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_lost_ledger_finds_the_batch(name: str, tmp_path: Path) -> None:
     """With a new ledger the batch that was made for the same rows is found at the service."""
     api = SERVICES[name]()
@@ -298,7 +301,7 @@ def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
         assert clean(ledger)
 
 
-@pytest.mark.parametrize("name", ["azure", "mistral"])
+@pytest.mark.parametrize("name", ["azure", "mistral", "anthropic"])
 def test_an_outage_at_any_call(name: str, tmp_path: Path) -> None:
     """From the second call on no fault ends a run: there is one file and one batch, and it is collected."""
     calls, kinds = cuts(name, "request", tmp_path), list(SPOILED.values())
@@ -319,14 +322,14 @@ def test_results_that_cannot_be_read(name: str, kind: str, ledger: Ledger) -> No
 
     def spoil(call: Call) -> Reply:
         reply = api(call)
-        return left.pop() if call.path.endswith("/content") and left else reply
+        return left.pop() if call.path.endswith(("/content", "/results")) and left else reply
 
     with serving(spoil) as server:
         assert texts(ask(name, server.url, ledger, 1, 2, 3)) == ["2", "4", "6"]
     assert (len(api.batches), set(api.asked.values())) == (1, {1})
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_deleted_input_file(name: str, ledger: Ledger, tmp_path: Path) -> None:
     """A killed run had sent it, and it is gone before the batch is made: it is sent once more."""
     created = cuts(name, "answer", tmp_path)[-1]

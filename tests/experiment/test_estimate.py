@@ -87,7 +87,7 @@ def test_shared_rows_are_counted_once(sums):
 def test_a_judge_is_bounded(sums):
     """A missing answer counts in the judge's prompt with its greatest length."""
     (point,) = told(sums, LIMIT, *sums.judge, "judge.hyperparameter.max_tokens=3")
-    work = point.judgments
+    (work,) = point.judgments.values()
     assert work is not None
     assert (work.calls, work.written) == (10, (10, 30))
     asked = 10 * tokens.count_chat(["grade  for 3 + 3"])
@@ -103,8 +103,8 @@ def test_a_judge_of_stored_answers(sums):
     sums(LIMIT, *judged, "++dataset.limit=5")
     sums.server.calls.clear()
     (point,) = told(sums, LIMIT, *judged)
-    assert point.judgments is not None
-    assert (point.judgments.stored, point.judgments.calls) == (5, 5)
+    (work,) = point.judgments.values()
+    assert (work.stored, work.calls) == (5, 5)
     assert sums.server.calls == []
 
 
@@ -112,7 +112,7 @@ def test_a_changed_judge_pays_no_answers(sums):
     """A sweep over judges buys the answers once and the judgments for each of them."""
     points = told(sums, LIMIT, *sums.judge, "-m", "judge.hyperparameter.max_tokens=3,4")
     assert [point.answers.calls for point in points] == [10, 0]
-    assert [point.judgments.calls for point in points if point.judgments] == [10, 10]
+    assert [work.calls for point in points for work in point.judgments.values()] == [10, 10]
 
 
 def test_time_by_pace(sums):

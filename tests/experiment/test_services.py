@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from adding import Sums, answer
 from hosted import KEY
-from messages import MessagesService
+from messages import MessagesService, failure
 from servers import serving
 
 from runner.config.schema import HyperparameterConfig
@@ -93,3 +93,68 @@ def test_two_services_in_one_sweep(sums, api):
     assert ran.code == 0, ran.err
     assert [record.config["hyperparameter"]["seed"] for record in sums.records()] == [0, None]
     assert [record.scores["accuracy"].value for record in sums.records()] == [0.25, 0.25]
+
+
+def think(body):
+    """An answer whose thinking is of another length for each sum."""
+    status, made = MessagesService().answer(body)
+    thought = 200 + 40 * (int(made["content"][0]["text"]) % 7)
+    usage = {
+        "input_tokens": 10,
+        "output_tokens": thought + 2,
+        "output_tokens_details": {"thinking_tokens": thought},
+    }
+    thinking = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+    return status, made | {"usage": usage, "content": [thinking, *made["content"]]}
+
+
+EFFORT = ("hyperparameter.reasoning_effort=low", "hyperparameter.max_tokens=4000")
+
+
+def test_thinking_is_counted_and_priced(sums, api):
+    """It is part of what was written, in a column of its own and in the bill."""
+    api.answer = think
+    ran = sums(*ANTHROPIC, *EFFORT)
+    assert ran.code == 0, ran.err
+    record = sums.records()[0]
+    thought = sum(200 + 40 * (2 * n % 7) for n in range(4))
+    assert record.figures["reasoning_tokens"] == thought
+    dollars = (4 * 10 * 1000 + (thought + 4 * 2) * 10000) / 1e6  # at the prices of ``adding``
+    assert record.figures["cost_usd"] == pytest.approx(dollars)
+
+
+def test_an_estimate_learns_how_long_a_model_thinks(sums, api, monkeypatch):
+    """After a few rows it is within a tenth of what the others cost, though none of them was asked."""
+    api.answer = think
+    sums.write([f"{n} + {n}" for n in range(60)])
+    sums(*ANTHROPIC, *EFFORT, "++dataset.limit=10")
+    calls, points = api.calls, []
+    monkeypatch.setattr("runner.cli.estimate.show_points", points.extend)
+    sums.estimate(*ANTHROPIC, *EFFORT)
+    assert (api.calls, points[0].answers.calls) == (calls, 50)
+    sums(*ANTHROPIC, *EFFORT)
+    assert points[0].usd[0] == pytest.approx(sums.records()[-1].figures["cost_usd"], rel=0.1)
+    sums.write([f"{n} + {n} " for n in range(100, 140)])  # no prompt of these has a stored answer
+    points.clear()
+    sums.estimate(*ANTHROPIC, *EFFORT)
+    assert points[0].answers.stored == 0
+    sums(*ANTHROPIC, *EFFORT)
+    assert points[0].usd[0] == pytest.approx(sums.records()[-1].figures["cost_usd"], rel=0.1)
+
+
+def test_a_batch_at_anthropic(sums, api):
+    """It has the scores of a live run and costs half."""
+    ran = sums(*ANTHROPIC, "provider.batch=true", "provider.batch_poll_s=0.01")
+    assert ran.code == 0, ran.err
+    record = sums.records()[0]
+    assert (record.scores["accuracy"].value, api.live, len(api.batches)) == (0.25, 0, 1)
+    assert record.figures["cost_usd"] == pytest.approx(4 * 0.03 / 2)
+
+
+def test_a_refused_setting_names_its_key(sums, api):
+    """A model that always thinks does not take the default; the first call says so and is the only one."""
+    api.answer = lambda body: (400, failure(400, "thinking.type: disabled is not supported for this model"))
+    ran = sums(*ANTHROPIC)
+    assert ran.code != 0
+    assert "provider.thinking=null with hyperparameter.thinking_tokens=null leaves it out" in ran.err
+    assert api.live == 1

@@ -6,11 +6,9 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin
 
-from anthropic.types import Message
-from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
-from anthropic.types.messages import MessageBatch, MessageBatchIndividualResponse
 from hosted import KEY, Refused, need
 from servers import Call, Reply
 from typing_extensions import get_type_hints, is_typeddict
@@ -27,6 +25,14 @@ ERRORS = {
 VERSION = "2026-10-21"
 
 
+@cache
+def describe_api() -> Any:
+    """The SDK's types. Imported late: it takes seconds, and processes that are killed do not need them."""
+    import anthropic
+
+    return anthropic.types
+
+
 def message(text: str = "1", **fields: Any) -> dict[str, Any]:
     """An answer as the API description gives it; the SDK's own type has checked it."""
     made = {
@@ -40,7 +46,7 @@ def message(text: str = "1", **fields: Any) -> dict[str, Any]:
         "usage": {"input_tokens": 10, "output_tokens": 2},
         **fields,
     }
-    Message.model_validate(made)
+    describe_api().Message.model_validate(made)
     return made
 
 
@@ -52,7 +58,7 @@ def failure(status: int, text: str, **fields: Any) -> dict[str, Any]:
 
 def check_params(body: dict[str, Any]) -> None:
     """Refuse a field that the SDK's type does not have, that is missing, or of another type."""
-    conform(body, MessageCreateParamsNonStreaming, "")
+    conform(body, describe_api().message_create_params.MessageCreateParamsNonStreaming, "")
     need(body["messages"] and body["max_tokens"] >= 1, "max_tokens: must be at least 1")
     budget = body.get("thinking", {}).get("budget_tokens")
     need(budget is None or 1024 <= budget < body["max_tokens"], "thinking.budget_tokens: out of range")
@@ -195,7 +201,7 @@ class MessagesService:
             "results_url": f"https://elsewhere.invalid/{name}" if ended else None,
             **times,
         }
-        MessageBatch.model_validate(told)
+        describe_api().messages.MessageBatch.model_validate(told)
         return told
 
     def look(self, name: str) -> dict[str, Any]:
@@ -224,7 +230,7 @@ class MessagesService:
             self.work(number, request) for number, request in enumerate(batch["requests"])
         ]
         for line in batch["results"]:
-            MessageBatchIndividualResponse.model_validate(line)
+            describe_api().messages.MessageBatchIndividualResponse.model_validate(line)
         lines = [json.dumps(line, ensure_ascii=False) for line in batch["results"][::-1]]
         return Reply("\n".join(lines).encode(), headers={"Content-Type": "application/x-jsonl"})
 

@@ -8,9 +8,9 @@ from runner.cli.show.values import clean, show_value
 from runner.core.errors import count_of
 from runner.core.types import Message
 from runner.experiment.estimate import Point
-from runner.experiment.estimate.workload import Work
 from runner.experiment.plan import Plan
 from runner.experiment.stages import REPLAY
+from runner.experiment.workload import Work
 from runner.money.forecast import estimate_tokens
 from runner.money.prices import Price
 from runner.pipeline.answer import Responder
@@ -53,8 +53,7 @@ def describe_run(point: Point, plan: Plan) -> list[tuple[str, str]]:
         lines = [("recorded", f"{count_of(point.rows, 'answer')}; nothing is asked")]
     else:
         lines = [(clean(str(plan.responder.provider.model)), _describe_work(point.answers))]
-    if point.judgments and plan.judge:
-        lines.append((clean(f"judge {plan.judge.provider.model}"), _describe_work(point.judgments)))
+    lines += [(clean(judge), _describe_work(work)) for judge, work in point.judgments.items()]
     if point.trained:
         price = _describe_usd(point.training_usd, point.training_usd)
         lines.append(("training", f"{point.trained:,.0f} tokens; {price}"))
