@@ -30,22 +30,32 @@ MAY_IMPORT = {
     "providers.anthropic": "core providers providers.http",
     "providers.local": "core providers",
     "data.files": "core",
-    "data": "core config data.files",
-    "metrics": "core parse",
+    "data.sql": "core",
+    "data": "core config data.files data.sql",
+    "metrics": "core data.sql parse",
+    "metrics.summary": "core metrics",
+    "metrics.tournament": "core metrics parse",
     "metrics.repeated": "core metrics",
     "metrics.statistics": "core metrics metrics.repeated",
     "metrics.calibrated": "core metrics",
+    "metrics.judged": "core metrics metrics.repeated",
     "money": "core config engine engine.ledger",
     "pipeline": "core config data engine engine.ledger money parse",
-    "experiment": "core config config.groups data engine engine.ledger metrics metrics.repeated"
-    " metrics.statistics money parse pipeline records",
+    "pipeline.judge": "core config data engine engine.ledger money parse pipeline",
+    "experiment.scoring": "core config data metrics parse pipeline pipeline.judge",
+    "experiment": "core config config.groups data engine engine.ledger experiment.scoring metrics"
+    " metrics.repeated metrics.statistics money parse pipeline pipeline.judge records",
+    "experiment.estimate": "core config engine.ledger experiment experiment.scoring metrics metrics.repeated"
+    " metrics.statistics money pipeline pipeline.judge records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
-    "reproduce": "core config data engine engine.ledger experiment pipeline providers.local records",
+    "reproduce": "core config data engine engine.ledger experiment experiment.scoring pipeline pipeline.judge"
+    " providers.local records",
     "cli.screen": "core engine money records report",
-    "cli.show": "cli cli.screen core config data experiment money parse pipeline providers.local records",
-    "cli": "cli.screen core config config.groups engine engine.ledger experiment money pipeline"
-    " providers.local records report reproduce tracking",
+    "cli.show": "cli cli.screen core config data experiment experiment.estimate money parse"
+    " pipeline pipeline.judge providers.local records",
+    "cli": "cli.screen core config config.groups engine engine.ledger experiment experiment.estimate money"
+    " pipeline providers.local records report reproduce tracking",
     "": "cli core records",
 }
 """Each room and what it may import. The root is the Python API and ``python -m runner``."""

@@ -38,7 +38,8 @@ NAMED = {"export": "export.named", "reproduce": "reproduce.named"}
 SHOWN = re.compile(r"(run|row|rows|text)=(.*)", re.DOTALL)
 CHOICES = ("wrong", "unparsed", "error", "disagreeing")
 ADDRESS = re.compile(
-    r"\+{0,2}((judge\.)?provider\.([\w.]+[._])?(base_url|url|uri|host|endpoint|server|address|proxy|model|models_dir|\w+_env)"
+    r"\+{0,2}((judge\.(members\.\w+\.)?)?provider\.([\w.]+[._])?"
+    r"(base_url|url|uri|host|endpoint|server|address|proxy|model|models_dir|\w+_env)"
     r"|(dataset|finetune)\.([\w.\[\]-]+\.)?(path|url))=."
 )
 NO_OPTION = re.compile(r"null|true|false|[-+.\d]+", re.IGNORECASE)

@@ -15,8 +15,8 @@ from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
 from runner.core.errors import count_of
 from runner.experiment.estimate import Point, estimate_plan
+from runner.experiment.estimate.power import count_comparisons
 from runner.experiment.plan import make_plan
-from runner.experiment.power import count_comparisons
 from runner.money.prices import Price
 from runner.providers.local.weights import stay_offline
 from runner.report.formats import format_number
@@ -157,8 +157,8 @@ def _describe_price(name: str, price: Price | None) -> str:
 
 
 def _make_cells(points: Sequence[Point]) -> list[str]:
-    works = [work for point in points for work in (point.answers, point.judgments) if work]
-    judged = [point.judgments for point in points if point.judgments]
+    works = [work for point in points for work in point.works]
+    judged = [work for point in points for work in point.judgments.values()]
     counts = [
         sum(point.rows for point in points),
         sum(work.stored for work in works),

@@ -33,6 +33,7 @@ from runner.cli.arguments import (
 from runner.cli.help import complete, find_answer, is_completion
 from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting, kill_sweeps
 from runner.config import hydra_job, schema, secrets
+from runner.config.composer import compose_once
 from runner.config.explain import tell_places
 from runner.core.errors import BudgetError, FailedRowsError, WaitError
 from runner.core.paths import CONF
@@ -160,7 +161,7 @@ def start(command: Callable[[DictConfig], Any], arguments: list[str]) -> None:
     def task(config: DictConfig) -> Any:  # Hydra needs a plain function, not an object
         return command(config)
 
-    with _replace_arguments(arguments), hydra_job.raise_quietly():
+    with _replace_arguments(arguments), hydra_job.raise_quietly(), compose_once():
         interrupted = False
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")(task)()

@@ -1,8 +1,9 @@
-"""The groups that single commands read: ``reproduce``, ``export``, ``report``, ``cleanup`` and ``show``."""
+"""The groups that single commands read, such as ``reproduce``, and those of ledger and prices."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -70,3 +71,22 @@ class ShowConfig:
     """Only rows in which this text stands, in a value, the chat or the answer; case does not matter."""
     only: list[str] = field(default_factory=list)
     """Only rows that are ``wrong``, ``unparsed``, ``error`` or ``disagreeing``; several mean any of these."""
+
+
+@dataclass
+class LedgerConfig:
+    """The database of everything bought, as a SQLAlchemy URL; by default SQLite under outputs/."""
+
+    url: str = "sqlite:///outputs/ledger.db"  # its address
+
+
+@dataclass
+class PricesConfig:
+    """Prices that replace shipped ones (``runner/money/prices.yaml``).
+
+    ``path`` is a file of the same form. ``models`` maps a model's name to its price, such as
+    ``{input: 0.1, output: 0.4}`` in US dollars per million tokens.
+    """
+
+    path: str | None = None  # a file of prices
+    models: dict[str, Any] = field(default_factory=dict)  # prices by model

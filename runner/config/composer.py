@@ -1,22 +1,77 @@
-"""Compose the points of a sweep faster than Hydra does, and write the files that Hydra writes for each."""
+"""Compose a run and the points of a sweep once each, and write the files that Hydra writes for each point."""
 
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra._internal.hydra import Hydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config import hydra_job
+
+_find_mode = Hydra.get_mode
+
+
+@contextmanager
+def compose_once() -> Iterator[None]:
+    """Within the block Hydra composes a config once.
+
+    It does so twice, to see whether it is a sweep and to run it, and needs a tenth of a second each time.
+    """
+    Hydra.get_mode = _compose_for_mode  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Hydra.get_mode = _find_mode  # type: ignore[method-assign]
+
+
+def _compose_for_mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
+    """Find whether a config is a run or a sweep (None where it does not say so), and keep it for that."""
+    kind = RunMode.RUN
+    try:
+        if any(item.is_sweep_override() for item in OverridesParser.create().parse_overrides(overrides)):
+            kind = RunMode.MULTIRUN
+        composed = self.compose_config(config_name, overrides, kind)
+    except Exception as error:  # the mistake to be told, or an option is missing that the sweep will choose
+        _keep(self.config_loader, error, kind, len(overrides))
+        return _find_mode(self, config_name, overrides)
+    _keep(self.config_loader, composed, kind, len(overrides))
+    return composed.hydra.mode
+
+
+def _keep(loader: Any, composed: DictConfig | Exception, kind: RunMode, n_overrides: int) -> None:
+    """Make the loader give what it composed, or raise why it could not, when it is next asked for it."""
+
+    def load(*, overrides: list[str], run_mode: RunMode, **rest: Any) -> Any:
+        if not rest.get("validate_sweep_overrides", True):
+            return as_before(overrides=overrides, run_mode=run_mode, **rest)
+        del loader.load_configuration
+        if isinstance(composed, DictConfig) and kind in (
+            run_mode,
+            RunMode.RUN,
+        ):  # nothing is missing in a run
+            for added in overrides[n_overrides:]:  # by Hydra, where the config names no mode
+                composed.hydra.mode = added.removeprefix("hydra.mode=")
+                composed.hydra.overrides.hydra.append(added)
+            return composed
+        if isinstance(composed, Exception) and kind is run_mode:
+            raise composed
+        return as_before(overrides=overrides, run_mode=run_mode, **rest)
+
+    as_before = loader.load_configuration
+    loader.load_configuration = load
 
 
 class Composer:

@@ -1,9 +1,10 @@
-"""The typed shape of the group ``dataset``: files, columns, steps, splits."""
+"""The typed shape of what is done with rows: ``dataset`` (files, columns, steps, splits), and ``scoring``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from enum import StrEnum
 from typing import Any, cast
 
 from runner.core.errors import ConfigError, suggest
@@ -52,6 +53,8 @@ class StepConfig:
     both_orders  two columns; each row is repeated with the two swapped (column ``order``: ab, then ba)
     join         {path|url|sha256|format|…: …, key: column, columns: {…}}: columns of a second file, joined by
                  a key, whose values are compared as text, or, without key, row by row
+    group        {by: [column, …], columns: {new column: SQL}}: one row for each group, with the new columns
+                 (AVG(x), MAJORITY(x), …), and those columns that have one value in every group
     """
 
     explode: list[str] | None = None
@@ -61,6 +64,7 @@ class StepConfig:
     labels: dict[str, Any] | None = None
     both_orders: list[str] | None = None
     join: dict[str, Any] | None = None
+    group: dict[str, Any] | None = None
 
 
 @dataclass
@@ -116,3 +120,31 @@ def _read_file(file: Any) -> FileConfig:
         if key not in known:
             raise ConfigError(f"files: {key}: no such key{suggest(str(key), known)}")
     return FileConfig(**{str(key): value for key, value in file.items()})
+
+
+class Reduction(StrEnum):
+    """How the answers to a row that is asked several times become one."""
+
+    each = "each"
+    majority = "majority"
+    mean = "mean"
+    median = "median"
+    any = "any"
+    all = "all"
+
+
+@dataclass
+class ScoringConfig:
+    """How rows are scored: what is done with the answered rows first, and how repeats count.
+
+    ``steps`` run over the answered, parsed and judged rows, and the metrics read what they make of these
+    (docs/data.md). The predictions stay as they are.
+
+    ``reduce`` is for rows that are asked several times (``hyperparameter.repeats``). ``each`` takes every
+    score of each repeat and averages it. ``majority`` scores the answer that a row has most often (of
+    several, the one that came first), ``mean`` and ``median`` the number in the middle, ``any`` the best
+    and ``all`` the worst answer of a row. An answer that was not read has no vote.
+    """
+
+    reduce: Reduction = Reduction.each  # how the answers to a row become one
+    steps: list[StepConfig] = field(default_factory=list)  # as `dataset.steps`, without `join`

@@ -31,6 +31,7 @@ from runner.config.mistakes.places import (
     find_note,
     find_place,
 )
+from runner.config.overrides import RENAMED
 from runner.core.errors import (
     ConfigError,
     RunnerError,
@@ -165,6 +166,8 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None,
         or "not in" in first
         or type(inner).__name__ == "ConfigAttributeError"
     ):
+        if now := RENAMED.get(key):
+            return f"{key}: no such key; it is now {now}"
         siblings = _list_siblings(inner)
         hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
         return f"{key}: no such key{hint}"

@@ -29,6 +29,9 @@ NAMED = "metric"
 FREE = ("require",)
 """Groups in which any key may stand, so that none needs a ``+``; a run checks the names."""
 
+RENAMED = {"judge.reduce": "judge.vote"}
+"""Keys that have another name now."""
+
 _apply_as_hydra = ConfigLoaderImpl._apply_overrides_to_config
 _compose_as_hydra = ConfigLoaderImpl._compose_config_from_defaults_list
 
@@ -132,6 +135,8 @@ def _refuse_unknown(node: Any, parent: str, name: str) -> None:
     kind = OmegaConf.get_type(node) if isinstance(node, DictConfig) else None
     if not is_dataclass(kind) or name in (known := [field.name for field in fields(kind)]):
         return
+    if now := RENAMED.get(f"{parent}.{name}"):
+        raise ConfigError(f"{parent}.{name}: no such key; it is now {now}")
     deeper = [each for each in known if isinstance(node.get(each), DictConfig) and name in node[each]]
     hint = (
         f"; did you mean '{parent}.{deeper[0]}.{name}'?".replace("'.", "'")

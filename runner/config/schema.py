@@ -16,11 +16,13 @@ from runner.config import overrides
 from runner.config.command_schema import (
     CleanupConfig,
     ExportConfig,
+    LedgerConfig,
+    PricesConfig,
     ReportConfig,
     ReproduceConfig,
     ShowConfig,
 )
-from runner.config.dataset_schema import DatasetConfig
+from runner.config.dataset_schema import DatasetConfig, ScoringConfig
 from runner.config.groups.reference import ReferenceConfig
 
 
@@ -100,35 +102,14 @@ class HyperparameterConfig:
     training_steps: int | None = None  # in place of n_epochs; of mistral and local
 
 
-class Reduction(StrEnum):
-    """How the answers to a row that is asked several times become one."""
-
-    each = "each"
-    majority = "majority"
-    mean = "mean"
-    median = "median"
-    any = "any"
-    all = "all"
-
-
 class Vote(StrEnum):
     """How several verdicts on one answer become one."""
 
     majority = "majority"
     mean = "mean"
     median = "median"
-
-
-@dataclass
-class ScoringConfig:
-    """How rows are scored that are asked several times (``hyperparameter.repeats``).
-
-    ``each`` takes every score of each repeat and averages it. ``majority`` scores the answer that a row has
-    most often (of several, the one that came first), ``mean`` and ``median`` the number in the middle,
-    ``any`` the best and ``all`` the worst answer of a row. An answer that was not read has no vote.
-    """
-
-    reduce: Reduction = Reduction.each  # how the answers to a row become one
+    any = "any"
+    all = "all"
 
 
 @dataclass
@@ -145,11 +126,24 @@ class SidesConfig:
 
 
 @dataclass
+class MemberConfig:
+    """A judge of a panel. What it does not set, it takes from the judge: ``{}`` is the judge itself."""
+
+    prompt: PromptConfig | None = None  # a whole prompt in place of the judge's
+    provider: Any = None  # in place of the judge's
+    hyperparameter: dict[str, Any] = field(default_factory=dict)  # those that differ from the judge's
+
+
+@dataclass
 class JudgeConfig:
     """A model that judges the completions. Its verdict is the column ``verdict``.
 
     ``both_orders`` names two columns (for example ``completion`` and ``target``), which are judged twice,
-    the second time swapped.
+    the second time swapped. ``members`` makes it a panel. ``vote`` makes one verdict of a judge's repeated
+    verdicts, and then of the members'. ``majority`` is the most frequent one; of equally many it is the one
+    that was given first, in the order of the members, and a tie for a judge in both orders. ``mean`` and
+    ``median`` are for numbers. ``any`` is the best verdict that anybody gave, and ``all`` the worst: the
+    largest and the smallest number, the first and the last of a parser's labels.
     """
 
     name: str = "???"  # shown in lists and tables
@@ -157,7 +151,8 @@ class JudgeConfig:
     provider: Any = None  # as `provider`; null: the run's base model
     hyperparameter: HyperparameterConfig = field(default_factory=HyperparameterConfig)  # as `hyperparameter`
     both_orders: list[str] | None = None  # two columns to compare
-    reduce: Vote = Vote.majority  # how repeated verdicts become one; of equally many the first
+    members: dict[str, MemberConfig] = field(default_factory=dict)  # the judges of a panel, by name
+    vote: Vote = Vote.majority  # how several verdicts become one
     sides: SidesConfig = field(default_factory=SidesConfig)
 
 
@@ -191,25 +186,6 @@ class TrackingConfig:
     experiment_name: str | None = None
     """Null: the name of the run, or of its sweep (:func:`runner.cli.sweep.settle_experiment`)."""
     traces: Any = 100  # all, failures, none or a number of rows
-
-
-@dataclass
-class LedgerConfig:
-    """The database of everything bought, as a SQLAlchemy URL; by default SQLite under outputs/."""
-
-    url: str = "sqlite:///outputs/ledger.db"  # its address
-
-
-@dataclass
-class PricesConfig:
-    """Prices that replace shipped ones (``runner/money/prices.yaml``).
-
-    ``path`` is a file of the same form. ``models`` maps a model's name to its price, such as
-    ``{input: 0.1, output: 0.4}`` in US dollars per million tokens.
-    """
-
-    path: str | None = None  # a file of prices
-    models: dict[str, Any] = field(default_factory=dict)  # prices by model
 
 
 @dataclass
@@ -271,7 +247,9 @@ def register() -> None:
     changes the copy (:meth:`ConfigStore.load` makes its own copies), so the store itself is used instead.
     """
     ConfigStore.__deepcopy__ = lambda store, memo: store  # type: ignore[attr-defined]
-    ConfigStore.instance().store(name="schema", node=RunnerConfig)
+    store = ConfigStore.instance()
+    if "schema.yaml" not in store.repo:
+        store.store(name="schema", node=RunnerConfig)
 
 
 overrides.install(RunnerConfig)  # here, since a launcher's process imports this module and registers nothing

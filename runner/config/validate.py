@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from runner.config.schema import HyperparameterConfig, RunnerConfig
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from runner.config.dataset_schema import StepConfig
+from runner.config.schema import HyperparameterConfig, JudgeConfig, RunnerConfig
 from runner.config.secrets import refuse_secrets
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, suggest
 
 Rule = tuple[Callable[[Any], bool], str]
 
@@ -38,7 +43,12 @@ def validate(config: RunnerConfig) -> None:
     _check_hyperparameters(config.hyperparameter, "hyperparameter")
     if config.judge:
         _check_hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
+        for name in config.judge.members:
+            _check_member(name)
+            settings = merge_hyperparameters(config.judge, name)
+            _check_hyperparameters(settings, f"judge.members.{name}.hyperparameter")
     check("dataset.limit", config.dataset.limit, POSITIVE)
+    _check_steps(config.scoring.steps)
     check("max_failed", config.max_failed, SHARE)
     check("budget_usd", config.budget_usd, COUNT)
     _check_traces(config.tracking.traces)
@@ -49,6 +59,39 @@ def validate(config: RunnerConfig) -> None:
 def _check_hyperparameters(values: HyperparameterConfig, key: str) -> None:
     for name, rule in HYPERPARAMETERS.items():
         check(f"{key}.{name}", getattr(values, name), rule)
+
+
+def _check_steps(steps: Sequence[StepConfig]) -> None:
+    """Refuse a file in the steps over the answers: what a run reads is known before it asks."""
+    for number, step in enumerate(steps):
+        if step.join is not None:
+            raise ConfigError(
+                f"scoring.steps[{number}].join: it reads a file, which belongs to the rows; put it into"
+                " dataset.steps"
+            )
+
+
+def _check_member(name: str) -> None:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+        raise ConfigError(
+            f"judge.members: {name!r} becomes part of column names, so it must be of letters, digits and _,"
+            " with a letter first"
+        )
+
+
+def merge_hyperparameters(judge: JudgeConfig, member: str) -> HyperparameterConfig:
+    """Return the hyperparameters of a judge's member: its own, and the judge's where it sets none."""
+    own, key = judge.members[member].hyperparameter, f"judge.members.{member}.hyperparameter"
+    known = [each.name for each in dataclasses.fields(HyperparameterConfig)]
+    if unknown := [name for name in own if name not in known]:
+        raise ConfigError(f"{key}.{unknown[0]}: no such key{suggest(str(unknown[0]), known)}")
+    try:
+        merged = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(judge.hyperparameter), own))
+    except OmegaConfBaseException as error:
+        first = str(error).partition("\n")[0]
+        raise ConfigError(f"{key}.{error.full_key}: {first}") from error
+    assert isinstance(merged, HyperparameterConfig)
+    return merged
 
 
 def check(key: str, value: Any, rule: Rule) -> None:

@@ -159,8 +159,11 @@ RESERVED = frozenset(
         "shots",
         "gold",
         "repeat",
+        "scored_from",
         "judge_verdicts",
         "judge_calls",
+        "judge_orders",
+        "judge_paid_usd",
         "prediction",
         "reading",
         "probability",
@@ -180,6 +183,20 @@ REPEAT = "repeat"
 def list_keys(frame: pl.DataFrame) -> list[str]:
     """The columns that together name one answer: the row's ``id``, and ``repeat`` if there are several."""
     return ["id", REPEAT] if REPEAT in frame.columns else ["id"]
+
+
+AGREEMENT = "panel_agreement"
+"""The metric of a panel of judges whose scores are told in one line."""
+
+
+def list_members(columns: Iterable[str]) -> list[str]:
+    """The names of the judges of a panel, by the columns that a run adds for each; [] for a single judge.
+
+    >>> list_members(["verdict", "judge_ledger_key", "judge_strict_ledger_key"])
+    ['strict']
+    """
+    found = (re.fullmatch(r"judge_(\w+)_ledger_key", name) for name in columns)
+    return [each[1] for each in found if each]
 
 
 def write_value(value: Any) -> str:

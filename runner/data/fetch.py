@@ -18,10 +18,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from runner.config.dataset_schema import FileConfig
-from runner.core.errors import ConfigError, DataError, count_of, suggest
+from runner.core.errors import ConfigError, DataError, count_of
 from runner.core.files import hold_lock
 from runner.core.paths import ROWS, data_folder
 from runner.data.files import archive, remote
+from runner.data.files.missing import describe_missing
 
 PATIENCE = 3600.0
 """Seconds to wait for another process that downloads the same file."""
@@ -140,7 +141,7 @@ def _find(file: FileConfig, key: str) -> list[tuple[Path, str | None]]:
         return [(found, None)]
     if many := _find_by_pattern(file, outer, key):
         return many
-    raise DataError(_describe_missing(outer, key))
+    raise DataError(f"{key}.path{describe_missing(outer.path or '', [Path.cwd(), data_folder(), ROWS])}")
 
 
 def _find_by_pattern(file: FileConfig, outer: FileConfig, key: str) -> list[tuple[Path, str | None]]:
@@ -275,17 +276,3 @@ def _receive(file: FileConfig, url: str, target: Path, key: str) -> None:
             f"{key}.url={url!r} cannot be downloaded ({reason}); alternatively put a copy of the file"
             f" anywhere below the data folder {data_folder()} (RUNNER_DATA_DIR), where its sha256 finds it"
         ) from error
-
-
-def _describe_missing(file: FileConfig, key: str) -> str:
-    places = [Path.cwd(), data_folder(), ROWS]
-    looked = ", ".join(str(place) for place in places)
-    names = {path.name for place in places if place.is_dir() for path in place.iterdir() if path.is_file()}
-    folder = Path(file.path or "").parent
-    names |= {path.name for place in places for path in (place / folder).glob("*") if path.is_file()}
-    where = "" if Path(file.path or "").is_absolute() else f" in {looked}"
-    if archive.is_pattern(file.path or ""):
-        return f"{key}.path={file.path!r}: no file fits the pattern{where}"
-    if any((place / (file.path or "")).is_dir() for place in places):
-        return f"{key}.path={file.path!r}: is a folder; {file.path}/* means the files in it"
-    return f"{key}.path={file.path!r}: no such file{where}{suggest(_get_name(file), names)}"

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, count_of, suggest
+from runner.core.errors import ConfigError, DataError, suggest
 from runner.data.columns import holds, make_column, make_frame
 from runner.data.pointer import EACH, Miss, check_pointer, describe_clash, describe_misses, follow, is_index
 
@@ -131,12 +131,8 @@ def _find_in_records(
         if lenient:
             return None
         said = describe_misses(list(misses.values()), tokens)
-        raise DataError(f"{where}: {said}; this is so in {_count_all(len(records))}")
+        raise DataError(f"{where}: {said}; this is so in every record")
     return make_column("", [None if isinstance(value, Miss) else value for value in found])
-
-
-def _count_all(number: int) -> str:
-    return "the one record" if number == 1 else f"all {count_of(number, 'record')}"
 
 
 def _find_in_frame(frame: pl.DataFrame, text: str, where: str, lenient: bool) -> pl.Series | None:

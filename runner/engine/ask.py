@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import TypeVar
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from runner.core.errors import RunnerError
 from runner.core.provider import Provider
@@ -46,13 +48,59 @@ def ask_rows(
     Blocks until all rows are done. Raises :class:`~runner.core.errors.FatalProviderError` as soon as no
     further call can succeed; the answers that came before are in the ledger.
     """
-    if not rows:
-        return []
-    kind = BatchCaller if provider.batch else LiveCaller
-    with kind(provider, ledger, allowance) as caller:
-        caller.on_answer = on_answer
-        caller.look_up(prefetch)
-        return run_in_loop(_run_rows(rows, work, caller, _Progress(advance, len(rows))))
+    part = Part(rows, work, provider, prefetch, advance, allowance, on_answer)
+    return ask_parts([part], ledger)[0]
+
+
+@dataclass(frozen=True)
+class Part(Generic[Row, Result]):
+    """The rows that one provider is asked about, see :func:`ask_rows`."""
+
+    rows: Sequence[Row]
+    work: Callable[[Row, Call], Awaitable[Result]]
+    provider: Provider
+    prefetch: Iterable[Request] = ()
+    advance: Advance = lambda count: None
+    allowance: Allowance | None = None
+    on_answer: OnAnswer = ignore_answer
+
+    def open(self, ledger: Ledger) -> Caller:
+        """Return who makes the calls, with what the ledger has of them."""
+        kind = BatchCaller if self.provider.batch else LiveCaller
+        return kind(self.provider, ledger, self.allowance)
+
+
+def ask_parts(parts: Sequence[Part[Row, Result]], ledger: Ledger) -> list[list[Result]]:
+    """Run :func:`ask_rows` for several providers at once, each within its own limits.
+
+    An error that ends one part ends them all.
+    """
+    with ExitStack() as opened:
+        runs = []
+        for part in parts:
+            if part.rows:
+                caller = opened.enter_context(part.open(ledger))
+                caller.on_answer = part.on_answer
+                caller.look_up(part.prefetch)
+                runs.append((part, caller))
+        found = iter(run_in_loop(_run_parts(runs)) if runs else ())
+        return [next(found) if part.rows else [] for part in parts]
+
+
+async def _run_parts(runs: Sequence[tuple[Part[Any, Any], Caller]]) -> list[list[Any]]:
+    work = [
+        _run_rows(part.rows, part.work, caller, _Progress(part.advance, len(part.rows)))
+        for part, caller in runs
+    ]
+    if len(work) == 1:
+        return [await work[0]]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(each) for each in work]
+    except BaseExceptionGroup as errors:
+        first = errors.exceptions[0]
+        raise first from first.__cause__
+    return [task.result() for task in tasks]
 
 
 def ask_all(

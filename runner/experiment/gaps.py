@@ -9,6 +9,7 @@ import polars as pl
 from runner import parse
 from runner.core.errors import FailedRowsError, ProviderError, count_of
 from runner.core.types import CUT, Parser, advise_on_cut
+from runner.pipeline.judge import Panel
 
 log = logging.getLogger(__name__)
 
@@ -82,14 +83,15 @@ def warn_of_unread(parser: Parser, frame: pl.DataFrame) -> None:
         )
 
 
-def warn_of_unread_verdicts(frame: pl.DataFrame) -> None:
-    """Warn, with one of them, if more than half of the judge's answers gave no verdict, or if some failed."""
-    if "judge_completion" not in frame.columns:
-        return
-    if first := find_first_error(frame, "judge_error"):
-        failed = count_of(frame["judge_error"].count(), "row")
-        log.warning("the judge failed for %s; the first: %s", failed, first)
-    _warn_of_unread(frame, "judge_completion", "verdict", "verdict", "judge.")
+def warn_of_unread_verdicts(panel: Panel | None, frame: pl.DataFrame) -> None:
+    """Warn, with one of them, if more than half of a judge's answers gave no verdict, or if some failed."""
+    for judge in panel.judges if panel else ():
+        column = judge.rename("judge_error")
+        if first := find_first_error(frame, column):
+            who, failed = f"judge {judge.name}" if judge.name else "the judge", frame[column].count()
+            log.warning("%s failed for %s; the first: %s", who, count_of(failed, "row"), first)
+        said, key = judge.rename("judge_completion"), judge.responder.key
+        _warn_of_unread(frame, said, judge.verdict, "verdict", key)
 
 
 def _advise(frame: pl.DataFrame, column: str, key: str = "") -> str:

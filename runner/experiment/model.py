@@ -258,7 +258,7 @@ def _make_file(
         same = data.name == plan.config.dataset.name
         refuse_leakage(evaluated, frame, prompt, what="training rows", by_id=same)
     responder = plan.responder
-    tags, is_judged = responder.provider.thinking_tags, plan.judge is not None
+    tags, is_judged = responder.provider.thinking_tags, plan.panel is not None
     check_turns(frame, prompt, responder.parser, "training row", tags, is_judged)
     chats = (prompt.render_training_chat(row) for row in frame.iter_rows(named=True))
     return make_training_file(f"{data.name}-{split}", chats)

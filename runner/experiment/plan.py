@@ -12,8 +12,8 @@ import polars as pl
 from omegaconf import DictConfig, OmegaConf
 
 from runner.config.instantiate import check_call, instantiate
-from runner.config.schema import HyperparameterConfig, PromptConfig, RunnerConfig
-from runner.config.validate import validate
+from runner.config.schema import HyperparameterConfig, MemberConfig, PromptConfig, RunnerConfig
+from runner.config.validate import merge_hyperparameters, validate
 from runner.core.adapt import adapt
 from runner.core.errors import ConfigError, name_place
 from runner.core.identity import read_identity
@@ -25,7 +25,8 @@ from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text, check_parser
 from runner.pipeline.answer import Responder
 from runner.pipeline.checkpoint import read_place
-from runner.pipeline.judge import Sides, make_sides
+from runner.pipeline.judge import Judge, Panel, Rule, make_sides
+from runner.pipeline.judge.figures import find_judge_metrics
 from runner.pipeline.prompt import compile_prompt
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,11 @@ class Plan:
 
     config: RunnerConfig
     responder: Responder
-    judge: Responder | None
-    sides: Sides | None
-    """What the judge compares, if it is asked in both orders."""
+    panel: Panel | None
+    """Who judges the answers."""
     metrics: Mapping[str, Metric]
+    added: frozenset[str]
+    """The metrics that the config does not name, but the judges bring with them."""
     tuner: Tuner | None
     """Trains models at the provider; None without fine-tuning."""
 
@@ -63,15 +65,16 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
     typed.fresh = read_fresh(typed.fresh)
     book = load_prices(typed.prices)
     responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks, typed.fresh)
-    judge = _make_judge(typed, book, asks)
-    tuner = _make_tuner(typed, responder.provider)
+    panel, tuner = _make_panel(typed, book, asks), _make_tuner(typed, responder.provider)
     if typed.budget_usd is not None:
-        _check_budget(typed, responder, judge, tuner)
+        _check_budget(typed, responder, panel, tuner)
+    added = find_judge_metrics(typed, responder, panel) if panel else {}
+    typed.metric |= added
     return Plan(
         config=typed,
         responder=responder,
-        judge=judge,
-        sides=make_sides(typed.judge, judge.parser) if typed.judge and judge else None,
+        panel=panel,
+        added=frozenset(added),
         tuner=tuner,
         metrics={
             name: instantiate(node, f"metric.{name}")
@@ -104,12 +107,11 @@ def make_deployer(node: Any) -> Deployer | None:
 
 
 def _check_budget(
-    config: RunnerConfig, responder: Responder, judge: Responder | None, tuner: Tuner | None
+    config: RunnerConfig, responder: Responder, panel: Panel | None, tuner: Tuner | None
 ) -> None:
     """Raise :class:`ConfigError` if the cost of a call, a training or hosting is unknown or has no bound."""
-    find_bounding_price(responder.provider, responder.sampling, responder.book)
-    if judge:
-        find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
+    for each in (responder, *(judge.responder for judge in (panel.judges if panel else ()))):
+        find_bounding_price(each.provider, each.sampling, each.book, each.key)
     if config.finetune.name != "none":
         price = responder.book.find_tuned_price(responder.provider)
         if price is None or price.training is None:
@@ -136,13 +138,34 @@ def _make_tuner(config: RunnerConfig, provider: Provider) -> Tuner | None:
     return provider.tuner()
 
 
-def _make_judge(config: RunnerConfig, book: PriceBook, asks: bool) -> Responder | None:
+def _make_panel(config: RunnerConfig, book: PriceBook, asks: bool) -> Panel | None:
+    """Return the judges of a config; one without members is a panel of one."""
     judge = config.judge
     if judge is None:
         return None
-    node = judge.provider or config.provider
-    responder = _make_responder(judge.prompt, node, judge.hyperparameter, book, asks, config.fresh, "judge.")
-    return replace(responder, vote=judge.reduce.value)
+    judges, vote = [], judge.vote.value
+    for name, member in (judge.members or {"": MemberConfig()}).items():
+        own = f"judge.members.{name}."
+        settings = merge_hyperparameters(judge, name) if name else judge.hyperparameter
+        responder = _make_responder(
+            member.prompt or judge.prompt,
+            member.provider or judge.provider or config.provider,
+            settings,
+            book,
+            asks,
+            config.fresh,
+            prompt_key=own if member.prompt else "judge.",
+            provider_key=own if member.provider else "judge.",
+            key=own if name else "judge.",
+        )
+        if name:  # what the service has no counterpart for was set to null, and the record says so
+            inherited = dataclasses.asdict(merge_hyperparameters(judge, name)).items()
+            member.hyperparameter |= {k: None for k, v in inherited if v != getattr(settings, k)}
+        prompt_key = f"{own if member.prompt else 'judge.'}prompt"
+        sides = make_sides(judge, responder.parser, prompt_key)
+        alone = Judge(responder, sides, name, prompt_key=prompt_key)
+        judges.append(replace(alone, rule=Rule(vote, alone.values, sides is not None)))
+    return Panel(tuple(judges), vote)
 
 
 def _make_responder(
@@ -152,17 +175,20 @@ def _make_responder(
     book: PriceBook,
     asks: bool,
     fresh: str | None,
-    prefix: str = "",
+    prompt_key: str = "",
+    provider_key: str = "",
+    key: str = "",
 ) -> Responder:
-    compiled = compile_prompt(prompt, f"{prefix}prompt")
-    parser = instantiate(prompt.parser, f"{prefix}prompt.parser") if prompt.parser else Text()
-    check_call(parser, f"{prefix}prompt.parser", "text")
-    check_parser(parser, f"{prefix}prompt.parser")
-    provider = make_provider(provider_node, f"{prefix}provider")
-    leave_out_lacking(hyperparameter, provider, prefix)
-    sampling = make_sampling(hyperparameter, prompt)
-    responder = Responder(compiled, provider, parser, sampling, book, asks, fresh, hyperparameter.repeats)
-    with name_place(f"{prefix}provider"):
+    """Return who answers; the keys say where its prompt, its provider and its settings are."""
+    compiled, place = compile_prompt(prompt, f"{prompt_key}prompt"), f"{prompt_key}prompt.parser"
+    parser = instantiate(prompt.parser, place) if prompt.parser else Text()
+    check_call(parser, place, "text")
+    check_parser(parser, place)
+    provider = make_provider(provider_node, f"{provider_key}provider")
+    leave_out_lacking(hyperparameter, provider, key)
+    sampling, asked = make_sampling(hyperparameter, prompt), hyperparameter.repeats
+    responder = Responder(compiled, provider, parser, sampling, book, asks, fresh, asked, key)
+    with name_place(f"{provider_key}provider"):
         responder.check()
     return responder
 

@@ -13,15 +13,16 @@ from runner import metrics, parse
 from runner.config.groups.reference import ReferenceConfig
 from runner.core.errors import ConfigError, RunnerError, suggest
 from runner.core.identity import digest
-from runner.core.types import REPEAT, Direction, Parser
+from runner.core.types import REPEAT, Direction
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
 from runner.experiment.conditions import check_conditions, read_conditions
 from runner.experiment.plan import Plan
 from runner.experiment.reference import AVERAGES, check_figures, read_figures, select_averages
+from runner.experiment.scoring import FIGURES, keep_known, rehearse_steps
 from runner.metrics.repeated import check_repeats
 from runner.money.usage import count_usage
-from runner.parse.sides import list_names
+from runner.parse.sides import list_values
 from runner.pipeline.answer import leave_unanswered
 from runner.pipeline.judge import VERDICT
 from runner.pipeline.repeats import take_first, warn_of_equal
@@ -44,18 +45,20 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     read_figures(averages, AVERAGES)
     repeats = int(frame[REPEAT].max() or 0) + 1 if REPEAT in frame.columns else 1  # type: ignore[arg-type]
     warn_of_equal(plan.responder, repeats)
-    if plan.judge:
-        warn_of_equal(plan.judge, plan.judge.repeats, "judge.")
+    for judge in plan.panel.judges if plan.panel else ():
+        warn_of_equal(judge.responder, judge.responder.repeats)
     frame = leave_empty(plan, frame)
+    usage = count_usage(frame) | (dict.fromkeys(FIGURES, 0.0) if plan.config.scoring.steps else {})
+    frame, repeats = rehearse_steps(plan, frame, repeats)
     check_made_columns(plan, frame)
     check_repeats(plan.metrics, frame, plan.config.scoring.reduce.value, repeats)
-    directions, are_all = metrics.rehearse(plan.metrics, frame, find_labels(plan))
+    directions, are_all = metrics.rehearse(plan.metrics, frame, keep_known(find_labels(plan), frame))
     read_conditions(plan.config.require)
     if are_all:
         check_objective(plan.config.objective, directions)
         check_figures(plan.config.reference, directions)
         check_figures(averages, directions, AVERAGES)
-        check_conditions(plan.config.require, directions, count_usage(frame))
+        check_conditions(plan.config.require, directions, usage)
     return directions
 
 
@@ -113,19 +116,15 @@ class Rehearsal:
 def find_labels(plan: Plan) -> dict[str, list[str]]:
     """Return all values that predictions, gold values and verdicts can have, where this is known."""
     labels = list_values(plan.responder.parser)
-    judged = plan.sides.verdicts if plan.sides else list_values(plan.judge.parser) if plan.judge else []
-    return {"prediction": labels, "target": labels, VERDICT: judged}
-
-
-def list_values(parser: Parser) -> list[str]:
-    """Return all values that a parser can give; empty where they are not a closed set."""
-    return parse.classes(parser) or list_names(parser)
+    judged = plan.panel.columns if plan.panel else {VERDICT: []}
+    return {"prediction": labels, "target": labels, **judged}
 
 
 def check_made_columns(plan: Plan, frame: pl.DataFrame) -> None:
     """Refuse a metric of a column that a setting would make: the verdict, or the probability of a label."""
     positive, labels = plan.config.dataset.params.get("positive"), parse.classes(plan.responder.parser)
-    if plan.judge and not any(reads_verdicts(metric) for metric in plan.metrics.values()):
+    named = [metric for key, metric in plan.metrics.items() if key not in plan.added]
+    if plan.panel and not any(map(reads_verdicts, named)):
         log.warning(
             "no metric reads the judge's verdicts; metric=verdict_share does (metric.verdict_share.value says"
             " which it counts), and judge=none saves its calls"

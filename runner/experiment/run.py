@@ -21,6 +21,7 @@ from runner.experiment.conditions import list_unmet
 from runner.experiment.model import Model, prepare_model, serve_model
 from runner.experiment.plan import Plan
 from runner.experiment.rehearsal import rehearse
+from runner.experiment.scoring import Scored, make_scored, score_rows
 from runner.experiment.spending import Spending
 from runner.experiment.stages import Measurements
 from runner.experiment.tally import Tally
@@ -28,8 +29,9 @@ from runner.money.budget import Budget
 from runner.money.usage import count_usage, split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
 from runner.pipeline.jobs import OnStatus
+from runner.pipeline.judge import Panel
 from runner.pipeline.keeping import SweepKeeper
-from runner.records.folder import PREDICTIONS
+from runner.records.folder import PREDICTIONS, SCORED
 from runner.records.record import Record
 from runner.records.result import order_columns
 
@@ -81,14 +83,14 @@ def run(
             record.warnings = model.warnings
             own = keeper.of_point(record.job or 0, model.find) if keeper and model.find else None
             with serve_model(plan, model, frame, ledger, spending, own) as responder:
-                note_identities(record, responder, plan.judge)
+                note_identities(record, responder, plan.panel)
                 allowance = spending.allow_answers(responder, frame)
                 frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance, screen.tally)
             if gaps.explain_no_answers(frame):  # they may be paid all the same
                 record.figures |= count_usage(frame) | spending.sum_up(frame)
-            frame, unasked = evaluate(plan, frame, folder, ledger, screen, spending)
+            frame, scored, unasked = evaluate(plan, frame, folder, ledger, screen, spending)
             every_row = pl.concat([frame, unasked], how="diagonal")
-            measurements = stages.measure(plan, frame)
+            measurements = stages.measure(plan, frame, scored)
             note_measurements(record, measurements)
             record.averages = stages.find_averages(plan)
             record.row_scores = metrics.row_score_kinds(plan.metrics)
@@ -101,8 +103,10 @@ def run(
 
 def evaluate(
     plan: Plan, frame: pl.DataFrame, folder: Path, ledger: Ledger, screen: Screen, spending: Spending
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Judge and score the answered rows and write them; return them, and those that were not asked.
+) -> tuple[pl.DataFrame, Scored, pl.DataFrame]:
+    """Judge and score the answered rows and write them.
+
+    Returns them, the rows that the metrics read, and those that were not asked.
 
     Raises :class:`runner.core.errors.ProviderError` if no row has an answer.
     """
@@ -110,25 +114,34 @@ def evaluate(
     try:
         frame = stages.add_probability(plan, frame)
         if no_answers := gaps.explain_no_answers(frame):
-            frame = metrics.score_rows(plan.metrics, stages.judge_nothing(plan, frame))
+            frame = stages.judge_nothing(plan, frame)
+            frame = frame if plan.config.scoring.steps else metrics.score_rows(plan.metrics, frame)
             raise no_answers
         gaps.warn_of_unread(plan.responder.parser, frame)
-        allowance = spending.allow_judgments()
-        frame = stages.judge(plan, frame, ledger, screen.open_bar, allowance, screen.tally)
-        gaps.warn_of_unread_verdicts(frame)
+        allowances = spending.allow_judgments()
+        frame = stages.judge(plan, frame, ledger, screen.open_bar, allowances, screen.tally)
+        gaps.warn_of_unread_verdicts(plan.panel, frame)
         frame, unasked = split_unasked(frame)
-        frame = metrics.score_rows(plan.metrics, frame)
+        scored = make_scored(plan, frame)
+        frame, scored = score_rows(plan, frame, scored)
     finally:
-        order = order_columns(frame.columns, metrics.row_score_kinds(plan.metrics))
-        frame.select(order).write_parquet(folder / PREDICTIONS)
-    return frame, unasked
+        write_rows(plan, frame, folder / PREDICTIONS)
+    if scored.figures:
+        write_rows(plan, scored.frame, folder / SCORED)
+    return frame, scored, unasked
+
+
+def write_rows(plan: Plan, frame: pl.DataFrame, file: Path) -> None:
+    """Write rows with the columns in the order in which a reader wants them."""
+    order = order_columns(frame.columns, metrics.row_score_kinds(plan.metrics))
+    frame.select(order).write_parquet(file)
 
 
 def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:
     """Return the context that pays for the run; the points of a sweep share one budget."""
     limit = plan.config.budget_usd
     budget = None if limit is None else Budget(ledger, record.sweep or record.id, limit)
-    return Spending(ledger, budget, plan.judge, plan.sides)
+    return Spending(ledger, budget, plan.panel)
 
 
 def note_model(record: Record, model: Model) -> None:
@@ -141,11 +154,12 @@ def note_model(record: Record, model: Model) -> None:
         record.identities["base"] = model.base
 
 
-def note_identities(record: Record, responder: Responder, judge: Responder | None) -> None:
-    """Record the identities of the model and of the judge, as in the keys of the ledger."""
+def note_identities(record: Record, responder: Responder, panel: Panel | None) -> None:
+    """Record the identities of the model and of the judges, as in the keys of the ledger."""
     record.identities["model"] = read_identity(responder.provider)
-    if judge:
-        record.identities["judge"] = read_identity(judge.provider)
+    for judge in panel.judges if panel else ():
+        who = f"judge.{judge.name}" if judge.name else "judge"
+        record.identities[who] = read_identity(judge.responder.provider)
     record.tags["model"] = str(record.identities["model"].get("model") or responder.provider.model)
 
 

@@ -18,6 +18,7 @@ from runner.engine.call import Answer
 from runner.engine.ledger import Ledger
 from runner.money.budget import (
     Budget,
+    Purse,
     StageAllowance,
     bound_prompt_usd,
     find_bounding_price,
@@ -29,7 +30,7 @@ from runner.money.usage import sum_costs
 from runner.pipeline.answer import Responder
 from runner.pipeline.finetune import TrainingOrder
 from runner.pipeline.jobs import OnStatus
-from runner.pipeline.judge import Sides, group_by_row, judge_row, pose_questions
+from runner.pipeline.judge import Judge, Panel, group_by_row, judge_row, pose_questions
 
 TRAINING = "training"
 
@@ -99,11 +100,8 @@ class TrainingBill:
 class Spending:
     """The payments of one run. A context manager: money that was drawn and not spent is put back on exit."""
 
-    def __init__(
-        self, ledger: Ledger, budget: Budget | None, judge: Responder | None, sides: Sides | None
-    ) -> None:
-        self._ledger, self._budget = ledger, budget
-        self._judge, self._sides = judge, sides
+    def __init__(self, ledger: Ledger, budget: Budget | None, panel: Panel | None = None) -> None:
+        self._ledger, self._budget, self._panel = ledger, budget, panel
         self._allowances: list[StageAllowance] = []
         self._bills: list[TrainingBill] = []
         self._hosting: float | None = 0.0
@@ -121,17 +119,20 @@ class Spending:
         if self._budget is None:
             return None
         ahead = self._bound_judgments(frame, responder.sampling.max_tokens or 0)
-        price = find_bounding_price(responder.provider, responder.sampling, responder.book)
-        return self._register(StageAllowance(self._budget, price, _find_price_share(responder), ahead))
+        price, share = _bound_price(responder), _find_price_share(responder)
+        return self._register(StageAllowance(self._budget, price, share, ahead))
 
-    def allow_judgments(self) -> StageAllowance | None:
-        """Return the allowance for the judgments, with the money kept for them; None without a budget."""
-        if self._budget is None or self._judge is None:
-            return None
-        kept = sum(allowance.kept for allowance in self._allowances)
-        judge = self._judge
-        price = find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
-        return self._register(StageAllowance(self._budget, price, _find_price_share(judge), cash=kept))
+    def allow_judgments(self) -> list[StageAllowance]:
+        """Return the allowance of each judge; they share the money kept for them. [] without a budget."""
+        if self._budget is None or self._panel is None:
+            return []
+        purse = Purse(sum(allowance.kept for allowance in self._allowances))
+        return [
+            self._register(
+                StageAllowance(self._budget, _bound_price(each), _find_price_share(each), purse=purse)
+            )
+            for each in (judge.responder for judge in self._panel.judges)
+        ]
 
     def check(self, done: int, rows: int) -> None:
         """Raise :class:`BudgetError` if the budget was used up before all rows were done."""
@@ -181,22 +182,32 @@ class Spending:
 
     def _bound_judgments(self, frame: pl.DataFrame, answer: int) -> dict[str, float]:
         """Return the most dollars for judging each row, by row id, if its answer has ``answer`` tokens."""
-        if self._judge is None:
+        if self._panel is None:
             return {}
-        judge, limit = self._judge, self._judge.sampling.max_tokens or 0
-        price = find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
-        questions = pose_questions(add_placeholders(frame), judge, self._sides)
-        calls = collect_calls(group_by_row(questions, judge, self._sides), judge_row, guess_answer)
-
-        def bound(requests: Sequence[Request]) -> float:
-            sizes = (estimate_tokens(request.messages, answer) for request in requests)
-            return _find_price_share(judge) * sum(bound_prompt_usd(price, size, limit) for size in sizes)
-
-        return dict(zip(frame["id"].to_list(), map(bound, calls), strict=True))
+        answered = add_placeholders(frame)
+        each = [_bound_rows(judge, answered, answer) for judge in self._panel.judges]
+        return dict(zip(frame["id"].to_list(), map(sum, zip(*each, strict=True)), strict=True))
 
     def _register(self, allowance: StageAllowance) -> StageAllowance:
         self._allowances.append(allowance)
         return allowance
+
+
+def _bound_rows(judge: Judge, answered: pl.DataFrame, answer: int) -> list[float]:
+    """Return the most dollars for what one judge says of each row."""
+    responder, price = judge.responder, _bound_price(judge.responder)
+    share, limit = _find_price_share(responder), responder.sampling.max_tokens or 0
+    calls = collect_calls(group_by_row(pose_questions(answered, judge), judge), judge_row, guess_answer)
+
+    def bound(requests: Sequence[Request]) -> float:
+        sizes = (estimate_tokens(request.messages, answer) for request in requests)
+        return share * sum(bound_prompt_usd(price, size, limit) for size in sizes)
+
+    return list(map(bound, calls))
+
+
+def _bound_price(responder: Responder) -> Price:
+    return find_bounding_price(responder.provider, responder.sampling, responder.book, responder.key)
 
 
 def guess_answer(request: Request) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +26,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment.gaps import explain_no_answers, find_first_error
 from runner.experiment.plan import Plan
 from runner.experiment.reference import Answering, compare_figures, describe_averages
+from runner.experiment.scoring import Scored, keep_known
 from runner.experiment.tally import Tally, follow
 from runner.metrics.repeated import EACH, find_spreads, over_repeats
 from runner.money.usage import count_usage
@@ -36,7 +38,7 @@ from runner.pipeline.answer import (
     parse_answers,
     render_chats,
 )
-from runner.pipeline.judge import judge_rows, leave_unjudged
+from runner.pipeline.judge import Judge, Panel, judge_rows, leave_unjudged
 from runner.records.progress import JUDGE
 
 log = logging.getLogger(__name__)
@@ -112,7 +114,7 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     plan.responder.check(rows.evaluated.columns)
     chosen = shots.choose_shots(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
     shown = rows.train[sorted({number for numbers in chosen for number in numbers})]
-    tags, is_judged = plan.responder.provider.thinking_tags, plan.judge is not None
+    tags, is_judged = plan.responder.provider.thinking_tags, plan.panel is not None
     gold.check_turns(shown, prompt, plan.responder.parser, "shot", tags, is_judged)
     frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
     frame = render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
@@ -159,45 +161,54 @@ def judge(
     frame: pl.DataFrame,
     ledger: Ledger,
     open_bar: OpenBar,
-    allowance: Allowance | None = None,
+    allowances: Sequence[Allowance | None] = (),
     tally: Tally | None = None,
 ) -> pl.DataFrame:
-    """Add the judge's verdicts, if the plan has a judge."""
-    if plan.judge is None:
+    """Add the verdicts of the judges, if the plan has any."""
+    panel = plan.panel
+    if panel is None:
         return frame
-    check_judge(plan, frame)
-    bar = open_bar(f"judge {plan.judge.provider.model}", frame.height)
-    with (tally or Tally()).open_stage(plan.judge, frame.height, JUDGE) as stage:
-        return judge_rows(frame, plan.judge, ledger, follow(bar, stage), plan.sides, allowance, stage.note)
+    check_judges(panel, frame)
+    bar, first = open_bar(panel.label, frame.height), panel.judges[0].responder
+    with (tally or Tally()).open_stage(first, frame.height, JUDGE) as stage:
+        notes = [stage.note_for(judge.responder) for judge in panel.judges]
+        return judge_rows(frame, panel, ledger, follow(bar, stage), allowances, notes)
 
 
-def check_judge(plan: Plan, frame: pl.DataFrame) -> None:
+def check_judges(panel: Panel, frame: pl.DataFrame) -> None:
     """Refuse a judge's template or sides that name a column which the rows do not have.
 
-    Recorded verdicts must be as many as the judge is asked.
+    Recorded verdicts must be as many as the judge is asked. No row may have a member's columns already.
     """
-    assert plan.judge is not None
-    repeats.count_repeats(plan.judge, frame, "judge.")
-    sides = plan.sides.columns if plan.sides else ()
+    for judge in panel.judges:
+        _check_judge(judge, frame)
+
+
+def _check_judge(judge: Judge, frame: pl.DataFrame) -> None:
+    repeats.count_repeats(judge.responder, frame)
+    own = f"judge_{judge.name}_"
+    if judge.name and (taken := [name for name in frame.columns if name.startswith(own)]):
+        raise ConfigError(f"judge.members.{judge.name}: the rows already have a column {taken[0]!r}")
+    sides = judge.sides.columns if judge.sides else ()
     for side in sides:
         if side not in frame.columns:
             raise ConfigError(f"judge.both_orders: no column {side!r}{suggest(side, frame.columns)}")
-    prompt = plan.judge.prompt
-    prompt.check([*frame.columns, *(["first", "second"] if sides else [])], "judge.prompt")
+    prompt = judge.responder.prompt
+    prompt.check([*frame.columns, *(["first", "second"] if sides else [])], judge.prompt_key)
     shown = {name for turn in (prompt.system, prompt.user) if turn for name in turn.variables}
     if sides and "row" not in shown and (hidden := {"first", "second"} - shown):
         raise ConfigError(
-            f"judge.prompt.user: it does not show {{{{ {min(hidden)} }}}}, "
+            f"{judge.prompt_key}.user: it does not show {{{{ {min(hidden)} }}}}, "
             "so the judge would get the same question in both orders"
         )
 
 
 def judge_nothing(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
     """Add the columns of a judge, if the plan has one, without a call."""
-    if plan.judge is None:
+    if plan.panel is None:
         return frame
-    check_judge(plan, frame)
-    return leave_unjudged(frame, plan.judge, plan.sides)
+    check_judges(plan.panel, frame)
+    return leave_unjudged(frame, plan.panel)
 
 
 def find_answering(plan: Plan) -> Answering:
@@ -213,18 +224,22 @@ def find_averages(plan: Plan) -> list[dict[str, Any]]:
     return describe_averages(plan.config.reference, find_answering(plan)) if plan.config.average_over else []
 
 
-def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
-    """Return scores with intervals, plain figures, and the comparison with published ones."""
+def measure(plan: Plan, frame: pl.DataFrame, scored: Scored) -> Measurements:
+    """Return scores with intervals, plain figures, and the comparison with published ones.
+
+    Scores are those of the rows that ``scoring.steps`` made (``scored``), figures those of the answered rows.
+    """
     if frame.is_empty():
         return Measurements()
-    rule = plan.config.scoring.reduce.value
-    scores, failures = metrics.try_all(over_repeats(plan.metrics, frame, rule), frame)
-    spread, no_spread = find_spreads(plan.metrics, frame) if rule == EACH else ({}, {})
+    rule, rows = plan.config.scoring.reduce.value, scored.frame
+    scores, failures = metrics.try_all(over_repeats(plan.metrics, rows, rule), rows)
+    labels = parse.classes(plan.responder.parser)
+    spread, no_spread = find_spreads(plan.metrics, rows) if rule == EACH else ({}, {})
     return Measurements(
         scores=scores,
-        figures=count_usage(frame),
+        figures=count_usage(frame) | scored.figures,
         reference=compare_figures(plan.config.reference, scores, find_answering(plan)),
-        labels=parse.classes(plan.responder.parser),
+        labels=keep_known({"prediction": labels}, rows).get("prediction", []),
         first_error=find_first_error(frame),
         spread=spread,
         no_spread=no_spread,

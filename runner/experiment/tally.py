@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from runner.core.services import TuningStatus
 from runner.engine.ask import Advance
-from runner.engine.call import Answer
+from runner.engine.call import Answer, OnAnswer
 from runner.pipeline.answer import Responder, compute_costs
 from runner.records.progress import ANSWERS, TRAINING, Progress
 
@@ -22,12 +22,14 @@ class Stage:
 
     def __init__(self, name: str, responder: Responder, rows: int) -> None:
         self.name, self.rows, self.done = name, rows, 0
-        self._responder = responder
-        self._new: deque[Answer] = deque()
-        self.note = self._new.append
-        """Note an answer; what follows from it is worked out by who reads."""
+        self._new: deque[tuple[Responder, Answer]] = deque()
+        self.note = self.note_for(responder)
         self._recent = deque([(time.monotonic(), 0)])
         self._ended_at: float | None = None
+
+    def note_for(self, responder: Responder) -> OnAnswer:
+        """Return a function that notes an answer; what follows from it is worked out by who reads."""
+        return lambda answer: self._new.append((responder, answer))
 
     def advance(self, rows: int) -> None:
         """Count rows that were finished."""
@@ -50,10 +52,10 @@ class Stage:
     def count_new(self) -> tuple[int, float | None]:
         """Return the errors and the dollars of the answers since the last call; None if one is unknown."""
         new = [self._new.popleft() for _ in range(len(self._new))]
-        bought = [answer for answer in new if not answer.stored]
-        costs = compute_costs(bought, self._responder)
+        bought = [(responder, answer) for responder, answer in new if not answer.stored]
+        costs = [cost for responder, answer in bought for cost in compute_costs([answer], responder)]
         known = [cost for cost in costs if cost is not None]
-        return sum(answer.error is not None for answer in new), (
+        return sum(answer.error is not None for _, answer in new), (
             sum(known) if len(known) == len(costs) else None
         )
 

@@ -8,6 +8,7 @@ killed process had set aside stays counted, since its calls may have been billed
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from runner.core.errors import BudgetError, ConfigError, count_of
 from runner.core.provider import Provider
@@ -59,11 +60,18 @@ class Budget:
             self._ledger.change(KIND, self._key, lambda spent: max(0.0, (spent or 0.0) - dollars))
 
 
+@dataclass
+class Purse:
+    """Dollars that were drawn from a budget and not spent yet; several stages may share one."""
+
+    cash: float = 0.0
+
+
 class StageAllowance:
     """A :class:`runner.engine.call.Allowance` for the calls of one stage, which draws from a budget.
 
     ``share`` is the part of the price that these calls cost. ``ahead`` gives, by row id, the dollars to keep
-    for the judgment of an answer. They add up in ``kept``; the next stage starts with them as its ``cash``.
+    for the judgments of an answer. They add up in ``kept``; the judges start with them in their ``purse``.
     """
 
     def __init__(
@@ -72,12 +80,12 @@ class StageAllowance:
         price: Price,
         share: float = 1.0,
         ahead: Mapping[str, float] | None = None,
-        cash: float = 0.0,
+        purse: Purse | None = None,
     ) -> None:
         self.kept = 0.0
         self._budget, self._price, self._share = budget, price, share
         self._ahead = ahead or {}
-        self._cash = cash
+        self._purse = purse or Purse()
         self._reserved: dict[int, tuple[float, float]] = {}
 
     def reserve(self, request: Request) -> bool:
@@ -86,7 +94,7 @@ class StageAllowance:
         ahead = self._ahead.get(str(request.row.get("id")), 0.0)
         enough = self._draw_missing(bound + ahead)
         if enough:
-            self._cash -= bound + ahead
+            self._purse.cash -= bound + ahead
             self._reserved[id(request)] = bound, ahead
         return enough
 
@@ -94,23 +102,23 @@ class StageAllowance:
         """Take back what was not spent; an answer with uncounted tokens costs all that was set aside."""
         bound, ahead = self._reserved.pop(id(request))
         if completion is None:
-            self._cash += bound + ahead
+            self._purse.cash += bound + ahead
             return
         cost = self._price.compute_cost(completion)
-        self._cash += bound - (bound if cost is None else cost)
+        self._purse.cash += bound - (bound if cost is None else cost)
         self.kept += ahead
 
     def close(self) -> None:
         """Put back what is left, except what is in ``kept``."""
-        self._budget.put_back(self._cash)
-        self._cash = 0.0
+        self._budget.put_back(self._purse.cash)
+        self._purse.cash = 0.0
 
     def _draw_missing(self, dollars: float) -> bool:
-        missing = dollars - self._cash
+        missing = dollars - self._purse.cash
         if missing <= ROUNDING_USD:
             return True
         drawn = self._budget.draw(missing, missing + (DRAW_CALLS - 1) * dollars)
-        self._cash += drawn
+        self._purse.cash += drawn
         return drawn > 0
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from runner.config.schema import PricesConfig
+from runner.config.command_schema import PricesConfig
 from runner.core.errors import ConfigError, describe_yaml_error, suggest
 from runner.core.once import once
 from runner.core.provider import Deployer, Provider, Tuner

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from runner.core.types import CUT, REPEAT
+from runner.core.types import CUT, REPEAT, list_members
 
 COUNTED = ("input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens")
 
@@ -16,8 +16,9 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     ``repeats``, and ``equal_rows``, whose answers are all the same text), ``answered`` those with a
     completion, ``parsed`` those with a prediction, ``parse_rate`` their share of ``n``, ``cut`` those that a
     token limit ended, and ``calls`` the calls made now. ``judge_answered`` has rows with an answer of the
-    judge, ``judged`` those with a verdict. Token
-    counts are those of all completions, including those from the ledger.
+    judge, ``judged`` those with a verdict; of a panel there are also ``judge_<member>_judged`` and
+    ``judge_<member>_abstained`` (judged rows without its verdict). Token counts are those of all completions,
+    including those from the ledger.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
     counts: dict[str, float] = {
@@ -43,6 +44,10 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
             frame["judge_calls"] if "judge_calls" in frame.columns else ~frame["judge_stored"].fill_null(True)
         )
         counts["judge_calls"] = int(made.sum())
+    for member in list_members(frame.columns):
+        read = frame[f"judge_{member}_verdict"].is_not_null()
+        counts[f"judge_{member}_judged"] = int(read.sum())
+        counts[f"judge_{member}_abstained"] = int((frame["judge_stored"].is_not_null() & ~read).sum())
     for name in COUNTED:
         for column in (name, f"judge_{name}"):
             if column in frame.columns:
@@ -70,9 +75,14 @@ def split_unasked(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def sum_costs(frame: pl.DataFrame) -> dict[str, float]:
     """Return ``cost_usd``, spent now, and ``cost_usd_total``, spent whenever the answers were bought.
 
-    Judgments are included. Returns an empty dict if any cost is unknown.
+    Judgments are included; ``judge_<member>_cost_usd_total`` is the part of a judge of a panel. Returns an
+    empty dict if any cost is unknown.
     """
     now = total = 0.0
+    own = {
+        f"judge_{member}_cost_usd_total": float(frame[f"judge_{member}_cost_usd"].sum())
+        for member in list_members(frame.columns)
+    }
     for prefix in ("", "judge_"):
         if f"{prefix}cost_usd" not in frame.columns:
             continue
@@ -80,5 +90,7 @@ def sum_costs(frame: pl.DataFrame) -> dict[str, float]:
         if cost.filter(stored.is_not_null()).null_count():
             return {}
         total += float(cost.sum())
-        now += float(cost.filter(~stored.fill_null(False)).sum())
-    return {"cost_usd": now, "cost_usd_total": total}
+        paid = f"{prefix}paid_usd"  # of several calls for a row, some may have been made before
+        spent = frame[paid] if paid in frame.columns else cost.filter(~stored.fill_null(False))
+        now += float(spent.sum())
+    return {"cost_usd": now, "cost_usd_total": total} | own

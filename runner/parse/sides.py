@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from runner.parse.columns import classes
+
 FIRST, SECOND, TIE = 0, 1, 2
 FAMILIES: tuple[Mapping[str, int], ...] = (
     {"a": FIRST, "b": SECOND, "c": TIE},
@@ -54,6 +56,11 @@ def place_names(names: Sequence[Any]) -> dict[str, int] | None:
     places = {str(name): family.get(spell(name)) for name in names}
     known = {name: place for name, place in places.items() if place is not None}
     return known if len(known) == len(places) and {FIRST, SECOND} <= set(known.values()) else None
+
+
+def list_values(parser: Any) -> list[str]:
+    """All values that a parser can give; empty where they are not a closed set."""
+    return classes(parser) or list_names(parser)
 
 
 def list_names(parser: Any) -> list[str]:

@@ -60,8 +60,8 @@ class Responder:
     """The name of the set of answers, see :class:`Request`."""
     repeats: int = 1
     """How often each row is asked."""
-    vote: str = "majority"
-    """How a judge's repeated verdicts become one, see :func:`runner.pipeline.repeats.vote`."""
+    key: str = ""
+    """Where its settings are in the config, with a dot at the end: ``judge.`` for a judge."""
 
     def check(self, columns: Sequence[str] | None = None) -> None:
         """Raise :class:`ConfigError` before any call if the provider cannot use the settings or columns."""
@@ -125,8 +125,8 @@ def add_answers(
     0 for a row without an answer and for a row whose request an earlier row made. Every column name starts
     with ``prefix``.
     """
-    key = "judge." if prefix == "judge_" else ""
-    said = [_read_answer(answer, responder.provider.thinking_tags, key) for answer in answers]
+    tags, key = responder.provider.thinking_tags, responder.key
+    said = [_read_answer(answer, tags, key) for answer in answers]
     completions = [answer.completion for answer in answers]
 
     def column(name: str, values: Sequence[Any], dtype: Any) -> pl.Series:
@@ -253,21 +253,21 @@ def parse_answers(
     prefix: str = "",
     name: str = "prediction",
     gold: pl.DataType | None = None,
+    key: str = "prompt",
 ) -> pl.DataFrame:
     """Add the parsed completions as the column ``name``; null where the parser finds no value.
 
     The column ``reading`` (after ``prefix``) says what the parser read and by which rule, or why it read
-    nothing. ``gold`` is as for :func:`runner.parse.read_column`. A parser of several fields adds a column
-    ``{name}_{field}`` for each, and the reading says what was read of each.
+    nothing. ``gold`` is as for :func:`runner.parse.read_column`, ``key`` is the prompt's. A parser of several
+    fields adds a column ``{name}_{field}`` for each, and the reading says what was read of each.
 
     Raises :class:`DataError` if the rows have a column of such a name.
     """
     texts = frame[f"{prefix}completion"]
-    key = "judge.prompt.parser" if prefix else "prompt.parser"
     ids = frame["id"] if "id" in frame.columns else None
-    values, readings = parse.read_column(parser, texts, gold, ids, key)
+    values, readings = parse.read_column(parser, texts, gold, ids, f"{key}.parser")
     described = pl.Series(f"{prefix}reading", parse.describe(readings, texts), dtype=pl.String)
-    fields = parse.read_fields(parser, texts, ids, key, frame.columns, name)
+    fields = parse.read_fields(parser, texts, ids, f"{key}.parser", frame.columns, name)
     if fields:
         described = pl.Series(described.name, parse.join_readings(fields, texts), dtype=pl.String)
     return frame.with_columns(values.alias(name), described, *(each.values for each in fields))

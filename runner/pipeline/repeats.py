@@ -29,13 +29,13 @@ def take_first(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.filter(pl.col(REPEAT) == 0).drop(REPEAT) if REPEAT in frame.columns else frame
 
 
-def count_repeats(responder: Responder, frame: pl.DataFrame, key: str = "") -> int:
+def count_repeats(responder: Responder, frame: pl.DataFrame) -> int:
     """How often each row is asked: as the config says, or as often as answers are recorded for it.
 
     Raises :class:`ConfigError` if the config says another number than there are recorded answers, and
-    :class:`DataError` if the rows have different numbers of these. ``key`` is ``judge.`` for a judge, whose
-    config must say it.
+    :class:`DataError` if the rows have different numbers of these. For a judge the config must say it.
     """
+    key = responder.key
     column, repeats = getattr(responder.provider, "column", None), responder.repeats
     if responder.provider.stored or column not in frame.columns or frame.is_empty():
         return repeats
@@ -59,7 +59,7 @@ def count_repeats(responder: Responder, frame: pl.DataFrame, key: str = "") -> i
     return common
 
 
-def warn_of_equal(responder: Responder, repeats: int, key: str = "") -> None:
+def warn_of_equal(responder: Responder, repeats: int) -> None:
     """Warn that repeats say little where nothing is drawn at random, or always by the same seed.
 
     At temperature 0 every provider takes the likeliest token, whatever the seed; answers then differ only
@@ -74,32 +74,13 @@ def warn_of_equal(responder: Responder, repeats: int, key: str = "") -> None:
         log.warning(
             "%s%s.temperature is 0, so nothing is drawn, whatever the seed, and repeats may be equal; one"
             " above 0 shows how answers vary",
-            key,
+            responder.key,
             place,
         )
     elif (seed := getattr(responder.provider, "seed_field", "seed")) in options:
         log.warning(
             "%sprovider.options.%s is the same for each repeat, so repeats may be equal; hyperparameter.seed"
             " goes up with each",
-            key,
+            responder.key,
             seed,
-        )
-
-
-def vote(verdicts: pl.Expr, rule: str) -> pl.Expr:
-    """One verdict of several in a group: the most frequent one (of several, the first), or mean or median.
-
-    Null has no vote; a group of nulls has no verdict.
-    """
-    given = verdicts.drop_nulls()
-    if rule in ("mean", "median"):
-        return given.mean() if rule == "mean" else given.median()
-    return given.mode(maintain_order=True).first()
-
-
-def check_vote(verdicts: pl.Series, rule: str) -> None:
-    """Raise :class:`ConfigError` for an average of verdicts that are no numbers."""
-    if rule in ("mean", "median") and not (verdicts.dtype.is_numeric() or verdicts.dtype == pl.Null):
-        raise ConfigError(
-            f"judge.reduce={rule}: the verdicts are no numbers ({verdicts.dtype}); use majority"
         )

@@ -2,6 +2,7 @@
 
 <run>/record.json           what was run and measured (:class:`runner.records.record.Record`)
 <run>/predictions.parquet   per evaluated row: inputs, messages, completion, prediction, verdict, row scores
+<run>/scored.parquet        with scoring.steps: the rows that the metrics read, with their scores
 <run>/prompts/              the texts of the prompts as they were
 <run>/.hydra/               the composed config and the overrides, written by Hydra
 <run>/runner.log            the log
@@ -31,6 +32,7 @@ from runner.records.alive import LOCK
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
+SCORED = "scored.parquet"
 SWEEP = "sweep.json"
 MISTAKE = "mistake.json"
 PROGRESS = "progress.json"

@@ -125,5 +125,6 @@ def _find_rivals(record: Record, objective: str, score: Score) -> Hashable:
     data = record.inputs[0] if record.inputs else {}
     rows = data.get("ids") or data.get("digest") or record.id
     node = (record.config.get("metric") or {}).get(find_metric(record.config, objective) or "")
-    judge = record.identities.get("judge"), record.config.get("judge")
+    judges = {who: each for who, each in record.identities.items() if who.partition(".")[0] == "judge"}
+    judge = judges, record.config.get("judge")
     return json.dumps([rows, score.n, node, judge if "verdict" in str(node) else None], default=str)

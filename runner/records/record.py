@@ -19,7 +19,7 @@ from runner.core.files import require_plain, write_atomically
 from runner.core.redact import drop_controls, hide_keys
 from runner.core.types import Score, list_keys
 from runner.records.alive import is_alive
-from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
+from runner.records.folder import MISTAKE, PREDICTIONS, RECORD, SCORED
 from runner.records.published import read_comparisons
 
 PAIRS = "(pairs)"
@@ -242,9 +242,23 @@ def _with_pairs(node: Any) -> Any:
     return {PAIRS: [[key, _with_pairs(value)] for key, value in node.items()]}
 
 
+def find_scored(folder: Path) -> Path:
+    """The file of the rows that metrics read: what ``scoring.steps`` made, else the predictions."""
+    scored = folder / SCORED
+    return scored if scored.exists() else folder / PREDICTIONS
+
+
+def read_scored(folder: Path) -> pl.DataFrame:
+    """The rows of :func:`find_scored`; raises as :func:`read_predictions`."""
+    return _read_rows(find_scored(folder))
+
+
 def read_predictions(folder: Path) -> pl.DataFrame:
     """The per-row frame of a run. Raises :class:`DataError` if the file cannot be read as one."""
-    file = folder / PREDICTIONS
+    return _read_rows(folder / PREDICTIONS)
+
+
+def _read_rows(file: Path) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(require_plain(file))
     except Exception as error:  # polars has many, and some are its own

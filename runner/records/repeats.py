@@ -14,6 +14,8 @@ def tell_repeats(record: Record) -> str | None:
     repeats = int(record.figures.get("repeats", 1))
     parts = [_tell_answers(record, repeats)] if repeats > 1 else []
     judged = next((each for each in record.spread.values() if "judge" in each), None)
+    if (record.config.get("judge") or {}).get("members"):
+        judged = None  # the panel's own line says how far its judges agree
     if judged and not judged["judge"]:
         parts.append("the judge's verdicts on an answer count the same every time")
     elif judged:

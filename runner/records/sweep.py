@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 
 from runner.records.averages import Average
+from runner.records.judges import is_told
 from runner.records.record import Record
 
 FIGURES = ("parse_rate", "cost_usd")
@@ -62,8 +63,9 @@ def score_names(records: Sequence[Record]) -> list[str]:
 
 
 def main_score_names(records: Sequence[Record]) -> list[str]:
-    """The names of the scores over all rows, without those over parsed rows only."""
-    return [name for name in score_names(records) if not name.endswith(PARSED)]
+    """The names of the scores over all rows, without those over parsed rows and those told elsewhere."""
+    told = {name for record in records for name in record.scores if is_told(record, name)}
+    return [name for name in score_names(records) if not (name.endswith(PARSED) or name in told)]
 
 
 def column_names(records: Sequence[Record]) -> dict[str, str]:

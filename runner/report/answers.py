@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import RunnerError
-from runner.core.types import REPEAT, write_value
+from runner.core.types import REPEAT, list_members, write_value
 from runner.metrics import row_score_kinds, score_rows
 from runner.report.comparisons import Build, Family
 from runner.report.formats import truncate
@@ -261,7 +261,10 @@ class Chat:
 
 def find_chats(family: Family) -> list[Chat]:
     """The chats of the family's first row, then its judges' chats of the first row that was judged."""
-    return [*_find_chats(family.points, "messages"), *_find_chats(family.points, "judge_messages")]
+    found = {name for point in family.points if point.rows is not None for name in point.rows.columns}
+    judges = [f"judge_{name}_messages" for name in sorted(list_members(found))]
+    names = ["messages", "judge_messages", *judges]
+    return [chat for name in names for chat in _find_chats(family.points, name)]
 
 
 def _find_chats(points: Sequence[Point], column: str) -> list[Chat]:
@@ -275,7 +278,7 @@ def _find_chats(points: Sequence[Point], column: str) -> list[Chat]:
             numbers=numbers,
             turns=[(role, truncate(text, MAX_TURN)) for role, text in turns[:MAX_TURNS]],
             cut=max(0, len(turns) - MAX_TURNS),
-            is_judge=column == "judge_messages",
+            is_judge=column != "messages",
         )
         for (row, turns), numbers in chats.items()
     ]

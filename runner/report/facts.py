@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.core.errors import count_of
 from runner.core.redact import remove_credentials
+from runner.records.judges import list_judges, tell_panel
 from runner.records.record import Record
 from runner.records.repeats import tell_repeats
 from runner.records.sweep import column_names, shared_params
@@ -143,9 +144,13 @@ def _shorten_digest(found: re.Match[str]) -> str:
 
 
 def _describe_judge(record: Record) -> str:
-    """The judge's name and what identifies its model."""
-    name = (record.config.get("judge") or {}).get("name")
-    return f"{name} ({_read_identity('judge')(record)})".removesuffix(" ()") if name else ""
+    """The judge's name and what identifies its model, or that of each member of a panel."""
+    judge = record.config.get("judge") or {}
+    models = [
+        f"{who.removeprefix('judge.')}: {_read_identity(who)(record)}" for who in list_judges(record.config)
+    ]
+    said = "; ".join(models) if judge.get("members") else _read_identity("judge")(record)
+    return f"{judge['name']} ({said})".removesuffix(" ()") if judge.get("name") else ""
 
 
 def _describe_software(record: Record) -> str:
@@ -192,6 +197,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "table": _read_reference("table"),
     "code": lambda record: record.tags.get("code") or record.tags.get("git_sha", ""),
     "software": _describe_software,
+    "panel": lambda record: (tell_panel(record) or "").removeprefix("panel: "),
     "repeats": lambda record: tell_repeats(record) or "",
     "answered": _read_count("answered"),
     "parsed": _read_count("parsed"),
@@ -203,7 +209,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "answers worth": _read_cost("cost_usd_total"),
 }
 
-LONG = ("identity", "judge", "repeats", "source", "published in", "table")
+LONG = ("identity", "judge", "panel", "repeats", "source", "published in", "table")
 """Facts that are too long for a column of the table."""
 
 

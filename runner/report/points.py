@@ -19,7 +19,7 @@ from runner.core.files import require_plain
 from runner.core.redact import hide_keys, is_secret, names_secret_variable, remove_credentials
 from runner.records.averages import Average, average_points, read_plan
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs, read_notes
-from runner.records.record import Record, read_predictions, read_records
+from runner.records.record import Record, read_records, read_scored
 from runner.records.sweep import last_part
 from runner.report.formats import reveal_controls
 
@@ -225,7 +225,7 @@ def _read_end(folder: Path) -> float:
 def _read_rows(run: Path) -> pl.DataFrame | None:
     """The rows of a run; None if there are none, or, with a warning, if they cannot be read."""
     try:
-        return read_predictions(run) if (run / PREDICTIONS).exists() else None
+        return read_scored(run) if (run / PREDICTIONS).exists() else None
     except DataError as error:
         log.warning("%s; the run is reported without its rows", error)
         return None

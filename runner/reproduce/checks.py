@@ -22,10 +22,12 @@ from runner.core.provider import Provider
 from runner.experiment import model
 from runner.experiment import plan as build
 from runner.experiment.plan import Plan
+from runner.pipeline.judge.figures import is_judge_metric
 from runner.pipeline.prompt import compile_prompt
 from runner.pipeline.template import SUFFIX
 from runner.providers.local import weights
 from runner.records import environment
+from runner.records.judges import find_judge_node, list_judges
 from runner.records.record import Record, dumps, loads
 from runner.reproduce import past_run
 from runner.reproduce.differences import Check, State, compare_settings
@@ -47,17 +49,23 @@ def check_config(past: PastRun, trust: bool = False) -> Check:
     except (HydraException, OmegaConfBaseException) as error:
         reason = _shorten(explain(error)[0].removeprefix("error: "))
         return Check("option files", "missing", f"{reason}; was there a --config-dir?", decides=False)
-    then = past.record.config
-    changed = compare_settings(
-        {key: then[key] for key in DECIDING}, {key: _read_back(now)[key] for key in DECIDING}
-    )
+    then, today = past.record.config, _read_back(now)
+    named = {name: node for name, node in then["metric"].items() if name in today["metric"]}
+    brought = {name for name, node in then["metric"].items() if is_judge_metric(node)}
+    then = {**then, "metric": named | {n: then["metric"][n] for n in then["metric"] if n not in brought}}
+    changed = compare_settings({key: then[key] for key in DECIDING}, {key: today[key] for key in DECIDING})
     return Check("option files", "different" if changed else "same", "; ".join(changed))
 
 
 def check_prompts(past: PastRun) -> list[Check]:
     """Check whether the prompt files still hold the recorded texts. The recorded texts are used."""
     config = past.full_config
-    given = {"prompt": config.prompt, "judge.prompt": config.judge.prompt if config.judge else None}
+    given: dict[str, PromptConfig | None] = {"prompt": config.prompt}
+    if judge := config.judge:
+        members = judge.members.items()
+        if not members or any(member.prompt is None for _, member in members):
+            given["judge.prompt"] = judge.prompt
+        given |= {f"judge.members.{name}.prompt": member.prompt for name, member in members}
     return [check for key, prompt in given.items() if prompt for check in _check(prompt, key, past.texts)]
 
 
@@ -89,22 +97,27 @@ def _show_change(then: str, now: str) -> str:
 
 
 def find_provider_nodes(record: Record) -> dict[str, Any]:
-    """The provider nodes of a config: ``model``, with the checkpoint that was evaluated, and ``judge``."""
+    """The provider nodes of a config: ``model``, with the checkpoint that was evaluated, and the judges."""
     config = record.config
     chosen = next((item["model"] for item in record.models if item["evaluated"]), config["checkpoint"])
     node = config["provider"]
     found = {"model": node if chosen in (None, "base") else {**node, "model": str(chosen)}}
-    if config["judge"]:
-        found["judge"] = config["judge"]["provider"] or node
+    for who in list_judges(config):
+        own = find_judge_node(config["judge"], who)
+        found[who] = own["provider"] or config["judge"]["provider"] or node
     return found
 
 
 def find_provider_places(record: Record) -> dict[str, Any]:
     """The provider nodes of :func:`find_provider_nodes` by their keys in a config."""
-    nodes = find_provider_nodes(record)
     judge = record.config["judge"]
-    own = {"judge.provider": nodes["judge"]} if judge and judge["provider"] else {}
-    return {"provider": nodes["model"], **own}
+    found = {"provider": find_provider_nodes(record)["model"]}
+    if judge and judge["provider"]:
+        found["judge.provider"] = judge["provider"]
+    for name, member in ((judge or {}).get("members") or {}).items():
+        if member["provider"]:
+            found[f"judge.members.{name}.provider"] = member["provider"]
+    return found
 
 
 def try_make_provider(node: Any) -> Provider | None:

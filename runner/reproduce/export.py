@@ -26,7 +26,7 @@ from runner.data import dataset, fetch, fingerprint
 from runner.engine.call import KIND, read_completion
 from runner.pipeline.template import SUFFIX
 from runner.records import environment
-from runner.records.folder import PREDICTIONS, RECORD, SWEEP
+from runner.records.folder import PREDICTIONS, RECORD, SCORED, SWEEP
 from runner.records.record import dumps
 from runner.reproduce import differences, past_run
 from runner.reproduce.addresses import describe_ledger, guard_files, read_own
@@ -80,7 +80,7 @@ def _count(items: Sized, noun: str) -> str:
 
 def _refuse_links(folder: Path, source: Path) -> None:
     """Raise :class:`ConfigError` if a file that an export takes is a link out of ``source``."""
-    for name in (*TEXTS, PREDICTIONS):
+    for name in (*TEXTS, PREDICTIONS, SCORED):
         if (folder / name).exists():
             require_inside(folder / name, source)
     for file in _list_prompts(folder):
@@ -100,7 +100,9 @@ def _copy(past: PastRun, target: Path) -> None:
                 (target / name).write_text(remove_credentials((past.folder / name).read_text()))
         except (OSError, ValueError) as error:
             log.warning("%s cannot be read (%s); it is left out", past.folder / name, error)
-    shutil.copyfile(past.folder / PREDICTIONS, target / PREDICTIONS)
+    for name in (PREDICTIONS, SCORED):
+        if (past.folder / name).exists():
+            shutil.copyfile(past.folder / name, target / name)
     for file in _list_prompts(past.folder):
         shutil.copyfile(file, target / past_run.PROMPTS / file.name)
 

@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +36,7 @@ from runner.experiment.plan import Plan
 from runner.pipeline.prompt import Prompt
 from runner.pipeline.template import SUFFIX
 from runner.records.folder import PREDICTIONS, RECORD, find_runs
+from runner.records.judges import find_judge_node, list_judges
 from runner.records.record import Record, read_predictions, read_record
 from runner.reproduce.answers import LedgerWithAnswers, read_answer_file
 
@@ -46,6 +48,7 @@ RETIRED = {
     "dataset.files.*.weight": 1.0,
     "finetune.dataset.files.*.weight": 1.0,
     "finetune.extra.*.files.*.weight": 1.0,
+    "judge.reduce": "majority",
 }
 """Config keys that older records hold and the schema no longer has, with their old defaults."""
 
@@ -55,9 +58,10 @@ log = logging.getLogger(__name__)
 def write_prompts(plan: Plan, folder: Path) -> None:
     """Write the texts of a plan's prompts into the folder of a run."""
     (folder / PROMPTS).mkdir(exist_ok=True)
-    given = {"prompt": plan.responder.prompt, "judge.prompt": plan.judge.prompt if plan.judge else None}
+    judges = plan.panel.judges if plan.panel else ()
+    given = {"prompt": plan.responder.prompt} | {each.prompt_key: each.responder.prompt for each in judges}
     for key, prompt in given.items():
-        for name, text in get_turn_texts(prompt, key).items() if prompt else ():
+        for name, text in get_turn_texts(prompt, key).items():
             (folder / PROMPTS / f"{name}{SUFFIX}").write_bytes(text.encode())
 
 
@@ -147,19 +151,20 @@ class PastRun:
     def make_config(self, providers: Mapping[str, Any]) -> DictConfig:
         """Its config with the recorded prompt texts, the data files of its export, and other providers.
 
-        ``providers`` are config nodes for ``model`` and ``judge``. Fine-tuning is left out, since the model
-        already is its result. The budget, the prices and the published figures are left out, since they
-        change neither an answer nor a score.
+        ``providers`` are config nodes for the model and the judges (:func:`list_judges`). Fine-tuning is left
+        out, since the model already is its result. The budget, the prices and the published figures are left
+        out, since they change neither an answer nor a score.
         """
         config = _relocate_data(deepcopy(self.record.config), self.export)
         config |= {"provider": providers["model"], "finetune": {"name": "none"}, "checkpoint": None}
         config |= {"budget_usd": None, "prices": {}, "reference": {}}
-        if config["judge"]:
-            config["judge"]["provider"] = providers["judge"]
+        for who, node in providers.items():
+            if who != "model":
+                find_judge_node(config["judge"], who)["provider"] = node
         config["prompt"].setdefault("check_assistant", False)  # older runs were made without this rule
         for name, text in self.texts.items():
-            group, _, turn = name.rpartition(".")
-            (config["judge"]["prompt"] if group == "judge.prompt" else config["prompt"])[turn] = text
+            *groups, turn = name.split(".")
+            reduce(getitem, groups, config)[turn] = text
         return to_typed_config(config)
 
 
@@ -187,9 +192,7 @@ def _find_gap(record: Record) -> str:
     }
     right |= {"inputs": bool(inputs) and all(split <= entry.keys() for entry in inputs)}
     right |= {"models": all({"model", "evaluated"} <= entry.keys() for entry in record.models)}
-    right |= {
-        f"identities.{who}": who in record.identities for who in ("model", *(["judge"] if judge else []))
-    }
+    right |= {f"identities.{who}": who in record.identities for who in ("model", *list_judges(config))}
     return next((part for part, is_right in right.items() if not is_right), "")
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import DataError, RunnerError, count_of
-from runner.core.types import REPEAT, Completion, Score, list_keys
+from runner.core.types import REPEAT, Completion, Score, list_keys, list_members
 from runner.engine.call import read_answers as read_stored
 from runner.engine.ledger import Ledger
 from runner.experiment import stages
 from runner.experiment.plan import Plan
+from runner.experiment.scoring import make_scored
 from runner.pipeline.answer import OpenBar
-from runner.pipeline.judge import PREFIX
+from runner.pipeline.judge.votes import PREFIX
 from runner.reproduce import differences
 from runner.reproduce.differences import Check
 from runner.reproduce.past_run import PastRun
@@ -44,7 +45,7 @@ def rerun(plan: Plan, past: PastRun, ledger: Ledger, open_bar: OpenBar) -> Rerun
     frame = stages.answer(plan.responder, frame, ledger, open_bar).with_columns(target)
     stages.require_answers(frame)
     frame = stages.judge(plan, stages.add_probability(plan, frame), ledger, open_bar)
-    measurements = stages.measure(plan, frame)
+    measurements = stages.measure(plan, frame, make_scored(plan, frame))
     measurements.check()
     return Rerun(frame, measurements.scores, data)
 
@@ -74,7 +75,13 @@ def _read_recorded(past: PastRun) -> tuple[pl.DataFrame, list[pl.Series]]:
 
 def check_ledger(past: PastRun, ledger: Ledger) -> list[Check]:
     """Whether the ledger still has every answer, by row."""
-    return [check for prefix in ("", PREFIX) for check in _check_answers(past.frame, prefix, ledger)]
+    prefixes = list_prefixes(past.frame)
+    return [check for prefix in prefixes for check in _check_answers(past.frame, prefix, ledger)]
+
+
+def list_prefixes(frame: pl.DataFrame) -> list[str]:
+    """What the columns of each kind of answer begin with: the model's, then those of each judge."""
+    return ["", *([f"{PREFIX}{name}_" for name in list_members(frame.columns)] or [PREFIX])]
 
 
 def _check_answers(frame: pl.DataFrame, prefix: str, ledger: Ledger) -> Iterator[Check]:
@@ -87,7 +94,7 @@ def _check_answers(frame: pl.DataFrame, prefix: str, ledger: Ledger) -> Iterator
     }
     known = read_stored(ledger, (key for several in keys.values() for key in several))
     lacking = [row for row, several in keys.items() if not known.keys() >= set(several)]
-    what = f"ledger, {'judge' if prefix else 'model'}"
+    what = f"ledger, {prefix.replace('_', ' ', 1).rstrip('_ ') or 'model'}"
     if not lacking:
         yield Check(what, "same", count_of(len(rows), "answer"))
         return
@@ -112,7 +119,7 @@ def read_answers(past: PastRun) -> dict[str, Any]:
     """
     return {
         row[f"{prefix}ledger_key"]: dict(_completion_fields(row, prefix))
-        for prefix in ("", PREFIX)
+        for prefix in list_prefixes(past.frame)
         for row in _find_kept(past.frame, prefix)
         if "\n" not in row[f"{prefix}ledger_key"]
     }

@@ -15,8 +15,9 @@ import polars as pl
 from runner.core.errors import ConfigError
 from runner.core.files import require_inside
 from runner.core.redact import remove_credentials
+from runner.core.types import list_members
 from runner.records.folder import PREDICTIONS
-from runner.records.record import Record, read_predictions
+from runner.records.record import Record, read_scored
 from runner.records.result import find_right_score, order_columns
 from runner.report import figures
 from runner.tracking import names
@@ -31,7 +32,7 @@ TABLE_ROWS = 2000
 CELL_LENGTH = 2000
 TABLE_COLUMNS = 24
 DETAILS = (
-    *("verdict", "error", "reading", "probability", "reasoning", "finish_reason"),
+    *("error", "reading", "probability", "reasoning", "finish_reason"),
     *("judge_reading", "judge_completion", "judge_reasoning", "judge_error"),
 )
 """What tells most about an answer, after its scores."""
@@ -52,7 +53,7 @@ def collect_files(record: Record, folder: Path, long: Mapping[str, str], target:
         file = target / get_param_path(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    frame = read_predictions(folder) if (folder / PREDICTIONS).exists() else None
+    frame = read_scored(folder) if (folder / PREDICTIONS).exists() else None
     save_figures(figures.draw_run(record, frame), target / "figures")
     if frame is None:
         return []
@@ -126,14 +127,19 @@ def _copy_file(source: str, target: str) -> None:
 def choose_columns(frame: pl.DataFrame, record: Record) -> pl.DataFrame:
     """The table of the rows: answer, target, whether it is correct, scores, details; then what was asked.
 
-    ``correct`` is the first score that says right or wrong. Nested and empty columns are left out.
+    ``correct`` is the first score that says right or wrong. Nested and empty columns are left out, and what
+    the judges of a panel say is in the columns of all of them.
     """
+    judges = list_members(frame.columns)
+    verdicts = [f"judge_{name}_verdict" for name in judges]
+    own = tuple(f"judge_{name}_" for name in judges)
+    frame = frame.drop(name for name in frame.columns if name.startswith(own) and name not in verdicts)
     right = find_right_score(record)
     if right in frame.columns and "correct" not in frame.columns:
         frame = frame.with_columns(correct=pl.col(right) == 1)
     flat = [name for name, kind in frame.schema.items() if not kind.is_nested() and frame[name].count()]
     given = [name for name in flat if name not in LAST and not name.endswith(UNTOLD)]
-    ordered = order_columns(given, [*record.row_scores, *DETAILS])
+    ordered = order_columns(given, [*record.row_scores, "verdict", *verdicts, *DETAILS])
     return frame.select((ordered + [name for name in LAST if name in flat])[:TABLE_COLUMNS])
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.core.types import Score
+from runner.records.judges import tell_panel
 from runner.records.published import describe_standing
 from runner.records.record import Record
 from runner.records.sweep import PARSED, main_score_names
@@ -22,6 +23,7 @@ def describe_run(record: Record) -> str:
     if record.scores:
         rows = [_format_score(name, record.scores) for name in main_score_names([record])]
         parts.append(format_table(["metric", "value", "95% interval", "parsed only", "n"], rows, GAP))
+    parts += [panel] if (panel := tell_panel(record)) else []
     parts += explain_scores(record)
     if record.reference:
         rows = [_format_comparison(row) for row in record.reference]

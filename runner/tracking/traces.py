@@ -28,7 +28,7 @@ from mlflow.entities import (
 )
 from mlflow.tracing.client import TracingClient
 
-from runner.core.types import REPEAT
+from runner.core.types import REPEAT, list_members
 from runner.records.record import Record
 from runner.records.result import find_right_score
 from runner.tracking.store import Store
@@ -138,6 +138,11 @@ def _make_assessments(record: Record, trace: str, row: Row) -> list[Assessment]:
         given.append(
             Feedback("verdict", row["verdict"], source=judge, rationale=row.get(f"{JUDGE}completion"))
         )
+    for name in list_members(row):
+        own = f"{JUDGE}{name}_"
+        if (verdict := row.get(f"{own}verdict")) is not None:
+            said = row.get(f"{own}completion")
+            given.append(Feedback(f"verdict_{name}", verdict, source=judge, rationale=said))
     for assessment in given:
         assessment.assessment_id = "a-" + _hash_text(f"{trace} {assessment.name}", 32)
     return given
@@ -151,8 +156,10 @@ def _make_spans(record: Record, row: Row, run_id: str) -> list[Span]:
     begin, trace = row[BEGIN] * 10**6, make_trace_id(run_id, row)
     call = _describe_call(row, "", record.tags.get("model", "model"), begin)
     calls = [call]
-    if row.get(f"{JUDGE}messages") is not None:
-        calls.append(_describe_call(row, JUDGE, "judge", call["end"]))
+    judges = {"judge": JUDGE} | {f"judge {name}": f"{JUDGE}{name}_" for name in list_members(row)}
+    for name, prefix in judges.items():
+        if row.get(f"{prefix}messages") is not None:
+            calls.append(_describe_call(row, prefix, name, call["end"]))
     outputs = {name: row.get(name) for name in ("completion", "prediction") if row.get(name) is not None}
     whole = call | {
         "name": record.name,
@@ -162,7 +169,7 @@ def _make_spans(record: Record, row: Row, run_id: str) -> list[Span]:
         "usage": None,
         "model": None,
         "format": None,
-        "end": calls[-1]["end"],
+        "end": max(each["end"] for each in calls),
     }
     return [_make_span(trace, part, place) for place, part in enumerate((whole, *calls))]
 

@@ -6,9 +6,9 @@ import pytest
 
 import runner as api
 from runner.cli.arguments import refuse_words
+from runner.config.command_schema import PricesConfig
 from runner.config.dataset_schema import FileConfig
 from runner.config.instantiate import instantiate
-from runner.config.schema import PricesConfig
 from runner.core.errors import ConfigError, DataError, RunnerError
 from runner.data.fetch import locate
 from runner.engine.ledger import Ledger

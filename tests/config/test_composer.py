@@ -9,10 +9,12 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from omegaconf import OmegaConf, open_dict
+from options import write_options
 from places import CONF
 
 from runner.config import schema
 from runner.config.composer import Composer, copy_config, save_job
+from runner.config.mistakes import watch
 
 SWEPT = {
     "hyperparameter.n_shot": ["0", "3"],
@@ -43,6 +45,49 @@ def test_as_composed_by_hydra(loader):
         got = composer.take(master, overrides)
         assert OmegaConf.to_container(got) == OmegaConf.to_container(wanted)
         assert OmegaConf.get_type(got) == OmegaConf.get_type(wanted)
+
+
+@pytest.fixture
+def compositions(monkeypatch):
+    """The overrides of each composition."""
+    made = []
+
+    def load(self, config_name, overrides, *rest, **more):
+        made.append(list(overrides))
+        return as_before(self, config_name, overrides, *rest, **more)
+
+    as_before = watch._load
+    monkeypatch.setattr(watch, "_load", load)
+    return made
+
+
+def test_a_command_is_composed_once(runner, compositions):
+    """Not a second time to see whether it is a sweep."""
+    assert runner("show", "dataset.path=gone.csv").code == 2
+    assert len(compositions) == 1
+    compositions.clear()
+    assert "no such key" in runner("datset=fib").err
+    assert len(compositions) <= 2
+
+
+def test_an_option_file_that_is_a_sweep(runner, compositions):
+    """A file may say that it is a sweep and what is swept, also an option that it leaves open."""
+    swept = "# @package _global_\ndefaults: [override /prompt: '???']\n"
+    swept += "hydra: {mode: MULTIRUN, sweeper: {params: {prompt: 'human_evaluator,fib_judge'}}}\n"
+    write_options(runner.folder, {"experiment/both.yaml": swept})
+    outcome = runner("--config-dir", "mine", "experiment=both", "tracking=none", "dataset.path=gone.csv")
+    assert outcome.code == 2
+    assert "gone.csv" in outcome.err
+    assert ["prompt=fib_judge" in made for made in compositions].count(True) == 1
+
+
+def test_an_option_file_is_read_again_when_it_changes(runner):
+    """And only then, however often configs are composed in a process."""
+    for limit in (7, 8):
+        write_options(runner.folder, {"dataset/own.yaml": f"defaults: [human_evaluator]\nlimit: {limit}"})
+        for _ in range(2):
+            outcome = runner("--config-dir", "mine", "dataset=own", "--cfg", "job", "--package", "dataset")
+            assert f"limit: {limit}" in outcome.out
 
 
 def test_a_class_instead_of_an_option(loader):

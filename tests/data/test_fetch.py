@@ -191,6 +191,21 @@ def test_missing_file_names_the_nearest_one(data: Path) -> None:
         locate(FileConfig(path="review.csv"))
 
 
+def test_a_missing_folder_is_said_alone(data: Path) -> None:
+    """So forty points with one wrong folder have one message."""
+    put(data / "runs" / "a" / "r.csv")
+    said = set()
+    for name in ("a/r.csv", "b/r.csv", "*/r.csv"):
+        with pytest.raises(DataError) as caught:
+            fetch.locate(FileConfig(path=f"rums/{name}"))
+        said.add(str(caught.value))
+    (message,) = said
+    assert message.startswith("dataset.path: there is no folder 'rums' in ")
+    assert "did you mean 'runs'?" in message
+    with pytest.raises(DataError, match=r"dataset\.path='runs/a': is a folder; runs/a/\* means the files"):
+        fetch.locate(FileConfig(path="runs/a"))
+
+
 def test_neither_path_nor_url_is_a_config_error() -> None:
     """The message names both keys."""
     with pytest.raises(ConfigError, match=r"dataset\.path and dataset\.url are both empty"):

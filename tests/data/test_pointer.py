@@ -70,7 +70,7 @@ def test_first_takes_what_a_record_has() -> None:
     ("source", "said"),
     [
         ("/steps/0/txt", "no 'txt' in /steps/0; did you mean 'text'"),
-        ("/steps/5", "no item 5 in /steps, which has at most 2 items; this is so in all 2 records"),
+        ("/steps/5", "no item 5 in /steps, which has at most 2 items; this is so in every record"),
         ("/steps/1/by/x~1y~0z/q", r"record 1: /steps/1/by/x~1y~0z is a number, which has no 'q'"),
         ("/steps/0/text", r"record 1: /steps/0 is a list, which has no 'text'; \{first: "),
         ("/id/0", "record 1: /id is a number, which has no '0'"),

@@ -18,7 +18,7 @@ from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
 from runner.engine import guard, live
-from runner.engine.ask import ask_all, ask_rows
+from runner.engine.ask import Part, ask_all, ask_parts, ask_rows
 from runner.engine.call import KIND, UNASKED, make_keys
 from runner.engine.ledger import Ledger
 
@@ -238,6 +238,43 @@ def test_a_row_may_ask_in_steps(ledger):
     again = Scripted()
     assert ask_rows(["a", "b"], refine, again, ledger) == ["AXAY", "BXBY"]
     assert again.asked == []
+
+
+async def ask_one(request, ask):
+    """The work of a row that is one question."""
+    return (await ask(request)).completion.text
+
+
+def test_several_providers_are_asked_at_once(ledger):
+    """Each waits here for the other; a part without rows has no answers, and a fatal error ends all parts."""
+    meeting = asyncio.Event()
+
+    class Waits(Scripted):
+        def __init__(self, name, sets):
+            super().__init__()
+            self.name, self.sets = name, sets
+
+        async def complete(self, request):
+            meeting.set() if self.sets else await asyncio.wait_for(meeting.wait(), 5)
+            return await super().complete(request)
+
+    class Refused(Scripted):
+        name = "refused"
+
+        async def complete(self, request):
+            raise FatalProviderError("bad key")
+
+    class Slow(Scripted):
+        name = "slow"
+
+        async def complete(self, request):
+            await asyncio.sleep(60)
+
+    parts = [Part(make_requests("ab"), ask_one, Waits("one", False)), Part([], ask_one, Scripted())]
+    parts.append(Part(make_requests("c"), ask_one, Waits("two", True)))
+    assert ask_parts(parts, ledger) == [["A", "B"], [], ["C"]]
+    with pytest.raises(FatalProviderError, match="bad key"):
+        ask_parts([Part(make_requests("x"), ask_one, kind()) for kind in (Slow, Refused)], ledger)
 
 
 class Money:

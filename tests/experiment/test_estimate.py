@@ -11,7 +11,7 @@ from servers import serving
 from runner.core import tokens
 from runner.core.types import Message
 from runner.experiment import estimate
-from runner.experiment.power import count_comparisons
+from runner.experiment.estimate.power import count_comparisons
 from runner.money import forecast
 
 
@@ -87,7 +87,7 @@ def test_shared_rows_are_counted_once(sums):
 def test_a_judge_is_bounded(sums):
     """A missing answer counts in the judge's prompt with its greatest length."""
     (point,) = told(sums, LIMIT, *sums.judge, "judge.hyperparameter.max_tokens=3")
-    work = point.judgments
+    (work,) = point.judgments.values()
     assert work is not None
     assert (work.calls, work.written) == (10, (10, 30))
     asked = 10 * tokens.count_chat(["grade  for 3 + 3"])
@@ -103,8 +103,8 @@ def test_a_judge_of_stored_answers(sums):
     sums(LIMIT, *judged, "++dataset.limit=5")
     sums.server.calls.clear()
     (point,) = told(sums, LIMIT, *judged)
-    assert point.judgments is not None
-    assert (point.judgments.stored, point.judgments.calls) == (5, 5)
+    (work,) = point.judgments.values()
+    assert (work.stored, work.calls) == (5, 5)
     assert sums.server.calls == []
 
 
@@ -112,7 +112,7 @@ def test_a_changed_judge_pays_no_answers(sums):
     """A sweep over judges buys the answers once and the judgments for each of them."""
     points = told(sums, LIMIT, *sums.judge, "-m", "judge.hyperparameter.max_tokens=3,4")
     assert [point.answers.calls for point in points] == [10, 0]
-    assert [point.judgments.calls for point in points if point.judgments] == [10, 10]
+    assert [work.calls for point in points for work in point.judgments.values()] == [10, 10]
 
 
 def test_time_by_pace(sums):
@@ -182,12 +182,11 @@ def test_a_price_that_is_not_known(sums):
 def test_power_before_money(sums):
     """The difference that the rows could show is bounded before a run, and measured by past runs after it."""
     said = sums.estimate(LIMIT).out
-    print(said)
-    assert "exact_agreement: with 10 rows, a difference of 79.3 points from another model" in said
-    assert "30 rows: 36.2 points for up to $1.5" in said
+    assert "accuracy: with 10 rows, a difference of 71.4 points from another model" in said
+    assert "30 rows: 38.8 points for up to $1.5" in said
     assert "at worst, of unrelated models that are right on half of the rows" in said
     sums(LIMIT)
-    sums(LIMIT, "++provider.stands_for=other")
+    sums(LIMIT, "hyperparameter.top_p=0.5")
     (point,) = told(sums, LIMIT, "hyperparameter.repeats=2")
     assert point.power is not None
     assert (point.power.basis, point.power.repeats) == ("as between two past runs of these rows", 2)

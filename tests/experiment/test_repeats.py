@@ -92,8 +92,8 @@ def test_metrics_of_repeats(command, runner):
 REFUSED = {
     "metric.pass_at_k: it needs 3 answers to each row; set hyperparameter.repeats": ["metric=pass_at_k"],
     "scoring.reduce=mean: metric.accuracy reads String": ["hyperparameter.repeats=2", "scoring.reduce=mean"],
-    "judge.reduce=mean: the verdicts are no numbers": [
-        *("judge=even", "judge.hyperparameter.repeats=2", "judge.reduce=mean")
+    "judge.vote=mean: the verdicts are no numbers": [
+        *("judge=even", "judge.hyperparameter.repeats=2", "judge.vote=mean")
     ],
 }
 

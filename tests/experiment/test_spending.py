@@ -44,7 +44,7 @@ def ledger(tmp_path):
 def train(ledger: Ledger, api: OpenAIApi, limit: float | None = None, price: Price = PRICE) -> Spending:
     """Train at a server, as one run does."""
     budget = None if limit is None else Budget(ledger, "run", limit)
-    with serving(api) as server, Spending(ledger, budget, None, None) as spending:
+    with serving(api) as server, Spending(ledger, budget) as spending:
         rest: Any = lambda seconds: None  # noqa: E731 - a named function would only repeat it
         tuner = OpenAITuner(OpenAI(model="m", base_url=f"{server.url}/v1"), rest)
         with spending.open_bill(ORDER, price, forecast.estimate_training_tokens([FILE], 3)) as bill:
@@ -103,7 +103,7 @@ def test_a_failed_training_is_not_billed(ledger):
 def test_hosting_is_billed_by_the_hour(ledger):
     """A deployment costs by the hour; without a price the cost is unknown."""
     for price, usd in [(1.7, 0.85), (None, None), (0.0, 0.0)]:
-        spending = Spending(ledger, None, None, None)
+        spending = Spending(ledger, None)
         spending.pay_hosting(0.5, price)
         assert spending.sum_up(ROWS).get("cost_usd") == usd
 

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from runner.config.schema import PricesConfig
+from runner.config.command_schema import PricesConfig
 from runner.core import tokens
 from runner.core.errors import ConfigError
 from runner.core.types import Completion

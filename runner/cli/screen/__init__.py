@@ -21,6 +21,7 @@ from runner.core.errors import count_of
 from runner.core.redact import drop_controls
 from runner.core.types import Score, advise_on_cut
 from runner.records.averages import average_points, read_plan
+from runner.records.judges import is_told, tell_panel
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.ranking import rank
@@ -72,7 +73,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
         lines.append(Text(_describe_published(record), style="dim"))
     lines += [
         _describe_counts(record.figures, record.finished or 0, record.started),
-        *([Text(told, style="dim")] if (told := tell_repeats(record)) else []),
+        *(Text(told, style="dim") for told in (tell_panel(record), tell_repeats(record)) if told),
         *_describe_failures(record),
         *_describe_cut(record, folder),
     ]
@@ -95,6 +96,8 @@ def make_scores_table(record: Record) -> Table:
         table.add_column("compared")
     for name, score in record.scores.items():
         if name.endswith("_parsed") and name.removesuffix("_parsed") in record.scores:
+            continue
+        if is_told(record, name):
             continue
         parsed = record.scores.get(f"{name}_parsed")
         cells = [
@@ -146,6 +149,10 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
     ]
     if figures.get("judge_answered"):
         parts.insert(2, f"{figures['judged']:.0f} of {count_of(figures['judge_answered'], 'verdict')} read")
+    if "scored_rows" in figures:
+        left = figures.get("left_out", 0)
+        parts.append(f"{count_of(figures['scored_rows'], 'row')} scored")
+        parts += [f"{left:,.0f} left out ({figures.get('left_out_unread', 0):,.0f} unread)"] if left else []
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
     parts += [count_of(tokens, "token")] if tokens else []
     parts += [_describe_cost(figures)] if tokens else []
@@ -178,8 +185,9 @@ def _describe_cost(figures: Mapping[str, float]) -> str:
 
 def _describe_failures(record: Record) -> list[Text]:
     failed = record.figures.get("failed", 0)
+    what = "answer" if "repeats" in record.figures else "row"
     return (
-        [Text(f"{count_of(failed, 'row')} failed; first: {record.tags.get('first_error')}", style="yellow")]
+        [Text(f"{count_of(failed, what)} failed; first: {record.tags.get('first_error')}", style="yellow")]
         if failed
         else []
     )

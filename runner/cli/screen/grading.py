@@ -12,7 +12,7 @@ import polars as pl
 from runner.core.files import require_plain
 from runner.core.types import CUT
 from runner.records.folder import PREDICTIONS
-from runner.records.record import Record
+from runner.records.record import Record, find_scored
 
 VERDICT = "verdict"
 SAID = ("error", "judge_error", "completion", "prediction", VERDICT, "judge_completion", "target")
@@ -85,7 +85,7 @@ def grade_rows(record: Record, frame: pl.DataFrame) -> Grades:
 def count_wrong(record: Record, folder: Path) -> int:
     """How many recorded rows are wrong; 0 for free text that no metric grades, or if they cannot be read."""
     try:
-        file = require_plain(folder / PREDICTIONS)
+        file = require_plain(find_scored(folder))
         wanted = {*SAID, *record.row_scores} & set(pl.read_parquet_schema(file))
         frame = pl.read_parquet(file, columns=sorted(wanted))
         grades = grade_rows(record, frame)
@@ -129,8 +129,8 @@ def _is_comparable(frame: pl.DataFrame) -> bool:
 
 def _find_column(node: Any) -> str:
     settings = node if isinstance(node, dict) else {}
-    named = settings.get("prediction") or settings.get("column")
-    return VERDICT if named == VERDICT else "prediction"
+    named = str(settings.get("prediction") or settings.get("column"))
+    return named if named == VERDICT or named.startswith("judge_") else "prediction"
 
 
 def _decide(score: Any, said: Any) -> bool | None:

@@ -53,8 +53,7 @@ def describe_run(point: Point, plan: Plan) -> list[tuple[str, str]]:
         lines = [("recorded", f"{count_of(point.rows, 'answer')}; nothing is asked")]
     else:
         lines = [(clean(str(plan.responder.provider.model)), _describe_work(point.answers))]
-    if point.judgments and plan.judge:
-        lines.append((clean(f"judge {plan.judge.provider.model}"), _describe_work(point.judgments)))
+    lines += [(clean(judge), _describe_work(work)) for judge, work in point.judgments.items()]
     if point.trained:
         price = _describe_usd(point.training_usd, point.training_usd)
         lines.append(("training", f"{point.trained:,.0f} tokens; {price}"))

@@ -36,7 +36,7 @@ from runner.experiment import stages
 from runner.experiment.estimate import estimate_plan
 from runner.experiment.plan import Plan, make_plan
 from runner.money.forecast import add_placeholders
-from runner.pipeline.judge import pose_questions
+from runner.pipeline.judge import Panel, pose_questions
 from runner.pipeline.repeats import take_first
 from runner.providers.local.weights import stay_offline
 
@@ -175,8 +175,8 @@ def _fill_chat(parts: list[RenderableType], plan: Plan, frame: pl.DataFrame) -> 
     if is_replay:
         parts.append(make_part(make_title("recorded answer"), make_pairs(_describe_recorded(plan, frame))))
     parts.append(make_part(make_title("gold"), make_pairs(_describe_gold(plan, frame))))
-    if plan.judge:
-        _fill_judge(parts, plan, frame)
+    if plan.panel:
+        _fill_judges(parts, plan, plan.panel, frame)
     if plan.tuner is not None:
         parts.append(make_part(*_make_training_row(plan)))
 
@@ -226,9 +226,8 @@ def _describe_gold(plan: Plan, frame: pl.DataFrame) -> list[tuple[str, str]]:
     return [*lines, ("gold turn", clean(turn)), *_describe_reading(plan, turn, kind)]
 
 
-def _fill_judge(parts: list[RenderableType], plan: Plan, frame: pl.DataFrame) -> None:
-    """Add what the judge would be asked if the answer were the gold turn."""
-    assert plan.judge is not None
+def _fill_judges(parts: list[RenderableType], plan: Plan, panel: Panel, frame: pl.DataFrame) -> None:
+    """Add what each judge would be asked if the answer were the gold turn."""
     stand_in, note = "(the answer)", "with words in place of the answer"
     try:
         stand_in = plan.responder.prompt.render_gold(frame.row(0, named=True))
@@ -237,17 +236,19 @@ def _fill_judge(parts: list[RenderableType], plan: Plan, frame: pl.DataFrame) ->
         pass
     answered = add_placeholders(frame).with_columns(completion=pl.lit(stand_in))
     answered = stages.add_predictions(plan.responder, answered)
-    stages.check_judge(plan, answered)
-    for question in pose_questions(answered, plan.judge, plan.sides).iter_rows(named=True):
-        order = f", order {question['order']}" if plan.sides else ""
-        messages = question["judge_messages"]
-        parts.append(
-            make_part(
-                make_title("judge", f"its chat {note}{order}"),
-                make_chat(messages),
-                make_pairs(describe_call(plan.judge, messages)),
+    stages.check_judges(panel, answered)
+    for judge in panel.judges:
+        who = f"judge {judge.name}".strip()
+        for question in pose_questions(answered, judge).iter_rows(named=True):
+            order = f", order {question['order']}" if judge.sides else ""
+            messages = question["judge_messages"]
+            parts.append(
+                make_part(
+                    make_title(who, f"its chat {note}{order}"),
+                    make_chat(messages),
+                    make_pairs(describe_call(judge.responder, messages)),
+                )
             )
-        )
 
 
 def _make_training_row(plan: Plan) -> tuple[Text, RenderableType]:

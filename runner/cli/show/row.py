@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from runner.cli.show.read import Recorded
 from runner.cli.show.values import clean, join_lines, make_chat, make_pairs, make_part, make_title, show_value
 from runner.core.errors import count_of
-from runner.core.types import RESERVED
+from runner.core.types import RESERVED, list_members
 
 LETTERS = 100
 """How many letters are shown of a value that the chat shows, too."""
@@ -53,7 +53,14 @@ def _make_answer(run: Recorded, row: dict[str, Any], note: str) -> list[Renderab
     lines += [("target", show_value(row["target"]))] if "target" in row else []
     lines += [(name, show_value(row[name])) for name in _list_scores(run)]
     lines += [("cost", _describe_call(row, ""))]
-    judged = [make_part(make_title("judge"), *_make_verdict(row))] if "verdict" in row else []
+    judged = [
+        make_part(make_title(f"judge {name}"), *_make_verdict(row, f"judge_{name}_"))
+        for name in list_members(row)
+    ]
+    if judged:
+        judged.append(make_part(make_title("judges"), make_pairs([("verdict", show_value(row["verdict"]))])))
+    elif "verdict" in row:
+        judged = [make_part(make_title("judge"), *_make_verdict(row))]
     return [make_part(make_title("answer", note), make_pairs(lines)), *judged]
 
 
@@ -67,15 +74,21 @@ def _list_scores(run: Recorded) -> list[str]:
     return [*names, *(["probability"] if "probability" in run.frame.columns else [])]
 
 
-def _make_verdict(row: dict[str, Any]) -> Iterable[RenderableType]:
-    if row.get("judge_messages"):
-        yield make_chat(row["judge_messages"])
-    said = [("thinking", "judge_reasoning"), ("error", "judge_error")]
-    lines = [(label, clean(str(row[name]))) for label, name in said if row.get(name) is not None]
-    lines += [("its words", _show_text(row.get("judge_completion"))), ("verdict", show_value(row["verdict"]))]
-    lines += [("of", show_value(row["judge_verdicts"]))] if row.get("judge_verdicts") else []
-    lines += [("", clean(str(row["judge_reading"])))] if row.get("judge_reading") else []
-    yield make_pairs([*lines, ("cost", _describe_call(row, "judge_"))])
+def _make_verdict(row: dict[str, Any], own: str = "judge_") -> Iterable[RenderableType]:
+    """What one judge was asked and said; its columns begin with ``own``."""
+
+    def get(name: str) -> Any:
+        return row.get(f"{own}{name}")
+
+    if get("messages"):
+        yield make_chat(get("messages"))
+    said = [("thinking", "reasoning"), ("error", "error")]
+    lines = [(label, clean(str(get(name)))) for label, name in said if get(name) is not None]
+    verdict = row["verdict"] if own == "judge_" else get("verdict")
+    lines += [("its words", _show_text(get("completion"))), ("verdict", show_value(verdict))]
+    lines += [("of", show_value(get("verdicts")))] if get("verdicts") else []
+    lines += [("", clean(str(get("reading"))))] if get("reading") else []
+    yield make_pairs([*lines, ("cost", _describe_call(row, own))])
 
 
 def _describe_call(row: dict[str, Any], prefix: str) -> str:
@@ -97,10 +110,11 @@ def _describe_call(row: dict[str, Any], prefix: str) -> str:
 def _list_values(run: Recorded, row: dict[str, Any]) -> list[tuple[str, str]]:
     """The values of the data set, those that the run did not add; a long one that the chat shows is cut."""
     added = {*RESERVED, *run.record.row_scores, "id", "target"}
+    judges = tuple(f"judge_{name}_" for name in list_members(row))
     chat = "\n".join(str(turn.get("content")) for turn in row.get("messages") or () if turn)
     lines = []
     for name, value in row.items():
-        if name in added:
+        if name in added or name.startswith(judges):
             continue
         is_shown = isinstance(value, str) and len(value) > LETTERS and value in chat
         shown = f"{show_value(value, LETTERS)}, as in the chat" if is_shown else show_value(value)

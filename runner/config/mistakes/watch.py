@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import warnings
 from codecs import BOM_UTF8
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -29,6 +32,8 @@ from runner.core.paths import CONF, show_file
 
 _load = ConfigLoaderImpl._load_configuration_impl
 _read = ConfigRepository.load_config
+_files: dict[tuple[str, ...], tuple[object, bytes]] = {}
+"""Option files as they were read, with the state in which each was found."""
 
 
 def install(kind: type) -> None:
@@ -66,16 +71,33 @@ def install(kind: type) -> None:
 
     ConfigLoaderImpl._load_configuration_impl = load  # type: ignore[method-assign]
     ConfigLoaderImpl._compose_config_from_defaults_list = merge  # type: ignore[method-assign]
-    ConfigRepository.load_config = _read_after_mark  # type: ignore[method-assign]
+    ConfigRepository.load_config = _read_once  # type: ignore[method-assign]
 
 
-def _read_after_mark(self: ConfigRepository, config_path: str) -> ConfigResult | None:
+def _read_once(self: ConfigRepository, config_path: str) -> ConfigResult | None:
+    """Read an option file, once for all compositions of the process as long as the file stays the same."""
+    source = self._find_object_source(config_path, ObjectType.CONFIG)
+    if source is None or source.scheme() != "file":
+        return _read(self, config_path)
+    name = config_path if config_path.endswith(".yaml") else f"{config_path}.yaml"
+    file = Path(source.path, name)
+    found = file.stat()
+    state = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    key = source.provider, source.path, name
+    known, pickled = _files.get(key, (None, b""))
+    if known != state:
+        pickled = pickle.dumps(_read_after_mark(self, config_path, file))
+        _files[key] = state, pickled
+    result: ConfigResult = pickle.loads(pickled)  # a copy, since Hydra changes what it gets
+    return result
+
+
+def _read_after_mark(repository: ConfigRepository, config_path: str, file: Path) -> ConfigResult | None:
     """Read a file whose first line is a header also where a byte order mark stands before it."""
-    result = _read(self, config_path)
-    if result and result.path.startswith("file://") and not result.header.get("package"):
-        name = config_path if config_path.endswith(".yaml") else f"{config_path}.yaml"
-        with open(f"{result.path.removeprefix('file://')}/{name}", "rb") as file:
-            start = file.read(512)
+    result = _read(repository, config_path)
+    if result and not result.header.get("package"):
+        with file.open("rb") as opened:
+            start = opened.read(512)
         if start.startswith(BOM_UTF8):
             result.header = ConfigSource._get_header_dict(start.decode("utf-8-sig", errors="ignore"))
     return result

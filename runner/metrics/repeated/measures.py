@@ -165,6 +165,10 @@ class Consistency:
             .group_by("id", maintain_order=True)
             .agg(pl.col(" value").alias(" values"))
         )
+        return self.compare(lists)
+
+    def compare(self, lists: pl.DataFrame) -> dict[str, Score]:
+        """The scores of rows whose answers are the lists in the column `` values``."""
         read = lists[" values"].list.drop_nulls()
         same, several = read.list.n_unique() == 1, read.list.len() >= 2
         unanimous = same & (read.list.len() == lists[" values"].list.len())

@@ -5,7 +5,8 @@ https://github.com/ggml-org/ggml/blob/master/docs/gguf.md describes the format.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,16 @@ class BaseFile:
         self._kv_heads = int(self._read_field(f"{self.architecture}.attention.head_count_kv"))
         kind = {name: arch for arch, name in gguf.MODEL_ARCH_NAMES.items()}[self.architecture]
         self._names = gguf.get_tensor_name_map(kind, self._blocks)
+
+    @contextmanager
+    def share(self) -> Iterator[None]:
+        """Within the block whoever opens the file gets this reader: reading takes seconds each time."""
+        read = gguf.GGUFReader
+        gguf.GGUFReader = lambda path: self._reader
+        try:
+            yield
+        finally:
+            gguf.GGUFReader = read
 
     def write_adapter(self, path: Path, pairs: Mapping[str, tuple[Any, Any]], alpha: float) -> None:
         """Write LoRA matrices, by the linear layer's name in transformers: A of (rank, in), B of (out, rank).

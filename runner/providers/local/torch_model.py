@@ -36,9 +36,10 @@ class TrainableModel:
         self._recipe = recipe
         self._base = BaseFile(weights)
         small = self.device == "cuda" and recipe.method == "lora"
-        module = AutoModelForCausalLM.from_pretrained(
-            weights.parent, gguf_file=weights.name, dtype=torch.bfloat16 if small else torch.float32
-        )
+        with self._base.share():  # transformers opens it twice
+            module = AutoModelForCausalLM.from_pretrained(
+                weights.parent, gguf_file=weights.name, dtype=torch.bfloat16 if small else torch.float32
+            )
         module.config.use_cache = False
         if recipe.method == "lora":
             module = peft.get_peft_model(module, _make_lora_config(recipe))

@@ -29,7 +29,7 @@ from runner.metrics.statistics.power import (
     measure_single,
 )
 from runner.records.folder import PREDICTIONS, RECORD, find_runs
-from runner.records.record import Record, read_predictions, read_records
+from runner.records.record import Record, read_records, read_scored
 
 FEWEST = 30
 """Past runs that share fewer rows (or pairs) with a plan say too little about the variance."""
@@ -95,7 +95,7 @@ def find_power(plan: Plan, frame: pl.DataFrame, repeats: int, outputs: Path) -> 
         unit="rows" if pairs.height == frame.height else "pairs",
         is_share=is_share(metric),
         are_right=getattr(metric, "proportion", False) and not metric.group,
-        rows=digest([rows.rows(), repr(plan.config.metric.get(key))]),
+        rows=digest([rows.rows(), repr([plan.config.metric.get(key), plan.config.scoring.steps])]),
         are_means=isinstance(metric, RowMetric),
     )
     rule = plan.config.scoring.reduce.value
@@ -146,7 +146,7 @@ def _list_past_values(
         if key in known or len(known) == MOST_RUNS:
             continue
         try:
-            past = read_predictions(folder)
+            past = read_scored(folder)
             both = shared.join(past.filter(_is_first(past)), on=rows.columns, how="semi", nulls_equal=True)
             kept = past.filter(pl.col("id").is_in(both["id"].to_list()))
             if list_values(metric, metric.measures()[suffix], kept).each.shape[0] < min(FEWEST, n):

@@ -20,9 +20,10 @@ from runner.core.types import Completion, Message, Request
 from runner.engine.ask import collect_calls
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
+from runner.experiment.estimate.power import Power, find_power
 from runner.experiment.plan import Plan
-from runner.experiment.power import Power, find_power
 from runner.experiment.rehearsal import leave_empty, rehearse
+from runner.experiment.scoring import rehearse_steps
 from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
@@ -31,7 +32,7 @@ from runner.money.prices import MILLION, Price
 from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
 from runner.pipeline.checkpoint import name_place
-from runner.pipeline.judge import group_by_row, judge_row, pose_questions
+from runner.pipeline.judge import Judge, group_by_row, judge_row, pose_questions
 from runner.pipeline.repeats import take_first
 
 
@@ -43,7 +44,8 @@ class Point:
     overrides: list[str]
     rows: int
     answers: Work
-    judgments: Work | None = None
+    judgments: Mapping[str, Work] = field(default_factory=dict)
+    """By judge, under its name for the screen."""
     trained: float = 0.0
     """Tokens that a training would bill, over all epochs."""
     training_usd: float | None = 0.0
@@ -59,28 +61,31 @@ class Point:
     @property
     def minutes(self) -> float:
         """The least minutes that the calls take at the configured pace; 0 without one."""
-        return sum(work.minutes for work in (self.answers, self.judgments) if work)
+        return sum(work.minutes for work in self.works)
+
+    @property
+    def works(self) -> list[Work]:
+        """The calls to the model, and to each judge."""
+        return [self.answers, *self.judgments.values()]
 
     @property
     def known_usd(self) -> float | None:
         """The lower bound of the costs whose price is known; None where no price is."""
-        works = [self.answers, *([self.judgments] if self.judgments else [])]
         bills = [usd for usd in (self.training_usd, self.hosting_usd) if usd != 0]
-        parts = [*(work.usd[0] for work in works), *bills]
+        parts = [*(work.usd[0] for work in self.works), *bills]
         known = [part for part in parts if part is not None]
         return sum(known) if known else None
 
     @property
     def usd(self) -> tuple[float | None, float | None]:
         """The lower and the upper bound of all costs in US dollars; None where a bound is unknown."""
-        works = [self.answers, self.judgments or Work()]
-        low, high = ([work.usd[side] for work in works] for side in (0, 1))
+        low, high = ([work.usd[side] for work in self.works] for side in (0, 1))
         bills = self.training_usd, self.hosting_usd
         return _sum(*low, *bills), _sum(*high, *bills)
 
     def extend_usd(self, times: int) -> float | None:
         """The upper bound of all costs with ``times`` as many rows; no answer to a further one is stored."""
-        works = [self.answers, *([self.judgments] if self.judgments else [])]
+        works = self.works
         if self.usd[1] is None or any(work.asked and not work.calls for work in works):
             return None
         each = [(work.usd[1] or 0.0) * work.asked / max(work.calls, 1) for work in works]
@@ -101,10 +106,12 @@ def estimate_plan(
         requests = make_requests(frame, answering.responder)
         stored_answers = answering.look_up(requests, ledger)
         answers = answering.count_work(stored_answers, seen)
-        judgments = _estimate_judge(plan, frame, answering, requests, stored_answers, ledger, seen)
+        judgments = _estimate_judges(plan, frame, answering, requests, stored_answers, ledger, seen)
         hosted_minutes, hosting_usd = _estimate_hosting(plan, answering, answers, seen)
     rows = take_first(frame).height
-    asked = [answering, *([PricedModel.of(plan.judge)] if plan.judge else [])]
+    scored, repeats = rehearse_steps(plan, leave_empty(plan, frame), frame.height // rows)
+    judges = plan.panel.judges if plan.panel else ()
+    asked = [answering, *(PricedModel.of(judge.responder) for judge in judges)]
     return Point(
         name=plan.config.name,
         overrides=list(overrides),
@@ -117,7 +124,7 @@ def estimate_plan(
         hosting_usd=hosting_usd,
         prices={f"{item.provider.name}/{item.provider.model}": item.price for item in asked},
         batch=any(item.provider.batch for item in asked),
-        power=find_power(plan, leave_empty(plan, frame), frame.height // rows, outputs or Path()),
+        power=find_power(plan, scored, repeats, outputs or Path()),
     )
 
 
@@ -165,7 +172,7 @@ def _estimate_hosting(
     return minutes, None if per_hour is None else per_hour * minutes / 60
 
 
-def _estimate_judge(
+def _estimate_judges(
     plan: Plan,
     frame: pl.DataFrame,
     answering: PricedModel,
@@ -173,37 +180,54 @@ def _estimate_judge(
     stored_answers: StoredAnswers,
     ledger: Ledger,
     seen: set[str],
-) -> Work | None:
-    """Estimate the judge's calls: exactly for stored answers, by bounds for missing ones."""
-    if plan.judge is None:
-        return None
-    judging, keys = PricedModel.of(plan.judge), pl.Series(answering.make_keys(requests))
+) -> dict[str, Work]:
+    """Estimate the calls of each judge: exactly for stored answers, by bounds for missing ones."""
+    if plan.panel is None:
+        return {}
+    keys = pl.Series(answering.make_keys(requests))
     has_answer = keys.is_in(list(stored_answers.known))
-    unanswered = add_placeholders(frame.filter(~has_answer))
-    stages.check_judge(plan, unanswered)
-    # chats about missing answers look alike, so the key of the answer is made part of their key
-    chats: dict[str, Sequence[Message]] = {
-        digest([key, answer_key]): request.messages
-        for answer_key, row in zip(keys.filter(~has_answer), _judge_calls(plan, unanswered), strict=True)
-        for key, request in zip(judging.make_keys(row), row, strict=True)
-    }
-    stored: Mapping[str, Completion] = {}
-    learned = find_mean_length(ledger, judging.provider, judging.responder.sampling)
+    unanswered, judged = add_placeholders(frame.filter(~has_answer)), None
+    stages.check_judges(plan.panel, unanswered)
     if has_answer.any():
         answered = stages.answer(answering.responder, frame.filter(has_answer), ledger, open_no_bar)
         judged = answered.filter(pl.col("completion").is_not_null())
-        calls = [request for row in _judge_calls(plan, judged) for request in row]
+    length = stored_answers.find_typical_length(), answering.responder.sampling.max_tokens
+    return {
+        judge.label: _estimate_judge(
+            judge, unanswered, keys.filter(~has_answer), judged, ledger, seen, length
+        )
+        for judge in plan.panel.judges
+    }
+
+
+def _estimate_judge(
+    judge: Judge,
+    unanswered: pl.DataFrame,
+    answer_keys: pl.Series,
+    judged: pl.DataFrame | None,
+    ledger: Ledger,
+    seen: set[str],
+    length: tuple[float, float | None],
+) -> Work:
+    judging = PricedModel.of(judge.responder)
+    # chats about missing answers look alike, so the key of the answer is made part of their key
+    chats: dict[str, Sequence[Message]] = {
+        digest([key, answer_key]): request.messages
+        for answer_key, row in zip(answer_keys, _judge_calls(judge, unanswered), strict=True)
+        for key, request in zip(judging.make_keys(row), row, strict=True)
+    }
+    stored: Mapping[str, Completion] = {}
+    if judged is not None:
+        calls = [request for row in _judge_calls(judge, judged) for request in row]
         lookup = judging.look_up(calls, ledger)
         chats, stored = {**lookup.chats, **chats}, lookup.known
-    length = stored_answers.find_typical_length(), answering.responder.sampling.max_tokens
+    learned = find_mean_length(ledger, judging.provider, judging.responder.sampling)
     return judging.count_work(StoredAnswers(chats, stored, learned), seen, length)
 
 
-def _judge_calls(plan: Plan, frame: pl.DataFrame) -> list[list[Request]]:
+def _judge_calls(judge: Judge, frame: pl.DataFrame) -> list[list[Request]]:
     """Return the requests that the judge would get about each row."""
-    assert plan.judge is not None
-    questions = pose_questions(frame, plan.judge, plan.sides)
-    return collect_calls(group_by_row(questions, plan.judge, plan.sides), judge_row, guess_answer)
+    return collect_calls(group_by_row(pose_questions(frame, judge), judge), judge_row, guess_answer)
 
 
 def _sum(*parts: float | None) -> float | None:

@@ -1,0 +1,120 @@
+"""Figures of judges, against values by hand, of SciPy, and of published recordings."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+from places import dataset_option
+from scipy.stats import spearmanr
+
+from runner.core.errors import ConfigError
+from runner.data.dataset import load_rows
+from runner.metrics.judged import LengthBias, PanelAgreement, PositionBias, SelfPreference
+from runner.pipeline.judge import Sides, name_winner
+
+SIDES = ["completion", "target"]
+
+
+def orders(*pairs):
+    """A frame in which a judge named these winners, in the published and in the swapped order."""
+    words = {"c": "completion", "t": "target", "=": "tie", "?": None}
+    return pl.DataFrame({"judge_orders": [pair and [words[letter] for letter in pair] for pair in pairs]})
+
+
+def test_position_bias_by_hand():
+    """``ct`` is the output shown first twice, ``tc`` the second twice; a tie and a winner differ, too."""
+    scores = PositionBias()(orders("cc", "tt", "ct", "ct", "tc", "=c", "==", "c?", None))
+    assert scores["position_bias"].value == pytest.approx(4 / 7)
+    assert (scores["position_bias"].n, scores["position_bias_first"].n) == (7, 3)
+    assert scores["position_bias_first"].value == pytest.approx(2 / 3)
+    assert scores["position_bias"].low < 4 / 7 < scores["position_bias"].high
+
+
+def test_position_bias_of_repeats():
+    """A row counts once, with the mean of its repeats."""
+    scores = PositionBias()(orders("ccct", "ttt?"))
+    assert (scores["position_bias"].value, scores["position_bias"].n) == (0.25, 2)
+    assert scores["position_bias_first"].value == 1
+
+
+def test_no_verdicts_no_figures():
+    """Without verdicts there are reasons and no numbers."""
+    empty = pl.DataFrame({"judge_orders": [None], "verdict": [None], "completion": ["a"], "target": ["b"]})
+    for metric in (PositionBias(), LengthBias(sides=SIDES), SelfPreference()):
+        assert all(score.value is None and score.reason for score in metric(empty).values())
+
+
+@pytest.mark.parametrize("evaluator", ["Vanilla", "CoT"])
+@pytest.mark.parametrize(("subset", "folder"), [("GPTInst", "Adversarial/GPTInst"), ("Natural", "Natural")])
+def test_position_bias_of_llmbar(shared_data, evaluator, subset, folder):
+    """1 less the published share of pairs that GPT-4 judged equally in both orders."""
+    rows = load_rows(dataset_option("llmbar", f"params.subset={subset}", f"params.evaluator={evaluator}"))
+    said = rows["recorded"].str.extract_all(r"Output \([ab]\)").list.last().str.slice(8, 1)
+    sides = Sides(("completion", "target"), {"a": 0, "b": 1})
+    winners = [name_winner(word, order, sides) for word, order in zip(said, rows["order"], strict=True)]
+    frame = rows.with_columns(winner=pl.Series(winners)).group_by("pair", maintain_order=True)
+    score = PositionBias()(frame.agg(judge_orders="winner"))["position_bias"]
+    path = f"llmbar/Dataset/LLMBar/{folder}/evaluators/GPT-4/{evaluator}/statistics.json"
+    equal, pairs = map(
+        int, json.loads((shared_data / path).read_text())["equal"].split(" = ")[0].split(" / ")
+    )
+    assert (score.value, score.n) == (pytest.approx(1 - equal / pairs), pairs)
+
+
+def test_length_bias_is_spearmans():
+    """Of ratings and lengths, and of winners and differences of lengths."""
+    texts, others = ["a" * n for n in (3, 9, 4, 7, 5, 5)], [["b" * n, "x"] for n in (4, 2, 4, 8, 1, 6)]
+    ratings = pl.DataFrame({"verdict": [1, 5, 2, 4, None, 2], "completion": texts})
+    known = [(1, 3), (5, 9), (2, 4), (4, 7), (2, 5)]
+    score = LengthBias()(ratings)["length_bias"]
+    assert (score.value, score.n) == (pytest.approx(spearmanr(*zip(*known, strict=True)).statistic), 5)
+    winners = ["target", "completion", "tie", "target", "completion", "tie"]
+    pairs = pl.DataFrame({"verdict": winners, "completion": texts, "target": others})
+    expected = spearmanr([-1, 1, 0, -1, 1, 0], [-1, 7, 0, -1, 4, -1]).statistic
+    assert LengthBias(sides=SIDES)(pairs)["length_bias"].value == pytest.approx(expected)
+
+
+def test_length_bias_of_labels():
+    """Labels need one that counts; equal lengths define nothing."""
+    frame = pl.DataFrame({"verdict": ["correct", "no", "correct"], "completion": ["aaa", "b", "cc"]})
+    assert LengthBias(value="correct")(frame)["length_bias"].value == pytest.approx(0.866, abs=1e-3)
+    with pytest.raises(ConfigError, match=r"metric\.length_bias\.value says which"):
+        LengthBias()(frame)
+    same = LengthBias(value="correct")(frame.with_columns(completion=pl.lit("a")))["length_bias"]
+    assert (same.value, "length" in same.reason) == (None, True)
+
+
+def test_self_preference():
+    """Against other judges, else against people, else undefined; ``value`` and ``sides`` give shares."""
+    frame = pl.DataFrame(
+        {"verdict": [5, 4, 3], "b": [3, 4, None], "c": [4, 4, None], "label": [3, None, None]}
+    )
+    both = SelfPreference(others=["b", "c"])(frame)["self_preference"]
+    assert (both.value, both.n) == (pytest.approx(0.75), 2)
+    assert SelfPreference()(frame)["self_preference"].value == 2
+    alone = SelfPreference()(frame.drop("label"))["self_preference"]
+    assert (alone.value, "judge.members" in alone.reason) == (None, True)
+    pairs = pl.DataFrame({"verdict": ["completion", "tie", "target"], "b": ["target", "tie", "target"]})
+    assert SelfPreference(sides=SIDES, others=["b"])(pairs)["self_preference"].value == pytest.approx(1 / 3)
+
+
+def test_panel_agreement():
+    """Unanimous rows among all judged ones, and among those with two verdicts or more."""
+    frame = pl.DataFrame(
+        {
+            "judge_a_verdict": ["x", "x", "y", None, "x", None],
+            "judge_b_verdict": ["x", "y", "y", "x", None, None],
+            "judge_c_verdict": ["x", "x", "y", "x", None, None],
+        }
+    )
+    scores = PanelAgreement(members=["a", "b", "c"])(frame)
+    assert [scores[f"panel_agreement{end}"].value for end in ("", "_parsed")] == [0.4, 0.75]
+    assert (scores["panel_agreement"].n, scores["panel_agreement_parsed"].n) == (5, 4)
+    krippendorff = pytest.importorskip("krippendorff")
+    codes = [[0, 0, 1, None, 0], [0, 1, 1, 0, None], [0, 0, 1, 0, None]]
+    numbers = [[float("nan") if code is None else code for code in row] for row in codes]
+    expected = krippendorff.alpha(numbers, level_of_measurement="nominal")
+    assert scores["panel_agreement_alpha"].value == pytest.approx(expected)
+    assert PanelAgreement(members=["a"])(frame)["panel_agreement"].reason == "there is only one judge"
