@@ -36,8 +36,8 @@ def shared_data(monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """All providers have one key, and nothing else that their SDKs would read from the environment."""
-    for variable in ("OPENAI_API_KEY", "MISTRAL_API_KEY", "AZURE_OPENAI_API_KEY"):
-        monkeypatch.setenv(variable, KEY)
+    for service in ("OPENAI", "MISTRAL", "AZURE_OPENAI", "ANTHROPIC", "TOGETHER"):
+        monkeypatch.setenv(f"{service}_API_KEY", KEY)
     for variable in ("OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "AZURE_OPENAI_ENDPOINT"):
         monkeypatch.delenv(variable, raising=False)
 

@@ -13,8 +13,11 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from asking import ask
+from servers import Reply, serving
 
 from runner.config.instantiate import instantiate
+from runner.core.types import Sampling
 from runner.records.record import read_record
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +25,8 @@ BLOCK = re.compile(r"^(?:`([\w./]+)`\n\n)?```\w*\n(.*?)^```$", re.MULTILINE | re
 CHEAP = ["tracking=none", "dataset.limit=2"]
 MINE = ["provider={_target_: mine.Mine}"]
 """In place of the embedded model."""
+OLLAMA = {"message": {"content": "2"}, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 1}
+"""An answer in the dialect of the page on providers."""
 DRIVER = """
 import json, sys
 from runner.cli.main import main
@@ -80,4 +85,9 @@ def test_they_run_as_typed(wheel, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     greeting = {"_target_": "greeting.Greeting", "model": "m", "base_url": "http://host", "greeting": "Hi"}
     assert instantiate(greeting, "provider").identity()["greeting"] == "Hi"
+    with serving(lambda call: Reply(OLLAMA)) as server:
+        dialect = {"_target_": "ollama.Ollama", "model": "m", "base_url": server.url}
+        answer = ask(instantiate(dialect, "provider"), Sampling(max_tokens=5))
+    assert (server.last.path, server.last.json["options"]["num_predict"]) == ("/api/chat", 5)
+    assert (answer.text, answer.finish_reason, answer.output_tokens) == ("2", "stop", 1)
     sys.path.remove(str(folder))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Group, RenderableType
@@ -11,11 +13,17 @@ from rich.text import Text
 
 from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
+from runner.core.errors import count_of
 from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.plan import make_plan
+from runner.experiment.power import count_comparisons
 from runner.money.prices import Price
 from runner.providers.local.weights import stay_offline
+from runner.report.formats import format_number
 
+OUTPUTS = Path("outputs")
+TIMES = 3
+"""The second number of rows that is told."""
 COLUMNS = ("rows", "stored", "calls", "judge calls", "tokens read", "written", "trained", "USD from", "to")
 
 
@@ -30,7 +38,7 @@ class Estimate:
         """Estimate one point."""
         with stay_offline():
             plan = make_plan(config, asks=False)
-            self.points.append(estimate_plan(plan, self._seen, get_overrides()))
+            self.points.append(estimate_plan(plan, self._seen, get_overrides(), OUTPUTS))
 
     def finish(self) -> None:
         """Print the estimates, if there are any."""
@@ -48,6 +56,7 @@ def show_points(points: Sequence[Point]) -> None:
     if len(points) > 1:
         table.add_row("total", *_make_cells(points), style="bold")
     lines: list[RenderableType] = [table]
+    lines += [Text(line) for line in list_powers(points)]
     lines += [Text(line, style="dim") for line in list_notes(points)]
     console.print(Group(*lines))
 
@@ -59,6 +68,61 @@ def name_points(points: Sequence[Point]) -> list[str]:
     return [text or point.name for text, point in zip(own, points, strict=True)]
 
 
+def list_powers(points: Sequence[Point]) -> list[str]:
+    """Return what each point could show, in two lines; points of which the same is true share them."""
+    powers = count_comparisons([point.power for point in points])
+    said: dict[str, list[str]] = {}
+    for point, name, power in zip(points, name_points(points), powers, strict=True):
+        if power:
+            said.setdefault(describe_power(replace(point, power=power)), []).append(name)
+    return [
+        (f"{', '.join(names)}: " if len(names) < len(points) else "") + text for text, names in said.items()
+    ]
+
+
+def describe_power(point: Point) -> str:
+    """Say which difference a point could show, what three times the rows could, and where this is from."""
+    power = point.power
+    assert power is not None
+    rows = f"{power.n:,} {power.unit}" + (f" × {power.repeats} repeats" if power.repeats > 1 else "")
+    found = power.detect(power.difference)
+    if power.difference is None:
+        return f"{power.metric}: which difference {rows} would show is not known; {power.basis}"
+    if found is None:
+        why = "too few to show any difference" if power.is_share else "no variance was measured"
+        return f"{power.metric}: {rows}; {why} ({power.basis})"
+    other = "another model" if power.comparisons == 1 else "another point"
+    size, more = (
+        _format_difference(each, power.is_share) for each in (found, power.detect(power.difference, TIMES))
+    )
+    text = f"{power.metric}: with {rows}, a difference of {size} from {other} would be found 4 times of 5"
+    cost = point.extend_usd(TIMES)
+    text += f"; {TIMES * power.n:,} {power.unit}: {more}" + (
+        f" for up to ${_format_cost(cost)}" if cost else ""
+    )
+    notes = [power.basis]
+    if usual := power.detect(power.usual):
+        notes.append(
+            f"{_format_difference(usual, power.is_share)} if only one of both is right on one of five"
+            f" {power.unit}"
+        )
+    if power.comparisons > 1:
+        notes.append(f"corrected for {power.comparisons} comparisons")
+    if power.half_width:
+        notes.append(f"95% interval of the score: ± {_format_difference(power.half_width, power.is_share)}")
+    return f"{text}\n  {'; '.join(notes)}"
+
+
+def _format_cost(dollars: float) -> str:
+    return f"{dollars:,.2f}" if dollars >= 1 else f"{dollars:.4f}"
+
+
+def _format_difference(value: float | None, is_share: bool) -> str:
+    if value is None:
+        return "none"
+    return f"{100 * value:.1f} points" if is_share else format_number(value)
+
+
 def list_notes(points: Sequence[Point]) -> list[str]:
     """Return the lines below the table: prices and their dates, what is unknown, and the least time."""
     prices = {name: price for point in points for name, price in point.prices.items()}
@@ -67,6 +131,10 @@ def list_notes(points: Sequence[Point]) -> list[str]:
         lines.append("no upper bound: hyperparameter.max_tokens is not set")
     if any(point.training_usd is None for point in points):
         lines.append("training: no price is known (prices.models)")
+    if hosted := [point for point in points if point.hosted_minutes]:
+        stands = f"each taken to stand {hosted[0].hosted_minutes:g} min (provider.deployment.minutes)"
+        unknown = "; no price is known" if any(point.hosting_usd is None for point in hosted) else ""
+        lines.append(f"hosting: {count_of(len(hosted), 'deployment')}, {stands}{unknown}")
     if any(point.usd[0] is None for point in points) and any(point.known_usd is not None for point in points):
         lines.append("'at least' leaves out what has no known price")
     minutes = sum(point.minutes for point in points)
@@ -80,10 +148,11 @@ def list_notes(points: Sequence[Point]) -> list[str]:
 def _describe_price(name: str, price: Price | None) -> str:
     if price is None:
         return f"{name}: no price is known (prices.models, prices.path, provider.priced_as)"
-    if not (price.input or price.output):
-        return f"{name}: free"
-    batch = f", {price.batch:.0%} of it in a batch" if price.batch < 1 else ""
     where = f" ({price.date}, {price.source})" if price.date else ""
+    if not (price.input or price.output):
+        hourly = price.hosting_per_hour
+        return f"{name}: ${hourly:g} per hour of its deployment{where}" if hourly else f"{name}: free"
+    batch = f", {price.batch:.0%} of it in a batch" if price.batch < 1 else ""
     return f"{name}: ${price.input:g} in and ${price.output:g} out per million tokens{batch}{where}"
 
 

@@ -15,13 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 
 from runner.cli import screen
 from runner.cli.screen.progress import show_progress
-from runner.cli.sweep import find_keeper, find_swept, get_name, settle_experiment
+from runner.cli.sweep import find_keeper, get_name, settle_experiment
 from runner.cli.sweep_start import make_checked_plan
 from runner.cli.watch import Watch
 from runner.config import hydra_job
 from runner.config.explain import tell_places
+from runner.config.points import find_swept
 from runner.core.errors import (
     BudgetError,
+    ConfigError,
     FailedRowsError,
     MetricError,
     RunnerError,
@@ -109,11 +111,22 @@ def _carry_out(record: Record, folder: Path, config: DictConfig, watch: Watch) -
         end_point(keeper, record),
         tell_places(hydra_job.get_settings()),
     ):
+        _refuse_averages(record, config)
         plan = make_checked_plan(config)
         describe_run(record, plan)
         watch.prepare(lambda: write_prompts(plan, folder))
         shown = Screen(bars.open_bar, bars.show_status, watch.tally)
         run(plan, record, folder, shown, keeper, name_command(record))
+
+
+def _refuse_averages(record: Record, config: DictConfig) -> None:
+    """Raise :class:`ConfigError` if the command averages a single run.
+
+    That of an experiment file is meant for its sweeps.
+    """
+    typed = any(override.lstrip("+").startswith("average_over=") for override in record.overrides)
+    if typed and config.average_over and not record.sweep:
+        raise ConfigError("average_over: a single run has no points; add -m, and values of the keys it names")
 
 
 @contextmanager
@@ -138,7 +151,7 @@ def new_record(config: DictConfig) -> Record:
         sweep=sweep,
         overrides=overrides,
         job=hydra.job.num if sweep else None,
-        swept=find_swept(overrides, Path(hydra.sweep.dir)) if sweep else {},
+        swept=find_swept(overrides, read_notes(Path(hydra.sweep.dir)).get("fixed", {})) if sweep else {},
         # for `runner sync`; the rest follows when the plan is made
         config={"tracking": OmegaConf.to_container(config.tracking)},
     )

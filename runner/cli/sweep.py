@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, flag_override, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -133,23 +131,22 @@ class OpenSweep(Callback):
         If points are threads, the first one creates the parent run: the others then wait for servers while
         MLflow is imported.
         """
-        from runner.cli.sweep_start import rehearse_sweep
-        from runner.config.points import compose_points
+        from runner.cli.sweep_start import plan_averages, rehearse_sweep
+        from runner.config.points import compose_points, find_fixed
 
         _name_fresh(config)
-        points = compose_points(config)
+        points, overrides = compose_points(config), get_overrides(config.hydra)
+        fixed = find_fixed(overrides)
         try:
+            averaged = plan_averages(config, points, fixed)
             rehearse_sweep(config, points, asks=_runs_here(config) or "joblib" in str(config.hydra.launcher))
         except RunnerError as error:
             raise SweepRefused(error) from error
         folder = Path(config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
-        overrides = get_overrides(config.hydra)
-        notes: dict[str, Any] = {
-            "name": name_sweep(config),
-            "fixed": find_fixed(overrides),
-            "overrides": overrides,
-        }
+        notes: dict[str, Any] = {"name": name_sweep(config), "fixed": fixed, "overrides": overrides}
+        if averaged:
+            notes |= {"average_over": averaged.over, "planned": averaged.points}
         sweep = Sweep(folder, config, _make_keeper(config, points))
         sweep.alive.enter_context(hold_alive(folder))
         write_notes(folder, notes | {"started": time.time()})
@@ -228,11 +225,11 @@ def get_name(config: DictConfig, otherwise: str = "sweep") -> str:
 def name_sweep(config: DictConfig) -> str:
     """Return the name of a sweep: of its config, or of its points where the name itself is swept."""
     named = str(OmegaConf.to_container(config, resolve=False).get("name"))  # type: ignore[union-attr]
-    swept = [_get_key(item) for item in _parse(get_overrides(config.hydra)) if item.is_sweep_override()]
+    from runner.config.points import compose_points, list_swept
+
+    swept = list_swept(get_overrides(config.hydra))
     if not any("${" in named and key.split(".")[0].split("/")[0] in named for key in swept):
         return get_name(config)
-    from runner.config.points import compose_points
-
     names = list(dict.fromkeys(get_name(point) for point in compose_points(config).values()))
     more = [f"{len(names) - 3} more"] if len(names) > 3 else []
     return ", ".join([*names[:3], *more]) or get_name(config)
@@ -252,33 +249,3 @@ def settle_experiment(config: DictConfig, sweep: Path | None = None) -> None:
 def read_tracking(config: DictConfig) -> TrackingConfig:
     """Return the group ``tracking`` of a config."""
     return cast(TrackingConfig, OmegaConf.to_object(config.tracking))
-
-
-def find_fixed(overrides: list[str]) -> dict[str, str]:
-    """Return the overrides that all points share: key to value, as written, the last one of each key.
-
-    >>> find_fixed(["provider=local", "hyperparameter.n_shot=0,1"])
-    {'provider': 'local'}
-    """
-    items = _parse(overrides)
-    swept = {_get_key(item) for item in items if item.is_sweep_override()}
-    return {key: _get_text(item) for item in items if (key := _get_key(item)) not in swept}
-
-
-def find_swept(overrides: list[str], folder: Path) -> dict[str, Any]:
-    """Return the keys and values among a point's overrides that not all points share."""
-    shared = read_notes(folder).get("fixed", {})
-    items = {_get_key(item): item for item in _parse(overrides)}
-    return {key: item.value() for key, item in items.items() if shared.get(key) != _get_text(item)}
-
-
-def _parse(overrides: list[str]) -> list[Override]:
-    return list(OverridesParser.create().parse_overrides(overrides))
-
-
-def _get_key(override: Override) -> str:
-    return str(override.get_key_element()).lstrip("+~")
-
-
-def _get_text(override: Override) -> str:
-    return str(override.get_value_element_as_str())

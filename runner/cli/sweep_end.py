@@ -17,6 +17,7 @@ from runner.cli.sweep import Sweep, read_tracking
 from runner.config.instantiate import instantiate
 from runner.config.schema import TrackingConfig
 from runner.records.alive import is_alive
+from runner.records.averages import Average, average_points, describe_averages, read_plan
 from runner.records.folder import (
     MISTAKE,
     PROGRESS,
@@ -50,11 +51,15 @@ def close_sweep(sweep: Sweep, code: int) -> int:
     records = list(read_records(recorded).values())
     if not records and not mistakes and code != 2:
         return code
-    ending = _rank_points(recorded)
-    if records or mistakes:
-        table = summarize([*records, *mistakes.values()])
-        table = sweep_table.sort_by_rank(table, ending.objective, ending.order, ending.verdicts)
-        screen.show_sweep(table, sweep.folder if recorded else None, ending.lines)
+    found = [*records, *mistakes.values()]
+    averages = average_points(found, read_plan(sweep.folder))
+    ending = _rank_points(recorded, averages)
+    if found:
+        labels = [average.label for average in averages]
+        table = summarize(found, averages)
+        table = sweep_table.sort_by_rank(table, ending.objective, ending.order, ending.verdicts, labels)
+        said = [*ending.lines, *describe_averages(averages)]
+        screen.show_sweep(table, sweep.folder if recorded else None, said)
     log_sweep(sweep, points, mistakes, ending.csv, began=bool(recorded))
     if not recorded:
         return 2
@@ -155,12 +160,12 @@ def _find_killed_sweeps(outputs: Path, settings: TrackingConfig) -> dict[Path, T
     return found
 
 
-def _rank_points(folders: Sequence[Path]) -> Ending:
-    """Rank the points of a sweep; return an empty ending if that fails."""
+def _rank_points(folders: Sequence[Path], averages: Sequence[Average]) -> Ending:
+    """Rank the points of a sweep, or its averages; return an empty ending if that fails."""
     from runner.report.write import Ending, rank_points
 
     try:
-        return rank_points(folders, instantiate)
+        return rank_points(folders, instantiate, averages)
     except Exception:
         log.debug("the points cannot be ranked", exc_info=True)
         return Ending()

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from runner import tracking
 from runner.config.composer import copy_config
 from runner.config.explain import tell_places
-from runner.config.hydra_job import get_hydra_overrides, use_settings
-from runner.config.points import compose_sample
+from runner.config.groups.reference import AveragesConfig
+from runner.config.hydra_job import get_hydra_overrides, get_overrides, use_settings
+from runner.config.points import compose_sample, find_swept
 from runner.core.errors import ConfigError, count_of, is_mistake
 from runner.core.types import Direction
 from runner.experiment.plan import Plan, make_plan
 from runner.experiment.rehearsal import Rehearsal
+from runner.records.averages import AveragePlan, check_plan, group_points
 from runner.records.ranking import WORDS, choose_objective
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,55 @@ def make_checked_plan(config: DictConfig, asks: bool = True) -> Plan:
     plan = make_plan(config, asks)
     tracking.check(plan.config.tracking)
     return plan
+
+
+def plan_averages(
+    config: DictConfig, points: Mapping[int, DictConfig], fixed: Mapping[str, str]
+) -> AveragePlan | None:
+    """How the points of a sweep are averaged, by ``average_over``; None if they are not.
+
+    ``fixed`` are the overrides that they share. Raises :class:`ConfigError` for a key that is not swept, for
+    points that say different things, and for a published average of other points than these.
+    """
+    sample = None if points else compose_sample(config)
+    settings = [_read_averages(point) for point in points.values() or ([] if sample is None else [sample])]
+    over = settings[0][0] if settings else []
+    if any(keys != over for keys, _ in settings):
+        raise ConfigError("average_over: not all points of the sweep have the same keys")
+    if not over:
+        return None
+    if not points:
+        raise ConfigError(
+            "average_over: this sweeper chooses one point after another, so none belong together"
+        )
+    plan = AveragePlan(over, [find_swept(get_overrides(point.hydra), fixed) for point in points.values()])
+    check_plan(plan)
+    for group in group_points(plan):
+        _check_published([settings[place][1] for place in group])
+    return plan
+
+
+def _read_averages(point: DictConfig) -> tuple[list[str], AveragesConfig]:
+    """The keys over which a point is averaged, and the published averages that it is compared with."""
+    over = list(point.get("average_over") or [])
+    reference: Any = OmegaConf.to_object(point.reference) if over else None
+    return over, reference.averages if reference and reference.compare else AveragesConfig()
+
+
+def _check_published(averages: Sequence[AveragesConfig]) -> None:
+    """Raise :class:`ConfigError` if the points of one average are not those of a published one."""
+    figures, wanted = averages[0].figures, averages[0].points
+    cases = list(dict.fromkeys(str(one.case) for one in averages if one.figures))
+    if len(cases) > 1:
+        raise ConfigError(
+            f"reference.averages.case: the points of one average have several: {', '.join(cases)}"
+        )
+    if figures and wanted is not None and wanted != len(averages):
+        raise ConfigError(
+            f"reference.averages.points: the published averages are over {count_of(wanted, 'point')}, and"
+            f" one of this sweep is over {len(averages)}; sweep them all, or set average_over=[]"
+            " or reference.compare=false"
+        )
 
 
 def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: bool) -> None:

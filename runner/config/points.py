@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -70,3 +72,37 @@ def compose_points(config: DictConfig) -> dict[int, DictConfig]:
     except (RunnerError, HydraException, OmegaConfBaseException) as error:  # the sweeper reports it
         log.debug("the points are not known: %s", error)
     return found
+
+
+def find_fixed(overrides: list[str]) -> dict[str, str]:
+    """The overrides that all points share: key to value, as written, the last one of each key.
+
+    >>> find_fixed(["provider=local", "hyperparameter.n_shot=0,1"])
+    {'provider': 'local'}
+    """
+    items = _parse(overrides)
+    swept = {_get_key(item) for item in items if item.is_sweep_override()}
+    return {key: _get_text(item) for item in items if (key := _get_key(item)) not in swept}
+
+
+def find_swept(overrides: list[str], fixed: Mapping[str, str]) -> dict[str, Any]:
+    """The keys and values among a point's overrides that not all points share (:func:`find_fixed`)."""
+    items = {_get_key(item): item for item in _parse(overrides)}
+    return {key: item.value() for key, item in items.items() if fixed.get(key) != _get_text(item)}
+
+
+def list_swept(overrides: list[str]) -> list[str]:
+    """The keys of the overrides that have several values."""
+    return [_get_key(item) for item in _parse(overrides) if item.is_sweep_override()]
+
+
+def _parse(overrides: list[str]) -> list[Override]:
+    return list(OverridesParser.create().parse_overrides(overrides))
+
+
+def _get_key(override: Override) -> str:
+    return str(override.get_key_element()).lstrip("+~")
+
+
+def _get_text(override: Override) -> str:
+    return str(override.get_value_element_as_str())

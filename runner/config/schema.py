@@ -20,7 +20,8 @@ from runner.config.command_schema import (
     ReproduceConfig,
     ShowConfig,
 )
-from runner.config.dataset_schema import DatasetConfig
+from runner.config.dataset_schema import DatasetConfig, ScoringConfig
+from runner.config.groups.reference import ReferenceConfig
 
 
 class ShotChoice(StrEnum):
@@ -89,22 +90,14 @@ class HyperparameterConfig:
     seed: int | None = None  # for servers that take one
     stop: list[str] | None = None  # texts that end an answer
     logprobs: int | None = None  # alternatives for each token, at most 20
+    reasoning_effort: str | None = None  # how much a model thinks: none, minimal, low … max
+    verbosity: str | None = None  # of openai and azure: low, medium or high
+    thinking_tokens: int | None = None  # of anthropic: the most tokens of thinking; 0: no thinking
     n_epochs: int | None = None  # of a training
     batch_size: int | None = None  # of a training
-    learning_rate: float | None = None  # of local and mistral
+    learning_rate: float | None = None  # of local, mistral and together
     learning_rate_multiplier: float | None = None  # of openai, azure and local
     training_steps: int | None = None  # in place of n_epochs; of mistral and local
-
-
-class Reduction(StrEnum):
-    """How the answers to a row that is asked several times become one."""
-
-    each = "each"
-    majority = "majority"
-    mean = "mean"
-    median = "median"
-    any = "any"
-    all = "all"
 
 
 class Vote(StrEnum):
@@ -113,18 +106,6 @@ class Vote(StrEnum):
     majority = "majority"
     mean = "mean"
     median = "median"
-
-
-@dataclass
-class ScoringConfig:
-    """How rows are scored that are asked several times (``hyperparameter.repeats``).
-
-    ``each`` takes every score of each repeat and averages it. ``majority`` scores the answer that a row has
-    most often (of several, the one that came first), ``mean`` and ``median`` the number in the middle,
-    ``any`` the best and ``all`` the worst answer of a row. An answer that was not read has no vote.
-    """
-
-    reduce: Reduction = Reduction.each  # how the answers to a row become one
 
 
 @dataclass
@@ -186,8 +167,7 @@ class TrackingConfig:
     uri: str | None = None
     experiment_name: str | None = None
     """Null: the name of the run, or of its sweep (:func:`runner.cli.sweep.settle_experiment`)."""
-    traces: Any = 100
-    """``all``, ``failures``, ``none`` or a number of rows."""
+    traces: Any = 100  # all, failures, none or a number of rows
 
 
 @dataclass
@@ -207,35 +187,6 @@ class PricesConfig:
 
     path: str | None = None  # a file of prices
     models: dict[str, Any] = field(default_factory=dict)  # prices by model
-
-
-@dataclass
-class ReferenceConfig:
-    """Published figures that a run is compared with.
-
-    ``figures`` maps a case to {metric: published value}, or to a list of values whose metrics are in
-    ``columns``. ``case`` says which case this run is, usually by interpolation (``${finetune.name}``,
-    ``${checkpoint}``). Without ``case`` there is only one mapping. A value is a number, or text as the paper
-    prints it: ``71.07%`` and ``92/100`` are proportions; null means not published, also for a whole case. A
-    case that is not in ``figures`` and a figure of a score that the run does not have are errors; with
-    ``compare: false`` nothing is compared.
-
-    With ``exact``, a replay of recorded answers meets a figure or does not: the measured value, rounded to
-    the printed digits, must equal the published one (so write a final 0: ``'0.50'``, ``57.50%``), or differ
-    by at most ``tolerance``. For a model that is asked anew it is only said whether the published value lies
-    in the measured interval, or within ``tolerance``. ``model`` is the published model, or one for each case;
-    the figures of another model are only shown.
-    """
-
-    compare: bool = True  # false: nothing is compared
-    source: str | None = None  # the paper
-    table: str | None = None  # where in the paper
-    model: Any = None  # the published model
-    exact: bool = False  # whether a replay must meet the figures
-    tolerance: float = 0.0  # the largest difference that is met
-    case: str | None = None  # the case of this run
-    columns: list[str] = field(default_factory=list)  # the metrics of a list of figures
-    figures: dict[str, Any] = field(default_factory=dict)  # the published values
 
 
 @dataclass
@@ -266,6 +217,11 @@ class RunnerConfig:
     """The score by which the points of a sweep are ranked, and which an optimising sweeper improves.
 
     Null means the first one that has a direction.
+    """
+    average_over: list[str] = field(default_factory=list)
+    """Swept keys over which a sweep is averaged, such as ``[hyperparameter.seed]``.
+
+    Points that differ only in them get one row with the mean of each score.
     """
     require: dict[str, Any] = field(default_factory=dict)
     """Conditions on scores and figures, such as ``{accuracy: ">= 0.8", cost_usd: "< 1"}``.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from runner.config.dataset_schema import StepConfig
 from runner.config.schema import HyperparameterConfig, RunnerConfig
 from runner.config.secrets import refuse_secrets
 from runner.core.errors import ConfigError
@@ -23,6 +24,8 @@ HYPERPARAMETERS: dict[str, Rule] = {
     "top_p": (lambda value: 0 < value <= 1, "must be above 0 and at most 1"),
     "max_tokens": POSITIVE,
     "logprobs": (lambda value: 0 <= value <= 20, "must be between 0 and 20"),
+    "verbosity": (lambda value: value in ("low", "medium", "high"), "must be low, medium or high"),
+    "thinking_tokens": COUNT,
     "n_epochs": POSITIVE,
     "batch_size": POSITIVE,
     "learning_rate": POSITIVE,
@@ -37,6 +40,7 @@ def validate(config: RunnerConfig) -> None:
     if config.judge:
         _check_hyperparameters(config.judge.hyperparameter, "judge.hyperparameter")
     check("dataset.limit", config.dataset.limit, POSITIVE)
+    _check_steps(config.scoring.steps)
     check("max_failed", config.max_failed, SHARE)
     check("budget_usd", config.budget_usd, COUNT)
     _check_traces(config.tracking.traces)
@@ -47,6 +51,16 @@ def validate(config: RunnerConfig) -> None:
 def _check_hyperparameters(values: HyperparameterConfig, key: str) -> None:
     for name, rule in HYPERPARAMETERS.items():
         check(f"{key}.{name}", getattr(values, name), rule)
+
+
+def _check_steps(steps: Sequence[StepConfig]) -> None:
+    """Refuse a file in the steps over the answers: what a run reads is known before it asks."""
+    for number, step in enumerate(steps):
+        if step.join is not None:
+            raise ConfigError(
+                f"scoring.steps[{number}].join: it reads a file, which belongs to the rows; put it into"
+                " dataset.steps"
+            )
 
 
 def check(key: str, value: Any, rule: Rule) -> None:

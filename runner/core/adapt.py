@@ -17,7 +17,7 @@ from runner.core.types import Completion, Request
 MOST = 10**15  # of tokens; no answer has more, and a column of whole numbers holds it
 HIGHEST = 0.1  # a log-probability is at most 0, but for rounding
 TEXTS = ("text", "model", "finish_reason", "reasoning")
-COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
+COUNTS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
 
 
 class Adapted(Provider):

@@ -77,7 +77,10 @@ class FatalProviderError(ProviderError):
     """No further call can succeed (bad key, no such model, no credit): the run stops."""
 
     refused: bool = False
-    """Whether a server refused to answer (403). It is the row's own error once others were answered."""
+    """Whether a server refused to answer: a 403, or a 400 that names a parameter.
+
+    It is the row's own error once others were answered.
+    """
 
 
 class WaitError(FatalProviderError):

@@ -128,6 +128,13 @@ class Provider(ABC):
         """Tokens of a text, by the model's own tokenizer where there is one, else estimated."""
         return tokens.count(text)
 
+    def lacking(self) -> Sequence[str]:
+        """The names of the sampling settings that the service has no counterpart for.
+
+        A value for one of them is refused before the first call.
+        """
+        return ()
+
     def gives_logprobs(self, sampling: Sampling) -> bool:
         """Whether answers to such requests come with log-probabilities."""
         return sampling.logprobs is not None
@@ -172,7 +179,8 @@ class Tuner(Protocol):
 
     The caller repeats what fails with a :class:`~runner.core.errors.RetryableError`, and looks for the result
     of a lost :meth:`upload` or :meth:`create` before it repeats that. An answer that cannot be read is such
-    an error.
+    an error. A tuner may also have ``count_evals(options, epochs)``: how often the tokens of the validation
+    file are billed.
     """
 
     kept: int | None
@@ -223,11 +231,14 @@ class Tuner(Protocol):
 
 @runtime_checkable
 class Deployer(Protocol):
-    """A tuner whose models must be hosted, at a price per hour, before they answer (Azure).
+    """A tuner whose models must be hosted, at a price per hour, before they answer (Azure, Together).
 
     The caller notes every deployment in the ledger before it makes it, and always deletes it in the end; so
-    these calls need only be repeatable. A deployer may also have ``list_deployments()``: the models of all
-    deployments at the service by their names.
+    these calls need only be repeatable. A deployer may also have
+
+    ``list_deployments()``   the models of all deployments at the service by their names
+    ``hardware``             the name of the price of an hour, where that is not the model's
+    ``minutes``              that a deployment is taken to stand, in the estimate and in the budget
     """
 
     def deploy(self, model: str, name: str) -> None:

@@ -58,6 +58,10 @@ class Sampling:
     """Number of alternatives per token whose log-probabilities are requested."""
     response_format: Literal["text", "json_object", "json_schema"] = "text"
     json_schema: Mapping[str, Any] | None = None
+    reasoning_effort: str | None = None
+    verbosity: str | None = None
+    thinking_tokens: int | None = None
+    """The most tokens of thinking; 0 turns it off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,8 @@ class Completion:
     logprobs: list[dict[str, Any]] | None = None
     """Per token: ``token``, ``logprob``, ``top`` (a list of token and logprob). No other keys are kept."""
     latency_s: float | None = None
+    reasoning_tokens: int | None = None
+    """Part of ``output_tokens`` that the model thought with."""
     reasoning: str | None = None
     """What the server sent as the model's thinking in a field of its own."""
 
@@ -142,8 +148,8 @@ class Score:
 
 _ANSWER = (
     "messages", "completion", "reasoning", "error", "answered_by", "finish_reason", "input_tokens",
-    "output_tokens", "cached_tokens", "cache_write_tokens", "cost_usd", "latency_s", "stored", "ledger_key",
-    "logprobs",
+    "output_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens", "cost_usd", "latency_s",
+    "stored", "ledger_key", "logprobs",
 )  # fmt: skip
 _JINJA = ("self", "loop", "none", "true", "false", "None", "True", "False")
 RESERVED = frozenset(
@@ -153,6 +159,7 @@ RESERVED = frozenset(
         "shots",
         "gold",
         "repeat",
+        "scored_from",
         "judge_verdicts",
         "judge_calls",
         "prediction",

@@ -1,4 +1,4 @@
-"""Make columns of values so that each, written back, is the text of the file; and give them other names."""
+"""Make columns of values so that each, written back, is the text of the file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, suggest
 from runner.data.json_file import write_json
 
 _Kind = pl.DataType | pl.datatypes.DataTypeClass
@@ -117,19 +116,20 @@ def _drop_nan(values: pl.Expr, kind: _Kind) -> pl.Expr:
     """The values with null for NaN, also inside of lists and objects."""
     if kind == pl.Float64:
         return values.fill_nan(None)
-    if isinstance(kind, pl.List) and _holds(kind, pl.Float64):
+    if isinstance(kind, pl.List) and holds(kind, pl.Float64):
         return values.list.eval(_drop_nan(pl.element(), kind.inner))
-    if isinstance(kind, pl.Struct) and _holds(kind, pl.Float64):
+    if isinstance(kind, pl.Struct) and holds(kind, pl.Float64):
         fields = [_drop_nan(values.struct.field(field.name), field.dtype) for field in kind.fields]
         return pl.when(values.is_not_null()).then(pl.struct(fields))
     return values
 
 
-def _holds(kind: _Kind, *sought: _Kind) -> bool:
+def holds(kind: _Kind, *sought: _Kind) -> bool:
+    """Whether a type is one of those sought, or has one in it."""
     if isinstance(kind, pl.Struct):
-        return any(_holds(field.dtype, *sought) for field in kind.fields)
+        return any(holds(field.dtype, *sought) for field in kind.fields)
     if isinstance(kind, pl.List | pl.Array):
-        return _holds(kind.inner, *sought)
+        return holds(kind.inner, *sought)
     return kind in sought
 
 
@@ -142,86 +142,3 @@ def _replace(kind: _Kind, short: _Kind) -> _Kind:
     if kind in (pl.Categorical, pl.Enum, pl.Null):
         return pl.String
     return short if kind in (pl.Float32, pl.Float16) else kind
-
-
-def select_columns(
-    frame: pl.DataFrame, columns: Mapping[str, Any], key: str = "dataset.columns"
-) -> pl.DataFrame:
-    """The frame's columns under new names; all unchanged where ``columns`` is empty.
-
-    Each value is a source column, a JSON pointer into nested records (``/results/0/text``) or a list of
-    these, which gives a list column.
-
-    Raises:
-        ConfigError: a source that is no text.
-        DataError: an unknown column or field (the message suggests the nearest one), or one of bytes.
-    """
-    if columns:
-        found = {name: _find_column(frame, source, f"{key}.{name}") for name, source in columns.items()}
-        frame = pl.DataFrame(found)
-    for name, kind in frame.schema.items():
-        if _holds(kind, pl.Binary, pl.Object):
-            raise DataError(
-                f"{key}: column {name!r} holds {kind}, and no prompt can show bytes; name here only the"
-                " columns to keep"
-            )
-    return frame
-
-
-def _find_column(frame: pl.DataFrame, source: Any, where: str) -> pl.Series:
-    if isinstance(source, Sequence) and not isinstance(source, str):
-        if not source:
-            raise ConfigError(f"{where}=[]: expected at least one column")
-        parts = [_find_column(frame, one, where) for one in source]
-        if len({part.dtype for part in parts}) == 1:
-            return pl.select(
-                pl.concat_list(*(part.alias(str(n)) for n, part in enumerate(parts)))
-            ).to_series()
-        return make_column("", [list(row) for row in zip(*(part.to_list() for part in parts), strict=True)])
-    if source is None or isinstance(source, bool):
-        raise ConfigError(
-            f"{where}={source}: expected the name of a column; quote yes, no, true, on and null"
-        )
-    text = str(source)
-    if text in frame.columns:
-        return frame[text]
-    if not text.startswith("/"):
-        raise DataError(f"{where}={text!r}: the file has no such column{suggest(text, frame.columns)}")
-    expression = _resolve_pointer(frame, text, where)
-    try:
-        return frame.select(expression).to_series()
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{where}={text!r}: {error}") from error
-
-
-def _resolve_pointer(frame: pl.DataFrame, pointer: str, where: str) -> pl.Expr:
-    first, *rest = split_pointer(pointer)
-    if first not in frame.columns:
-        raise DataError(
-            f"{where}={pointer!r}: the file has no column {first!r}{suggest(first, frame.columns)}"
-        )
-    expression: pl.Expr = pl.col(first)
-    kind: _Kind = frame.schema[first]
-    for token in rest:
-        expression, kind = _enter_field(expression, kind, token, f"{where}={pointer!r}")
-    return expression
-
-
-def _enter_field(expression: pl.Expr, kind: _Kind, token: str, where: str) -> tuple[pl.Expr, _Kind]:
-    if isinstance(kind, pl.Struct):
-        fields = dict(kind)
-        if token not in fields:
-            raise DataError(f"{where}: there is no field {token!r}{suggest(token, fields)}")
-        return expression.struct.field(token), fields[token]
-    if isinstance(kind, pl.List) and token.isdecimal():
-        return expression.list.get(int(token), null_on_oob=True), kind.inner
-    raise DataError(f"{where}: {token!r} leads into a value of type {kind}")
-
-
-def split_pointer(pointer: str) -> list[str]:
-    """The parts of a JSON pointer.
-
-    >>> split_pointer("/results/0/swap = False/a~1b")
-    ['results', '0', 'swap = False', 'a/b']
-    """
-    return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]

@@ -38,11 +38,11 @@ def read_csv(text: str, separator: str | None = None, key: str = "dataset") -> p
     if not _is_table(fields, width, mark):
         fields = _drop_empty_lines(fields, width, mark)
     columns = [[_unquote(field) for field, _ in fields[width + place :: width]] for place in range(width)]
-    return _make_frame(names, columns)
+    return make_table(names, columns)
 
 
-def _make_frame(names: list[str], columns: list[list[str | None]]) -> pl.DataFrame:
-    """The table without the columns that have neither a name nor a cell with text, which Excel adds."""
+def make_table(names: list[str], columns: list[list[str | None]]) -> pl.DataFrame:
+    """The cells below their names, without columns that have no name and no cell with text, as from Excel."""
     kept: dict[str, list[str | None]] = {}
     for name, cells in zip(names, columns, strict=True):
         if not name and not any(cells):

@@ -10,7 +10,7 @@ from runner.config.dataset_schema import DatasetConfig, FileConfig
 from runner.core.errors import ConfigError, DataError, count_of
 from runner.core.types import RESERVED, write_column
 from runner.data import fetch, reader, split, steps
-from runner.data.columns import join_frames, select_columns
+from runner.data.columns import join_frames
 
 
 def load_rows(config: DatasetConfig, key: str = "dataset", evaluated: bool = True) -> pl.DataFrame:
@@ -33,7 +33,7 @@ def load_rows(config: DatasetConfig, key: str = "dataset", evaluated: bool = Tru
 
 def list_files(config: DatasetConfig) -> list[FileConfig]:
     """The files of a data set, whether given as one (``path``, ``url``) or as a list (``files``)."""
-    return config.files or [FileConfig(config.path, config.url, config.sha256)]
+    return config.files or [FileConfig(config.path, config.url, config.sha256, config.token_env)]
 
 
 def _read_files(config: DatasetConfig, key: str) -> list[pl.DataFrame]:
@@ -53,12 +53,8 @@ def _read_files(config: DatasetConfig, key: str) -> list[pl.DataFrame]:
 
 
 def _read_one(config: DatasetConfig, file: FileConfig, where: str, key: str) -> pl.DataFrame:
-    path = fetch.locate(file, where)
-    frame = select_columns(
-        reader.read_file(path, config.format, config.rows, key, config.separator),
-        config.columns,
-        f"{key}.columns",
-    )
+    reading = reader.Reading(**{name: getattr(config, name) for name in reader.READING})
+    frame = reader.read_parts(fetch.locate_parts(file, where), reading, config.columns, key)
     if any(other.split for other in config.files):
         if file.split is None:
             raise ConfigError(f"{where}.split is missing, although other files have one")

@@ -21,37 +21,39 @@ def read_json(text: str) -> Any:
     """The value of a JSON text.
 
     Whole numbers of 64 bits are ``int``, and other numbers ``float`` if Python writes them as the text does;
-    else they are :class:`Digits`. Half a surrogate pair becomes U+FFFD.
+    else they are :class:`Digits`. Half a surrogate pair becomes U+FFFD. Python also writes
+    what is no JSON: NaN is null, as in Parquet files, and Infinity and -Infinity are :class:`Digits`.
 
     Raises:
-        ValueError: for what is no JSON, NaN and infinity included, and for a key that an object has twice.
+        ValueError: for what is no JSON, and for a key that an object has twice.
     """
     try:
         content = _DECODER.decode(text)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    except _ConstantError as error:
-        raise ValueError(
-            f"line {_find_constant(text, str(error))}: {error} is not JSON; write null"
-        ) from error
     return _mend(content) if _HALF.search(text) else content
 
 
-def read_lines(text: str) -> Iterator[dict[str, Any]]:
-    """The objects of JSON lines, as :func:`read_json` reads them; empty lines are passed over.
+def read_values(text: str) -> Iterator[tuple[int, Any]]:
+    """The values of JSON lines with their line numbers, as :func:`read_json` reads them; no empty lines.
 
     Raises:
-        ValueError: for the first line that is no object, with its number.
+        ValueError: for the first line that is no JSON, with its number.
     """
     for number, line in enumerate(text.split("\n"), 1):
         if line.isspace() or not line:
             continue
         try:
-            row = read_json(line)
+            yield number, read_json(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"line {number}: {error.msg} (column {error.colno})") from error
         except ValueError as error:
             raise ValueError(f"line {number}: {str(error).removeprefix('line 1: ')}") from error
+
+
+def read_lines(text: str) -> Iterator[dict[str, Any]]:
+    """The objects of JSON lines. Raises :class:`ValueError` for the first line that is none."""
+    for number, row in read_values(text):
         if not isinstance(row, dict):
             raise ValueError(f"line {number} is not an object")
         yield row
@@ -69,10 +71,6 @@ def _write_nested(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(map(_write_nested, value)) + "]"
     return str(value) if isinstance(value, Digits) else json.dumps(value, ensure_ascii=False)
-
-
-class _ConstantError(ValueError):
-    """NaN, Infinity or -Infinity."""
 
 
 def _read_int(text: str) -> int | Digits:
@@ -95,24 +93,16 @@ def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _refuse_constant(name: str) -> Any:
-    raise _ConstantError(name)
+def _read_constant(name: str) -> Digits | None:
+    return None if name == "NaN" else Digits(name)
 
 
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_make_object,
     parse_int=_read_int,
     parse_float=_read_float,
-    parse_constant=_refuse_constant,
+    parse_constant=_read_constant,
 )
-
-
-def _find_constant(text: str, name: str) -> int:
-    """The line of the first NaN or infinity outside of texts."""
-    for match in re.finditer(rf'"(?:[^"\\]|\\.)*+"|{re.escape(name)}', text, re.DOTALL):
-        if match[0] == name:
-            return text.count("\n", 0, match.start()) + 1
-    return 1
 
 
 def _mend(value: Any) -> Any:

@@ -1,7 +1,13 @@
-"""Read one data file into a frame."""
+"""Read data files into a frame."""
 
 from __future__ import annotations
 
+import codecs
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from io import BytesIO
+from itertools import accumulate
 from json import JSONDecodeError
 from pathlib import Path
 from typing import Any
@@ -9,7 +15,10 @@ from typing import Any
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, describe_decoding, suggest
-from runner.data import columns, csv_file, json_file
+from runner.data import columns, csv_file, json_file, pointer, text_file
+from runner.data.fetch import Part
+from runner.data.files.archive import drop_packing
+from runner.data.pick import pick_columns, pick_fields
 
 _SUFFIXES = {
     ".csv": "csv",
@@ -20,57 +29,212 @@ _SUFFIXES = {
     ".json": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
+    ".xlsx": "excel",
+    ".xlsm": "excel",
+    ".xls": "excel",
+    ".ods": "excel",
 }
-
+_FORMATS = ("csv", "excel", "json", "jsonl", "parquet", "text")
+_RECORDS = ("json", "jsonl", "text")
+"""Formats whose columns are found record by record, before there is a table."""
+_USES = {
+    "rows": ("json", "jsonl", "excel"),
+    "separator": ("csv",),
+    "pattern": ("text",),
+    "skip": ("text",),
+    "encoding": ("csv", "json", "jsonl", "text"),
+}
 _SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t", r"\t": "\t"}
+FILE = "file"
+"""The column with the name of the file of each row, where a pattern found the files."""
 
 
-def read_file(
-    path: Path,
-    format: str | None = None,
-    rows: str | None = None,
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """How files are read: the keys of ``dataset`` of the same names."""
+
+    format: str | None = None
+    rows: str | None = None
+    separator: str | None = None
+    pattern: str | None = None
+    skip: str | None = None
+    encoding: str | None = None
+
+
+READING = tuple(field.name for field in fields(Reading))
+
+
+def read_parts(
+    parts: Sequence[Part],
+    reading: Reading,
+    names: Mapping[str, Any],
     key: str = "dataset",
-    separator: str | None = None,
 ) -> pl.DataFrame:
-    """All rows of a CSV, JSONL, JSON or Parquet file; its suffix tells the format unless ``format`` does.
+    """All rows of some files that one ``path`` means, with the columns ``names`` (:mod:`runner.data.pick`).
 
-    ``rows`` is the JSON pointer (RFC 6901) to the list of rows inside a JSON file. ``separator`` is the one
-    letter between the columns of a CSV file (or ``comma``, ``semicolon``, ``tab``); without it the header
-    tells. Text must be UTF-8, with or without a byte-order mark. Each value, written back, is the text of
-    the file: a CSV column holds numbers only where that is so. ``key`` is the place of the data set in the
-    config.
+    The suffix of a name tells the format (CSV, JSON, JSONL, Parquet, Excel) unless ``reading`` does. Text
+    must be UTF-8, with or without a byte-order mark, or in the ``encoding``. Each value, written back, is the
+    text of the file: a column of a CSV, Excel or text file holds numbers only where that is so. Where a
+    pattern found the files, a column ``file`` says which one a row is from. ``key`` is the place of the data
+    set in the config.
 
     Raises:
         ConfigError: an unknown format, or a key that does not fit the file.
-        DataError: a file that cannot be read in this format, or that has no rows.
+        DataError: a file that cannot be read in this format, that has no rows, or that lacks a column.
     """
-    kind = _choose_format(path, format, key)
-    if rows is not None and kind != "json":
-        raise ConfigError(f"{key}.rows={rows!r} needs a JSON file, and {path.name} is read as {kind}")
-    if separator is not None and kind != "csv":
-        raise ConfigError(
-            f"{key}.separator={separator!r} needs a CSV file, and {path.name} is read as {kind}"
+    kinds = [_choose_format(part, reading, key) for part in parts]
+    if all(kind in _RECORDS for kind in kinds):
+        frame, counts = _read_records(parts, kinds, reading, names, key)
+    else:
+        frame, counts = _read_tables(parts, kinds, reading, names, key)
+    if parts[0].file is None:
+        return frame
+    if FILE in frame.columns:
+        raise DataError(
+            f"{key}.columns: a column is named {FILE!r}, as is the one with the names of the files; give it"
+            " another name there"
         )
+    files = [part.file for part, count in zip(parts, counts, strict=True) for _ in range(count)]
+    return frame.with_columns(pl.Series(FILE, files, dtype=pl.String))
+
+
+def _read_records(
+    parts: Sequence[Part], kinds: Sequence[str], reading: Reading, names: Mapping[str, Any], key: str
+) -> tuple[pl.DataFrame, list[int]]:
+    """The rows, and how many each file has; a column has one type in all files."""
+    lists = [
+        _read(part, kind, partial(_load_records, part, kind, reading, key), key)
+        for part, kind in zip(parts, kinds, strict=True)
+    ]
+    ends = list(accumulate(map(len, lists)))
+
+    def name_record(number: int) -> str:
+        place = next(place for place, end in enumerate(ends) if number < end)
+        inside = number - (ends[place - 1] if place else 0) + 1
+        return f"record {inside} of {parts[place].name}" if len(parts) > 1 else f"record {inside}"
+
+    records = [record for part in lists for record in part]
+    frame = pick_fields(records, names, f"{key}.columns", name_record)
+    if "text" in kinds:
+        frame = frame.with_columns(
+            columns.read_numbers(column) for column in frame if column.dtype == pl.String
+        )
+    return frame, [len(part) for part in lists]
+
+
+def _read_tables(
+    parts: Sequence[Part], kinds: Sequence[str], reading: Reading, names: Mapping[str, Any], key: str
+) -> tuple[pl.DataFrame, list[int]]:
+    frames: list[pl.DataFrame] = []
+    for part, kind in zip(parts, kinds, strict=True):
+        if kind != kinds[0]:
+            raise ConfigError(
+                f"{key}.path: {parts[0].name} is read as {kinds[0]}, and {part.name} as {kind}; name files of"
+                f" one format, or say in {key}.format which one it is"
+            )
+        frame = _read(part, kind, partial(_load_table, part, kind, reading, key), key)
+        frames.append(pick_columns(frame, names, f"{key}.columns"))
+        if set(frame.columns) != set(frames[0].columns) and not names:
+            odd = sorted(set(frame.columns) ^ set(frames[0].columns))
+            raise DataError(
+                f"{key}: {parts[0].name} and {part.name} do not both have the columns {', '.join(odd)};"
+                f" name the columns to keep in {key}.columns"
+            )
+    return columns.join_frames([frame.select(frames[0].columns) for frame in frames]), [
+        frame.height for frame in frames
+    ]
+
+
+def _read(part: Part, kind: str, load: Callable[[], Any], key: str) -> Any:
     try:
-        if kind == "parquet":
-            frame = columns.simplify(pl.read_parquet(path))
-        else:
-            text = path.read_bytes().decode("utf-8-sig")
-            frame = _read_text(text, kind, rows, _choose_separator(path, separator, key), key)
+        found = load()
     except (pl.exceptions.PolarsError, ValueError, RecursionError, OSError) as error:
-        raise DataError(f"{path}: cannot be read as {kind}: {_describe_error(error, key)}") from error
-    if frame.is_empty():
-        raise DataError(f"{path}: has no rows")
-    return frame
+        raise DataError(f"{part.name}: cannot be read as {kind}: {_describe_error(error, key)}") from error
+    if not len(found):
+        raise DataError(f"{part.name}: has no rows")
+    return found
 
 
-def _read_text(text: str, kind: str, rows: str | None, separator: str | None, key: str) -> pl.DataFrame:
-    if kind == "csv":
-        frame = csv_file.read_csv(text, separator, key)
-        return frame.with_columns(columns.read_numbers(column) for column in frame)
-    if kind == "jsonl":
-        return columns.make_frame(list(json_file.read_lines(text)))
-    return columns.make_frame(_find_rows(json_file.read_json(text), rows, key))
+def _load_records(part: Part, kind: str, reading: Reading, key: str) -> Sequence[Mapping[str, Any]]:
+    text = _decode(part.read(), reading, key)
+    if kind == "text":
+        return text_file.read_records(text, reading.pattern, reading.skip, key)
+    where = f"{key}.rows"
+    if kind == "json":
+        content = json_file.read_json(text)
+        try:
+            return pointer.find_rows(content, reading.rows, where)
+        except ConfigError as error:
+            raise ConfigError(f"{error}" + (f" ({part.name})" if part.file else "")) from None
+    if reading.rows is None:
+        return list(json_file.read_lines(text))
+    found = []
+    for number, content in json_file.read_values(text):
+        try:
+            found += pointer.find_rows(content, reading.rows, where)
+        except ConfigError as error:
+            raise ConfigError(f"{error} ({part.name}, line {number})") from None
+    return found
+
+
+def _load_table(part: Part, kind: str, reading: Reading, key: str) -> pl.DataFrame:
+    if kind == "parquet":
+        plain = part.content is None and part.name == drop_packing(part.name)
+        return columns.simplify(pl.read_parquet(part.path if plain else BytesIO(part.read())))
+    if kind == "excel":
+        frame = _read_sheet(part.read(), reading.rows, key)
+    else:
+        name = Path(drop_packing(part.name))
+        separator = _choose_separator(name, reading.separator, key)
+        frame = csv_file.read_csv(_decode(part.read(), reading, key), separator, key)
+    return frame.with_columns(columns.read_numbers(column) for column in frame)
+
+
+def _read_sheet(content: bytes, sheet: str | None, key: str) -> pl.DataFrame:
+    """One sheet of a workbook, each cell as text; the first row has the names."""
+    try:
+        import fastexcel
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{key}.path: reading Excel needs fastexcel: pip install 'llm-experiment-runner[excel]'"
+        ) from error
+    try:
+        book = fastexcel.read_excel(content)
+    except fastexcel.FastExcelError as error:
+        raise ValueError(str(error).splitlines()[0]) from error
+    if sheet is None and len(book.sheet_names) > 1:
+        raise ConfigError(f"{key}.rows: say which sheet is meant: {', '.join(book.sheet_names)}")
+    if sheet is not None and sheet not in book.sheet_names:
+        raise ConfigError(f"{key}.rows={sheet!r}: there is no such sheet{suggest(sheet, book.sheet_names)}")
+    cells = pl.read_excel(
+        BytesIO(content),
+        sheet_name=sheet or book.sheet_names[0],
+        has_header=False,
+        infer_schema_length=0,
+        raise_if_empty=False,
+    )
+    if cells.is_empty():
+        return cells
+    names = [name or "" for name in cells.row(0)]
+    return csv_file.make_table(names, [column.to_list() for column in cells[1:]])
+
+
+def _decode(content: bytes, reading: Reading, key: str) -> str:
+    if reading.encoding is None:
+        if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise ValueError(f"it is UTF-16; {key}.encoding=utf-16 reads it")
+        return content.decode("utf-8-sig")
+    try:
+        codec = codecs.lookup(reading.encoding)
+    except LookupError as error:
+        raise ConfigError(
+            f"{key}.encoding={reading.encoding!r} is not known; utf-8, latin-1, cp1252 and utf-16 are some"
+        ) from error
+    try:
+        return codec.decode(content, "strict")[0].removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} is not {reading.encoding}") from error
 
 
 def _choose_separator(path: Path, separator: str | None, key: str) -> str | None:
@@ -82,55 +246,34 @@ def _choose_separator(path: Path, separator: str | None, key: str) -> str | None
     return letter
 
 
-def _choose_format(path: Path, format: str | None, key: str) -> str:
-    known = sorted(set(_SUFFIXES.values()))
-    if format is None:
-        if path.suffix.lower() in _SUFFIXES:
-            return _SUFFIXES[path.suffix.lower()]
-        raise ConfigError(
-            f"{path.name!r} has no suffix of a known format ({', '.join(known)}); convert it to one of these,"
-            f" or say in {key}.format which one it is"
-        )
-    if format not in known:
-        raise ConfigError(f"{key}.format={format!r} is not known{suggest(format, known)}")
-    return format
+def _choose_format(part: Part, reading: Reading, key: str) -> str:
+    kind = _find_format(part, reading.format, key)
+    for name, kinds in _USES.items():
+        if (value := getattr(reading, name)) is not None and kind not in kinds:
+            raise ConfigError(
+                f"{key}.{name}={value!r} is for {' and '.join(kinds)} files, and {part.path.name} is read as"
+                f" {kind}"
+            )
+    return kind
 
 
-def _find_rows(content: Any, rows: str | None, key: str) -> list[dict[str, Any]]:
-    """The list of objects that the pointer ``rows`` leads to."""
-    for token in columns.split_pointer(rows or ""):
-        content = _enter(content, token, f"{key}.rows={rows!r}")
-    if isinstance(content, list) and all(isinstance(row, dict) for row in content):
-        return content
-    lists = []
-    if isinstance(content, dict):
-        lists = [f"/{name}" for name, value in content.items() if isinstance(value, list)]
-    hint = f"; the file has lists at: {', '.join(lists)}" if lists else ""
-    if isinstance(content, dict) and content and all(isinstance(value, dict) for value in content.values()):
-        hint = "; with pandas, write it by to_json(…, orient='records')"
-    if isinstance(content, list):
-        place = next(place for place, row in enumerate(content) if not isinstance(row, dict))
-        hint = f": item {place} of the list (counted from 0) is none"
-    said = f"{key}.rows={rows!r} does not lead to" if rows else f"{key}.rows is not set, and the file is not"
-    raise ConfigError(f"{said} a list of objects{hint}")
-
-
-def _enter(content: Any, token: str, where: str) -> Any:
-    if isinstance(content, dict) and token in content:
-        return content[token]
-    if isinstance(content, list) and token.isdecimal() and int(token) < len(content):
-        return content[int(token)]
-    known = (
-        content
-        if isinstance(content, dict)
-        else map(str, range(len(content) if isinstance(content, list) else 0))
+def _find_format(part: Part, format: str | None, key: str) -> str:
+    if format is not None:
+        if format not in _FORMATS:
+            raise ConfigError(f"{key}.format={format!r} is not known{suggest(format, _FORMATS)}")
+        return format
+    suffix = Path(drop_packing(part.name)).suffix.lower()
+    if suffix in _SUFFIXES:
+        return _SUFFIXES[suffix]
+    raise ConfigError(
+        f"{Path(part.name).name!r} has no suffix of a known format ({', '.join(_FORMATS)}); convert it to one"
+        f" of these, or say in {key}.format which one it is"
     )
-    raise ConfigError(f"{where}: there is no {token!r}{suggest(token, known)}")
 
 
 def _describe_error(error: Exception, key: str) -> str:
     if isinstance(error, UnicodeDecodeError):
-        return describe_decoding(error)
+        return f"{describe_decoding(error)}, or say in {key}.encoding what it is, such as latin-1"
     if isinstance(error, JSONDecodeError):
         lines = error.msg == "Extra data"
         hint = f"; if each line is an object, {key}.format=jsonl reads it" if lines else ""

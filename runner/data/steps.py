@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 import polars as pl
 
-from runner.config.dataset_schema import FileConfig, StepConfig
+from runner.config.dataset_schema import StepConfig
 from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import write_column, write_value
-from runner.data import fetch, reader
-from runner.data.columns import join_frames, select_columns
+from runner.data import sql
+from runner.data.columns import join_frames
+from runner.data.join import join_file, require_columns
+
+MEMBERS = " members"
+"""A list column of what the rows came from; the step ``group`` joins the lists. No data set has this name."""
+SCORING = "scoring.steps"
+"""The steps over answered rows, in which a null is an answer that was not read, and needs no label."""
 
 
-def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "dataset.steps") -> pl.DataFrame:
-    """Run ``steps`` over the rows.
+def apply_steps(
+    frame: pl.DataFrame,
+    steps: Sequence[StepConfig],
+    key: str = "dataset.steps",
+    rehearsed: bool = False,
+) -> pl.DataFrame:
+    """Run ``steps`` over the rows. In a rehearsal, whose values are guessed, a step may leave no row.
 
     Raises:
         ConfigError: a step that has not exactly one key, or has a wrong value.
@@ -26,6 +37,7 @@ def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "da
     for number, step in enumerate(steps):
         name, value = _get_only_key(step, f"{key}[{number}]")
         where = f"{key}[{number}].{name}"
+        before = frame
         try:
             frame = _STEPS[name](frame, value, where)
         except pl.exceptions.ColumnNotFoundError as error:
@@ -33,7 +45,9 @@ def apply_steps(frame: pl.DataFrame, steps: Sequence[StepConfig], key: str = "da
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{where}: {_describe_error(error)}") from error
         if frame.is_empty():
-            raise DataError(f"{where}: leaves no rows")
+            if not rehearsed:
+                raise DataError(f"{where}: leaves no rows")
+            frame = before
     return frame
 
 
@@ -73,17 +87,16 @@ def _get_only_key(step: StepConfig, where: str) -> tuple[str, Any]:
 def _describe_unknown(error: Exception, frame: pl.DataFrame) -> str:
     quoted = re.search(r'"([^"]*)"', str(error))
     name = quoted.group(1) if quoted else str(error)
-    return f"there is no column {name!r}{suggest(name, frame.columns)}"
+    return f"there is no column {name!r}{suggest(name, _list_names(frame))}"
 
 
-def _require_columns(frame: pl.DataFrame, names: Iterable[str], where: str) -> None:
-    for name in names:
-        if name not in frame.columns:
-            raise DataError(f"{where}: there is no column {name!r}{suggest(name, frame.columns)}")
+def _list_names(frame: pl.DataFrame) -> list[str]:
+    """The columns that a config may name."""
+    return [name for name in frame.columns if not name.startswith(" ")]
 
 
 def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
-    _require_columns(frame, columns, where)
+    require_columns(frame, columns, where)
     for name in columns:
         if not isinstance(frame.schema[name], pl.List):
             raise DataError(f"{where}: column {name!r} holds {frame.schema[name]}, not lists")
@@ -96,51 +109,84 @@ def _explode(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFram
 
 
 def _derive(frame: pl.DataFrame, columns: Mapping[str, str], where: str) -> pl.DataFrame:
-    for name, sql in columns.items():
-        frame = frame.with_columns(_parse_sql(sql, f"{where}.{name}").alias(name))
-        if frame.schema[name] == pl.Float64:  # a division by zero gives nothing
-            frame = frame.with_columns(pl.when(pl.col(name).is_finite()).then(pl.col(name)))
+    for name, text in columns.items():
+        helped, expression = sql.add_expression(frame, text, f"{where}.{name}")
+        frame = sql.drop_helpers(helped.with_columns(expression.alias(name)))
+        frame = _keep_finite(frame, name)
     return frame
 
 
-def _filter(frame: pl.DataFrame, sql: str, where: str) -> pl.DataFrame:
-    return frame.filter(_parse_sql(sql, where))
+def _keep_finite(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """The frame with null where a computed number is none: a division by zero gives nothing."""
+    if frame.schema[name] != pl.Float64:
+        return frame
+    return frame.with_columns(pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name))
 
 
-def _parse_sql(text: str, where: str) -> pl.Expr:
-    plain = text if _ODD.search(text) else _QUOTED.sub("''", text)
-    if _OTHER_TABLE.search(plain):  # polars would read any file or URL for it
-        raise ConfigError(
-            f"{where}={text!r}: sees only its own row, so it cannot select from a table or file"
-        )
-    try:
-        return pl.sql_expr(_DECIMAL.sub(lambda found: f"{found[1]}e0" if found[1] else found[0], text))
-    except pl.exceptions.PolarsError as error:
-        raise ConfigError(f"{where}={text!r} is not a SQL expression: {error}") from error
+def _filter(frame: pl.DataFrame, text: str, where: str) -> pl.DataFrame:
+    helped, expression = sql.add_expression(frame, text, where)
+    return sql.drop_helpers(helped.filter(expression))
 
 
-_OTHER_TABLE = re.compile(r"\bselect\b|\b(?:read|scan)_\w+\W*\(", re.IGNORECASE)
-_QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
-_ODD = re.compile(r"--|/\*|[\\`$]")
-"""Comments and other quotes, after which a quotation mark may not be one."""
-_DECIMAL = re.compile(r"""'[^']*'|"[^"]*"|[^\W\d]\w*|(\d+\.\d*|\.\d+)(?![\w.])""")
-"""Group 1 is a number such as 9.5. Polars would compare it with text letter by letter, but not 9.5e0."""
+_GROUP_KEYS = ("by", "columns")
+
+
+def _group(frame: pl.DataFrame, group: Mapping[str, Any], where: str) -> pl.DataFrame:
+    """One row for each group: its SQL columns, and what all its rows have in common."""
+    for name in map(write_value, group):
+        if name not in _GROUP_KEYS:
+            raise ConfigError(f"{where}.{name} is not known{suggest(name, _GROUP_KEYS)}")
+    by, texts = group.get("by"), group.get("columns") or {}
+    by = [by] if isinstance(by, str) else by
+    if not isinstance(by, list) or not by or not isinstance(texts, Mapping):
+        raise ConfigError(f"{where}: expected {{by: [column, …], columns: {{new: SQL}}}}")
+    require_columns(frame, map(str, by), f"{where}.by")
+    made: dict[str, pl.Expr] = {}
+    for name, text in texts.items():
+        key = f"{where}.columns.{name}"
+        if name in by:
+            raise ConfigError(f"{key}: it is a column of the groups")
+        frame, made[name] = sql.add_expression(frame, str(text), key, by)
+        if not sql.is_one_value(frame, made[name]):
+            raise ConfigError(
+                f"{key}={text!r} is a value of each row; a group needs one, such as FIRST(x) or AVG(x)"
+            )
+    given = [name for name in sql.drop_helpers(frame).columns if name not in (*by, *made, MEMBERS)]
+    kept = [name for name in given if name == "id" or _is_shared(frame, by, name)]
+    members = [pl.col(MEMBERS).explode()] if MEMBERS in frame.columns else []
+    grouped = frame.group_by(by, maintain_order=True).agg(
+        *members, *(pl.col(name).first() for name in kept), *(each.alias(name) for name, each in made.items())
+    )
+    for name in made:
+        grouped = _keep_finite(grouped, name)
+    return grouped.select(
+        *(name for name in frame.columns if name in grouped.columns), pl.exclude(*frame.columns)
+    )
+
+
+def _is_shared(frame: pl.DataFrame, by: Sequence[str], name: str) -> bool:
+    """Whether all rows of each group have the same value in a column."""
+    column = write_column(frame[name]) if frame.schema[name].is_nested() else frame[name]
+    values = frame.select(by).with_columns(column.alias(" value")).unique()
+    return values.height == values.select(by).n_unique()
 
 
 def _drop_duplicates(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
-    _require_columns(frame, columns, where)
+    require_columns(frame, columns, where)
     return frame.unique(columns, keep="first", maintain_order=True)
 
 
 def _map_labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], where: str) -> pl.DataFrame:
-    _require_columns(frame, columns, where)
+    require_columns(frame, columns, where)
     for name, labels in columns.items():
         known = _read_labels(labels, f"{where}.{name}")
+        if where.startswith(SCORING):
+            known.setdefault(None, None)
         values = write_column(frame[name])
         for value in values.unique(maintain_order=True):
             if value not in known:
                 rows = values.eq_missing(pl.Series([value], dtype=pl.String)).sum()
-                hint = suggest(str(value), known)
+                hint = suggest(str(value), filter(None, known))
                 raise DataError(
                     f"{where}.{name}: {count_of(int(rows), 'row')} with {value!r}, which has no label{hint}"
                     f"{_QUOTE if any(isinstance(key, bool) for key in labels) else ''}"
@@ -152,14 +198,14 @@ def _map_labels(frame: pl.DataFrame, columns: Mapping[str, Mapping[Any, Any]], w
 _QUOTE = "; quote 'yes', 'no', 'on' and 'off', which YAML reads as truth values"
 
 
-def _read_labels(labels: Mapping[Any, Any], where: str) -> dict[str, Any]:
+def _read_labels(labels: Mapping[Any, Any], where: str) -> dict[str | None, Any]:
     """The labels by the text of their values; of one type, or all as text."""
     if not isinstance(labels, Mapping):
         raise ConfigError(f"{where}: expected {{value in the file: label}}, got {labels!r}")
     for value, label in labels.items():
         if isinstance(label, bool):
             raise ConfigError(f"{where}.{write_value(value)}: the label is a truth value{_QUOTE}")
-    known = {write_value(value): label for value, label in labels.items()}
+    known: dict[str | None, Any] = {write_value(value): label for value, label in labels.items()}
     if len({type(label) for label in known.values()} - {type(None)}) > 1:
         return {value: None if label is None else write_value(label) for value, label in known.items()}
     return known
@@ -168,55 +214,10 @@ def _read_labels(labels: Mapping[Any, Any], where: str) -> dict[str, Any]:
 def _add_both_orders(frame: pl.DataFrame, columns: list[str], where: str) -> pl.DataFrame:
     if len(columns) != 2:
         raise ConfigError(f"{where}={columns}: expected exactly two columns")
-    _require_columns(frame, columns, where)
+    require_columns(frame, columns, where)
     if "order" in frame.columns:
         raise DataError(f"{where}: the rows already have a column 'order', which this step adds; rename it")
     return put_in_both_orders(frame, columns[0], columns[1])
-
-
-_JOIN_KEYS = ("path", "url", "sha256", "format", "separator", "rows", "key", "columns")
-
-
-def _join(frame: pl.DataFrame, join: Mapping[str, Any], where: str) -> pl.DataFrame:
-    for name in map(write_value, join):
-        if name not in _JOIN_KEYS:
-            raise ConfigError(f"{where}.{name} is not known{suggest(name, _JOIN_KEYS)}")
-    for name in join.get("columns") or {}:
-        if not isinstance(name, str):
-            raise ConfigError(f"{where}.columns: the key {name} is no text; quote it")
-    by = write_value(join.get("key"))
-    _require_columns(frame, [by], f"{where}.key")
-    other = _read_second(join, by, where)
-    for name in other.columns:
-        if name != by and name in frame.columns:
-            raise ConfigError(f"{where}.columns.{name}: the rows already have a column of this name")
-    keys = frame.select(write_column(frame[by]))
-    missing = keys.join(other, on=by, how="anti")
-    if not missing.is_empty():
-        rows = count_of(missing.height, "row")
-        raise DataError(
-            f"{where}: {rows} without a match, the first with {by}={missing[by].fill_null('')[0]!r}"
-        )
-    return frame.hstack(keys.join(other, on=by, how="left", maintain_order="left").drop(by))
-
-
-def _read_second(join: Mapping[str, Any], by: str, where: str) -> pl.DataFrame:
-    path = fetch.locate(FileConfig(join.get("path"), join.get("url"), join.get("sha256")), where)
-    names = dict(join.get("columns") or {})
-    if names:
-        names.setdefault(by, by)
-    other = select_columns(
-        reader.read_file(path, join.get("format"), join.get("rows"), where, join.get("separator")),
-        names,
-        f"{where}.columns",
-    )
-    _require_columns(other, [by], f"{where}.key")
-    other = other.with_columns(write_column(other[by]))
-    twice = other.filter(pl.col(by).is_duplicated())
-    if not twice.is_empty():
-        value = twice[by].fill_null("")[0]
-        raise DataError(f"{where}.key={by!r}: {path.name} has more than one row with {by}={value!r}")
-    return other
 
 
 _STEPS: dict[str, Callable[[pl.DataFrame, Any, str], pl.DataFrame]] = {
@@ -226,5 +227,6 @@ _STEPS: dict[str, Callable[[pl.DataFrame, Any, str], pl.DataFrame]] = {
     "unique": _drop_duplicates,
     "labels": _map_labels,
     "both_orders": _add_both_orders,
-    "join": _join,
+    "join": join_file,
+    "group": _group,
 }

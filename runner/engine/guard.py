@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from runner.core.errors import RetryableError, WaitError, describe_failure
+from runner.core.errors import FatalProviderError, RetryableError, WaitError, describe_failure
 from runner.core.provider import Provider, RateLimits
 from runner.core.retry import Retry
 
@@ -88,13 +88,14 @@ class Calls:
             return None
         return WaitError(f"nothing was answered for {silent:.0f} s: {error}; finished answers are kept")
 
-    async def concern_rows(self) -> bool:
+    async def concern_rows(self, error: FatalProviderError) -> bool:
         """Whether the refusal of a call concerns its row only; waits until another call shows that.
 
-        It does once others were answered. A run whose calls were all refused has to stop.
+        It does once others were answered. A run whose calls were all refused has to stop. A parameter that is
+        refused (400) stops it at once if nothing was answered yet.
         """
         self._refused += 1
-        while self._undecided and not self._answered:
+        while self._undecided and not self._answered and error.status in (None, 403):
             await self._wait_for_change()
         return self._answered or self._stored >= self._refused
 

@@ -22,6 +22,7 @@ class Lane:
         self.pace = pace
         self._users: list[Provider] = []
         self._prompts, self._answers = Calibration(), Calibration()
+        self.was_answered = False
 
     def enter(self, provider: Provider) -> None:
         """Add a provider to those that use the account now."""
@@ -40,6 +41,7 @@ class Lane:
 
     def note_answer(self, request: Request, completion: Completion, limits: RateLimits | None) -> None:
         """Note an answer, and the limits in its headers, if any."""
+        self.was_answered = True
         self.gate.note_success()
         self.pace.note_answer(limits)
         if self.pace.counts_tokens:

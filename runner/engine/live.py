@@ -63,7 +63,10 @@ class LiveCaller(Caller):
         self._blocks = Blocks(self._claims, missing, max(16, 2 * self.width), self._find, self._begin_more)
         self._under_way = find_under_way(self._ledger.url)
         self._calls = Calls(stored=sum(answer is not None for answer in self._looked_up.values()))
+        self._has_begun, self._goes_on = False, asyncio.Event()
         with use_lane(self._provider, self._ledger) as self._lane, self._under_way.join(self._learn):
+            if self._lane.was_answered or any(self._looked_up.values()):
+                self._goes_on.set()
             async with super().open_calls(progress) as call:
                 try:
                     yield call
@@ -111,18 +114,30 @@ class LiveCaller(Caller):
         return Answer(completion, error, key=key if self._provider.stored else None)
 
     async def _ask(self, request: Request) -> tuple[Completion | None, str | None]:
-        """Return the completion, or the error of the row; raise only what stops the stage."""
+        """Return the completion, or the error of the row; raise only what stops the stage.
+
+        The first call to an account is alone until the server has said something: a mistake that every call
+        would meet is met by one.
+        """
+        if self._has_begun:
+            await self._goes_on.wait()
+        self._has_begun = True
         try:
             with self._calls.follow() as mark:
-                return await self._ask_with_retries(request, mark), None
+                completion = await self._ask_with_retries(request, mark)
+            self._goes_on.set()
+            return completion, None
         except WaitError as error:
             await self._calls.stop(error)
             raise
         except FatalProviderError as error:
-            if not (error.refused and await self._calls.concern_rows()):
+            if error.refused and error.status in (None, 403):
+                self._goes_on.set()  # others may show that it is the row's
+            if not (error.refused and await self._calls.concern_rows(error)):
                 raise
             return None, describe_failure(error)
         except BaseException as error:  # such as a fault in a user's provider, or its call of sys.exit
+            self._goes_on.set()
             if is_interrupt(error):
                 raise
             if isinstance(error, ProviderError) and (error.status or 500) < 500:
@@ -142,6 +157,7 @@ class LiveCaller(Caller):
                         completion = await wait_for_answer(provider.complete(request), provider.name)
             except RetryableError as error:
                 self._retry.refuse_long_wait(error)
+                self._goes_on.set()
                 lane.note_failure(error)
                 wait_s = self._find_wait(error, attempt, failed_at)
                 failed_at = time.monotonic()

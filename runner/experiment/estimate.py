@@ -1,8 +1,9 @@
 """Estimates what a run or a sweep would cost, without a call and without an API key.
 
 All chats are rendered as in a run. Answers that the ledger holds, or that an earlier point of the sweep would
-buy, cost nothing. The length of a missing answer has two bounds. The lower one is the median of the stored
-answers to the same prompt, or one token if there are none; the upper one is ``max_tokens``.
+buy, cost nothing. The length of a missing answer has two bounds. The lower one is the mean of the stored
+answers to the same prompt, else of all answers bought with the same model and settings, else one token; the
+upper one is ``max_tokens``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import polars as pl
 
@@ -19,10 +21,13 @@ from runner.engine.ask import collect_calls
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
 from runner.experiment.plan import Plan
-from runner.experiment.rehearsal import rehearse
+from runner.experiment.power import Power, find_power
+from runner.experiment.rehearsal import leave_empty, rehearse
+from runner.experiment.scoring import rehearse_steps
 from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
+from runner.money.lengths import find_mean_length
 from runner.money.prices import MILLION, Price
 from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
@@ -43,9 +48,14 @@ class Point:
     trained: float = 0.0
     """Tokens that a training would bill, over all epochs."""
     training_usd: float | None = 0.0
+    hosted_minutes: float = 0.0
+    """That a deployment of its own is taken to stand; 0 where there is none, or another point has it, too."""
+    hosting_usd: float | None = 0.0
     prices: Mapping[str, Price | None] = field(default_factory=dict)
     """By ``provider/model``; None where the price is unknown."""
     batch: bool = False
+    power: Power | None = None
+    """Which difference it could show; None if no metric compares runs."""
 
     @property
     def minutes(self) -> float:
@@ -56,7 +66,8 @@ class Point:
     def known_usd(self) -> float | None:
         """The lower bound of the costs whose price is known; None where no price is."""
         works = [self.answers, *([self.judgments] if self.judgments else [])]
-        parts = [*(work.usd[0] for work in works), *([self.training_usd] if self.training_usd != 0 else [])]
+        bills = [usd for usd in (self.training_usd, self.hosting_usd) if usd != 0]
+        parts = [*(work.usd[0] for work in works), *bills]
         known = [part for part in parts if part is not None]
         return sum(known) if known else None
 
@@ -65,11 +76,22 @@ class Point:
         """The lower and the upper bound of all costs in US dollars; None where a bound is unknown."""
         works = [self.answers, self.judgments or Work()]
         low, high = ([work.usd[side] for work in works] for side in (0, 1))
-        return _sum(*low, self.training_usd), _sum(*high, self.training_usd)
+        bills = self.training_usd, self.hosting_usd
+        return _sum(*low, *bills), _sum(*high, *bills)
+
+    def extend_usd(self, times: int) -> float | None:
+        """The upper bound of all costs with ``times`` as many rows; no answer to a further one is stored."""
+        works = [self.answers, *([self.judgments] if self.judgments else [])]
+        if self.usd[1] is None or any(work.asked and not work.calls for work in works):
+            return None
+        each = [(work.usd[1] or 0.0) * work.asked / max(work.calls, 1) for work in works]
+        return self.usd[1] + (times - 1) * sum(each)
 
 
-def estimate_plan(plan: Plan, seen: set[str], overrides: Sequence[str] = ()) -> Point:
-    """Estimate the calls and the cost of a plan.
+def estimate_plan(
+    plan: Plan, seen: set[str], overrides: Sequence[str] = (), outputs: Path | None = None
+) -> Point:
+    """Estimate the calls, the cost and the power of a plan; past runs are looked for in ``outputs``.
 
     ``seen`` holds the keys of everything that earlier points buy; the keys of this point are added to it.
     """
@@ -81,17 +103,23 @@ def estimate_plan(plan: Plan, seen: set[str], overrides: Sequence[str] = ()) -> 
         stored_answers = answering.look_up(requests, ledger)
         answers = answering.count_work(stored_answers, seen)
         judgments = _estimate_judge(plan, frame, answering, requests, stored_answers, ledger, seen)
+        hosted_minutes, hosting_usd = _estimate_hosting(plan, answering, answers, seen)
+    rows = take_first(frame).height
+    scored, repeats = rehearse_steps(plan, leave_empty(plan, frame), frame.height // rows)
     asked = [answering, *([PricedModel.of(plan.judge)] if plan.judge else [])]
     return Point(
         name=plan.config.name,
         overrides=list(overrides),
-        rows=take_first(frame).height,
+        rows=rows,
         answers=answers,
         judgments=judgments,
         trained=trained,
         training_usd=training_usd,
+        hosted_minutes=hosted_minutes,
+        hosting_usd=hosting_usd,
         prices={f"{item.provider.name}/{item.provider.model}": item.price for item in asked},
         batch=any(item.provider.batch for item in asked),
+        power=find_power(plan, scored, repeats, outputs or Path()),
     )
 
 
@@ -111,13 +139,32 @@ def _estimate_model(
     untrained = UntrainedModel(
         plan.responder.provider, order.key, name_place(checkpoint, model.count_epochs(plan))
     )
-    answering = PricedModel(replace(plan.responder, provider=untrained), price)
+    served = plan.responder.book.find_served_price(plan.responder.provider, plan.tuner)
+    answering = PricedModel(replace(plan.responder, provider=untrained), served)
     if is_ordered or order.key in seen:
         return answering, 0.0, 0.0
     seen.add(order.key)
     trained = model.count_training_tokens(plan, order)
     usd_per_token = None if price is None or price.training is None else price.training / MILLION
     return answering, trained, None if usd_per_token is None else usd_per_token * trained
+
+
+def _estimate_hosting(
+    plan: Plan, answering: PricedModel, answers: Work, seen: set[str]
+) -> tuple[float, float | None]:
+    """Return the minutes and dollars of the deployment that the answers need, if no earlier point has it."""
+    key = digest(["deployment", dict(answering.provider.identity())])
+    per_hour = model.find_hourly_price(plan)
+    if (
+        not isinstance(answering.provider, UntrainedModel)
+        or not answers.calls
+        or per_hour == 0
+        or key in seen
+    ):
+        return 0.0, 0.0
+    seen.add(key)
+    minutes = float(getattr(plan.tuner, "minutes", 0.0))
+    return minutes, None if per_hour is None else per_hour * minutes / 60
 
 
 def _estimate_judge(
@@ -143,6 +190,7 @@ def _estimate_judge(
         for key, request in zip(judging.make_keys(row), row, strict=True)
     }
     stored: Mapping[str, Completion] = {}
+    learned = find_mean_length(ledger, judging.provider, judging.responder.sampling)
     if has_answer.any():
         answered = stages.answer(answering.responder, frame.filter(has_answer), ledger, open_no_bar)
         judged = answered.filter(pl.col("completion").is_not_null())
@@ -150,7 +198,7 @@ def _estimate_judge(
         lookup = judging.look_up(calls, ledger)
         chats, stored = {**lookup.chats, **chats}, lookup.known
     length = stored_answers.find_typical_length(), answering.responder.sampling.max_tokens
-    return judging.count_work(StoredAnswers(chats, stored), seen, length)
+    return judging.count_work(StoredAnswers(chats, stored, learned), seen, length)
 
 
 def _judge_calls(plan: Plan, frame: pl.DataFrame) -> list[list[Request]]:

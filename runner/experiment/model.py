@@ -101,7 +101,7 @@ def _delete_leftovers(plan: Plan, tuner: Deployer, ledger: Ledger) -> list[str]:
     for name in [name for name, reason in found.items() if reason is None]:
         log.warning("deleted deployment %s, left over from a run that was killed", name)
     reasons = {name: reason for name, reason in found.items() if reason}
-    return hosting.say_leftovers(hosting.Bill(_find_hourly_price(plan, tuner), leftovers=reasons))
+    return hosting.say_leftovers(hosting.Bill(find_hourly_price(plan), leftovers=reasons))
 
 
 @contextmanager
@@ -124,22 +124,31 @@ def serve_model(
     tuner = plan.tuner
     assert tuner is not None
     assert model.tuned is not None
-    bill = hosting.Bill(_find_hourly_price(plan, tuner) if isinstance(tuner, Deployer) else None)
+    bill = hosting.Bill(find_hourly_price(plan))
+    minutes = float(getattr(tuner, "minutes", 0.0))
 
     def is_needed(provider: Provider) -> bool:
         return needs_answers(evaluated, replace(plan.responder, provider=provider), ledger)
 
     try:
-        with hosting.serve_model(model.tuned, tuner, ledger, is_needed, bill, keeper) as provider:
+        with hosting.serve_model(
+            model.tuned,
+            tuner,
+            ledger,
+            is_needed,
+            bill,
+            keeper,
+            lambda: spending.reserve_hosting(minutes, bill.usd_per_hour),
+        ) as provider:
             yield replace(plan.responder, provider=provider)
     finally:
         spending.pay_hosting(bill.hours, bill.usd_per_hour)
         model.warnings.extend(hosting.say_leftovers(bill))
 
 
-def _find_hourly_price(plan: Plan, deployer: Deployer) -> float | None:
-    price = find_tuned_price(plan)
-    return 0.0 if not deployer.bills_hosting() else price.hosting_per_hour if price else None
+def find_hourly_price(plan: Plan) -> float | None:
+    """Return the dollars for an hour of hosting the trained model; 0: it costs nothing, None: unknown."""
+    return plan.responder.book.find_hourly_price(plan.responder.provider, plan.tuner)
 
 
 def find_need(config: Mapping[str, Any]) -> Need | None:
@@ -203,7 +212,11 @@ def count_training_tokens(plan: Plan, order: TrainingOrder) -> float:
     if epochs is None:
         assert plan.tuner is not None
         epochs = plan.tuner.default_epochs(sum(file.rows for file in order.training))
-    return estimate_training_tokens(order.training, epochs)
+    tokens = estimate_training_tokens(order.training, epochs)
+    count_evals = getattr(plan.tuner, "count_evals", None)  # only some services bill the validation file
+    if order.validation and count_evals:
+        tokens += estimate_training_tokens((order.validation,), count_evals(order.config.options, epochs))
+    return tokens
 
 
 def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:

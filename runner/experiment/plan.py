@@ -19,10 +19,11 @@ from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Score
 from runner.engine.fresh import read_fresh
+from runner.experiment.sampling import leave_out_lacking, make_sampling
 from runner.money.budget import find_bounding_price
 from runner.money.prices import PriceBook, load_prices
 from runner.parse import Text, check_parser
-from runner.pipeline.answer import Responder, make_sampling
+from runner.pipeline.answer import Responder
 from runner.pipeline.checkpoint import read_place
 from runner.pipeline.judge import Sides, make_sides
 from runner.pipeline.prompt import compile_prompt
@@ -57,14 +58,15 @@ def make_plan(config: DictConfig, asks: bool = True) -> Plan:
     book = load_prices(typed.prices)
     responder = _make_responder(typed.prompt, typed.provider, typed.hyperparameter, book, asks, typed.fresh)
     judge = _make_judge(typed, book, asks)
+    tuner = _make_tuner(typed, responder.provider)
     if typed.budget_usd is not None:
-        _check_budget(typed, responder, judge)
+        _check_budget(typed, responder, judge, tuner)
     return Plan(
         config=typed,
         responder=responder,
         judge=judge,
         sides=make_sides(typed.judge, judge.parser) if typed.judge and judge else None,
-        tuner=_make_tuner(typed, responder.provider),
+        tuner=tuner,
         metrics={
             name: instantiate(node, f"metric.{name}")
             for name, node in typed.metric.items()
@@ -95,8 +97,10 @@ def make_deployer(node: Any) -> Deployer | None:
     return tuner if isinstance(tuner, Deployer) else None
 
 
-def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder | None) -> None:
-    """Raise :class:`ConfigError` if the cost of a call or of a training is unknown or has no bound."""
+def _check_budget(
+    config: RunnerConfig, responder: Responder, judge: Responder | None, tuner: Tuner | None
+) -> None:
+    """Raise :class:`ConfigError` if the cost of a call, a training or hosting is unknown or has no bound."""
     find_bounding_price(responder.provider, responder.sampling, responder.book)
     if judge:
         find_bounding_price(judge.provider, judge.sampling, judge.book, "judge.")
@@ -106,6 +110,12 @@ def _check_budget(config: RunnerConfig, responder: Responder, judge: Responder |
             name, model = responder.provider.name, responder.provider.model
             raise ConfigError(
                 f"budget_usd: no price is known for fine-tuning {model} ({name}); see prices.models"
+            )
+        if responder.book.find_hourly_price(responder.provider, tuner) is None:
+            what = getattr(tuner, "hardware", responder.provider.model)
+            raise ConfigError(
+                f"budget_usd: no price is known for an hour of hosting ({responder.provider.name}); name it:"
+                f" '+prices.models={{{what}: {{hosting_per_hour: …}}}}'"
             )
 
 
@@ -143,6 +153,7 @@ def _make_responder(
     check_call(parser, f"{prefix}prompt.parser", "text")
     check_parser(parser, f"{prefix}prompt.parser")
     provider = make_provider(provider_node, f"{prefix}provider")
+    leave_out_lacking(hyperparameter, provider, prefix)
     sampling = make_sampling(hyperparameter, prompt)
     responder = Responder(compiled, provider, parser, sampling, book, asks, fresh, hyperparameter.repeats)
     with name_place(f"{prefix}provider"):

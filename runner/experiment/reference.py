@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from runner.config.schema import ReferenceConfig
+from runner.config.groups.reference import ReferenceConfig
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Score
+from runner.records.published import compare_figure
 
-ROUNDING = 1e-12
-"""The floating-point error that is allowed for a figure printed in full."""
+AVERAGES = "reference.averages"
 OFF = "or set reference.compare=false"
 _SNAPSHOT = re.compile(r"-(\d{4}|\d{8}|\d{4}-\d{2}-\d{2})")
 
@@ -45,24 +45,58 @@ def compare_figures(
     measured value or no interval. ``agrees`` is true or false for an exact replay only, and otherwise None.
     """
     return [
-        _compare_figure(config, metric, figure, scores.get(metric, Score(None)), answering)
-        for metric, figure in read_figures(config).items()
+        compare_figure(figure, scores.get(figure["metric"], Score(None)))
+        for figure in _describe_figures(config, answering)
     ]
 
 
-def check_figures(config: ReferenceConfig, names: Iterable[str]) -> None:
+def describe_averages(config: ReferenceConfig, answering: Answering) -> list[dict[str, Any]]:
+    """Return the published averages to which this run belongs, as ``compare_figure`` takes them.
+
+    They are compared when the sweep has ended (:mod:`runner.records.averages`).
+    """
+    return _describe_figures(select_averages(config), answering, AVERAGES)
+
+
+def select_averages(config: ReferenceConfig) -> ReferenceConfig:
+    """Return the published averages in the form of published figures; none without any."""
+    averages = config.averages
+    compare = config.compare and bool(averages.figures)
+    return replace(config, compare=compare, case=averages.case, figures=averages.figures)
+
+
+def _describe_figures(
+    config: ReferenceConfig, answering: Answering, key: str = "reference"
+) -> list[dict[str, Any]]:
+    other = not answering.recorded and not _is_published_model(config, answering.models)
+    shared = {
+        "tolerance": config.tolerance,
+        "exact": config.exact and answering.recorded,
+        "other": other,
+    }
+    return [
+        {"metric": metric, "published": figure.value, "printed": figure.printed}
+        | {"half_digit": figure.half_digit}
+        | shared
+        for metric, figure in read_figures(config, key).items()
+    ]
+
+
+def check_figures(config: ReferenceConfig, names: Iterable[str], key: str = "reference") -> None:
     """Raise :class:`ConfigError` for a figure of a score that the run does not have."""
     known = list(names)
-    for metric in read_figures(config):
+    for metric in read_figures(config, key):
         if metric not in known:
             raise ConfigError(
-                f"reference.figures: the run has no score {metric!r}{suggest(metric, known)}; "
+                f"{key}.figures: the run has no score {metric!r}{suggest(metric, known)}; "
                 f"choose a metric that gives it, {OFF}"
             )
 
 
-def read_figures(config: ReferenceConfig) -> dict[str, Figure]:
+def read_figures(config: ReferenceConfig, key: str = "reference") -> dict[str, Figure]:
     """Return the published figures of this run's case, by metric; none with ``compare: false``.
+
+    ``key`` is where they stand, for messages.
 
     Raises :class:`ConfigError` for a case that the figures do not have, and for a figure that cannot be read.
     """
@@ -70,17 +104,15 @@ def read_figures(config: ReferenceConfig) -> dict[str, Figure]:
         return {}
     figures: Any = config.figures
     if config.case is None and any(isinstance(value, Mapping | list) for value in figures.values()):
-        raise ConfigError(
-            "reference.figures has several cases: reference.case must say which one this run is"
-        )
+        raise ConfigError(f"{key}.figures has several cases: {key}.case must say which one this run is")
     if config.case is not None:
         if config.case not in figures:
             raise ConfigError(
-                f"reference.case: {config.case!r} is none of the cases in reference.figures"
+                f"{key}.case: {config.case!r} is none of the cases in {key}.figures"
                 f"{suggest(config.case, figures)}; write its figures there (null: not published), {OFF}"
             )
         figures = figures[config.case] or {}
-    where = "reference.figures" if config.case is None else f"reference.figures.{config.case}"
+    where = f"{key}.figures" if config.case is None else f"{key}.figures.{config.case}"
     return {
         metric: read_figure(value, f"{where}.{metric}")
         for metric, value in _name_figures(config, figures, where).items()
@@ -117,38 +149,6 @@ def read_figure(written: Any, where: str) -> Figure:
         raise ConfigError(f"{where}: {written!r} is not a number, a percentage or a fraction")
     half_digit = Decimal(5).scaleb(int(number.as_tuple().exponent) - 1)
     return Figure(float(number), float(half_digit), text)
-
-
-def _compare_figure(
-    config: ReferenceConfig, metric: str, figure: Figure, score: Score, answering: Answering
-) -> dict[str, Any]:
-    standing = _find_standing(config, figure, score, answering)
-    return {
-        "metric": metric,
-        "published": figure.value,
-        "printed": figure.printed,
-        "measured": score.value,
-        "low": score.low,
-        "high": score.high,
-        "n": score.n,
-        "standing": standing,
-        "agrees": {"met": True, "missed": False}.get(standing or ""),
-    }
-
-
-def _find_standing(config: ReferenceConfig, figure: Figure, score: Score, answering: Answering) -> str | None:
-    if score.value is None:
-        return None
-    distance = abs(figure.value - score.value) - ROUNDING
-    if config.exact and answering.recorded:
-        return "met" if distance <= max(config.tolerance, figure.half_digit) else "missed"
-    if not answering.recorded and not _is_published_model(config, answering.models):
-        return "other"
-    if score.low is not None and score.high is not None and score.low <= figure.value <= score.high:
-        return "inside"
-    if config.tolerance and distance <= config.tolerance:
-        return "near"
-    return None if score.low is None else "outside"
 
 
 def _is_published_model(config: ReferenceConfig, models: Iterable[str]) -> bool:

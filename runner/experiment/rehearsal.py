@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner import metrics, parse
+from runner.config.groups.reference import ReferenceConfig
 from runner.core.errors import ConfigError, RunnerError, suggest
 from runner.core.identity import digest
 from runner.core.types import REPEAT, Direction, Parser
@@ -17,7 +18,8 @@ from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
 from runner.experiment.conditions import check_conditions, read_conditions
 from runner.experiment.plan import Plan
-from runner.experiment.reference import check_figures, read_figures
+from runner.experiment.reference import AVERAGES, check_figures, read_figures, select_averages
+from runner.experiment.scoring import FIGURES, keep_known, rehearse_steps
 from runner.metrics.repeated import check_repeats
 from runner.money.usage import count_usage
 from runner.parse.sides import list_names
@@ -39,22 +41,32 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
     condition that names no score, a published figure that cannot be compared.
     """
     read_figures(plan.config.reference)
+    averages = select_averages(plan.config.reference) if plan.config.average_over else ReferenceConfig()
+    read_figures(averages, AVERAGES)
     repeats = int(frame[REPEAT].max() or 0) + 1 if REPEAT in frame.columns else 1  # type: ignore[arg-type]
     warn_of_equal(plan.responder, repeats)
     if plan.judge:
         warn_of_equal(plan.judge, plan.judge.repeats, "judge.")
-    frame = leave_unanswered(take_first(frame), plan.responder)
-    frame = stages.add_probability(plan, stages.add_predictions(plan.responder, frame))
-    frame = stages.judge_nothing(plan, frame)
+    frame = leave_empty(plan, frame)
+    usage = count_usage(frame) | (dict.fromkeys(FIGURES, 0.0) if plan.config.scoring.steps else {})
+    frame, repeats = rehearse_steps(plan, frame, repeats)
     check_made_columns(plan, frame)
     check_repeats(plan.metrics, frame, plan.config.scoring.reduce.value, repeats)
-    directions, are_all = metrics.rehearse(plan.metrics, frame, find_labels(plan))
+    directions, are_all = metrics.rehearse(plan.metrics, frame, keep_known(find_labels(plan), frame))
     read_conditions(plan.config.require)
     if are_all:
         check_objective(plan.config.objective, directions)
         check_figures(plan.config.reference, directions)
-        check_conditions(plan.config.require, directions, count_usage(frame))
+        check_figures(averages, directions, AVERAGES)
+        check_conditions(plan.config.require, directions, usage)
     return directions
+
+
+def leave_empty(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows, each once, with all columns that follow the answers, as if nobody had answered."""
+    frame = leave_unanswered(take_first(frame), plan.responder)
+    frame = stages.add_probability(plan, stages.add_predictions(plan.responder, frame))
+    return stages.judge_nothing(plan, frame)
 
 
 class Rehearsal:

@@ -21,6 +21,7 @@ from runner.experiment.conditions import list_unmet
 from runner.experiment.model import Model, prepare_model, serve_model
 from runner.experiment.plan import Plan
 from runner.experiment.rehearsal import rehearse
+from runner.experiment.scoring import Scored, make_scored, score_rows
 from runner.experiment.spending import Spending
 from runner.experiment.stages import Measurements
 from runner.experiment.tally import Tally
@@ -29,7 +30,7 @@ from runner.money.usage import count_usage, split_unasked
 from runner.pipeline.answer import OpenBar, Responder, open_no_bar
 from runner.pipeline.jobs import OnStatus
 from runner.pipeline.keeping import SweepKeeper
-from runner.records.folder import PREDICTIONS
+from runner.records.folder import PREDICTIONS, SCORED
 from runner.records.record import Record
 from runner.records.result import order_columns
 
@@ -86,10 +87,11 @@ def run(
                 frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance, screen.tally)
             if gaps.explain_no_answers(frame):  # they may be paid all the same
                 record.figures |= count_usage(frame) | spending.sum_up(frame)
-            frame, unasked = evaluate(plan, frame, folder, ledger, screen, spending)
+            frame, scored, unasked = evaluate(plan, frame, folder, ledger, screen, spending)
             every_row = pl.concat([frame, unasked], how="diagonal")
-            measurements = stages.measure(plan, frame)
+            measurements = stages.measure(plan, frame, scored)
             note_measurements(record, measurements)
+            record.averages = stages.find_averages(plan)
             record.row_scores = metrics.row_score_kinds(plan.metrics)
             record.figures |= spending.sum_up(every_row)
             record.unmet = list_unmet(plan.config.require, record.scores, record.figures)
@@ -100,8 +102,10 @@ def run(
 
 def evaluate(
     plan: Plan, frame: pl.DataFrame, folder: Path, ledger: Ledger, screen: Screen, spending: Spending
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Judge and score the answered rows and write them; return them, and those that were not asked.
+) -> tuple[pl.DataFrame, Scored, pl.DataFrame]:
+    """Judge and score the answered rows and write them.
+
+    Returns them, the rows that the metrics read, and those that were not asked.
 
     Raises :class:`runner.core.errors.ProviderError` if no row has an answer.
     """
@@ -109,18 +113,27 @@ def evaluate(
     try:
         frame = stages.add_probability(plan, frame)
         if no_answers := gaps.explain_no_answers(frame):
-            frame = metrics.score_rows(plan.metrics, stages.judge_nothing(plan, frame))
+            frame = stages.judge_nothing(plan, frame)
+            frame = frame if plan.config.scoring.steps else metrics.score_rows(plan.metrics, frame)
             raise no_answers
         gaps.warn_of_unread(plan.responder.parser, frame)
         allowance = spending.allow_judgments()
         frame = stages.judge(plan, frame, ledger, screen.open_bar, allowance, screen.tally)
         gaps.warn_of_unread_verdicts(frame)
         frame, unasked = split_unasked(frame)
-        frame = metrics.score_rows(plan.metrics, frame)
+        scored = make_scored(plan, frame)
+        frame, scored = score_rows(plan, frame, scored)
     finally:
-        order = order_columns(frame.columns, metrics.row_score_kinds(plan.metrics))
-        frame.select(order).write_parquet(folder / PREDICTIONS)
-    return frame, unasked
+        write_rows(plan, frame, folder / PREDICTIONS)
+    if scored.figures:
+        write_rows(plan, scored.frame, folder / SCORED)
+    return frame, scored, unasked
+
+
+def write_rows(plan: Plan, frame: pl.DataFrame, file: Path) -> None:
+    """Write rows with the columns in the order in which a reader wants them."""
+    order = order_columns(frame.columns, metrics.row_score_kinds(plan.metrics))
+    frame.select(order).write_parquet(file)
 
 
 def open_spending(plan: Plan, ledger: Ledger, record: Record) -> Spending:
@@ -154,6 +167,6 @@ def note_measurements(record: Record, measurements: Measurements) -> None:
     record.figures |= measurements.figures
     record.reference = measurements.reference
     record.labels = measurements.labels
-    record.spread = measurements.spread
+    record.spread, record.no_spread = measurements.spread, measurements.no_spread
     if measurements.first_error:
         record.tags["first_error"] = measurements.first_error

@@ -49,6 +49,7 @@ class TrainingBill:
         self._usd_per_token = None if price is None or price.training is None else price.training / MILLION
         self._estimate = self._price(tokens)
         self._billed: float | None = None
+        self._quoted: float | None = None
         paid = self._ledger.get(TRAINING, self._key)
         self.usd = self._estimate if paid is None else paid
         self.ours = False
@@ -64,10 +65,11 @@ class TrainingBill:
         self.ours = True
 
     def watch(self, on_status: OnStatus) -> OnStatus:
-        """Return an ``on_status`` that also notes how many tokens the provider bills."""
+        """Return an ``on_status`` that also notes how many tokens or dollars the provider bills."""
 
         def note_status(status: TuningStatus) -> None:
             self._billed = status.trained_tokens or self._billed
+            self._quoted = self._quoted if status.usd is None else status.usd
             on_status(status)
 
         return note_status
@@ -78,11 +80,17 @@ class TrainingBill:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self.ours or (kind and not issubclass(kind, RunnerError)):
             return
-        self.usd = 0.0 if kind else self.usd if self._billed is None else self._price(self._billed)
+        self.usd = 0.0 if kind else self._find_final()
         if self._budget:
             self._budget.put_back((self._estimate or 0.0) - (self.usd or 0.0))
         if not kind:
             self._ledger.put(TRAINING, self._key, self.usd)
+
+    def _find_final(self) -> float | None:
+        """The service's own dollars, else its tokens at the known price, else the estimate."""
+        if self._quoted is not None:
+            return self._quoted
+        return self.usd if self._billed is None else self._price(self._billed)
 
     def _price(self, tokens: float) -> float | None:
         return None if self._usd_per_token is None else self._usd_per_token * tokens
@@ -99,6 +107,7 @@ class Spending:
         self._allowances: list[StageAllowance] = []
         self._bills: list[TrainingBill] = []
         self._hosting: float | None = 0.0
+        self._reserved = 0.0
 
     def __enter__(self) -> Spending:
         return self
@@ -134,10 +143,26 @@ class Spending:
         self._bills.append(TrainingBill(self._ledger, self._budget, order, price, tokens))
         return self._bills[-1]
 
+    def reserve_hosting(self, minutes: float, price_per_hour: float | None) -> None:
+        """Set aside what a deployment is taken to cost; raise :class:`BudgetError` if too little is left."""
+        usd = (price_per_hour or 0.0) * minutes / 60
+        if not self._budget or not usd:
+            return
+        if not self._budget.draw(usd, usd):
+            raise BudgetError(
+                f"budget_usd={self._budget.limit:g}: ${self._budget.spent:.4f} spent, and hosting the model"
+                f" for {minutes:g} minutes (provider.deployment.minutes) costs ${usd:.4f};"
+                " it was not deployed"
+            )
+        self._reserved = usd
+
     def pay_hosting(self, hours: float, price_per_hour: float | None) -> None:
         """Note what a deployment has cost; the price in dollars is None if it is unknown."""
         if hours:
             self._hosting = None if price_per_hour is None else price_per_hour * hours
+        if self._budget:
+            self._budget.put_back(self._reserved - (self._hosting or 0.0))
+            self._reserved = 0.0
 
     def sum_up(self, frame: pl.DataFrame) -> dict[str, float]:
         """Return the costs of the run: :func:`runner.money.usage.sum_costs` plus its training and hosting.

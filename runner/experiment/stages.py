@@ -24,7 +24,8 @@ from runner.engine.allowance import Allowance
 from runner.engine.ledger import Ledger
 from runner.experiment.gaps import explain_no_answers, find_first_error
 from runner.experiment.plan import Plan
-from runner.experiment.reference import Answering, compare_figures
+from runner.experiment.reference import Answering, compare_figures, describe_averages
+from runner.experiment.scoring import Scored, keep_known
 from runner.experiment.tally import Tally, follow
 from runner.metrics.repeated import EACH, find_spreads, over_repeats
 from runner.money.usage import count_usage
@@ -67,6 +68,8 @@ class Measurements:
     first_error: str | None = None
     spread: dict[str, dict[str, float]] = field(default_factory=dict)
     """Of the scores of rows that were asked several times: the variance between rows and between repeats."""
+    no_spread: dict[str, str] = field(default_factory=dict)
+    """Why other scores of such rows do not have it."""
     failures: list[RunnerError] = field(default_factory=list)
     """Why metrics failed; the scores of the others are there."""
 
@@ -206,18 +209,29 @@ def find_answering(plan: Plan) -> Answering:
     return Answering(tuple(str(name) for name in names if name), provider.name == REPLAY)
 
 
-def measure(plan: Plan, frame: pl.DataFrame) -> Measurements:
-    """Return scores with intervals, plain figures, and the comparison with published ones."""
+def find_averages(plan: Plan) -> list[dict[str, Any]]:
+    """Return the published averages to which the run belongs as a point of a sweep that is averaged."""
+    return describe_averages(plan.config.reference, find_answering(plan)) if plan.config.average_over else []
+
+
+def measure(plan: Plan, frame: pl.DataFrame, scored: Scored) -> Measurements:
+    """Return scores with intervals, plain figures, and the comparison with published ones.
+
+    Scores are those of the rows that ``scoring.steps`` made (``scored``), figures those of the answered rows.
+    """
     if frame.is_empty():
         return Measurements()
-    rule = plan.config.scoring.reduce.value
-    scores, failures = metrics.try_all(over_repeats(plan.metrics, frame, rule), frame)
+    rule, rows = plan.config.scoring.reduce.value, scored.frame
+    scores, failures = metrics.try_all(over_repeats(plan.metrics, rows, rule), rows)
+    labels = parse.classes(plan.responder.parser)
+    spread, no_spread = find_spreads(plan.metrics, rows) if rule == EACH else ({}, {})
     return Measurements(
         scores=scores,
-        figures=count_usage(frame),
+        figures=count_usage(frame) | scored.figures,
         reference=compare_figures(plan.config.reference, scores, find_answering(plan)),
-        labels=parse.classes(plan.responder.parser),
+        labels=keep_known({"prediction": labels}, rows).get("prediction", []),
         first_error=find_first_error(frame),
-        spread=find_spreads(plan.metrics, frame) if rule == EACH else {},
+        spread=spread,
+        no_spread=no_spread,
         failures=failures,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from runner.core.errors import ProviderError
@@ -15,6 +15,7 @@ from runner.core.types import Completion, Message, Request
 from runner.engine.call import make_keys, read_answers
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
+from runner.money.lengths import find_mean_length
 from runner.money.prices import Price
 from runner.pipeline.answer import Responder
 
@@ -23,6 +24,8 @@ from runner.pipeline.answer import Responder
 class Work:
     """The calls to one model. Pairs are (lower, upper) bounds; a bound that does not exist is None."""
 
+    asked: int = 0
+    """Different chats, of which ``calls`` are new and ``stored`` in the ledger."""
     calls: int = 0
     stored: int = 0
     read: tuple[float, float | None] = (0.0, 0.0)
@@ -34,15 +37,19 @@ class Work:
 
 @dataclass(frozen=True)
 class StoredAnswers:
-    """``chats`` by the keys of their answers, and the answers among them that the ledger has, ``known``."""
+    """``chats`` by the keys of their answers, and the answers among them that the ledger has, ``known``.
+
+    ``learned`` is the mean length of the answers to any chats that were bought with the same settings.
+    """
 
     chats: Mapping[str, Sequence[Message]]
     known: Mapping[str, Completion]
+    learned: float | None = None
 
     def find_typical_length(self) -> float:
-        """Return the median tokens of the stored answers; 1 if there are none."""
+        """Return the mean tokens of the stored answers, else the learned mean; 1 if there are none."""
         written = [answer.output_tokens for answer in self.known.values()]
-        return float(median([count for count in written if count] or [1]))
+        return fmean([count for count in written if count] or [self.learned or 1.0])
 
     def calibrate(self, estimate: Callable[[Sequence[Message]], float]) -> float:
         """Return the ratio of counted to estimated tokens, over the prompts with stored answers."""
@@ -74,7 +81,8 @@ class PricedModel:
         """Look up the answers to requests in the ledger."""
         keys = self.make_keys(requests)
         chats = {key: request.messages for key, request in zip(keys, requests, strict=True)}
-        return StoredAnswers(chats, read_answers(ledger, keys))
+        learned = find_mean_length(ledger, self.provider, self.responder.sampling)
+        return StoredAnswers(chats, read_answers(ledger, keys), learned)
 
     def make_keys(self, requests: Iterable[Request]) -> list[str]:
         """Return the ledger keys of the answers to requests."""
@@ -103,6 +111,7 @@ class PricedModel:
         read = sum(low), None if high is None else sum(high)
         written = len(new) * least, None if most is None else float(len(new) * most)
         return Work(
+            asked=len(answers.chats),
             calls=len(new),
             stored=len(answers.known),
             read=read,

@@ -18,11 +18,13 @@ from runner.metrics.bootstrap import Floats
 from runner.metrics.pairwise_measures import (
     ODD_MEASURES,
     ORDERS,
+    OUTPUTS,
     PAIR_MEASURES,
     TIE,
     apply_rules,
     average_cells,
     average_orders,
+    find_winner,
     swap_for_order,
 )
 from runner.parse.sides import find_family, make_family, spell
@@ -44,7 +46,9 @@ class Pairwise(Metric):
     ties                 the values for a tie; by default ``tie``, ``draw``, ``equal``, and c beside a and b
     tie                  what a predicted tie means: ``keep`` (right if the target is a tie too), the output
                          shown ``first`` or ``second`` wins, or ``wrong``
-    unparsed             what a missing prediction means: ``wrong``, ``first``, ``second``, or ``tie``
+    unparsed             what a missing prediction means: ``wrong``, ``tie``, the output shown ``first`` or
+                         ``second`` wins, or in both orders the one that ``ab`` shows first or second
+                         (``first_output``, ``second_output``)
 
     Scores: ``name`` (accuracy, mean of both orders), ``_ab`` and ``_ba`` (accuracy per order), ``_both``
     (right in both), ``_agreement`` (the same output wins in both), ``_agreement_kappa`` (Cohen's kappa
@@ -62,7 +66,7 @@ class Pairwise(Metric):
     positions: Sequence[Any] | None = None
     ties: Sequence[Any] | None = None
     tie: Literal["keep", "first", "second", "wrong"] = "keep"
-    unparsed: Literal["wrong", "first", "second", "tie"] = "wrong"
+    unparsed: Literal["wrong", "first", "second", "first_output", "second_output", "tie"] = "wrong"
     odd_kappa: bool = False
     default_name: ClassVar[str] = "pairwise"
     undirected: ClassVar[Sequence[str]] = tuple(ODD_MEASURES)
@@ -71,7 +75,10 @@ class Pairwise(Metric):
         super().__post_init__()
         if self.per:
             raise ConfigError(f"metric {self.name}: pairs cannot be averaged per {self.per}; set group")
-        for key, value, known in (("tie", self.tie, RULES), ("unparsed", self.unparsed, (*RULES[1:], "tie"))):
+        for key, value, known in (
+            ("tie", self.tie, RULES),
+            ("unparsed", self.unparsed, (*RULES[1:], *OUTPUTS, "tie")),
+        ):
             if value not in known:
                 raise ConfigError(f"metric {self.name}: {key} {value!r}{suggest(str(value), known)}")
         for which, chosen in self._list_positions().items():
@@ -91,9 +98,8 @@ class Pairwise(Metric):
         said, gold = (get_column(frame, name, self.name) for name in (self.prediction, self.target))
         places = self._read_places(frame)
         wanted = _gather(gold, places)
-        won = pl.Series(
-            [apply_rules(place, self.tie, self.unparsed) for place in _gather(said, places)], dtype=pl.Int64
-        )
+        rules = [apply_rules(place, self.tie, "wrong") for place in _gather(said, places)]
+        won = pl.Series(rules, dtype=pl.Int64)
         right = won == pl.Series(wanted, dtype=pl.Int64)
         known = pl.Series([place is not None for place in _gather(said, places)], dtype=pl.Boolean)
         known &= gold.is_not_null()
@@ -192,7 +198,7 @@ class Pairwise(Metric):
         )
 
     def _find_winner(self, place: int | None, order: str) -> int | None:
-        return swap_for_order(apply_rules(place, self.tie, self.unparsed), order)
+        return find_winner(place, order, self.tie, self.unparsed)
 
     def _warn_incomplete(self, incomplete: int) -> None:
         if incomplete:
@@ -265,11 +271,7 @@ class PairwiseRating(Pairwise):
         places = [_compare_ratings(*pair) for pair in both.select("rating", "rating_2").rows()]
         golds = self._read_places(frame)
         return both.select(
-            pl.Series(
-                "gold",
-                _gather(both["gold"], golds),
-                dtype=pl.Int64,
-            ),
+            pl.Series("gold", _gather(both["gold"], golds), dtype=pl.Int64),
             pl.Series("ab", [self._find_winner(place, "ab") for place in places], dtype=pl.Int64),
             pl.Series(
                 "ba",

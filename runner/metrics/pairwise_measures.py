@@ -20,6 +20,8 @@ from runner.metrics.bootstrap import Floats, nan_to_none
 
 ORDERS = ("ab", "ba")
 TIE = 2
+OUTPUTS = ("first_output", "second_output")
+"""Rules for a missing verdict that name an output, and not the position at which it is shown."""
 
 
 def apply_rules(place: int | None, tie: str, unparsed: str) -> int | None:
@@ -29,6 +31,13 @@ def apply_rules(place: int | None, tie: str, unparsed: str) -> int | None:
     if place == TIE:
         place = {"keep": TIE, "first": 0, "second": 1, "wrong": None}[tie]
     return place
+
+
+def find_winner(place: int | None, order: str, tie: str, unparsed: str) -> int | None:
+    """The output that wins by the rules of :func:`apply_rules`, or by one of :data:`OUTPUTS`."""
+    if place is None and unparsed in OUTPUTS:
+        return OUTPUTS.index(unparsed)
+    return swap_for_order(apply_rules(place, tie, unparsed), order)
 
 
 def swap_for_order(place: int | None, order: str) -> int | None:

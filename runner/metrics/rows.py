@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from runner.core.errors import ConfigError, DataError, describe_error, show_value
 from runner.core.identity import digest
 from runner.core.types import Direction, Score, write_column, write_value
+from runner.data.sql import add_expression
 from runner.metrics.base import UNREAD_SCALE, LabelOption, Metric, RowKind, check_row_kind, get_column
 from runner.metrics.bootstrap import Floats
 
@@ -94,11 +95,13 @@ class RowMetric(Metric):
 class Count:
     """Number of rows whose ``column`` is ``value``, or has any value where ``value`` is null.
 
+    ``where`` is a condition in SQL, as in a step ``filter``: only rows for which it is true are counted.
     ``direction`` is as in :class:`runner.metrics.classification.Share`.
     """
 
     column: str = "target"
     value: Any = None
+    where: str | None = None
     name: str = "count"
     direction: Direction = "none"
 
@@ -115,7 +118,20 @@ class Count:
         chosen = (
             values.is_not_null() if self.value is None else write_column(values) == write_value(self.value)
         )
+        if self.where is not None:
+            chosen &= self._find_true(frame)
         return {self.name: Score(float(chosen.sum()), n=frame.height)}
+
+    def _find_true(self, frame: pl.DataFrame) -> pl.Series:
+        where = f"metric {self.name}: where"
+        try:
+            helped, condition = add_expression(frame, str(self.where), where)
+            found = helped.select(condition.alias("where")).to_series()
+        except pl.exceptions.PolarsError as error:
+            raise DataError(f"{where}={self.where!r}: {str(error).splitlines()[0]}") from error
+        if found.dtype not in (pl.Boolean, pl.Null) or len(found) != frame.height:
+            raise ConfigError(f"{where}={self.where!r} is not true or false for each row")
+        return found.cast(pl.Boolean).fill_null(False)
 
 
 @dataclass(kw_only=True)

@@ -17,7 +17,8 @@ PLACEHOLDER = "\x02answer\x03"
 COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("completion", "prediction"), PLACEHOLDER),
     **dict.fromkeys(("answered_by", "finish_reason"), ""),
-    **dict.fromkeys(("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens", "latency_s"), 0),
+    **dict.fromkeys(("input_tokens", "output_tokens", "reasoning_tokens"), 0),
+    **dict.fromkeys(("cached_tokens", "cache_write_tokens", "latency_s"), 0),
     "error": None,
     "reasoning": None,
     "probability": 0.5,

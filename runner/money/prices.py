@@ -16,7 +16,7 @@ import yaml
 from runner.config.schema import PricesConfig
 from runner.core.errors import ConfigError, describe_yaml_error, suggest
 from runner.core.once import once
-from runner.core.provider import Provider
+from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Completion
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
@@ -119,6 +119,21 @@ class PriceBook:
         model = provider.priced_as or provider.model
         return self.find_price(provider.name, f"ft:{model}", model)
 
+    def find_served_price(self, provider: Provider, tuner: Tuner | None) -> Price | None:
+        """Return the price of asking a provider's trained model, and of an hour of its hosting, or None.
+
+        It is that of the hardware where the service bills the hardware and no tokens.
+        """
+        hardware = getattr(tuner, "hardware", None)
+        return self.find_price(provider.name, hardware) if hardware else self.find_tuned_price(provider)
+
+    def find_hourly_price(self, provider: Provider, tuner: Tuner | None) -> float | None:
+        """Return the dollars for an hour of a deployment: 0 where there is none, None if it is unknown."""
+        if not isinstance(tuner, Deployer) or not tuner.bills_hosting():
+            return 0.0
+        price = self.find_served_price(provider, tuner)
+        return price.hosting_per_hour if price else None
+
 
 def load_prices(config: PricesConfig | None = None) -> PriceBook:
     """Load the user's prices (``prices.models``, then ``prices.path``) and after them the shipped ones.
@@ -168,6 +183,10 @@ def _read_table(table: Mapping[str, Any], where: str) -> PriceTable:
 
 
 def _read_price(given: Any, defaults: Mapping[str, Any], where: str) -> Price:
+    if isinstance(given, Mapping) and set(given) == {
+        "hosting_per_hour"
+    }:  # hardware; tokens cost nothing more
+        given = {"input": 0, "output": 0, **given}
     if not isinstance(given, Mapping) or not {"input", "output"} <= set(given):
         raise ConfigError(f"{where}: expected input and output, in dollars per million tokens")
     _refuse_unknown_keys(given, {item.name for item in fields(Price)}, where)

@@ -6,14 +6,17 @@ import polars as pl
 
 from runner.core.types import CUT, REPEAT
 
+COUNTED = ("input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens")
+
 
 def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     """Count rows, calls and tokens in a frame of predictions that has rows.
 
-    ``n`` is the number of rows, each counted as often as it was asked (then there are also ``rows`` and
-    ``repeats``), ``answered`` those with a completion, ``parsed`` those with a prediction,
-    ``parse_rate`` their share of ``n``, ``cut`` those that a token limit ended, and ``calls`` the calls made
-    now. ``judge_answered`` has rows with an answer of the judge, ``judged`` those with a verdict. Token
+    ``n`` is the number of rows, each counted as often as it was asked (then there are also ``rows``,
+    ``repeats``, and ``equal_rows``, whose answers are all the same text), ``answered`` those with a
+    completion, ``parsed`` those with a prediction, ``parse_rate`` their share of ``n``, ``cut`` those that a
+    token limit ended, and ``calls`` the calls made now. ``judge_answered`` has rows with an answer of the
+    judge, ``judged`` those with a verdict. Token
     counts are those of all completions, including those from the ledger.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
@@ -29,6 +32,9 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     if REPEAT in frame.columns:
         counts["rows"] = frame["id"].n_unique()
         counts["repeats"] = frame[REPEAT].n_unique()
+        text = pl.col("completion")
+        is_equal = (text.n_unique() == 1) & (text.null_count() == 0)
+        counts["equal_rows"] = int(frame.group_by("id").agg(is_equal.alias("equal"))["equal"].sum())
     if "verdict" in frame.columns:
         counts["judge_answered"] = int(frame["judge_completion"].is_not_null().sum())
         counts["judge_cut"] = _count_cut(frame["judge_finish_reason"])
@@ -37,7 +43,7 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
             frame["judge_calls"] if "judge_calls" in frame.columns else ~frame["judge_stored"].fill_null(True)
         )
         counts["judge_calls"] = int(made.sum())
-    for name in ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens"):
+    for name in COUNTED:
         for column in (name, f"judge_{name}"):
             if column in frame.columns:
                 counts[column] = int(frame[column].sum())

@@ -8,14 +8,28 @@ All parsers promise that a doubtful text gives None: never 0, never the text its
 between two readings. A lenient rule is an option that names it (``pick``, ``out_of``, a ``Regex``).
 """
 
-from runner.parse.columns import apply, check_parser, classes, describe, list_names, parse_target, read_column
+from runner.parse.around import Clean, Multi, join_readings, read_fields
+from runner.parse.cases import Cases
+from runner.parse.columns import (
+    apply,
+    check_parser,
+    classes,
+    describe,
+    list_fields,
+    list_names,
+    parse_target,
+    read_column,
+)
 from runner.parse.extract import Json, Regex, Text
 from runner.parse.label import Label
 from runner.parse.number import Number
 
 __all__ = [
+    "Cases",
+    "Clean",
     "Json",
     "Label",
+    "Multi",
     "Number",
     "Regex",
     "Text",
@@ -23,7 +37,10 @@ __all__ = [
     "check_parser",
     "classes",
     "describe",
+    "join_readings",
+    "list_fields",
     "list_names",
     "parse_target",
     "read_column",
+    "read_fields",
 ]

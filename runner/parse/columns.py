@@ -38,6 +38,22 @@ def check_parser(parser: Parser, key: str) -> None:
         closed = getattr(parser, name, None)
         if closed is not None and (isinstance(closed, str) or not isinstance(closed, Iterable)):
             raise ConfigError(f"{key}: {name} {closed!r} of {_get_name(parser)} must be a list")
+    behind = getattr(parser, "then", None)
+    while behind is not None and not list_fields(parser):
+        if list_fields(behind):
+            raise ConfigError(
+                f"{key}: {_get_name(behind)} inside {_get_name(parser)} would lose its fields; put it outside"
+                f", with a {_get_name(parser)} for each field"
+            )
+        behind = getattr(behind, "then", None)
+
+
+def list_fields(parser: Any) -> dict[str, Parser]:
+    """The parsers of the fields that a parser reads of one reply, by name; {} for a parser of one value."""
+    fields = getattr(parser, "fields", None)
+    if not isinstance(fields, Mapping) or not all(map(callable, fields.values())):
+        return {}
+    return {str(name): each for name, each in fields.items()}
 
 
 def apply(parser: Parser, texts: pl.Series) -> pl.Series:
@@ -263,7 +279,7 @@ def list_names(parser: Any) -> dict[str, list[str]]:
 
 
 class _Gold:
-    """Reads a gold value with the parser, else with the parsers after it."""
+    """Reads a gold value with the parser, else with the parsers after it, or as one of their labels."""
 
     def __init__(self, parser: Parser) -> None:
         self.chain = [parser]
@@ -271,9 +287,10 @@ class _Gold:
             self.chain.append(behind)
         if isinstance(self.chain[-1], Json):
             self.chain.append(Text())
+        self.labels = {str(label): label for label in getattr(self.chain[-1], "labels", None) or ()}
         self.__name__ = _get_name(parser)
         self.dtype = getattr(parser, "dtype", None)
 
     def __call__(self, text: str) -> Any:
         values = (parser(text) for parser in self.chain)
-        return next((value for value in values if value is not None), None)
+        return next((value for value in values if value is not None), self.labels.get(text.strip()))

@@ -82,7 +82,7 @@ class Regex:
             matches = matches[:1] if self.pick == "first" else matches[-1:]
         readings = [self._read_group(match) for match in matches]
         rule = "the only match" if self.pick == "only" else f"the {self.pick} match"
-        return _take_agreed(readings, rule)
+        return take_agreed(readings, rule)
 
     def _read_group(self, match: re.Match[str]) -> Reading:
         start = match.start(self.group)
@@ -104,7 +104,7 @@ def _move(reading: Reading, by: int) -> Reading:
     return replace(reading, start=reading.start + by, end=reading.end + by)
 
 
-def _take_agreed(readings: list[Reading], rule: str) -> Reading:
+def take_agreed(readings: list[Reading], rule: str) -> Reading:
     """The first of readings with one value; without a value if there is none or if they differ."""
     first = readings[0]
     if not all(is_same(reading.value, first.value) for reading in readings):
@@ -150,7 +150,7 @@ class Json:
         if broken and re.search(rf'\{{[\s\S]*"{re.escape(path[0])}"', text[found[-1][2] :]):
             return Reading(None, "a broken object follows")
         readings = [self._read_value(value, text, start, end) for value, start, end in found]
-        return _take_agreed(readings, f"the field {self.field!r}")
+        return take_agreed(readings, f"the field {self.field!r}")
 
     def _read_value(self, value: Any, text: str, start: int, end: int) -> Reading:
         if value is DOUBTFUL:

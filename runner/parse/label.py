@@ -23,6 +23,10 @@ _INNER = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 _SEPARATORS = re.compile(r"(?<=\w)[\s_-]+(?=\w)|[\s_*`\"'“”‘’()\[\]{}.,:;!]+")
 # scripts that put no space between words: Thai to Myanmar, Khmer, Chinese, Japanese
 _NO_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+_COMPARISON = re.compile(r"(?<=\w)(?:\\s\+)?((?:[<>]|=)+)(?:\\s\+)?(?=\w)")
+# a comparison that goes on: "A>B>C", but not the tag in "A>B</b>"
+_COMPARED_BEFORE = re.compile(r"\w\s*[<>=≤≥≠]+\s*\Z")
+_COMPARED_AFTER = re.compile(r"\s*(?:[>=≤≥≠]|<(?![/\w]))[<>=]*\s*\w")
 _NEXT_WORD = re.compile(r"[^\S\n]+(\w+)|['’]\w")
 # what may follow a letter that stands for itself, but not the article "a" or the pronoun "I"
 _AFTER_LETTER = list_words(
@@ -159,6 +163,10 @@ def _judge_mention(text: str, start: int, end: int, name: str, label: str | int)
     spaced = not _NO_SPACES.search(name)
     if spaced and (_continues(text, start - 1, name[0]) or _continues(text, end, name[-1])):
         return None
+    if _COMPARISON.search(name) and (
+        _COMPARED_BEFORE.search(_drop_tag(text[:start])) or _COMPARED_AFTER.match(text, end)
+    ):
+        return None
     if name[0].isdigit() and re.search(r"(?:^|\W)[-+−]\Z|\d[.,]\Z", before):
         return None
     if name[-1].isdigit() and re.match(r"[.,]\d", after):
@@ -177,6 +185,11 @@ def _judge_mention(text: str, start: int, end: int, name: str, label: str | int)
             firm = False
         firm = firm and re.match(r"['’]\w", after) is None  # "A's"
     return _Mention(label, start, end, firm)
+
+
+def _drop_tag(text: str) -> str:
+    """The text without a tag at its end."""
+    return re.sub(r"<[^<>]*>\s*\Z", "", text)
 
 
 def _stands_free(text: str, start: int, end: int) -> bool:
@@ -264,6 +277,7 @@ def _make_pattern(name: str) -> str:
     """The pattern of a name, in which its words may be joined by other marks."""
     bare = name.strip()
     if re.sub(r"[\w\s_*`\"'()\[\]{}.,:;!-]|(?<!\w)\+(?=\d)", "", bare) or re.search(r"\w-$", bare):
-        return r"\s+".join(map(re.escape, bare.split()))  # a mark belongs to it, as in "A+" and "C#"
+        whole = r"\s+".join(map(re.escape, bare.split()))  # a mark belongs to it, as in "A+" and "C#"
+        return _COMPARISON.sub(r"\\s*\1\\s*", whole)  # "A>B" is also "A > B"
     words = _WORD.findall(bare)
     return _BETWEEN.join(map(re.escape, words)) if words else re.escape(bare)

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from runner import parse
-from runner.config.schema import HyperparameterConfig, PromptConfig
 from runner.core.errors import ConfigError
 from runner.core.provider import Provider
 from runner.core.types import CUT, REPEAT, Parser, Request, Sampling, advise_on_cut
@@ -23,6 +22,7 @@ from runner.engine.ask import Advance, ask_all
 from runner.engine.call import UNASKED, Answer, OnAnswer, ignore_answer, make_keys, read_answers
 from runner.engine.ledger import Ledger
 from runner.money import prices
+from runner.money.lengths import note_lengths
 from runner.money.prices import PriceBook
 from runner.parse.thinking import find_answer_tokens, split_thinking
 from runner.pipeline.prompt import Prompt
@@ -33,7 +33,7 @@ _warned_models: set[str] = set()
 OpenBar = Callable[[str, int], Advance]
 """Called with a title and a number of rows; opens a progress bar and returns the function that moves it."""
 
-TOKENS = ("input_tokens", "output_tokens", "cached_tokens", "cache_write_tokens")
+TOKENS = ("input_tokens", "output_tokens", "reasoning_tokens", "cached_tokens", "cache_write_tokens")
 PROBE_ROWS = 50  # rows that are looked up to see whether a run makes calls: the ledger has mostly all or none
 NOTICE = timedelta(days=90)
 CHUNK_ROWS = 5_000  # rows that become a column at a time: as Python objects they take ten times the memory
@@ -75,20 +75,6 @@ class Responder:
             )
 
 
-def make_sampling(hyperparameter: HyperparameterConfig, prompt: PromptConfig) -> Sampling:
-    """Return the hyperparameters that an inference request carries."""
-    return Sampling(
-        temperature=hyperparameter.temperature,
-        top_p=hyperparameter.top_p,
-        max_tokens=hyperparameter.max_tokens,
-        seed=hyperparameter.seed,
-        stop=tuple(hyperparameter.stop) if hyperparameter.stop else None,
-        logprobs=hyperparameter.logprobs,
-        response_format=prompt.response_format.value,
-        json_schema=prompt.json_schema,
-    )
-
-
 def render_chats(
     frame: pl.DataFrame,
     prompt: Prompt,
@@ -117,6 +103,7 @@ def answer_rows(
     answers = ask_all(
         requests, responder.provider, ledger, advance=advance, allowance=allowance, on_answer=on_answer
     )
+    note_lengths(ledger, responder.provider, responder.sampling, answers)
     return add_answers(frame, answers, responder)
 
 
@@ -270,11 +257,17 @@ def parse_answers(
     """Add the parsed completions as the column ``name``; null where the parser finds no value.
 
     The column ``reading`` (after ``prefix``) says what the parser read and by which rule, or why it read
-    nothing. ``gold`` is as for :func:`runner.parse.read_column`.
+    nothing. ``gold`` is as for :func:`runner.parse.read_column`. A parser of several fields adds a column
+    ``{name}_{field}`` for each, and the reading says what was read of each.
+
+    Raises :class:`DataError` if the rows have a column of such a name.
     """
     texts = frame[f"{prefix}completion"]
     key = "judge.prompt.parser" if prefix else "prompt.parser"
     ids = frame["id"] if "id" in frame.columns else None
     values, readings = parse.read_column(parser, texts, gold, ids, key)
     described = pl.Series(f"{prefix}reading", parse.describe(readings, texts), dtype=pl.String)
-    return frame.with_columns(values.alias(name), described)
+    fields = parse.read_fields(parser, texts, ids, key, frame.columns, name)
+    if fields:
+        described = pl.Series(described.name, parse.join_readings(fields, texts), dtype=pl.String)
+    return frame.with_columns(values.alias(name), described, *(each.values for each in fields))

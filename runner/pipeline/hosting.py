@@ -157,12 +157,13 @@ def serve_model(
     is_needed: Callable[[Provider], bool] = lambda provider: True,
     bill: Bill | None = None,
     keeper: Keeper | None = None,
+    pay: Callable[[], None] = lambda: None,
 ) -> Iterator[Provider]:
     """Yield a provider that answers as ``model``.
 
     A model that must be hosted is deployed on entry, if ``is_needed`` says that the provider will be called.
     On exit the deployment is deleted, unless somebody else uses it or ``keeper`` keeps it. What could not be
-    deleted is in ``bill``.
+    deleted is in ``bill``. ``pay`` is called before a deployment is used; it may raise to stop it.
     """
     if not isinstance(tuner, Deployer):
         yield tuner.serving(model)
@@ -174,6 +175,7 @@ def serve_model(
             keeper.pass_over(use)
         yield provider
         return
+    pay()
     interrupted = False
     try:
         use.join()

@@ -17,6 +17,8 @@ from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_rows
 from runner.engine.call import UNASKED, Answer, Call, OnAnswer, ignore_answer
 from runner.engine.ledger import Ledger
+from runner.money.lengths import note_lengths
+from runner.parse import list_fields
 from runner.parse.sides import FIRST, SECOND, TIE, list_names, place_names
 from runner.pipeline.answer import (
     TOKENS,
@@ -69,6 +71,11 @@ def make_sides(judge: JudgeConfig, parser: Parser) -> Sides | None:
     if len(set(columns)) != 2 or len(columns) != 2 or TIED in columns:
         raise ConfigError(
             f"judge.both_orders: expected two different columns, none named {TIED!r}, got {list(columns)}"
+        )
+    if list_fields(parser):
+        raise ConfigError(
+            "judge.both_orders: a parser of several fields reads each order, and there is one verdict;"
+            " name the parser of the verdict alone"
         )
     known = list_names(parser)
     places = _read_places(named, known) if named else place_names(known)
@@ -130,7 +137,9 @@ def judge_rows(
         allowance=allowance,
         on_answer=on_answer,
     )
-    return _add_verdicts(frame, questions, [one for row in answers for one in row], responder, sides)
+    verdicts = [one for row in answers for one in row]
+    note_lengths(ledger, responder.provider, responder.sampling, verdicts)
+    return _add_verdicts(frame, questions, verdicts, responder, sides)
 
 
 def group_by_row(
@@ -186,7 +195,7 @@ def _add_verdicts(
     if sides:
         judged = _name_winners(judged, sides, [*keys, *again])
     if again:
-        judged = _count_votes(judged, keys, responder.vote)
+        judged = _count_votes(judged, keys, responder.vote, responder.parser)
     added = [name for name in judged.columns if name not in frame.columns]
     return frame.join(judged.select(*keys, *added), on=keys, how="left", maintain_order="left")
 
@@ -220,13 +229,17 @@ def _name_winners(judged: pl.DataFrame, sides: Sides, keys: Sequence[str]) -> pl
     return _merge(named, keys, verdict.alias(VERDICT))
 
 
-def _count_votes(judged: pl.DataFrame, keys: Sequence[str], rule: str) -> pl.DataFrame:
+def _count_votes(judged: pl.DataFrame, keys: Sequence[str], rule: str, parser: Parser) -> pl.DataFrame:
     """Merge the verdicts on each answer into one, by a rule of :func:`vote`; ``judge_verdicts`` has all."""
     check_vote(judged[VERDICT], rule)
     verdict = pl.col(VERDICT)
     same = (f"{PREFIX}messages", f"{PREFIX}answered_by")  # both orders have no such columns
     shared = [pl.col(name).first() for name in same if name in judged.columns]
-    return _merge(judged, keys, vote(verdict, rule), verdict.alias(VERDICTS), *shared)
+    fields = [pl.col(f"{VERDICT}_{name}") for name in list_fields(parser)]
+    voted = [
+        vote(each, rule if judged.select(each).dtypes[0].is_numeric() else "majority") for each in fields
+    ]
+    return _merge(judged, keys, vote(verdict, rule), *voted, verdict.alias(VERDICTS), *shared)
 
 
 def _merge(judged: pl.DataFrame, keys: Sequence[str], *verdicts: pl.Expr) -> pl.DataFrame:

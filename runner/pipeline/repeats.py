@@ -60,11 +60,29 @@ def count_repeats(responder: Responder, frame: pl.DataFrame, key: str = "") -> i
 
 
 def warn_of_equal(responder: Responder, repeats: int, key: str = "") -> None:
-    """Warn that repeats say little where nothing is drawn at random."""
-    if repeats > 1 and responder.provider.stored and responder.sampling.temperature == 0:
+    """Warn that repeats say little where nothing is drawn at random, or always by the same seed.
+
+    At temperature 0 every provider takes the likeliest token, whatever the seed; answers then differ only
+    by what a server adds, such as the batch that a request falls into. What ``provider.options`` holds is
+    sent in place of the sampling, and is the same in each repeat.
+    """
+    if repeats == 1 or not responder.provider.stored:
+        return
+    options = getattr(responder.provider, "options", {})
+    place = "provider.options" if "temperature" in options else "hyperparameter"
+    if options.get("temperature", responder.sampling.temperature) == 0:
         log.warning(
-            "%shyperparameter.temperature is 0, so repeats may be equal; one above 0 shows how answers vary",
+            "%s%s.temperature is 0, so nothing is drawn, whatever the seed, and repeats may be equal; one"
+            " above 0 shows how answers vary",
             key,
+            place,
+        )
+    elif (seed := getattr(responder.provider, "seed_field", "seed")) in options:
+        log.warning(
+            "%sprovider.options.%s is the same for each repeat, so repeats may be equal; hyperparameter.seed"
+            " goes up with each",
+            key,
+            seed,
         )
 
 

@@ -1,29 +1,18 @@
-"""What the batch APIs have in common: JSON lines in, JSON lines out, and plain calls in between.
-
-No SDK: the calls are few, and a process that polls a batch for hours should start fast.
-"""
+"""What the batch APIs have in common: JSON lines in, JSON lines out, and plain calls in between."""
 
 from __future__ import annotations
 
 import json
 import logging
-import time
-import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
-import httpx2
-
 from runner.core.errors import ProviderError, RetryableError
-from runner.core.retry import Retry
 from runner.core.types import Completion
-from runner.providers.chat import Chat
-from runner.providers.completion import describe_json, parse_completion, read_count, read_mapping
-from runner.providers.http.client import Client
+from runner.providers.calls import ServiceFiles
+from runner.providers.completion import read_count, read_mapping
 from runner.providers.http.failures import make_error
-from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
 
 log = logging.getLogger(__name__)
 
@@ -32,64 +21,14 @@ PAGE = 100
 UNREACHED = {"batch_expired", "batch_cancelled"}  # errors of lines that the batch did not come to
 
 
-class ServiceBatcher:
+class ServiceBatcher(ServiceFiles):
     """Calls with the provider's key; lines of result files as answers."""
 
     most_bytes = 190_000_000  # 200 MB are allowed at OpenAI and Azure, 512 MB at Mistral
 
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._provider = provider
-        self._sleep = sleep
-
-    def _request(self, method: str, path: str, **settings: Any) -> Any:
-        return self._client.request(method, f"{self._base_url()}{path}", **settings)
-
-    def _download(self, path: str) -> bytes:
-        return self._client.download("GET", f"{self._base_url()}{path}")
-
-    def _base_url(self) -> str:
-        return self._provider.endpoint()
-
-    def _ask(self, method: str, path: str, need: Mapping[str, type], **settings: Any) -> dict[str, Any]:
-        """An answer that is an object with these fields; any other counts as a fault of the service."""
-        answer = self._request(method, path, **settings)
-        if not isinstance(answer, dict) or not all(isinstance(answer.get(key), need[key]) for key in need):
-            raise RetryableError(
-                f"{self._name}: {method} {path}: the answer cannot be read: expected an object with"
-                f" {' and '.join(need)}, got {describe_json(answer)}"
-            )
-        return answer
-
-    def find_file(self, name: str) -> str | None:
-        """The id of an uploaded input file of this name once the service has read it, or None."""
-        files = [file for file in self._list_files(name) if file.get("filename") == name]
-        files.sort(key=lambda file: is_unread(file.get("status")))
-        for file in files:
-            if not is_lost(file.get("status")) and not is_lost(self._wait_until_read(file).get("status")):
-                return str(file["id"])
-        return None
-
     def upload(self, name: str, content: bytes) -> str:
         """Send an input file; returns its id when the service has read it."""
-        form = {"data": {"purpose": "batch"}, "files": {"file": (name, content, "application/jsonl")}}
-        file = self._wait_until_read(self._ask("POST", "/files", {"id": str}, **form))
-        if is_lost(file.get("status")):
-            raise ProviderError(f"{self._name}: {name} was refused: {file.get('status_details')}")
-        return str(file["id"])
-
-    def _list_files(self, name: str) -> Iterator[dict[str, Any]]:
-        """The account's input files, at least those of this name."""
-        raise NotImplementedError
-
-    def _wait_until_read(self, file: dict[str, Any]) -> dict[str, Any]:
-        """The file once the service has read it, or as one of :data:`LOST`; raises after an hour."""
-        return wait_until_read(
-            file,
-            lambda file: file.get("status"),
-            lambda: self._ask("GET", f"/files/{file['id']}", {"id": str}),
-            self._sleep,
-            f"{self._name}: the file {file['id']}",
-        )
+        return self._send(name, content)
 
     def _read_results(
         self, files: Iterable[Any], expected: object
@@ -99,19 +38,11 @@ class ServiceBatcher:
         Raises :class:`RetryableError` for a file without any line that can be read, and if there is no line
         at all though the service says that some requests are done: to ask again would be to pay twice.
         """
-        found = 0
+        found = False
         for file in filter(None, files):
-            skipped = []
-            for number, text in enumerate(self._download(f"/files/{file}/content").split(b"\n"), start=1):
-                if line := _parse_line(text):
-                    found += 1
-                    yield str(line["custom_id"]), self._parse_result(line)
-                elif text.strip():
-                    skipped.append(number)
-            for number in skipped if found else []:
-                log.warning("%s: %s, line %d: expected an object with custom_id", self._name, file, number)
-            if skipped and not found:
-                raise RetryableError(f"{self._name}: the results in {file} cannot be read")
+            for line in read_lines(self._download(f"/files/{file}/content"), f"{self._name}: {file}"):
+                found = True
+                yield str(line["custom_id"]), self._parse_result(line)
         if expected and not found:
             raise RetryableError(f"{self._name}: there are no results, but {expected} requests are done")
 
@@ -121,7 +52,7 @@ class ServiceBatcher:
         status = read_count(response.get("status_code"))
         try:
             if status and 200 <= status < 300:
-                return replace(parse_completion(response.get("body"), self._name), batch=True)
+                return replace(self._provider.read_answer(response.get("body")), batch=True)
         except ProviderError as refused:
             return refused
         if isinstance(error, dict) and str(error.get("code")) in UNREACHED:
@@ -132,27 +63,23 @@ class ServiceBatcher:
             f"{self._name}: {describe_error(error) if error else 'the result cannot be read'}"
         )
 
-    def _make_headers(self) -> Mapping[str, str]:
-        provider = self._provider
-        return {**provider.build_headers(provider.read_key()), **(provider.renew_headers() or {})}
 
-    @property
-    def _name(self) -> str:
-        return self._provider.name
+def read_lines(content: bytes, where: str) -> Iterator[dict[str, Any]]:
+    """The objects with a ``custom_id`` in a file of results; any other line is skipped with a warning.
 
-    @cached_property
-    def _client(self) -> Client:
-        client = httpx2.Client(timeout=self._provider.timeout_s)
-        weakref.finalize(self, client.close)
-        retry = Retry(max_wait_s=self._provider.max_wait_s)
-        return Client(self._provider.service(), client, self._make_headers, self._sleep, retry)
-
-
-def check_items(items: list[Any], name: str) -> list[dict[str, Any]]:
-    """Items of a list that the service gave, each with an id; else the list cannot be read."""
-    if not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in items):
-        raise RetryableError(f"{name}: a list cannot be read")
-    return items
+    Raises :class:`RetryableError` for a file that has lines and none that can be read.
+    """
+    found, skipped = False, []
+    for number, text in enumerate(content.split(b"\n"), start=1):
+        if line := _parse_line(text):
+            found = True
+            yield line
+        elif text.strip():
+            skipped.append(number)
+    for number in skipped if found else []:
+        log.warning("%s, line %d: expected an object with custom_id", where, number)
+    if skipped and not found:
+        raise RetryableError(f"{where}: the results cannot be read")
 
 
 def list_reasons(errors: Any) -> str:

@@ -62,6 +62,7 @@ def _parse(answer: Mapping[str, Any], name: str) -> Completion:
     text, reasoning = _read_message(message, finish, name)
     usage = read_mapping(answer.get("usage"))
     details = read_mapping(usage.get("prompt_tokens_details"))
+    written = read_mapping(usage.get("completion_tokens_details"))
     return Completion(
         text=text,
         model=read_text(answer.get("model")),
@@ -70,7 +71,8 @@ def _parse(answer: Mapping[str, Any], name: str) -> Completion:
         output_tokens=read_count(usage.get("completion_tokens")),
         cached_tokens=read_count(details.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
         cache_write_tokens=read_count(details.get("cache_write_tokens")),
-        logprobs=_read_logprobs(read_mapping(choice.get("logprobs")).get("content")),
+        reasoning_tokens=read_count(written.get("reasoning_tokens")),
+        logprobs=_read_logprobs(read_mapping(choice.get("logprobs"))),
         reasoning=reasoning,
     )
 
@@ -123,12 +125,30 @@ def _read_content(content: Any, name: str) -> tuple[list[str], list[str], list[s
     return found["text"], found["thinking"], found["refusal"]
 
 
-def _read_logprobs(tokens: Any) -> list[dict[str, Any]] | None:
+def _read_logprobs(given: Mapping[str, Any]) -> list[dict[str, Any]] | None:
     """The log-probabilities; null if any of them cannot be read."""
+    tokens = given.get("content") if given.get("tokens") is None else _pair_lists(given)
     try:
         return None if tokens is None else make_plain_logprobs(tokens, "logprobs", top="top_logprobs")
     except ProviderError:
         return None
+
+
+def _pair_lists(given: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Tokens from Together's form: parallel lists, the alternatives as objects from token to value."""
+    texts, values = given["tokens"], given.get("token_logprobs")
+    tops = given.get("top_logprobs") or []
+    if not isinstance(texts, list) or not isinstance(values, list) or len(texts) != len(values):
+        return None
+    tops = tops if isinstance(tops, list) and len(tops) == len(texts) else [{}] * len(texts)
+    return [
+        {
+            "token": text,
+            "logprob": value,
+            "top_logprobs": [{"token": other, "logprob": each} for other, each in read_mapping(top).items()],
+        }
+        for text, value, top in zip(texts, values, tops, strict=True)
+    ]
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:

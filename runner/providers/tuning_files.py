@@ -7,13 +7,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
-from runner.core.errors import ConfigError, DataError, ProviderError, count_of
+from runner.core.errors import ConfigError, DataError, ProviderError, count_of, suggest
 from runner.core.redact import remember_secret
 from runner.core.services import Checkpoint, Schedule, TrainingFile, TuningJob
 
 File = TypeVar("File")
+Option = tuple[Callable[[Any], bool], str]
 
 BYTES_PER_TOKEN = 4  # of English text; other scripts take more bytes, and about as many tokens
 ROLES = ("system", "user", "assistant")
@@ -31,6 +32,8 @@ class Rules:
     most_bytes: int
     most_tokens: int
     """Per row; a longer one would be cut at its end, where the answer stands."""
+    alternating: bool = False
+    """Whether the turns after the system's must be the user's and the assistant's in turn."""
 
 
 def read_integrations(job: TuningJob, secrets: set[str]) -> list[dict[str, Any]]:
@@ -90,7 +93,18 @@ def _find_fault(line: bytes, rules: Rules) -> str | None:
         messages = json.loads(line)["messages"]
     except (ValueError, KeyError, TypeError):
         return "not a JSON object with 'messages'"
-    return _find_turn_fault(messages) if isinstance(messages, list) and messages else "no messages"
+    if not isinstance(messages, list) or not messages:
+        return "no messages"
+    return _find_turn_fault(messages) or (_find_repeated_role(messages) if rules.alternating else None)
+
+
+def _find_repeated_role(messages: list[Any]) -> str | None:
+    before = int(messages[0]["role"] == "system")
+    for place, message in enumerate(messages[before:]):
+        expected = ("user", "assistant")[place % 2]
+        if message["role"] != expected:
+            return f"turn {before + place + 1} is the {message['role']}'s, expected the {expected}'s"
+    return None
 
 
 def _find_turn_fault(messages: list[Any]) -> str | None:
@@ -166,6 +180,41 @@ def make_suffix(key: str, words: str, *, key_letters: int, letters: int) -> str:
     """
     plain = re.sub(r"[^A-Za-z0-9]+", "-", words).strip("-")
     return f"{key[:key_letters]}-{plain}"[:letters].rstrip("-")
+
+
+def has_mark(mark: str, suffix: object, model: object) -> bool:
+    """Whether a job has the mark of :func:`make_suffix`, also where only its model's name has it."""
+    return str(suffix or "").startswith(mark) or mark in str(model or "")
+
+
+def check_options(given: Mapping[str, Any], valid: Mapping[str, Option]) -> dict[str, Any]:
+    """The options of a training, ``lora_alpha`` twice the rank where only that is given.
+
+    ``valid`` has a test and what it expects by name. Raises :class:`ConfigError` for an option that is not in
+    it, or is not what it expects.
+    """
+    for name, value in given.items():
+        if name not in valid:
+            raise ConfigError(f"finetune.options.{name}: no such option{suggest(name, valid)}")
+        is_valid, expected = valid[name]
+        if not is_valid(value):
+            raise ConfigError(f"finetune.options.{name}={value!r}: must be {expected}")
+    implied = {"lora_alpha": 2.0 * given["lora_rank"]} if "lora_rank" in given else {}
+    return {**implied, **given}
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether this is a number, and no truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+LORA_OPTIONS: Mapping[str, Option] = {
+    "method": (lambda value: value in ("lora", "full"), "lora or full"),
+    "lora_rank": (lambda value: isinstance(value, int) and value >= 1, "a whole number of at least 1"),
+    "lora_alpha": (lambda value: is_number(value) and value > 0, "a number above 0"),
+    "lora_dropout": (lambda value: is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),
+    "warmup_ratio": (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
+}
 
 
 def estimate_epochs(rows: int) -> int:

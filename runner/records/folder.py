@@ -2,6 +2,7 @@
 
 <run>/record.json           what was run and measured (:class:`runner.records.record.Record`)
 <run>/predictions.parquet   per evaluated row: inputs, messages, completion, prediction, verdict, row scores
+<run>/scored.parquet        with scoring.steps: the rows that the metrics read, with their scores
 <run>/prompts/              the texts of the prompts as they were
 <run>/.hydra/               the composed config and the overrides, written by Hydra
 <run>/runner.log            the log
@@ -9,7 +10,8 @@
 <run>/running.lock          held while the run's process lives (:mod:`runner.records.alive`)
 <run>/progress.json         how far it is, while it is under way (:mod:`runner.records.progress`)
 
-<sweep>/sweep.json          notes: name, overrides, start, parent run, and whether this is closed
+<sweep>/sweep.json          notes: name, overrides, start, parent run, whether this is closed; if it is
+                            averaged, over which keys, and the swept values of all its points
 <sweep>/running.lock        held while the process lives that opened the sweep
 <sweep>/0/, 1/, …           its points (hydra.sweep.subdir), each the folder of a run
 <sweep>/0/mistake.json      why a point could not begin, as a record; gone when the sweep is closed
@@ -30,12 +32,22 @@ from runner.records.alive import LOCK
 
 RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
+SCORED = "scored.parquet"
 SWEEP = "sweep.json"
 MISTAKE = "mistake.json"
 PROGRESS = "progress.json"
 HYDRA = (".hydra", "runner.log", "multirun.yaml")
 """What Hydra writes into the folder of a run or of a sweep."""
-NOTES = {"name": str, "overrides": list, "fixed": dict, "started": float, "warnings": list, "points": int}
+NOTES = {
+    "name": str,
+    "overrides": list,
+    "fixed": dict,
+    "average_over": list,
+    "planned": list,
+    "started": float,
+    "warnings": list,
+    "points": int,
+}
 """Types of what is in ``sweep.json``."""
 
 log = logging.getLogger(__name__)

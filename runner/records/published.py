@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from runner.core.errors import count_of
+from runner.core.types import Score
 
 WORDS = {
     "met": "met",
@@ -19,6 +20,43 @@ WORDS = {
 """The standings of a published figure. Only an exact replay meets or misses one; a model that is asked anew
 has an interval, in which the published value lies or not; the figure of another model is only shown."""
 ANEW = ("inside", "near", "outside")
+ROUNDING = 1e-12
+"""The floating-point error that is allowed for a figure printed in full."""
+
+
+def compare_figure(figure: Mapping[str, Any], score: Score) -> dict[str, Any]:
+    """A published figure beside the measured score: a row of :attr:`runner.records.record.Record.reference`.
+
+    ``figure`` holds ``metric``, ``published``, ``printed``, ``half_digit`` (half a unit of the last printed
+    digit), ``tolerance``, ``exact`` (whether an exact replay answered) and ``other`` (whether another model
+    than the published one did).
+    """
+    standing = _find_standing(figure, score)
+    return {
+        **{name: figure[name] for name in ("metric", "published", "printed")},
+        "measured": score.value,
+        "low": score.low,
+        "high": score.high,
+        "n": score.n,
+        "standing": standing,
+        "agrees": {"met": True, "missed": False}.get(standing or ""),
+    }
+
+
+def _find_standing(figure: Mapping[str, Any], score: Score) -> str | None:
+    if score.value is None:
+        return None
+    published, tolerance = figure["published"], figure["tolerance"]
+    distance = abs(published - score.value) - ROUNDING
+    if figure["exact"]:
+        return "met" if distance <= max(tolerance, figure["half_digit"]) else "missed"
+    if figure["other"]:
+        return "other"
+    if score.low is not None and score.high is not None and score.low <= published <= score.high:
+        return "inside"
+    if tolerance and distance <= tolerance:
+        return "near"
+    return None if score.low is None else "outside"
 
 
 def describe_standing(row: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.core.types import Direction, Score
+from runner.records.averages import Average
 from runner.records.record import Record
 from runner.records.sweep import PARSED
 
@@ -57,7 +58,8 @@ def rank(records: Sequence[Record]) -> Ranking:
     """Rank the points that finished and have the score, each among those on the same rows.
 
     Points compete if their rows (ids and gold values), the number of rows behind the score, the settings of
-    its metric and, for a metric of verdicts, the judge are the same. The strict score counts.
+    its metric and, for a metric of verdicts, the judge are the same. The strict score counts. Averages may be
+    ranked in place of points.
     """
     finished = [number for number, record in enumerate(records) if record.status == "finished"]
     names = {records[number].config.get("objective") for number in finished}
@@ -75,7 +77,7 @@ def rank(records: Sequence[Record]) -> Ranking:
     undefined: list[int] = []
     for number in finished:
         score = records[number].scores.get(objective)
-        if score is None or score.value is None:
+        if score is None or score.value is None or not _is_whole(records[number], objective):
             undefined.append(number)
         else:
             groups.setdefault(_find_rivals(records[number], objective, score), []).append(number)
@@ -93,6 +95,11 @@ def rank(records: Sequence[Record]) -> Ranking:
     return Ranking(objective, direction, name is not None, several, best, apart, tuple(undefined), reason)
 
 
+def _is_whole(record: Record, objective: str) -> bool:
+    """Whether an average is over all its points; of fewer, it may be the average of the easy ones."""
+    return not isinstance(record, Average) or record.is_whole(objective)
+
+
 def _explain_no_rivals(objective: str, alone: Sequence[int]) -> str:
     if len(alone) > 1:
         return "no two finished points have the same rows, metric settings and judge"
@@ -106,7 +113,15 @@ def find_metric(config: Mapping[str, Any], objective: str) -> str | None:
 
 
 def _find_rivals(record: Record, objective: str, score: Score) -> Hashable:
-    """What the points that compete have in common; unlike any other point's if the rows are not known."""
+    """What the points that compete have in common; unlike any other point's if the rows are not known.
+
+    Averages compete if they have the same values of the averaged keys, with rivals at each of them.
+    """
+    if isinstance(record, Average):
+        places = sorted(record.by_place().items())
+        return json.dumps(
+            [(key, _find_rivals(one, objective, one.scores[objective])) for key, one in places], default=str
+        )
     data = record.inputs[0] if record.inputs else {}
     rows = data.get("ids") or data.get("digest") or record.id
     node = (record.config.get("metric") or {}).get(find_metric(record.config, objective) or "")

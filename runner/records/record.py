@@ -19,7 +19,7 @@ from runner.core.files import require_plain, write_atomically
 from runner.core.redact import drop_controls, hide_keys
 from runner.core.types import Score, list_keys
 from runner.records.alive import is_alive
-from runner.records.folder import MISTAKE, PREDICTIONS, RECORD
+from runner.records.folder import MISTAKE, PREDICTIONS, RECORD, SCORED
 from runner.records.published import read_comparisons
 
 PAIRS = "(pairs)"
@@ -64,6 +64,9 @@ class Record:
     reference: list[dict[str, Any]] = field(default_factory=list)
     """Published against measured: metric, published, printed, measured, low, high, n, standing (see
     :mod:`runner.records.published`), agrees (whether an exact replay meets the figure; null otherwise)."""
+    averages: list[dict[str, Any]] = field(default_factory=list)
+    """Published averages to which this point of a sweep belongs, as ``compare_figure`` of
+    :mod:`runner.records.published` takes them."""
     models: list[dict[str, Any]] = field(default_factory=list)
     """Fine-tuned checkpoints: number, step, model, evaluated (bool)."""
     identities: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -75,7 +78,10 @@ class Record:
     shown: list[str] = field(default_factory=list)
     """Columns of the rows that the prompt shows."""
     spread: dict[str, dict[str, float]] = field(default_factory=dict)
-    """The variance of a score between ``rows``, ``repeats`` and verdicts of the ``judge``, if known."""
+    """The variance of a score between ``rows`` and ``repeats``, that of a single ``verdict`` and the
+    ``judge``'s part of this, if known."""
+    no_spread: dict[str, str] = field(default_factory=dict)
+    """Why the variance of other scores is not known, where rows were asked several times."""
     labels: list[str] = field(default_factory=list)
     """Classes of a classification, in the order of the confusion matrix."""
     warnings: list[str] = field(default_factory=list)
@@ -236,9 +242,23 @@ def _with_pairs(node: Any) -> Any:
     return {PAIRS: [[key, _with_pairs(value)] for key, value in node.items()]}
 
 
+def find_scored(folder: Path) -> Path:
+    """The file of the rows that metrics read: what ``scoring.steps`` made, else the predictions."""
+    scored = folder / SCORED
+    return scored if scored.exists() else folder / PREDICTIONS
+
+
+def read_scored(folder: Path) -> pl.DataFrame:
+    """The rows of :func:`find_scored`; raises as :func:`read_predictions`."""
+    return _read_rows(find_scored(folder))
+
+
 def read_predictions(folder: Path) -> pl.DataFrame:
     """The per-row frame of a run. Raises :class:`DataError` if the file cannot be read as one."""
-    file = folder / PREDICTIONS
+    return _read_rows(folder / PREDICTIONS)
+
+
+def _read_rows(file: Path) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(require_plain(file))
     except Exception as error:  # polars has many, and some are its own

@@ -12,15 +12,29 @@ MORE_REPEATS = 10
 def tell_repeats(record: Record) -> str | None:
     """How often rows were asked, and how the first score varies between them; None if only once."""
     repeats = int(record.figures.get("repeats", 1))
-    name = next((name for name in record.scores if name in record.spread), None)
-    spread = record.spread[name] if name else {}
-    parts = [tell_narrowing(spread, repeats) if "repeats" in spread else f"{repeats} repeats"]
-    parts = parts if repeats > 1 else []
-    judged = next((each for each in record.spread.values() if each.get("judge")), None)
-    if judged:
-        share = judged["judge"] / sum(judged.values())
+    parts = [_tell_answers(record, repeats)] if repeats > 1 else []
+    judged = next((each for each in record.spread.values() if "judge" in each), None)
+    if judged and not judged["judge"]:
+        parts.append("the judge's verdicts on an answer count the same every time")
+    elif judged:
+        share = judged["judge"] / judged.get("verdict", sum(judged.values()))
         parts.append(f"{share:.0%} of the variance of a single verdict is the judge's")
     return "; ".join(parts) or None
+
+
+def _tell_answers(record: Record, repeats: int) -> str:
+    """What the repeats of the answers show of the first score, or why they do not."""
+    if record.figures.get("equal_rows", 0) >= record.figures.get("rows", 1):
+        return f"{repeats} repeats: each row got the same answer every time, so one repeat says as much"
+    first = next(iter(record.scores), "")
+    name = next((name for name in record.scores if "repeats" in record.spread.get(name, {})), None)
+    reason = record.no_spread.get(first)
+    unknown = f"the variance of {first} is not known ({reason})" if reason else ""
+    if name is None:
+        return f"{repeats} repeats" + (f": {unknown}" if unknown else "")
+    told = tell_narrowing(record.spread[name], repeats)
+    begin, _, rest = told.partition(": ")
+    return told if name == first else f"{begin}: {f'{unknown}; ' if unknown else ''}{name}: {rest}"
 
 
 def tell_narrowing(spread: Mapping[str, float], repeats: int) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 
 from runner.core.errors import ConfigError, count_of
 from runner.core.types import REPEAT, Score
+from runner.records.averages import average_points, read_plan
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs, list_points
 from runner.records.record import Record, read_mistakes, read_predictions, read_record, read_records
 from runner.records.sweep import main_score_names, summarize
@@ -69,7 +70,10 @@ class RunResult:
 
 
 class SweepResult(NamedTuple):
-    """A sweep: the ``results`` of its points in their order, and their ``summary`` with one line each."""
+    """A sweep: the ``results`` of its points in their order, and their ``summary`` with one line each.
+
+    With ``average_over`` a line for each average is below them, without a ``job``.
+    """
 
     results: list[RunResult]
     summary: pl.DataFrame
@@ -98,7 +102,8 @@ def load_sweep(folder: Path) -> SweepResult:
     mistakes = read_mistakes(list_points(folder))
     records = mistakes | read_records(point for point in find_runs(folder) if point not in mistakes)
     results = [RunResult(point, records[point]) for point in sorted(records, key=list_points(folder).index)]
-    return SweepResult(results, summarize([result.record for result in results]))
+    found = [result.record for result in results]
+    return SweepResult(results, summarize(found, average_points(found, read_plan(folder))))
 
 
 def load_result(folder: Path) -> RunResult | SweepResult:

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from runner.records.averages import Average
 from runner.records.record import Record
 
 FIGURES = ("parse_rate", "cost_usd")
@@ -15,25 +16,44 @@ PARSED = "_parsed"
 _ABSENT = object()
 
 
-def summarize(records: Sequence[Record]) -> pl.DataFrame:
-    """One row per point, in the order of the jobs.
+def summarize(records: Sequence[Record], averages: Sequence[Average] = ()) -> pl.DataFrame:
+    """One row per point, in the order of the jobs, and below them one per average, if there are any.
 
     The columns are ``job``; the swept keys; for each score its value, ``_low``, ``_high`` and, where there is
     a published figure, ``_published``, ``_standing`` and ``_agrees``; ``n`` (rows measured); ``parse_rate``;
     ``cost_usd``; ``status``; and ``reason`` (why a point failed). A point has null where it has no value.
+
+    With averages there are also ``points`` (how many an average is over, such as ``5`` or ``4 of 5``) and,
+    for each score, ``_sd``, the standard deviation between points. Their ``job`` is null, and so are the
+    averaged keys.
     """
     points = sorted(records, key=lambda record: (record.job is None, record.job, record.started))
+    names, points = column_names(points), [*points, *averages]
     columns: dict[str, list[Any]] = {"job": [record.job for record in points]}
-    for key, name in column_names(points).items():
+    for key, name in names.items():
         columns[name] = _unify_types([record.swept.get(key) for record in points])
     for metric in score_names(points):
         columns |= _make_score_columns(metric, points)
-    columns["n"] = [max((score.n for score in record.scores.values()), default=None) for record in points]
+        if averages:
+            columns[f"{metric}_sd"] = [_find_sd(record, metric) for record in points]
+    columns["n"] = [_count_rows(record) for record in points]
+    if averages:
+        columns["points"] = [one.size if isinstance(one, Average) else None for one in points]
     for figure in FIGURES:
         columns[figure] = [record.figures.get(figure) for record in points]
     columns["status"] = [record.status for record in points]
     columns["reason"] = [(record.error or "").partition("\n")[0] or None for record in points]
     return pl.DataFrame(columns, strict=False)
+
+
+def _find_sd(record: Record, metric: str) -> float | None:
+    return record.find_sd(metric) if isinstance(record, Average) else None
+
+
+def _count_rows(record: Record) -> int | None:
+    if isinstance(record, Average):  # what its scores count are points
+        return None
+    return max((score.n for score in record.scores.values()), default=None)
 
 
 def score_names(records: Sequence[Record]) -> list[str]:

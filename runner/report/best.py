@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import fmean, stdev
 from typing import Any
 
 from runner.core.errors import ConfigError, DataError, count_of
 from runner.metrics.base import Metric
 from runner.metrics.statistics import Comparison, adjust_p_values, compare_runs
+from runner.records.averages import Average
 from runner.records.ranking import Ranking, find_metric, rank
 from runner.records.sweep import PARSED
 from runner.report.comparisons import LEVEL, Build
@@ -87,6 +90,10 @@ def _test_others(
     deadline: float | None,
 ) -> Iterator[Comparison]:
     first, config = points[best], points[best].record.config
+    if isinstance(first.record, Average):
+        for place in others:
+            yield _compare_averages(objective, first, points[place])
+        return
     key = find_metric(config, objective)
     if key is None or first.rows is None or any(points[place].rows is None for place in others):
         raise ConfigError("their rows are not at hand")
@@ -106,6 +113,32 @@ def _test_others(
             reading="parsed" if is_parsed else "strict",
             suffix=suffix.removesuffix(PARSED) if is_parsed else suffix,
         )
+
+
+def _compare_averages(objective: str, one: Point, other: Point) -> Comparison:
+    """Compare two averages by Student's t test of the differences at each value of the averaged keys."""
+    from scipy.special import stdtr, stdtrit
+
+    assert isinstance(one.record, Average)
+    assert isinstance(other.record, Average)
+    ours, theirs = one.record.by_place(), other.record.by_place()
+    pairs = [(ours[key].scores[objective].value, theirs[key].scores[objective].value) for key in ours]
+    gaps = [mine - its for mine, its in pairs if mine is not None and its is not None]
+    n, mean = len(gaps), fmean(gaps)
+    error = stdev(gaps) / math.sqrt(n) if n > 1 else 0.0
+    margin = float(stdtrit(n - 1, 0.975)) * error if error else None
+    return Comparison(
+        metric=objective,
+        n=n,
+        one=one.record.scores[objective].value,
+        other=other.record.scores[objective].value,
+        difference=mean,
+        low=None if margin is None else mean - margin,
+        high=None if margin is None else mean + margin,
+        p=2 * float(stdtr(n - 1, -abs(mean) / error)) if error else None,
+        test="paired t",
+        names=(one.number, other.number),
+    )
 
 
 def _describe_test(comparison: Comparison) -> str:
@@ -162,11 +195,13 @@ def _describe_tests(best: Best) -> list[str]:
         return []
     worse = sum(p < LEVEL for p in said)
     alike = len(said) - worse
+    is_mean = best.comparisons[0].test == "paired t"
+    noun, how = ("average", "by point, Student's t") if is_mean else ("point", "by row")
     parts = [
-        f"{count_of(worse, 'point')} worse than the best" if worse else "",
-        f"{count_of(alike, 'point')} not distinguishable from the best" if alike else "",
+        f"{count_of(worse, noun)} worse than the best" if worse else "",
+        f"{count_of(alike, noun)} not distinguishable from the best" if alike else "",
     ]
     return [
-        f"{', '.join(filter(None, parts))} (paired by row, Holm); the interval of the best is not corrected"
+        f"{', '.join(filter(None, parts))} (paired {how}, Holm); the interval of the best is not corrected"
         " for having been chosen"
     ]

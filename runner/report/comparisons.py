@@ -13,17 +13,12 @@ from runner.core.types import REPEAT
 from runner.metrics.base import Metric
 from runner.metrics.rows import RowMetric
 from runner.metrics.statistics import Comparison, adjust_p_values, align_rows, compare_runs, detectable_rate
+from runner.metrics.statistics.compare import COSTLY_PAIRS, count_pairs
 from runner.records.ranking import rank
 from runner.report.points import Point
 
 Build = Callable[[Any, str], Any]
 """Makes a metric from its node in a config; the second argument is its key."""
-
-ALL_PAIRS, COSTLY_PAIRS = 45, 15
-"""A family with more pairs than this compares each point with the best one only, or else the first one.
-
-The second number is for a metric that is no mean over rows, whose permutation test can take seconds.
-"""
 
 MAX_POINTS, TIME_LIMIT_S = 20, 3.0
 """A sweep that ends is compared with its best point if it has few points and this takes little time."""
@@ -169,8 +164,8 @@ def _compare_families(name: str, families: Sequence[Family], build: Build) -> Ta
 
 def _compare_family(name: str, family: Family, build: Build) -> list[Comparison]:
     metric = build_metric(name, family, build)
-    most = ALL_PAIRS if isinstance(metric, RowMetric) else COSTLY_PAIRS
-    baseline = family.points[0].number if family.pairs > most else None
+    made = count_pairs(len(family.points), isinstance(metric, RowMetric))
+    baseline = family.points[0].number if made < family.pairs else None
     runs = {point.number: point.rows for point in family.points if point.rows is not None}
     return [replace(one, metric=name) for one in compare_runs(metric, runs, baseline)]
 

@@ -74,10 +74,14 @@ def reveal_controls(value: Any) -> Any:
 
 
 def format_number(value: float | None, bounded: bool = True) -> str:
-    """Three decimals, or a dash for None; a whole number above 1 without an interval is shown as a count."""
+    """Three decimals, or a dash for None; a whole number without an interval is shown as a count.
+
+    >>> format_number(1.0, False), format_number(1.0), format_number(0.5, False)
+    ('1', '1.000', '0.500')
+    """
     if value is None:
         return "–"
-    count = value.is_integer() and abs(value) > 1 and not bounded
+    count = value.is_integer() and not bounded
     return f"{value:.0f}" if count else f"{value:.3f}"
 
 

@@ -17,8 +17,9 @@ import yaml
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.files import require_plain
 from runner.core.redact import hide_keys, is_secret, names_secret_variable, remove_credentials
+from runner.records.averages import Average, average_points, read_plan
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs, read_notes
-from runner.records.record import Record, read_predictions, read_records
+from runner.records.record import Record, read_records, read_scored
 from runner.records.sweep import last_part
 from runner.report.formats import reveal_controls
 
@@ -38,10 +39,15 @@ class Point:
     rows: pl.DataFrame | None
     folder: Path | None = None
 
+    @staticmethod
+    def of(average: Average) -> Point:
+        """An average as a line of the report; it has no rows of its own."""
+        return Point(average, None)
+
     @property
     def number(self) -> str:
-        """How the report refers to it: ``[3]``."""
-        return f"[{self.record.job}]"
+        """How the report refers to it: ``[3]``, or ``[mean 2]`` for an average."""
+        return f"[{name_job(self.record)}]"
 
     @property
     def name(self) -> str:
@@ -53,7 +59,19 @@ class Point:
             for key, value in swept.items()
             if value != ABSENT
         ]
-        return str(reveal_controls(", ".join(parts) or self.record.name))
+        plain = "all points" if isinstance(self.record, Average) else self.record.name
+        return str(reveal_controls(", ".join(parts) or plain))
+
+
+def name_job(record: Record) -> int | str | None:
+    """The number of a point in its sweep, or the label of an average."""
+    return record.label if isinstance(record, Average) else record.job
+
+
+def load_averages(points: Sequence[Point]) -> list[Average]:
+    """The averages over these points, if they are those of one sweep that has some."""
+    folder = points[0].folder if points else None
+    return average_points([point.record for point in points], read_plan(folder)) if folder else []
 
 
 def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
@@ -207,7 +225,7 @@ def _read_end(folder: Path) -> float:
 def _read_rows(run: Path) -> pl.DataFrame | None:
     """The rows of a run; None if there are none, or, with a warning, if they cannot be read."""
     try:
-        return read_predictions(run) if (run / PREDICTIONS).exists() else None
+        return read_scored(run) if (run / PREDICTIONS).exists() else None
     except DataError as error:
         log.warning("%s; the run is reported without its rows", error)
         return None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from runner.core.types import Score
+from runner.records.averages import Average
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.record import Record
 from runner.records.sweep import PARSED, column_names, main_score_names
@@ -33,6 +34,8 @@ class Cell:
     """Whether an exact replay meets the figure."""
     compared: str = ""
     """What the comparison says, in words."""
+    sd: str = ""
+    """The standard deviation between the points of an average."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Line:
     cells: list[Cell | None]
     n: str
     failure: str
+    average: bool = False
+    """Whether this is an average over points."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,16 @@ class Results:
     """Why scores are not defined, and what to know about others."""
 
     def sort_lines(self, numbers: Sequence[str]) -> Results:
-        """The ranked points first, in this order of their numbers, and last those that did not finish."""
+        """The ranked points first, in this order of their numbers, then those that did not finish.
+
+        Averages stay below the points, in the same order.
+        """
         ranks = {number: rank for rank, number in enumerate(numbers)}
-        lines = sorted(self.lines, key=lambda line: (bool(line.failure), ranks.get(line.number, len(ranks))))
+
+        def place(line: Line) -> tuple[bool, bool, int]:
+            return line.average, bool(line.failure), ranks.get(line.number, len(ranks))
+
+        lines = sorted(self.lines, key=place)
         return replace(self, lines=lines)
 
     def split_panels(self, most: int) -> list[Results]:
@@ -87,10 +99,11 @@ class Results:
         )
 
 
-def tabulate_results(points: Sequence[Point]) -> Results:
-    """The results of all points."""
+def tabulate_results(points: Sequence[Point], averages: Sequence[Average] = ()) -> Results:
+    """The results of all points, and below them their averages."""
     records = [point.record for point in points]
     keys, metrics = column_names(records), main_score_names(records)
+    points, records = [*points, *map(Point.of, averages)], [*records, *averages]
     compared = [row["agrees"] for record in records for row in record.reference if row["agrees"] is not None]
     return Results(
         keys=list(keys.values()),
@@ -127,15 +140,25 @@ def explain_scores(record: Record) -> list[str]:
 
 def _make_line(point: Point, keys: Sequence[str], metrics: Sequence[str]) -> Line:
     record = point.record
-    counts = [score.n for score in record.scores.values() if score.n]
-    failure = "" if record.status == "finished" else f"{record.status}: {record.error or 'no reason given'}"
+    average = record if isinstance(record, Average) else None
+    counts = [score.n for score in record.scores.values() if score.n and not average]
+    is_whole = record.status == "finished" or average
+    failure = "" if is_whole else f"{record.status}: {record.error or 'no reason given'}"
     return Line(
         number=point.number,
-        setting=["" if record.swept.get(key) is None else str(record.swept[key]) for key in keys],
+        setting=[_describe_setting(record, key) for key in keys],
         cells=[make_cell(record, metric) for metric in metrics],
         n=str(max(counts)) if counts else "",
         failure=failure.partition("\n")[0],
+        average=average is not None,
     )
+
+
+def _describe_setting(record: Record, key: str) -> str:
+    """The value of a swept key; of an averaged one, over how many points the average is."""
+    if isinstance(record, Average) and key in record.over:
+        return f"mean of {record.size}"
+    return "" if record.swept.get(key) is None else str(record.swept[key])
 
 
 def make_cell(record: Record, metric: str) -> Cell | None:
@@ -155,7 +178,14 @@ def make_cell(record: Record, metric: str) -> Cell | None:
         printed=printed,
         agrees=row.get("agrees"),
         compared=describe_standing(row) if row else "",
+        sd=format_sd(record, metric),
     )
+
+
+def format_sd(record: Record, metric: str) -> str:
+    """The standard deviation of an average between its points, in three decimals; empty for a point."""
+    sd = record.find_sd(metric) if isinstance(record, Average) else None
+    return "" if sd is None else format_number(sd)
 
 
 def _format_parsed(strict: Score, parsed: Score | None) -> str:

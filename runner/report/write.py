@@ -9,11 +9,12 @@ from pathlib import Path
 
 from runner.core.errors import DataError, describe_error
 from runner.core.identity import digest
+from runner.records.averages import Average, describe_averages
 from runner.records.sweep import summarize
 from runner.report import answers, comparisons, disagreements, facts, page, plots, results
 from runner.report.best import describe_best, find_best
 from runner.report.comparisons import MAX_POINTS, TIME_LIMIT_S, Build, Table
-from runner.report.points import Point, find_command, load_points, name_points
+from runner.report.points import Point, find_command, load_averages, load_points, name_job, name_points
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int 
     those worth reading come first.
     """
     points = load_points(folders)
+    averages = load_averages(points)
     try:
         content = compose_page(points, folders, build, rows)
     except Exception as error:  # a record of another version may lack what a table needs
@@ -35,7 +37,7 @@ def write_report(folders: Sequence[Path], target: Path, build: Build, rows: int 
         "index.html": page.render_html(content),
         "table.md": page.render_markdown(content),
         "table.tex": page.render_latex(content),
-        "table.csv": summarize([point.record for point in points]).write_csv(),
+        "table.csv": summarize([point.record for point in points], averages).write_csv(),
         "comparison.csv": comparisons.tabulate_comparisons(content.comparisons.tables).write_csv(),
     }
     texts = {name: text for name, text in texts.items() if text.strip()}
@@ -71,16 +73,18 @@ def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build,
     compared = comparisons.compare_points(points, build)
     families = compared.families
     texts = disagreements.MAX_TEXTS // max(1, len(families))
-    best = find_best(points, build)
+    averages = load_averages(points)
+    ranked = [*map(Point.of, averages)] or points
+    best = find_best(ranked, build)
     return page.Page(
         title=", ".join(dict.fromkeys(point.record.name for point in points)),
-        names=name_points(points),
+        names=name_points([*points, *map(Point.of, averages)]),
         command=find_command(points, folders),
         facts=facts.gather_facts(points),
-        results=results.tabulate_results(points),
+        results=results.tabulate_results(points, averages),
         comparisons=compared,
-        verdicts=best.name_verdicts(points),
-        ranked=describe_best(points, best),
+        verdicts=best.name_verdicts(ranked),
+        ranked=[*describe_best(ranked, best), *describe_averages(averages)],
         matrices=plots.plot_confusion_matrices(points),
         curves=plots.plot_sweep(points),
         reliability=plots.plot_reliability(points),
@@ -93,31 +97,36 @@ def compose_page(points: Sequence[Point], folders: Sequence[Path], build: Build,
 
 @dataclass(frozen=True)
 class Ending:
-    """How the points of a sweep rank. Points are named by their numbers in the sweep."""
+    """How the points of a sweep rank, or its averages if it has some.
+
+    Points are named by their numbers in the sweep, averages by their labels.
+    """
 
     lines: list[str] = field(default_factory=list)
     objective: str = ""
-    order: list[int | None] = field(default_factory=list)
+    order: list[int | str | None] = field(default_factory=list)
     """The ranked points, the best first."""
-    verdicts: dict[int | None, str] = field(default_factory=dict)
+    verdicts: dict[int | str | None, str] = field(default_factory=dict)
     """Of each ranked point: ``best``, or how it compares with the best."""
     csv: str = ""
     """The comparisons with the best as a table."""
 
 
-def rank_points(folders: Sequence[Path], build: Build) -> Ending:
+def rank_points(folders: Sequence[Path], build: Build, averages: Sequence[Average] = ()) -> Ending:
     """What the end of a sweep says of its points: how they rank by the objective, in words and as CSV.
+
+    If there are averages, these are ranked instead: the best of several seeds was chosen by chance.
 
     Many points are ranked without being tested, since that takes long.
     """
-    points = load_points(folders, with_rows=len(folders) <= MAX_POINTS)
+    points = [*map(Point.of, averages)] or load_points(folders, with_rows=len(folders) <= MAX_POINTS)
     best = find_best(points, build, TIME_LIMIT_S)
     table = Table(best.ranking.objective, best.comparisons, len(best.comparisons))
     return Ending(
         lines=describe_best(points, best),
         objective=best.ranking.objective,
-        order=[points[place].record.job for place in best.order],
-        verdicts={points[place].record.job: verdict for place, verdict in best.verdicts.items()},
+        order=[name_job(points[place].record) for place in best.order],
+        verdicts={name_job(points[place].record): verdict for place, verdict in best.verdicts.items()},
         csv=comparisons.tabulate_comparisons([table]).write_csv() if best.comparisons else "",
     )
 

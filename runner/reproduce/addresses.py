@@ -78,8 +78,8 @@ def guard_files(owns: Sequence[Own], folder: Path) -> AbstractContextManager[Non
     known = {value for own in owns for values in own.named.values() for value in values}
     known |= {text for group in groups for text in _list_texts(group)}
 
-    def find_objection(kind: str, value: str) -> str:
-        if value in known or (kind == "path" and _is_near(Path(value), folder)):
+    def find_objection(kind: str, written: str, value: str) -> str:
+        if written in known or (kind == "path" and _is_near(Path(value), folder)):
             return ""
         return f"only the record names it, so it is not used (dataset.{kind}=… on the command line uses it)"
 

@@ -26,7 +26,7 @@ from runner.data import dataset, fetch, fingerprint
 from runner.engine.call import KIND, read_completion
 from runner.pipeline.template import SUFFIX
 from runner.records import environment
-from runner.records.folder import PREDICTIONS, RECORD, SWEEP
+from runner.records.folder import PREDICTIONS, RECORD, SCORED, SWEEP
 from runner.records.record import dumps
 from runner.reproduce import differences, past_run
 from runner.reproduce.addresses import describe_ledger, guard_files, read_own
@@ -80,7 +80,7 @@ def _count(items: Sized, noun: str) -> str:
 
 def _refuse_links(folder: Path, source: Path) -> None:
     """Raise :class:`ConfigError` if a file that an export takes is a link out of ``source``."""
-    for name in (*TEXTS, PREDICTIONS):
+    for name in (*TEXTS, PREDICTIONS, SCORED):
         if (folder / name).exists():
             require_inside(folder / name, source)
     for file in _list_prompts(folder):
@@ -100,7 +100,9 @@ def _copy(past: PastRun, target: Path) -> None:
                 (target / name).write_text(remove_credentials((past.folder / name).read_text()))
         except (OSError, ValueError) as error:
             log.warning("%s cannot be read (%s); it is left out", past.folder / name, error)
-    shutil.copyfile(past.folder / PREDICTIONS, target / PREDICTIONS)
+    for name in (PREDICTIONS, SCORED):
+        if (past.folder / name).exists():
+            shutil.copyfile(past.folder / name, target / name)
     for file in _list_prompts(past.folder):
         shutil.copyfile(file, target / past_run.PROMPTS / file.name)
 
@@ -162,7 +164,7 @@ def _list_files(config: RunnerConfig) -> Iterator[FileConfig]:
             for step in data.steps:
                 if step.join:
                     join = step.join
-                    yield FileConfig(join.get("path"), join.get("url"), join.get("sha256"))
+                    yield FileConfig(*(join.get(name) for name in ("path", "url", "sha256", "token_env")))
 
 
 def _describe_file(file: FileConfig, known: bool) -> dict[str, Any]:
@@ -170,16 +172,23 @@ def _describe_file(file: FileConfig, known: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {"path": file.path, "url": file.url, "sha256": file.sha256, "file": None}
     if known:
         found = fetch.locate(file)
-        entry |= {"sha256": fetch.hash_file(found), "bytes": found.stat().st_size}
+        entry |= {
+            "sha256": fetch.hash_located(found),
+            "bytes": sum(path.stat().st_size for path, _ in found),
+        }
     return entry
 
 
 def _copy_data(data: Sequence[dict[str, Any]], target: Path) -> None:
+    """Copy the files of the entries, and note below which name: a pattern for files that a pattern found."""
     for entry in data:
-        found = fetch.locate(FileConfig(entry["path"], entry["url"], entry["sha256"]))
-        entry["file"] = f"data/{entry['sha256'][:12]}/{found.name}"
-        (target / entry["file"]).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(found, target / entry["file"])
+        folder = f"data/{entry['sha256'][:12]}"
+        file = FileConfig(entry["path"], entry["url"], entry["sha256"])
+        for path, name in fetch.locate(file):
+            place = target / folder / (name or path.name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, place)
+            entry["file"] = fetch.move(file, folder, path, name)
 
 
 def _write_manifest(target: Path, data: Sequence[dict[str, Any]]) -> None:

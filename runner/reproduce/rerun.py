@@ -15,6 +15,7 @@ from runner.engine.call import read_answers as read_stored
 from runner.engine.ledger import Ledger
 from runner.experiment import stages
 from runner.experiment.plan import Plan
+from runner.experiment.scoring import make_scored
 from runner.pipeline.answer import OpenBar
 from runner.pipeline.judge import PREFIX
 from runner.reproduce import differences
@@ -44,7 +45,7 @@ def rerun(plan: Plan, past: PastRun, ledger: Ledger, open_bar: OpenBar) -> Rerun
     frame = stages.answer(plan.responder, frame, ledger, open_bar).with_columns(target)
     stages.require_answers(frame)
     frame = stages.judge(plan, stages.add_probability(plan, frame), ledger, open_bar)
-    measurements = stages.measure(plan, frame)
+    measurements = stages.measure(plan, frame, make_scored(plan, frame))
     measurements.check()
     return Rerun(frame, measurements.scores, data)
 

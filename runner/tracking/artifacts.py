@@ -16,7 +16,7 @@ from runner.core.errors import ConfigError
 from runner.core.files import require_inside
 from runner.core.redact import remove_credentials
 from runner.records.folder import PREDICTIONS
-from runner.records.record import Record, read_predictions
+from runner.records.record import Record, read_scored
 from runner.records.result import find_right_score, order_columns
 from runner.report import figures
 from runner.tracking import names
@@ -52,7 +52,7 @@ def collect_files(record: Record, folder: Path, long: Mapping[str, str], target:
         file = target / get_param_path(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    frame = read_predictions(folder) if (folder / PREDICTIONS).exists() else None
+    frame = read_scored(folder) if (folder / PREDICTIONS).exists() else None
     save_figures(figures.draw_run(record, frame), target / "figures")
     if frame is None:
         return []

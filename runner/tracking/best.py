@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from runner.records.averages import Average
 from runner.records.ranking import rank
 from runner.records.record import Record
 from runner.tracking.names import TAG_LENGTH, truncate
@@ -12,17 +13,20 @@ from runner.tracking.store import Store
 BEST, MOST_RUNS = "best", 50_000
 
 
-def tag_best(records: Sequence[Record], store: Store) -> dict[str, str]:
+def tag_best(records: Sequence[Record], averages: Sequence[Average], store: Store) -> dict[str, str]:
     """Tag the run of the best point with ``best=true``; return the tags of the parent run.
+
+    If there are averages, these are ranked, and the runs of all points of the best one have the tag.
 
     These are ``objective`` with its direction, and ``best_point``. Points on different rows do not compete,
     so there may be several. A tag of an earlier end of the sweep is removed from a run that is not best now.
     """
-    ranking = rank(records)
-    chosen = [records[place] for best in ranking.best for place in best]
+    ranked = averages or records
+    ranking = rank(ranked)
+    chosen = [ranked[place] for best in ranking.best for place in best]
     if not chosen or not chosen[0].sweep:
         return {}
-    ids = {record.id for record in chosen}
+    ids = {point.id for one in chosen for point in (one.members if isinstance(one, Average) else [one])}
     query = f"tags.sweep_id = '{chosen[0].sweep}'"
     for run in store.client.search_runs([store.experiment_id], query, max_results=MOST_RUNS):
         tags: Mapping[str, str] = run.data.tags
@@ -52,4 +56,4 @@ def describe(tags: Mapping[str, str]) -> str:
 
 def _name_point(record: Record) -> str:
     swept = ", ".join(f"{key}={value}" for key, value in record.swept.items())
-    return f"[{record.job}] {swept}"
+    return f"[{record.label if isinstance(record, Average) else record.job}] {swept}"

@@ -9,18 +9,20 @@ from runner.core.types import Score
 from runner.records.published import describe_standing
 from runner.records.record import Record
 from runner.records.sweep import PARSED, main_score_names
+from runner.report.results import explain_scores
 
 # MLflow's page leaves no space between the columns of a table
 GAP = "\u00a0" * 4
 
 
 def describe_run(record: Record) -> str:
-    """Why the run stopped, its warnings, its scores with intervals, and published figures."""
+    """Why the run stopped, its warnings, its scores with intervals or reasons, and published figures."""
     parts = [f"**{record.status}**: {record.error}"] if record.error else []
     parts += [f"**warning**: {warning}" for warning in record.warnings]
     if record.scores:
         rows = [_format_score(name, record.scores) for name in main_score_names([record])]
         parts.append(format_table(["metric", "value", "95% interval", "parsed only", "n"], rows, GAP))
+    parts += explain_scores(record)
     if record.reference:
         rows = [_format_comparison(row) for row in record.reference]
         parts.append(format_table(["metric", "published", "measured", "compared"], rows, GAP))

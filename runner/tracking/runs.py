@@ -240,6 +240,11 @@ def _log_values(
 
 def _collect_tags(record: Record) -> dict[str, str]:
     tags = {names.clean_key(name): value for name, value in record.tags.items() if value}
+    tags |= {
+        names.clean_key(f"reason/{name}"): score.reason
+        for name, score in record.scores.items()
+        if score.reason and not name.endswith(PARSED)
+    }
     tags |= {"record_id": record.id, "mlflow.note.content": note.describe_run(record)}
     if record.sweep:
         tags["sweep_id"] = record.sweep

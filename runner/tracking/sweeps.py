@@ -13,6 +13,7 @@ from mlflow.entities import Metric, Param
 
 from runner.core.errors import count_of
 from runner.core.files import hold_lock
+from runner.records.averages import Average, average_points, describe_averages, name_values, read_plan
 from runner.records.folder import RECORD
 from runner.records.progress import read_progress
 from runner.records.record import Record, read_records
@@ -69,16 +70,18 @@ def close_sweep(
     """
     recorded = (folder for folder in folders if (folder / RECORD).exists())
     records = list(read_records(recorded).values())
-    frame = summarize(records)
+    averages = average_points(records, read_plan(folders[0])) if folders else []
+    frame = summarize(records, averages)
     with TemporaryDirectory() as staging:
         _collect_files(frame, records, Path(staging))
         for name, text in (files or {}).items():
             Path(staging, name).write_text(text)
         store.client.log_artifacts(parent, staging)
-    _log_values(parent, records, len(folders), store)
+    _log_values(parent, records, averages, len(folders), store)
     _log_curves(parent, curves := trace_curves(records), store)
-    tags = best.tag_best(records, store)
-    text = _describe_sweep(frame, records, len(folders), warnings, curves, best.describe(tags))
+    tags = best.tag_best(records, averages, store)
+    said = [*filter(None, [best.describe(tags)]), *describe_averages(averages)]
+    text = _describe_sweep(frame, records, len(folders), warnings, curves, said)
     store.client.log_batch(parent, tags=runs.make_tags(tags | {"mlflow.note.content": text}))
     _rename(parent, records, len(folders), store)
     status = "KILLED" if killed else find_status(records, len(folders))
@@ -104,8 +107,9 @@ def _collect_files(frame: pl.DataFrame, records: Sequence[Record], folder: Path)
     frame.write_csv(folder / TABLE)
     (folder / "sweep.md").write_text(format_summary(frame) + "\n")
     swept = list(column_names(records).values())
+    points = summarize(records)
     plots = {
-        metric: figures.draw_sweep(frame, metric, swept) for metric in main_score_names(records)[:MAX_PLOTS]
+        metric: figures.draw_sweep(points, metric, swept) for metric in main_score_names(records)[:MAX_PLOTS]
     }
     artifacts.save_figures(
         {name: plot for name, plot in plots.items() if plot is not None}, folder / "figures"
@@ -125,9 +129,12 @@ def _describe_sweep(
     wanted: int,
     warnings: Sequence[str],
     curves: Curves | None,
-    best_point: str,
+    said_of_points: Sequence[str],
 ) -> str:
-    """The text for MLflow's page: the best point, and the first scores, marked if a replay meets a figure."""
+    """The text for MLflow's page: what is said of the points, and the first scores.
+
+    A score is marked if a replay meets its figure.
+    """
     done = sum(record.status == "finished" for record in records)
     scores = score_names(records)
     beside = [
@@ -135,12 +142,13 @@ def _describe_sweep(
     ]
     first = main_score_names(records)[:NOTE_SCORES]
     compact = frame.with_columns(_mark_scores(frame, name) for name in first)
-    compact = compact.drop([name for name in scores if name not in first], *beside, strict=False)
+    rest = [name for name in scores if name not in first]
+    compact = compact.drop(rest, [f"{name}_sd" for name in rest], *beside, strict=False)
     head = f"{done} of {count_of(wanted, 'point')} finished; all scores are in {TABLE}"
     said = dict.fromkeys([*warnings, *(warning for record in records for warning in record.warnings)])
     parts = [
         head,
-        *([best_point] if best_point else []),
+        *said_of_points,
         *([curves.describe()] if curves else []),
         *(f"**warning**: {warning}" for warning in said),
         format_summary(compact, note.GAP),
@@ -156,7 +164,9 @@ def _mark_scores(frame: pl.DataFrame, metric: str) -> pl.Series:
     )
 
 
-def _log_values(parent: str, records: Sequence[Record], wanted: int, store: Store) -> None:
+def _log_values(
+    parent: str, records: Sequence[Record], averages: Sequence[Average], wanted: int, store: Store
+) -> None:
     now = runs.to_milliseconds(time.time())
     values: dict[str, Any] = {
         "usage/points": wanted,
@@ -165,13 +175,15 @@ def _log_values(parent: str, records: Sequence[Record], wanted: int, store: Stor
     costs = [record.figures.get("cost_usd") for record in records]
     if None not in costs:
         values["usage/cost_usd"] = sum(cost for cost in costs if cost is not None)
+    for average in averages:
+        values |= name_values(average)
     given = names.clean_keys(shared_params(records))
     shared = {
         name: names.truncate(names.format_value(value)) for name, value in given.items() if value is not None
     }
     known = store.client.get_run(parent).data.params
     new = [Param(name, value) for name, value in shared.items() if name not in known]
-    counted = [Metric(name, float(value), now, 0) for name, value in values.items()]
+    counted = [Metric(name, float(value), now, 0) for name, value in names.clean_keys(values).items()]
     store.client.log_batch(parent, counted, new)
 
 

@@ -51,11 +51,11 @@ class Stopping(Hosting):
 def run_alone(folder: Path, arguments: list[str], in_mlflow: bool = False) -> None:
     """The command line in a process of its own; nothing waits."""
     import runner.cli.watch
-    import runner.providers.azure.hosting
     import runner.providers.azure.tuning
+    import runner.providers.hosting
 
     runner.providers.azure.tuning.RETRIES = 0
-    runner.providers.azure.tuning.POLL_S = runner.providers.azure.hosting.POLL_S = 0.01
+    runner.providers.azure.tuning.POLL_S = runner.providers.hosting.POLL_S = 0.01
     if in_mlflow:
         runner.cli.watch.tracking.log_run = lambda *_: os.kill(os.getpid(), signal.SIGTERM)
         arguments = [*arguments, "tracking.enabled=true"]

@@ -30,7 +30,7 @@ NEEDED = {
     "provider=azure": ["provider.base_url=https://example.invalid"],
     "metric": ["dataset=fib"],  # binary metrics take the positive label from the data set
 }
-KEYS = ["OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY"]
+KEYS = ["OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY", "ANTHROPIC_API_KEY", "TOGETHER_API_KEY"]
 
 
 def options():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runner.core.errors import ConfigError, DataError
 from runner.core.types import write_column
-from runner.data import columns
+from runner.data import columns, pick
 from runner.data.json_file import read_json, write_json
 
 QUICK = settings(max_examples=80, deadline=None, database=None, derandomize=True)
@@ -93,7 +93,7 @@ def test_frames_whose_columns_differ_in_type_are_joined_as_text() -> None:
 def test_several_sources_of_different_types_are_a_list_of_texts() -> None:
     """The 4 of one column stays a 4 beside the 4.5 of another."""
     frame = pl.DataFrame({"one": [4], "other": [4.5]})
-    assert columns.select_columns(frame, {"both": ["one", "other"]})["both"].to_list() == [["4", "4.5"]]
+    assert pick.pick_columns(frame, {"both": ["one", "other"]})["both"].to_list() == [["4", "4.5"]]
 
 
 def test_parquet_types_are_those_of_other_files() -> None:
@@ -107,12 +107,12 @@ def test_parquet_types_are_those_of_other_files() -> None:
 def test_bytes_are_refused_by_name_if_they_are_kept() -> None:
     """No prompt can show an image."""
     frame = pl.DataFrame({"text": ["x"], "image": [{"bytes": b"\0"}]})
-    assert columns.select_columns(frame, {"text": "text"}).columns == ["text"]
+    assert pick.pick_columns(frame, {"text": "text"}).columns == ["text"]
     with pytest.raises(DataError, match=r"dataset\.columns: column 'image' holds .*Binary"):
-        columns.select_columns(frame, {})
+        pick.pick_columns(frame, {})
 
 
 def test_a_source_that_yaml_reads_as_a_truth_value_is_refused() -> None:
     """``target: yes`` without quotes names no column."""
     with pytest.raises(ConfigError, match=r"dataset\.columns\.target=True: .*quote yes"):
-        columns.select_columns(pl.DataFrame({"yes": [1]}), {"target": True})
+        pick.pick_columns(pl.DataFrame({"yes": [1]}), {"target": True})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from runner.config.dataset_schema import DatasetConfig, FileConfig, SplitConfig,
 from runner.core.errors import ConfigError, DataError
 from runner.core.paths import CONF, ROWS
 from runner.data import dataset
+from runner.data.fingerprint import describe_rows
 
 
 def rows_file(folder: Path, name: str = "rows.jsonl", count: int = 10, **columns: Any) -> str:
@@ -37,6 +39,25 @@ def test_files_are_joined_in_order_with_their_split(tmp_path: Path) -> None:
     files = [FileConfig(path=second, split="train"), FileConfig(path=first, split="test")]
     frame = dataset.load_rows(DatasetConfig(name="d", files=files))
     assert frame.drop("id").rows() == [("train", 0), ("test", 0), ("test", 1)]
+
+
+def test_rows_of_a_pattern_say_which_file_they_are_from(tmp_path: Path) -> None:
+    """A column has one type in all files, and is there if one of the files has it."""
+    for name, row in {"b": {"n": 1}, "a": {"n": "x", "more": True}}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "one.json").write_text(json.dumps(row))
+    config = DatasetConfig(name="d", path=f"{tmp_path}/*/one.json", rows="")
+    frame = dataset.load_rows(config)
+    assert frame.drop("id", "split").rows() == [("x", True, "a/one.json"), ("1", None, "b/one.json")]
+    before = describe_rows(config, frame)[0]["digest"]
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "one.json").write_text("{}")
+    assert describe_rows(config, dataset.load_rows(config))[0]["digest"] != before
+    (tmp_path / "a" / "one.json").write_text('{"n": [5]}')
+    with pytest.raises(DataError, match=r"record 1 of .*/b/one\.json: /n is a number, which has no '0'"):
+        dataset.load_rows(replace(config, columns={"m": "/n/0"}))
+    with pytest.raises(DataError, match="a column is named 'file'"):
+        dataset.load_rows(replace(config, columns={"file": "n"}))
 
 
 def test_an_id_column_is_kept_as_text(tmp_path: Path) -> None:

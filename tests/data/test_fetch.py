@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import threading
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -72,6 +74,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+def locate(file: FileConfig, key: str = "dataset") -> Path:
+    """The one file that is meant."""
+    ((path, _),) = fetch.locate(file, key)
+    return path
+
+
 def put(path: Path, content: bytes = CONTENT) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
@@ -80,30 +88,30 @@ def put(path: Path, content: bytes = CONTENT) -> Path:
 
 def test_relative_path_means_current_folder_then_data_folder_then_packaged(data: Path) -> None:
     """The nearest of the three places that has the file wins."""
-    assert fetch.locate(FileConfig(path="human_evaluator.csv")).parent == ROWS
+    assert locate(FileConfig(path="human_evaluator.csv")).parent == ROWS
     in_data = put(data / "human_evaluator.csv")
-    assert fetch.locate(FileConfig(path="human_evaluator.csv")) == in_data
+    assert locate(FileConfig(path="human_evaluator.csv")) == in_data
     put(Path("human_evaluator.csv"))
-    assert fetch.locate(FileConfig(path="human_evaluator.csv")) == Path("human_evaluator.csv")
+    assert locate(FileConfig(path="human_evaluator.csv")) == Path("human_evaluator.csv")
 
 
 def test_absolute_path_is_taken_as_it_is(tmp_path: Path) -> None:
     """No folder is searched for an absolute path."""
     path = put(tmp_path / "elsewhere" / "rows.csv")
-    assert fetch.locate(FileConfig(path=str(path))) == path
+    assert locate(FileConfig(path=str(path))) == path
 
 
 def test_file_with_the_right_hash_is_found_in_a_subfolder_without_network(data: Path) -> None:
     """Of two files with the wanted name, the one with the wanted content is used."""
     put(data / "a" / "rows.csv", b"other")
     right = put(data / "b" / "deep" / "rows.csv")
-    assert fetch.locate(FileConfig(url=NOWHERE, sha256=DIGEST.upper())) == right
+    assert locate(FileConfig(url=NOWHERE, sha256=DIGEST.upper())) == right
 
 
 def test_download_is_kept_and_not_asked_for_again(server: Server, data: Path) -> None:
     """The second time the file comes from the data folder, and nothing else is left in it."""
     file = FileConfig(url=server.url("rows.csv?raw=1"), sha256=DIGEST)
-    first, second = fetch.locate(file), fetch.locate(file)
+    first, second = locate(file), locate(file)
     assert first.read_bytes() == CONTENT
     assert second.samefile(first)
     assert server.asked == ["/rows.csv?raw=1"]
@@ -112,16 +120,16 @@ def test_download_is_kept_and_not_asked_for_again(server: Server, data: Path) ->
 
 def test_download_without_hash_is_kept_per_url(server: Server) -> None:
     """Without a hash the URL itself tells files apart."""
-    first = fetch.locate(FileConfig(url=server.url("rows.csv?one")))
-    second = fetch.locate(FileConfig(url=server.url("rows.csv?two")))
+    first = locate(FileConfig(url=server.url("rows.csv?one")))
+    second = locate(FileConfig(url=server.url("rows.csv?two")))
     assert first != second
-    assert fetch.locate(FileConfig(url=server.url("rows.csv?one"))) == first
+    assert locate(FileConfig(url=server.url("rows.csv?one"))) == first
     assert server.asked == ["/rows.csv?one", "/rows.csv?two"]
 
 
 def test_redirects_are_followed(server: Server) -> None:
     """The content of the last address is the file; it keeps the name of the first one."""
-    found = fetch.locate(FileConfig(url=server.url("moved.csv"), sha256=DIGEST))
+    found = locate(FileConfig(url=server.url("moved.csv"), sha256=DIGEST))
     assert (found.name, found.read_bytes()) == ("moved.csv", CONTENT)
     assert server.asked == ["/moved.csv", "/rows.csv"]
 
@@ -131,14 +139,14 @@ def test_a_proxy_of_the_environment_is_used(server: Server, monkeypatch: pytest.
     monkeypatch.setenv("HTTP_PROXY", server.url(""))
     monkeypatch.setenv("NO_PROXY", "")
     with pytest.raises(DataError, match="404"):
-        fetch.locate(FileConfig(url="http://data.invalid/rows.csv"))
+        locate(FileConfig(url="http://data.invalid/rows.csv"))
     assert server.asked == ["http://data.invalid/rows.csv"]
 
 
 def test_file_url_is_a_download_too(tmp_path: Path, data: Path) -> None:
     """A file:// URL is copied into the data folder."""
     source = put(tmp_path / "source" / "rows.csv")
-    found = fetch.locate(FileConfig(url=source.as_uri(), sha256=DIGEST))
+    found = locate(FileConfig(url=source.as_uri(), sha256=DIGEST))
     assert found.is_relative_to(data)
     assert found.read_bytes() == CONTENT
 
@@ -146,7 +154,7 @@ def test_file_url_is_a_download_too(tmp_path: Path, data: Path) -> None:
 def test_download_with_wrong_hash_shows_both_and_leaves_nothing(server: Server, data: Path) -> None:
     """What was wanted and what came are both in the message."""
     with pytest.raises(DataError) as caught:
-        fetch.locate(FileConfig(url=server.url("rows.csv"), sha256="0" * 64), "dataset.files[2]")
+        locate(FileConfig(url=server.url("rows.csv"), sha256="0" * 64), "dataset.files[2]")
     assert DIGEST in str(caught.value)
     assert "0" * 64 in str(caught.value)
     assert "dataset.files[2].sha256" in str(caught.value)
@@ -157,13 +165,13 @@ def test_local_file_with_wrong_hash_is_refused(tmp_path: Path) -> None:
     """A path is no way around the hash."""
     path = put(tmp_path / "rows.csv", b"changed")
     with pytest.raises(DataError, match=f"the config asks for {DIGEST}"):
-        fetch.locate(FileConfig(path=str(path), sha256=DIGEST))
+        locate(FileConfig(path=str(path), sha256=DIGEST))
 
 
 def test_cut_download_is_an_error(server: Server) -> None:
     """Fewer bytes than announced are not taken for the file, even without a hash."""
     with pytest.raises(DataError, match="received 4 bytes, expected 8"):
-        fetch.locate(FileConfig(url=server.url("short.csv")))
+        locate(FileConfig(url=server.url("short.csv")))
 
 
 @pytest.mark.parametrize("path", ["missing.csv", "rows.csv"])
@@ -171,7 +179,7 @@ def test_failed_download_says_where_to_put_the_file(server: Server, data: Path, 
     """An HTTP error and a refused connection both name the URL and the data folder."""
     url = server.url(path) if path == "missing.csv" else NOWHERE
     with pytest.raises(DataError) as caught:
-        fetch.locate(FileConfig(url=url, sha256=DIGEST))
+        locate(FileConfig(url=url, sha256=DIGEST))
     assert url in str(caught.value)
     assert str(data) in str(caught.value)
 
@@ -180,10 +188,69 @@ def test_missing_file_names_the_nearest_one(data: Path) -> None:
     """A typo in a path is answered with the file that was probably meant."""
     put(data / "reviews.csv")
     with pytest.raises(DataError, match=r"dataset\.path='review\.csv'.*did you mean 'reviews\.csv'"):
-        fetch.locate(FileConfig(path="review.csv"))
+        locate(FileConfig(path="review.csv"))
+
+
+def test_a_missing_folder_is_said_alone(data: Path) -> None:
+    """So forty points with one wrong folder have one message."""
+    put(data / "runs" / "a" / "r.csv")
+    said = set()
+    for name in ("a/r.csv", "b/r.csv", "*/r.csv"):
+        with pytest.raises(DataError) as caught:
+            fetch.locate(FileConfig(path=f"rums/{name}"))
+        said.add(str(caught.value))
+    (message,) = said
+    assert message.startswith("dataset.path: there is no folder 'rums' in ")
+    assert "did you mean 'runs'?" in message
+    with pytest.raises(DataError, match=r"dataset\.path='runs/a': is a folder; runs/a/\* means the files"):
+        fetch.locate(FileConfig(path="runs/a"))
 
 
 def test_neither_path_nor_url_is_a_config_error() -> None:
     """The message names both keys."""
     with pytest.raises(ConfigError, match=r"dataset\.path and dataset\.url are both empty"):
-        fetch.locate(FileConfig())
+        locate(FileConfig())
+
+
+def test_a_pattern_is_each_file_that_fits_in_order(data: Path) -> None:
+    """Each has its name from the first folder on that the pattern leaves open, on any machine the same."""
+    for name in ("runs/b/r.csv", "runs/a/r.csv", "runs/.c/r.csv", "runs/a/s.csv"):
+        put(data / name)
+    found = fetch.locate(FileConfig(path="runs/*/r.csv"))
+    assert [name for _, name in found] == ["a/r.csv", "b/r.csv"]
+    assert fetch.locate(FileConfig(path=str(data / "runs/*/r.csv"))) == found
+    put(Path("runs/x[1]*.csv"))
+    assert locate(FileConfig(path="runs/x[1]*.csv")) == Path("runs/x[1]*.csv")
+    with pytest.raises(DataError, match=r"dataset\.path='runs/\*/q\.csv': no file fits the pattern"):
+        fetch.locate(FileConfig(path="runs/*/q.csv"))
+
+
+def test_the_hash_of_a_pattern_is_of_names_and_contents(data: Path) -> None:
+    """It is that of what ``sha256sum`` writes of the files; one that is added later changes it."""
+    put(data / "a.csv")
+    put(data / "b.csv", b"other")
+    lines = f"{DIGEST}  a.csv\n{hashlib.sha256(b'other').hexdigest()}  b.csv\n"
+    file = FileConfig(path="*.csv", sha256=hashlib.sha256(lines.encode()).hexdigest())
+    assert len(fetch.locate(file)) == 2
+    put(data / "c.csv")
+    with pytest.raises(DataError, match=r"dataset\.sha256: 3 files that fit \*\.csv have sha256"):
+        fetch.locate(file)
+
+
+def test_members_of_archives_are_parts(server: Server, data: Path) -> None:
+    """By name, by pattern, of several archives, and with the hash of the archive."""
+    for name in ("a.zip", "b.zip"):
+        (data / name).parent.mkdir(exist_ok=True)
+        with zipfile.ZipFile(data / name, "w") as packed:
+            packed.writestr("x/1.csv", CONTENT)
+            packed.writestr("x/2.csv.gz", gzip.compress(CONTENT))
+    digest = fetch.hash_file(data / "a.zip")
+    (one,) = fetch.locate_parts(FileConfig(path="a.zip!x/2.csv.gz", sha256=digest))
+    assert (one.name, one.file, one.read()) == (f"{data}/a.zip!x/2.csv.gz", None, CONTENT)
+    assert fetch.locate_parts(FileConfig(url=f"{NOWHERE}/a.zip!x/1.csv", sha256=digest))[0].read() == CONTENT
+    many = fetch.locate_parts(FileConfig(path="*.zip!x/*"))
+    assert [part.file for part in many] == ["a.zip!1.csv", "a.zip!2.csv.gz", "b.zip!1.csv", "b.zip!2.csv.gz"]
+    with pytest.raises(DataError, match=r"a\.zip: there is no 'x/3\.csv' in it; did you mean 'x/1\.csv'"):
+        fetch.locate_parts(FileConfig(path="a.zip!x/3.csv"))
+    with pytest.raises(DataError, match=r"is an archive; name a file in it, a\.zip!NAME: x/1\.csv, x/2"):
+        fetch.locate_parts(FileConfig(path="a.zip"))

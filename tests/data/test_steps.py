@@ -224,3 +224,14 @@ def test_the_word_select_is_fine_in_a_text() -> None:
     frame = pl.DataFrame({"x": ["Select one", "b"], "select": [1, 1]})
     kept = steps.apply_steps(frame, [StepConfig(filter="x = 'Select one' AND \"select\" = 1")])
     assert kept.height == 1
+
+
+def test_join_without_key_is_row_by_row(tmp_path: Path) -> None:
+    """For a file that has the answers only, in the order of the rows."""
+    path = tmp_path / "answers.json"
+    path.write_text('["p", "q", "r"]')
+    join = {"path": str(path), "rows": "/*", "columns": {"said": "value"}}
+    assert run(FRAME, join=join)["said"].to_list() == ["p", "q", "r"]
+    said = r"\.join\.key is not set, so rows are joined in their order, but there are 2 rows here and 3 in"
+    with pytest.raises(DataError, match=said):
+        run(FRAME[:2], join=join)

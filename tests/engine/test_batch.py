@@ -1,4 +1,4 @@
-"""Batches at OpenAI, Azure and Mistral buy each row once, even if calls are lost or processes killed."""
+"""Batches at each service buy each row once, even if calls are lost or processes killed."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 from children import dies_at, process_of, shared_queue
 from hosted import KEY, SPOILED, Outage, loses, worth_losing
 from hosted_batch import MODEL, AzureBatchService, BatchService, MistralBatchService, add
+from hosted_together import TogetherBatchService
+from messages import MessagesService
 from servers import Call, Reply, Server, completion, serving
 
 from runner.core.errors import ConfigError, FatalProviderError, RunnerError
@@ -20,29 +22,40 @@ from runner.engine import batch, batch_jobs, call
 from runner.engine.ask import ask_all
 from runner.engine.call import Answer, make_keys
 from runner.engine.ledger import Ledger
+from runner.providers.anthropic import Anthropic
 from runner.providers.azure import Azure
-from runner.providers.chat import Chat
 from runner.providers.http import client
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI, OpenAICompatible
+from runner.providers.remote import Remote
+from runner.providers.together import Together
 
-SERVICES = {"openai": BatchService, "azure": AzureBatchService, "mistral": MistralBatchService}
+FILES: dict[str, Any] = {
+    "openai": BatchService,
+    "azure": AzureBatchService,
+    "mistral": MistralBatchService,
+    "together": TogetherBatchService,
+}
+"""Services that take an input file."""
+SERVICES = {**FILES, "anthropic": MessagesService}
 
 
 @pytest.fixture(autouse=True)
 def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY"):
-        monkeypatch.setenv(name, KEY)
+    for name in ("OPENAI", "AZURE_OPENAI", "MISTRAL", "TOGETHER", "ANTHROPIC"):
+        monkeypatch.setenv(f"{name}_API_KEY", KEY)
     monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.001)
 
 
-def provider_for(name: str, url: str) -> Chat:
+def provider_for(name: str, url: str) -> Remote:
     settings: dict[str, Any] = {"model": MODEL, "batch": True, "batch_poll_s": 0.01}
     if name == "openai":
         return OpenAI(base_url=f"{url}/v1", **settings)
     if name == "azure":
         return Azure(base_url=url, **settings)
-    return Mistral(base_url=f"{url}/v1", **settings)
+    if name == "anthropic":
+        return Anthropic(base_url=f"{url}/v1", **settings)
+    return (Together if name == "together" else Mistral)(base_url=f"{url}/v1", **settings)
 
 
 def refuses(*numbers: int) -> Any:
@@ -56,10 +69,7 @@ def refuses(*numbers: int) -> Any:
 
 
 def questions(*numbers: int) -> list[Request]:
-    return [
-        Request(({"role": "user", "content": f"{n} + {n}"},), Sampling(temperature=0.0, max_tokens=5, seed=7))
-        for n in numbers
-    ]
+    return [Request(({"role": "user", "content": f"{n} + {n}"},), Sampling(max_tokens=5)) for n in numbers]
 
 
 def ask(name: str, url: str, ledger: Ledger, *numbers: int, **more: Any) -> list[Answer]:
@@ -162,7 +172,9 @@ def test_odd_results(odd: Any, ledger: Ledger) -> None:
     assert len(stored) == (2 if answers[1].completion else 1)
 
 
-@pytest.mark.parametrize(("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED")])
+@pytest.mark.parametrize(
+    ("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED"), ("together", "EXPIRED")]
+)
 def test_an_expired_batch(name: str, last: str, ledger: Ledger) -> None:
     """The answers of an expired batch are kept, and the rest goes into another batch in the same run."""
     api = SERVICES[name](
@@ -186,7 +198,8 @@ def test_always_expired(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "state"), [("openai", "failed"), ("azure", "Failed"), ("mistral", "FAILED")]
+    ("name", "state"),
+    [("openai", "failed"), ("azure", "Failed"), ("mistral", "FAILED"), ("together", "FAILED")],
 )
 def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
     """A refused batch stops the run with the service's reason; the next run makes a new one."""
@@ -195,7 +208,7 @@ def test_a_refused_batch(name: str, state: str, ledger: Ledger) -> None:
         with pytest.raises(FatalProviderError, match="no such model"):
             ask(name, server.url, ledger, 1, 2)
         assert clean(ledger)
-        api.states = ("SUCCESS",) if name == "mistral" else ("completed",)
+        api.states = type(api)().states[-1:]
         assert texts(ask(name, server.url, ledger, 1, 2)) == ["2", "4"]
     assert len(api.batches) == 2
 
@@ -253,7 +266,7 @@ def test_overlapping_runs(ledger: Ledger, tmp_path: Path) -> None:
     assert len(api.batches) == 2
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_lost_ledger_finds_the_batch(name: str, tmp_path: Path) -> None:
     """With a new ledger the batch that was made for the same rows is found at the service."""
     api = SERVICES[name]()
@@ -288,7 +301,7 @@ def test_cut_at_every_call(name: str, lost: str, tmp_path: Path) -> None:
         assert clean(ledger)
 
 
-@pytest.mark.parametrize("name", ["azure", "mistral"])
+@pytest.mark.parametrize("name", ["azure", "mistral", "anthropic"])
 def test_an_outage_at_any_call(name: str, tmp_path: Path) -> None:
     """From the second call on no fault ends a run: there is one file and one batch, and it is collected."""
     calls, kinds = cuts(name, "request", tmp_path), list(SPOILED.values())
@@ -309,14 +322,14 @@ def test_results_that_cannot_be_read(name: str, kind: str, ledger: Ledger) -> No
 
     def spoil(call: Call) -> Reply:
         reply = api(call)
-        return left.pop() if call.path.endswith("/content") and left else reply
+        return left.pop() if call.path.endswith(("/content", "/results")) and left else reply
 
     with serving(spoil) as server:
         assert texts(ask(name, server.url, ledger, 1, 2, 3)) == ["2", "4", "6"]
     assert (len(api.batches), set(api.asked.values())) == (1, {1})
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", FILES)
 def test_a_deleted_input_file(name: str, ledger: Ledger, tmp_path: Path) -> None:
     """A killed run had sent it, and it is gone before the batch is made: it is sent once more."""
     created = cuts(name, "answer", tmp_path)[-1]

@@ -134,6 +134,8 @@ def test_nothing_goes_on_after_a_stop(ledger):
                 if request.messages[0]["content"] == "bad":
                     await asyncio.sleep(0.01)
                     raise FatalProviderError("wrong key")
+                if request.messages[0]["content"] == "first":  # it goes alone; then there are several at once
+                    return Completion("FIRST")
                 await asyncio.sleep(60)
             finally:
                 ended.append("call")
@@ -141,6 +143,8 @@ def test_nothing_goes_on_after_a_stop(ledger):
         async def aclose(self):
             ended.append("provider")
 
+    ask_all(make_requests("first"), Slow(), ledger)
+    ended.clear()
     rows = [make_requests("bad", "a"), make_requests("b", "c")]
     with pytest.raises(FatalProviderError, match="wrong key"):
         ask_rows(rows, judge_row, Slow(), ledger)

@@ -15,6 +15,7 @@ from runner.engine.ask import ask_all
 from runner.engine.call import KIND, make_keys
 from runner.engine.ledger import Ledger
 from runner.engine.ledger.table import ENTRIES
+from runner.providers.http.failures import Service, make_error
 
 
 class Guarded(Provider):
@@ -130,3 +131,40 @@ def test_an_unreadable_entry_of_another_kind_stops(ledger):
         connection.execute(sa.update(ENTRIES).values(value="{half"))
     with pytest.raises(RunnerError, match="ledger: the entry job k cannot be read"):
         ledger.get("job", "k")
+
+
+class Picky(Provider):
+    """Does not take a temperature at ``no…``; says so as a service does."""
+
+    model = "picky"
+    max_concurrency = 8
+
+    def __init__(self):
+        self.asked = []
+
+    def identity(self):
+        return {"provider": "picky"}
+
+    async def complete(self, request):
+        question = request.messages[0]["content"]
+        self.asked.append(question)
+        await asyncio.sleep(0.01)
+        if question.startswith("no"):
+            body = {"error": {"message": "no", "param": "temperature"}}
+            raise make_error(Service("picky", ""), 400, {}, body)
+        return Completion(question.upper())
+
+
+def test_a_parameter_refused_at_the_first_call_stops_before_the_second(ledger):
+    """Every row would hear it; the message names the key to set to null."""
+    provider = Picky()
+    with pytest.raises(FatalProviderError, match=r"hyperparameter\.temperature=null leaves it out"):
+        ask(provider, ledger, *(f"no {number}" for number in range(20)))
+    assert provider.asked == ["no 0"]
+
+
+def test_a_parameter_refused_among_answers_is_the_rows(ledger):
+    """Another row was answered with it, now or by an earlier run."""
+    provider = Picky()
+    assert [answer.error is None for answer in ask(provider, ledger, "a", "no", "b")] == [True, False, True]
+    assert [answer.error is None for answer in ask(Picky(), ledger, "a", "no", "b")] == [True, False, True]

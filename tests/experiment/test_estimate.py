@@ -11,6 +11,7 @@ from servers import serving
 from runner.core import tokens
 from runner.core.types import Message
 from runner.experiment import estimate
+from runner.experiment.power import count_comparisons
 from runner.money import forecast
 
 
@@ -176,3 +177,27 @@ def test_a_price_that_is_not_known(sums):
     assert re.search(r" at least \d", outcome.out)
     assert "nobody: no price is known" in outcome.out
     assert "at least" not in sums.estimate(LIMIT, "provider.model=nobody").out
+
+
+def test_power_before_money(sums):
+    """The difference that the rows could show is bounded before a run, and measured by past runs after it."""
+    said = sums.estimate(LIMIT).out
+    assert "accuracy: with 10 rows, a difference of 71.4 points from another model" in said
+    assert "30 rows: 38.8 points for up to $1.5" in said
+    assert "at worst, of unrelated models that are right on half of the rows" in said
+    sums(LIMIT)
+    sums(LIMIT, "hyperparameter.top_p=0.5")
+    (point,) = told(sums, LIMIT, "hyperparameter.repeats=2")
+    assert point.power is not None
+    assert (point.power.basis, point.power.repeats) == ("as between two past runs of these rows", 2)
+    (point,) = told(
+        sums,
+        LIMIT,
+        "metric=mean_absolute_error",
+        "++dataset.limit=5",
+        "scoring.reduce=mean",
+        "hyperparameter.repeats=2",
+    )
+    assert (point.power.difference, point.power.detect(point.power.difference)) == (None, None)
+    points = told(sums, LIMIT, "-m", "hyperparameter.top_p=0.1,0.2,0.3")
+    assert [power.comparisons for power in count_comparisons(point.power for point in points)] == [3] * 3

@@ -8,6 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+import yaml
 from commandline import CommandLine
 from places import ROOT
 from scipy import stats
@@ -166,3 +167,25 @@ def test_the_docs_show_the_commands_of_the_experiments() -> None:
     names = {command.split()[1].removeprefix("experiment=") for command in documented()}
     assert len(names) == 8
     assert {command for name in names for command in commands(name)} == set(documented())
+
+
+def test_bbh(runner: CommandLine, shared_data: Path) -> None:
+    """Tasks of one and of three files meet their figures, without and with thinking."""
+    (command,) = commands("bbh")
+    assert documented()[command] == (46, 46)
+    tasks = "dataset.params.task=penguins_in_a_table,tracking_shuffled_objects"
+    ways = "dataset.params.prompting=direct,cot"
+    assert runner("experiment=bbh", "-m", tasks, ways, "average_over=[]", "tracking=none").code == 0
+    assert [record.figures["n"] for record in runner.records()] == [146, 146, 750, 750]
+    assert missed(runner.records()) == []
+
+
+def test_bbh_averages() -> None:
+    """The published averages are the means of the published figures, each rounded to its printed digit."""
+    reference = yaml.safe_load((CONF / "reference" / "bbh.yaml").read_text())
+    for way, (mean,) in reference["averages"]["figures"].items():
+        printed = [
+            float(text[:-1]) for case, (text,) in reference["figures"].items() if case.endswith(f"/{way}")
+        ]
+        assert len(printed) == reference["averages"]["points"]
+        assert sum(printed) / 23 == pytest.approx(float(mean[:-1]), abs=0.1)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from commandline import CommandLine
 
-from runner.config.schema import ReferenceConfig
+from runner.config.groups.reference import ReferenceConfig
 from runner.core.errors import ConfigError
 from runner.core.types import Score
 from runner.experiment.reference import (

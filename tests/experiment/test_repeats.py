@@ -32,6 +32,8 @@ PLAIN = ("--config-dir", "mine", "dataset=even", "prompt=even", "metric=accuracy
 def answer(call: Call) -> Reply:
     """A model that knows even numbers, and odd ones when it is asked with seed 0; a judge that errs once."""
     words, seed = call.json["messages"][-1]["content"].split(), call.json.get("seed")
+    if words[0] == "order":
+        return Reply(completion("a" if seed == 2 or words[1] != "Is" else "b"))
     if words[0] == "judge":
         return Reply(completion("correct" if (words[1] == words[2]) != (seed == 1) else "incorrect"))
     return Reply(completion("even" if int(words[1]) % 2 == 0 or seed else "odd"))
@@ -120,6 +122,31 @@ def test_judge(command, runner, server):
     assert (
         len(server.calls) == 12 + record.figures["judge_calls"] == 12 + 3 * 3
     )  # the same words are judged once
+
+
+def test_a_judge_in_both_orders(command, runner, server):
+    """Each repeat asks in both orders; the verdict is the one that most repeats agree on, else a tie."""
+    sides = ("judge=even", "judge.both_orders=[completion,question]", "metric.accuracy.prediction=verdict")
+    labels = "judge.prompt.parser={_target_: runner.parse.Label, labels: [a, b]}"
+    user = "judge.prompt.user='order {{ first }} {{ second }}'"
+    said = command(
+        *sides, labels, user, "judge.hyperparameter.repeats=3", "metric.accuracy.expected=completion"
+    )
+    assert said.code == 0
+    frame, record = frame_of(runner), runner.records()[0]
+    # with seed 0 and 1 the completion wins in both orders; with seed 2 the first one shown does
+    assert frame["judge_verdicts"].to_list() == [["completion", "completion", "tie"]] * 6
+    assert frame["verdict"].to_list() == ["completion"] * 6
+    assert record.spread["accuracy"] == pytest.approx({"rows": 0, "judge": 1 / 3, "verdict": 1 / 3})
+    assert "100% of the variance of a single verdict is the judge's" in said.out
+
+
+def test_equal_repeats_are_said_once(command, server):
+    """A warning before the run names what makes repeats equal; after it the screen says that they were."""
+    fixed = "+provider.options={seed: 7, temperature: 1}"
+    said = command("hyperparameter.repeats=2", fixed)
+    assert said.err.count("provider.options.seed is the same for each repeat") == 1
+    assert said.out.count("each row got the same answer every time") == 1
 
 
 def test_recorded_lists_are_repeats(command, runner):

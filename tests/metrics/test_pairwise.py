@@ -272,3 +272,31 @@ def test_llmbar_as_published(shared_data: Path, run: str) -> None:
         text = str(published).split("= ")[-1]
         figure = float(text[:-1]) / 100 if text.endswith("%") else float(text)
         assert scores[PUBLISHED[name]] == pytest.approx(figure, abs=1e-12), name
+
+
+def test_a_pair_that_nobody_parsed_may_be_won_by_an_output():
+    """In both orders the same output wins, unlike with a rule for a position."""
+    frame = pl.DataFrame(
+        {
+            "id": ["a", "b"],
+            "pair": [1, 1],
+            "order": ["ab", "ba"],
+            "prediction": pl.Series([None, None], dtype=pl.String),
+            "target": ["a", "b"],
+        }
+    )
+    read = frame.with_columns(id=pl.col("id") + "2", pair=pl.lit(2), prediction=pl.col("target"))
+    rows = pl.concat([frame, read], how="vertical_relaxed")
+    found = {
+        rule: [
+            metrics.Pairwise(unparsed=rule, resamples=0)(rows)[f"pairwise{end}"].value
+            for end in ("", "_agreement")
+        ]
+        for rule in ("first_output", "second_output", "first", "wrong")
+    }
+    assert found == {
+        "first_output": [1.0, 1.0],
+        "second_output": [0.5, 1.0],
+        "first": [0.75, 0.5],
+        "wrong": [0.5, 0.5],
+    }

@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from runner.core.types import Reading
-from runner.parse import Json, Label, Number, Regex, Text
+from runner.parse import Cases, Clean, Json, Label, Multi, Number, Regex, Text
 
 LABELS = [
     "A",
@@ -31,7 +31,9 @@ PIECES = [*LABELS, "a", "b", "not", "is", "better", "answer", "the", "?", ":", "
 replies = st.one_of(
     st.text(max_size=60),
     st.lists(
-        st.sampled_from([*PIECES, "5", "3/4", "1,234", "12:30", "%", "-", "8,5", "{", '"rating"']),
+        st.sampled_from(
+            [*PIECES, "5", "3/4", "1,234", "12:30", "%", "-", "8,5", "{", '"rating"', "A>B", "A=B", "İ"]
+        ),
         max_size=12,
     ).map(" ".join),
 )
@@ -47,6 +49,12 @@ PARSERS: list[Any] = [
     Regex(r"(?i)answer\W+(\w+)?", then=Label(["A", "B"])),
     Json("rating"),
     Json("rating", then=Number()),
+    Label(["A>B", "A=B", "B>A"]),
+    Cases({"A": [r"A>{1,2}B", "A"], "tie": "A=B", "B": "B"}),
+    Cases({1: "(?i)yes", 0: "(?i)no"}, pick="listed"),
+    Clean(Label(["a", "b"]), after="answer", before=".", replace={"(": "((", "I": ""}, lower=True),
+    Clean(Number(), replace_pattern={r"(\d)/(\d)": r"\2 of \1"}, after=":", required=False, pick="last"),
+    Multi({"label": Label(["A", "B"]), "rating": Json("rating")}),
 ]
 
 

@@ -27,7 +27,7 @@ def command(runner, monkeypatch):
         monkeypatch.setenv(name, KEY)
     for module in ("openai.tuning", "azure.tuning"):
         monkeypatch.setattr(f"runner.providers.{module}.RETRIES", 0)
-    for module in ("azure.tuning", "azure.hosting"):
+    for module in ("azure.tuning", "hosting"):
         monkeypatch.setattr(f"runner.providers.{module}.POLL_S", 0.01)
     arguments = write_training(runner.folder)
     return lambda *more: runner(*arguments, *more)

@@ -34,7 +34,7 @@ def command(runner, monkeypatch):
     """The command line, in a folder with a small training; nothing waits."""
     monkeypatch.setenv("TOKEN", KEY)
     monkeypatch.setattr("runner.providers.azure.tuning.RETRIES", 0)
-    for module in ("azure.tuning", "azure.hosting"):
+    for module in ("azure.tuning", "hosting"):
         monkeypatch.setattr(f"runner.providers.{module}.POLL_S", 0.01)
     monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.0)
     monkeypatch.setattr(hosting, "PAUSES_S", (0.01,))

@@ -73,7 +73,7 @@ def test_a_line_whose_turn_did_not_come_may_be_asked_again() -> None:
 
 def test_a_file_without_any_line_of_ours_is_read_again() -> None:
     """A page of a proxy, say: no row is paid a second time for it."""
-    with pytest.raises(RetryableError, match="the results in f cannot be read"):
+    with pytest.raises(RetryableError, match="f: the results cannot be read"):
         results(b"<html>busy</html>")
 
 

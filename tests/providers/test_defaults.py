@@ -11,7 +11,6 @@ import pytest
 from omegaconf import OmegaConf
 
 from runner.core.paths import CONF
-from runner.providers.azure.hosting import Deployment
 
 FILES = sorted((CONF / "provider").glob("*.yaml"))
 
@@ -30,7 +29,10 @@ def defaults(kind: type) -> dict[str, Any]:
     for field in fields(kind):
         made = field.default if field.default_factory is MISSING else field.default_factory()
         found[field.name] = None if made is MISSING else made
-    return found | ({"deployment": asdict(Deployment())} if "deployment" in found else {})
+    if "deployment" in found:
+        terms = resolve_name(f"{kind.__module__.rpartition('.')[0]}.hosting:Deployment")
+        found["deployment"] = asdict(terms())
+    return found
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)

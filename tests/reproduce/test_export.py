@@ -71,6 +71,23 @@ def test_reproduced_elsewhere(runner, sums, elsewhere):
     assert [path.name for path in other.folder.iterdir()] == ["paper.zip"]
 
 
+def test_files_of_a_pattern_travel(runner, sums, elsewhere):
+    """All archives that fit are in the export, and there mean the same rows."""
+    (runner.folder / "runs").mkdir()
+    lines = (runner.folder / "rows.jsonl").read_text().splitlines(keepends=True)
+    for number in range(2):
+        with zipfile.ZipFile(runner.folder / "runs" / f"{number}.zip", "w") as packed:
+            packed.writestr("rows.jsonl", "".join(lines[number::2]))
+    assert sums("dataset.path='runs/*.zip!rows.jsonl'").code == 0
+    folder = max((runner.folder / "outputs" / "runs").iterdir()).relative_to(runner.folder)
+    outcome = runner("export", str(folder), "export.to=paper", "export.data=true")
+    assert outcome.out.startswith("paper: 1 run"), outcome.out + outcome.err
+    (entry,) = json.loads((runner.folder / "paper" / "export.json").read_text())["data"]
+    assert entry["file"] == f"data/{entry['sha256'][:12]}/*.zip!rows.jsonl"
+    outcome = elsewhere("paper")("reproduce", "paper")
+    assert outcome.code == 0, outcome.out + outcome.err
+
+
 def test_data_stays_at_home(runner, sums, elsewhere):
     """Without ``export.data`` a file is only named with its hash; elsewhere only the data is missing."""
     assert runner("export", str(run_of(runner.folder)), "export.to=paper").code == 0

@@ -244,6 +244,14 @@ FILES = [
     ({"path": "rows.jsonl"}, True),
     ({"path": "sent/own.jsonl"}, True),
     ({"path": "disk/rows.jsonl"}, True),
+    ({"path": "/etc/host*"}, False),
+    ({"path": "../rows.*"}, False),
+    ({"path": "sent/link*.jsonl"}, False),
+    ({"path": "min[e]/.git/con*"}, False),
+    ({"path": "sent/linked.zip!rows.jsonl"}, False),
+    ({"path": "sent/ow?.jsonl"}, True),
+    ({"path": "r*.jsonl"}, True),
+    ({"path": "rows.zip!../x"}, True),
 ]
 
 
@@ -262,16 +270,18 @@ def test_files(tmp_path, monkeypatch, file, allowed):
     (home / "disk").symlink_to(tmp_path / "disk")
     (home / "sent" / "own.jsonl").symlink_to("rows.jsonl")
     (home / "sent" / "linked.jsonl").symlink_to(home / "rows.jsonl")
+    (home / "rows.zip").write_text("")
+    (home / "sent" / "linked.zip").symlink_to(home / "rows.zip")
     monkeypatch.chdir(home)
     monkeypatch.setenv("RUNNER_DATA_DIR", str(tmp_path / "data"))
     with guard_files([Own()], Path("sent")):
         if allowed:
-            assert locate(FileConfig(**file)).exists()
+            assert all(path.exists() for path, _ in locate(FileConfig(**file)))
             return
         with pytest.raises(DataError, match="only the record names it"):
             locate(FileConfig(**file))
     with guard_files([Own({"dataset.x": [next(iter(file.values()))]})], Path("sent")), suppress(DataError):
-        assert locate(FileConfig(**file)).exists()
+        assert all(path.exists() for path, _ in locate(FileConfig(**file)))
 
 
 def test_named_data(sent, runner, tmp_path_factory):

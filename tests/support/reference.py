@@ -350,7 +350,7 @@ def make_providers() -> str:
 
 
 def _put_chat_first(provider: str) -> tuple[int, str]:
-    order = ("openai", "openai_compatible", "mistral", "azure", "local", "replay")
+    order = ("openai", "openai_compatible", "anthropic", "mistral", "together", "azure", "local", "replay")
     return order.index(provider) if provider in order else len(order), provider
 
 
@@ -392,7 +392,7 @@ def make_parsers() -> str:
 def make_metrics() -> str:
     """What all metrics take, and every metric with its own arguments and scores."""
     import runner.metrics as room
-    from runner.metrics import calibrated
+    from runner.metrics import calibrated, summary, tournament
 
     base = room.Metric
     common = "\n".join(_write_argument(base, parameter) for parameter in _list_parameters(base))
@@ -404,8 +404,9 @@ def make_metrics() -> str:
         and name != "Confusion"
     ]
     parts = [_write_class(kind, f"runner.metrics.{kind.__name__}") for kind in kinds]
-    below = [getattr(calibrated, name) for name in sorted(calibrated.__all__)]
-    parts += [_write_class(kind, f"runner.metrics.calibrated.{kind.__name__}") for kind in below]
+    for below in (calibrated, summary, tournament):
+        inner = [getattr(below, name) for name in sorted(below.__all__)]
+        parts += [_write_class(kind, f"{below.__name__}.{kind.__name__}") for kind in inner]
     return "### What all metrics take\n\n" + common + "\n\n" + "\n\n".join(parts)
 
 

@@ -45,10 +45,11 @@ def test_run_shows_what_was_measured(mlflow_config, tmp_path):
 
 
 def test_undefined_scores_are_left_out(mlflow_config, tmp_path):
-    """A score without value or bounds is no metric, rather than a made-up number."""
-    run = logged(
-        tracked.write(tmp_path / "run", scores={"f1": Score(None), "auc": Score(0.5)}), mlflow_config
-    )
+    """A score without value or bounds is no metric, rather than a made-up number; its reason is a tag."""
+    scores = {"f1": Score(None, reason="every target is 'a'"), "auc": Score(0.5)}
+    run = logged(tracked.write(tmp_path / "run", scores=scores), mlflow_config)
+    assert run.data.tags["reason/f1"] == "every target is 'a'"
+    assert "not defined: f1 (every target is 'a')" in run.data.tags["mlflow.note.content"]
     assert "f1" not in run.data.metrics
     assert run.data.metrics["auc"] == 0.5
     assert "interval/auc_low" not in run.data.metrics

@@ -263,3 +263,17 @@ def test_broken_notes_are_passed_over(mlflow_config, tmp_path, monkeypatch):
         folder.mkdir(parents=True)
         (folder / "sweep.json").write_bytes(text.encode("latin-1"))
     close_killed(tmp_path, mlflow_config)
+
+
+def test_the_parent_has_the_averages(mlflow_config, tmp_path):
+    """Mean, standard deviation and bounds are metrics of the parent, and no plot has them as points."""
+    above = parent(mlflow_config)
+    folders = [tracked.point(tmp_path, job, scores={"f1": Score(job / 4, 0, 1, 8)}) for job in range(3)]
+    planned = [{"hyperparameter.n_shot": job} for job in range(3)]
+    write_notes(tmp_path / "s1", {"average_over": ["hyperparameter.n_shot"], "planned": planned})
+    tracking.close_sweep(above, folders, mlflow_config)
+    run = client(mlflow_config).get_run(above)
+    assert (run.data.metrics["mean/f1"], run.data.metrics["sd/f1"]) == (0.25, 0.25)
+    assert run.data.metrics["mean_high/f1"] == pytest.approx(0.25 + 4.302653 * 0.25 / 3**0.5)
+    assert "mean over hyperparameter.n_shot" in run.data.tags["mlflow.note.content"]
+    assert pl.read_csv(artifact(run, "sweep.csv"))["points"].to_list() == [None, None, None, 3]

@@ -20,10 +20,13 @@ from runner.cli.screen.grading import count_wrong, read_cut
 from runner.core.errors import count_of
 from runner.core.redact import drop_controls
 from runner.core.types import Score, advise_on_cut
+from runner.records.averages import average_points, read_plan
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
+from runner.records.ranking import rank
 from runner.records.record import Record, flatten
 from runner.records.repeats import tell_repeats
+from runner.records.sweep import last_part
 from runner.report.formats import format_number
 from runner.report.results import explain_scores
 
@@ -143,6 +146,10 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
     ]
     if figures.get("judge_answered"):
         parts.insert(2, f"{figures['judged']:.0f} of {count_of(figures['judge_answered'], 'verdict')} read")
+    if "scored_rows" in figures:
+        left = figures.get("left_out", 0)
+        parts.append(f"{count_of(figures['scored_rows'], 'row')} scored")
+        parts += [f"{left:,.0f} left out ({figures.get('left_out_unread', 0):,.0f} unread)"] if left else []
     tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
     parts += [count_of(tokens, "token")] if tokens else []
     parts += [_describe_cost(figures)] if tokens else []
@@ -175,8 +182,9 @@ def _describe_cost(figures: Mapping[str, float]) -> str:
 
 def _describe_failures(record: Record) -> list[Text]:
     failed = record.figures.get("failed", 0)
+    what = "answer" if "repeats" in record.figures else "row"
     return (
-        [Text(f"{count_of(failed, 'row')} failed; first: {record.tags.get('first_error')}", style="yellow")]
+        [Text(f"{count_of(failed, what)} failed; first: {record.tags.get('first_error')}", style="yellow")]
         if failed
         else []
     )
@@ -202,11 +210,12 @@ def show_sweep(frame: pl.DataFrame, folder: Path | None, ranked: Sequence[str] =
 
     Without a ``folder`` nothing is recorded of it.
     """
+    points = frame.filter(pl.col("points").is_null()) if "points" in frame.columns else frame
     console.print()
     console.print(sweep_table.fit_table(frame, console))
     for row in frame.filter(pl.col("reason").is_not_null()).iter_rows(named=True):
         console.print(Text(f"[{row['job']}] {row['status']}: {row['reason']}", style="red"))
-    for line in (*ranked, sweep_table.describe_agreement(frame), sweep_table.describe_spending(frame)):
+    for line in (*ranked, sweep_table.describe_agreement(frame), sweep_table.describe_spending(points)):
         if line:
             console.print(line)
     if folder:
@@ -240,7 +249,21 @@ def _make_sweep_cells(folder: Path, points: Sequence[Record]) -> list[str]:
     finished = sum(record.status == "finished" for record in points)
     started = _format_minute(min(record.started for record in points))
     point, status = f"sweep, {len(points)} begun", f"{finished} finished"
-    return [started, points[0].name, point, "", status, "", str(folder)]
+    return [started, points[0].name, point, "", status, _describe_average(folder, points), str(folder)]
+
+
+def _describe_average(folder: Path, points: Sequence[Record]) -> str:
+    """Return the best average of a sweep by its objective, or its only one; nothing if it has none."""
+    averages = average_points(points, read_plan(folder))
+    ranking = rank(averages)
+    chosen = averages[ranking.best[0][0]] if ranking.best else averages[0] if len(averages) == 1 else None
+    name = ranking.objective or next(iter(chosen.scores), "") if chosen else ""
+    score = chosen.scores.get(name) if chosen else None
+    if chosen is None or score is None:
+        return ""
+    of = ", ".join(f"{last_part(key)}={value}" for key, value in chosen.swept.items())
+    count = "" if chosen.is_whole(name) else f", {score.reason}"
+    return f"mean {_format_score(name, score)}{count}{f' (best: {of})' if ranking.best else ''}"
 
 
 def _describe_result(folder: Path, record: Record) -> str:

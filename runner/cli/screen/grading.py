@@ -12,7 +12,7 @@ import polars as pl
 from runner.core.files import require_plain
 from runner.core.types import CUT
 from runner.records.folder import PREDICTIONS
-from runner.records.record import Record
+from runner.records.record import Record, find_scored
 
 VERDICT = "verdict"
 SAID = ("error", "judge_error", "completion", "prediction", VERDICT, "judge_completion", "target")
@@ -85,7 +85,7 @@ def grade_rows(record: Record, frame: pl.DataFrame) -> Grades:
 def count_wrong(record: Record, folder: Path) -> int:
     """How many recorded rows are wrong; 0 for free text that no metric grades, or if they cannot be read."""
     try:
-        file = require_plain(folder / PREDICTIONS)
+        file = require_plain(find_scored(folder))
         wanted = {*SAID, *record.row_scores} & set(pl.read_parquet_schema(file))
         frame = pl.read_parquet(file, columns=sorted(wanted))
         grades = grade_rows(record, frame)

@@ -14,7 +14,7 @@ from runner.core.errors import count_of
 from runner.records.published import summarize_standings
 from runner.report.formats import format_number
 
-COMPANIONS = ("_low", "_high", "_parsed", "_published", "_standing", "_agrees")
+COMPANIONS = ("_sd", "_low", "_high", "_parsed", "_published", "_standing", "_agrees")
 """Endings of columns that are shown inside another column's cells, or not at all."""
 
 AGAINST = "against best"
@@ -47,24 +47,33 @@ def fit_table(frame: pl.DataFrame, console: Console) -> Table:
 
 
 def sort_by_rank(
-    frame: pl.DataFrame, objective: str, order: Sequence[int | None], verdicts: Mapping[int | None, str]
+    frame: pl.DataFrame,
+    objective: str,
+    order: Sequence[int | str | None],
+    verdicts: Mapping[int | str | None, str],
+    labels: Sequence[str] = (),
 ) -> pl.DataFrame:
     """Return the summary with the ranked points first, the best before the others, and the rest below.
 
-    ``order`` holds the jobs of the ranked points. The objective is then the first score, and beside it the
-    column ``against best`` has what ``verdicts`` say of each job.
+    Averages have ``labels`` in the column ``job`` and stay below the points. ``order`` holds the jobs of
+    the ranked points, or the labels of the ranked averages. The objective is then the first score, and
+    beside it the column ``against best`` has what ``verdicts`` say of each job.
     """
+    points = frame.height - len(labels)
+    jobs, states = [*frame["job"].to_list()[:points], *labels], frame["status"].to_list()
+    if labels:
+        frame = frame.with_columns(pl.Series("job", list(map(str, jobs))))
     if not order:
         return frame
-    jobs, states = frame["job"].to_list(), frame["status"].to_list()
 
-    def place(row: int) -> tuple[bool, bool, int]:
+    def place(row: int) -> tuple[bool, bool, bool, int]:
         ranked = jobs[row] in order
-        return not ranked, states[row] != "finished", order.index(jobs[row]) if ranked else row
+        at = order.index(jobs[row]) if ranked else row
+        return row >= points, not ranked, states[row] != "finished", at
 
-    frame = frame[sorted(range(len(jobs)), key=place)]
-    said = pl.Series(AGAINST, [verdicts.get(job) for job in frame["job"]], dtype=pl.String)
-    frame = frame.with_columns(said)
+    rows = sorted(range(len(jobs)), key=place)
+    said = pl.Series(AGAINST, [verdicts.get(jobs[row]) for row in rows], dtype=pl.String)
+    frame = frame[rows].with_columns(said)
     rest = [name for name in frame.columns if name not in (objective, AGAINST)]
     scores = [at for at, name in enumerate(rest) if f"{name}_low" in rest or name == f"{objective}_low"]
     first = min(scores, default=1)
@@ -119,7 +128,8 @@ def _is_shown(frame: pl.DataFrame, name: str) -> bool:
     if name.endswith(COMPANIONS) or name == "reason" or not frame[name].count():
         return False
     usual = {"status": "finished", "cost_usd": 0.0}
-    return name not in usual or any(value != usual[name] for value in frame[name])
+    points = frame.filter(pl.col("points").is_null()) if "points" in frame.columns else frame
+    return name not in usual or any(value != usual[name] for value in points[name])
 
 
 def _format_cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
@@ -131,7 +141,9 @@ def _format_cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     bounded = low is not None or f"{name}_low" not in row
     bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""
-    return f"{format_number(value, bounded)}{bounds}{_format_agreement(row, name, bounded)}"
+    sd = row.get(f"{name}_sd")
+    spread = "" if sd is None else f" sd {sd:.3f}"
+    return f"{format_number(value, bounded)}{spread}{bounds}{_format_agreement(row, name, bounded)}"
 
 
 def _format_agreement(row: Mapping[str, Any], name: str, bounded: bool) -> str:

@@ -10,8 +10,8 @@ import polars as pl
 from runner.cli.screen.grading import Grades, grade_rows
 from runner.core.errors import DataError
 from runner.core.files import require_plain
-from runner.records.folder import PREDICTIONS
-from runner.records.record import ROW_COLUMNS, Record, read_record
+from runner.records.folder import PREDICTIONS, SCORED
+from runner.records.record import ROW_COLUMNS, Record, find_scored, read_record
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ class Recorded:
         return (self.frame["id"] == self.ids[row]).arg_true().to_list()
 
 
-def read_run(folder: Path) -> Recorded:
+def read_run(folder: Path, scored: bool = True) -> Recorded:
     """Read a run as far as its files go: a record or columns that are missing are noted.
+
+    The rows are the scored ones, or the answered ones, of which ``scoring.steps`` made these.
 
     Raises :class:`DataError` if there are no rows, or if they cannot be read.
     """
@@ -49,7 +51,10 @@ def read_run(folder: Path) -> Recorded:
         why = f": {record.error}" if record.error else ""
         yet = " yet" if record.status == "running" else ""
         raise DataError(f"{folder} has no rows{yet} (the run is {record.status}{why})")
-    frame, missing = _read_rows(folder / PREDICTIONS)
+    file = find_scored(folder) if scored else folder / PREDICTIONS
+    frame, missing = _read_rows(file)
+    if file.name == SCORED:
+        notes.append("these are the rows that scoring.steps made; row=… shows an answered one")
     if missing:
         notes.append(f"the rows have no column {', '.join(missing)}")
     return Recorded(folder, record, frame, grade_rows(record, frame), notes)

@@ -46,7 +46,7 @@ def show_recorded(asked: ShowConfig) -> None:
     if (folder / SWEEP).exists() or not (folder / RECORD).exists():
         show_page(_list_points(folder, asked))
         return
-    run = read_run(folder)
+    run = read_run(folder, scored=asked.row is None)
     if asked.row is not None:
         place = find_row(run.ids, asked.row)
         show_page([*_make_header(run), *make_row(run, place)])
@@ -64,7 +64,7 @@ def _list_points(folder: Path, asked: ShowConfig) -> list[RenderableType]:
     for point, record in runs.items():
         name, said = screen.name_point(record) or record.name, record.status
         if (point / PREDICTIONS).exists():
-            run = read_run(point)
+            run = read_run(point, scored=asked.row is None)
             said = _describe_counts(run.grades)
             if asked.row is not None:
                 said = _summarize_row(run, find_row(run.ids, asked.row))

@@ -35,7 +35,7 @@ class Calibrated(ABC):
 
     prediction: str = "verdict"
     label: str = "label"
-    about: About = "population"
+    about: About = "rows"
     group: str | None = None
     confidence: float = 0.95
     direction: Direction = "none"
@@ -134,9 +134,9 @@ class CalibratedShare(Calibrated):
     value        the label that is counted, such as "correct"
     prediction   the column of the judge's values, in every row; null counts as another value
     label        the column of people's labels, of the same kind; null where nobody labelled the row
-    about        ``population``: the interval is for rows like these, as that of other metrics; ``rows``: it
-                 is for these rows only, as if people had labelled them all, so it is narrower; ``name_judge``
-                 then has no interval
+    about        ``rows``: the interval is for these rows, as if people had labelled them all; ``name_judge``
+                 then has none. ``population``: it is for other rows like these, too, as that of other
+                 metrics, and wider
     group        column of the unit that varies at random, such as a document; null: the row
     confidence   of the intervals
     direction    whether a ``higher`` or a ``lower`` share is better
@@ -211,9 +211,9 @@ class CalibratedMean(Calibrated):
 
     prediction   the column of the judge's ratings, in every row
     label        the column of people's ratings, numbers; null where nobody rated the row
-    about        ``population``: the interval is for rows like these, as that of other metrics; ``rows``: it
-                 is for these rows only, as if people had rated them all, so it is narrower; ``name_judge``
-                 then has no interval
+    about        ``rows``: the interval is for these rows, as if people had rated them all; ``name_judge``
+                 then has none. ``population``: it is for other rows like these, too, as that of other
+                 metrics, and wider
     group        column of the unit that varies at random, such as a document; null: the row
     confidence   of the intervals
     direction    whether a ``higher`` or a ``lower`` mean is better

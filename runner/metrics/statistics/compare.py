@@ -27,6 +27,18 @@ from runner.metrics.statistics.significance import (
 
 Reading = Literal["strict", "parsed"]
 
+ALL_PAIRS, COSTLY_PAIRS = 45, 15
+"""If there are more pairs of runs than this, each is compared with the best one only, or else the first one.
+
+The second number is for a metric that is no mean over rows, whose permutation test can take seconds.
+"""
+
+
+def count_pairs(runs: int, are_means: bool) -> int:
+    """How many comparisons of so many runs are made and corrected for."""
+    pairs = runs * (runs - 1) // 2
+    return pairs if pairs <= (ALL_PAIRS if are_means else COSTLY_PAIRS) else runs - 1
+
 
 @dataclass(frozen=True)
 class Comparison:

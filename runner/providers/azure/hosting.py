@@ -7,32 +7,28 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import httpx2
 
-from runner.core.errors import ConfigError, FatalProviderError, ProviderError, suggest
+from runner.core.errors import ConfigError, FatalProviderError
 from runner.core.retry import pause
 from runner.providers.azure.entra import MANAGEMENT, Entra
 from runner.providers.completion import read_mapping
+from runner.providers.hosting import HostingTerms, ServiceHosting
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 
-POLL_S = 5.0
-ENDED = {"Failed", "Canceled", "Disabled"}
 FREE_SKU = "DeveloperTier"
 GONE = object()
-MOST_PUTS = 3  # a deployment may be deleted while it is asked for, or a call was not heard
-GONE_WITHIN_S = 60.0  # how long one deletion is waited for; the caller tries again
-LATE_LOOKS = 4  # in which a deployment may appear whose call was broken off, by a signal for example
 
 
 @dataclass(kw_only=True)
-class Deployment:
+class Deployment(HostingTerms):
     """Where and how a fine-tuned model is hosted; the config node ``provider.deployment``.
 
     ``subscription``, ``resource_group``   null: from AZURE_SUBSCRIPTION_ID and AZURE_RESOURCE_GROUP
@@ -41,7 +37,7 @@ class Deployment:
     ``capacity``      thousands of tokens a minute
     ``token_env``     variable that holds a management token; null: azure-identity
     ``base_url``, ``api_version``   of the management API
-    ``timeout_s``     seconds that a deployment may take
+    ``timeout_s``, ``minutes``      see :class:`runner.providers.hosting.HostingTerms`
     """
 
     subscription: str | None = None
@@ -52,16 +48,6 @@ class Deployment:
     token_env: str | None = None
     base_url: str = "https://management.azure.com"
     api_version: str = "2025-06-01"
-    timeout_s: float = 3600.0
-
-    @classmethod
-    def from_config(cls, node: Mapping[str, Any]) -> Deployment:
-        """From the config node; raises :class:`ConfigError` for a key that does not exist."""
-        known = [field.name for field in fields(cls)]
-        for key in node:
-            if key not in known:
-                raise ConfigError(f"provider.deployment.{key}: no such key{suggest(key, known)}")
-        return cls(**node)
 
     def build_url(self, endpoint: str, name: str) -> str:
         """The address of one deployment; raises :class:`ConfigError` for what is missing."""
@@ -84,14 +70,18 @@ class Deployment:
         return str(value)
 
 
-class Hosting:
+class Hosting(ServiceHosting):
     """Makes and deletes the deployments of one resource."""
 
+    label = "azure"
+    ready = "Succeeded"
+    ended = frozenset({"Failed", "Canceled", "Disabled"})
+    deleting = "Deleting"
+
     def __init__(self, deployment: Deployment, endpoint: str, sleep: Callable[[float], None] = pause) -> None:
+        super().__init__(deployment.timeout_s, sleep)
         self._deployment = deployment
         self._endpoint = endpoint
-        self._sleep = sleep
-        self._unsure: set[str] = set()
         self._entra = Entra(MANAGEMENT, deployment.token_env, "provider.deployment.token_env")
 
     @property
@@ -103,44 +93,6 @@ class Hosting:
         """Raise :class:`ConfigError` for what is missing. No network."""
         self._deployment.build_url(self._endpoint, "any")
         self._entra.check()
-
-    def create(self, model: str, name: str) -> None:
-        """Host a model and wait until that is done.
-
-        The deployment may be there, be made or be deleted by somebody else at the same time.
-        """
-        body = {
-            "sku": {"name": self._deployment.sku, "capacity": self._deployment.capacity},
-            "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
-        }
-        puts = 0
-        for state in self._poll_states(name, self._deployment.timeout_s):
-            if state == "Succeeded":
-                return
-            if state is not None and state not in ENDED:
-                continue
-            if puts == MOST_PUTS or (puts and state is not None):
-                raise ProviderError(f"azure: deployment {name} ended as {state or 'deleted'}")
-            self._unsure.add(name)
-            self._request("PUT", name, json=body)
-            self._unsure.discard(name)
-            puts += 1
-
-    def delete(self, name: str) -> None:
-        """Delete a deployment and wait until it is gone; no error if it was.
-
-        One whose making was broken off may appear late, so it is looked for again.
-        """
-        looks = LATE_LOOKS if name in self._unsure else 1
-        for state in self._poll_states(name, min(GONE_WITHIN_S, self._deployment.timeout_s)):
-            if state is None:
-                looks -= 1
-                if not looks:
-                    self._unsure.discard(name)
-                    return
-            elif state != "Deleting":
-                looks = 1
-                self._request("DELETE", name)
 
     def list_all(self) -> dict[str, str]:
         """The models of all deployments of the resource, by the deployments' names."""
@@ -155,21 +107,23 @@ class Hosting:
             page = self._request("GET", "", following) if inside else None
         return found
 
-    def _poll_states(self, name: str, longest_s: float) -> Iterator[str | None]:
-        """The provisioning state, again and again; raises when the deployment takes too long."""
-        waited = 0.0
-        while waited < longest_s:
-            yield self._get_state(name)
-            self._sleep(POLL_S)
-            waited += POLL_S
-        raise ProviderError(f"azure: deployment {name} takes longer than {waited:.0f} s")
-
     def _get_state(self, name: str) -> str | None:
         """The provisioning state, None where there is no such deployment, "" for an answer without one."""
         found = self._request("GET", name)
         if found is GONE:
             return None
         return str(read_mapping(read_mapping(found).get("properties")).get("provisioningState") or "")
+
+    def _make(self, model: str, name: str) -> bool:
+        body = {
+            "sku": {"name": self._deployment.sku, "capacity": self._deployment.capacity},
+            "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
+        }
+        self._request("PUT", name, json=body)
+        return True
+
+    def _remove(self, name: str) -> None:
+        self._request("DELETE", name)
 
     def _request(self, method: str, name: str, address: str | None = None, **settings: Any) -> Any:
         url = address or self._deployment.build_url(self._endpoint, name).rstrip("/")

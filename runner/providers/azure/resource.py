@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.core.errors import ConfigError
 from runner.providers.azure.entra import INFERENCE, Entra
-from runner.providers.chat import Chat
+from runner.providers.chat import EFFORTS, Chat
 
 ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 
@@ -28,6 +28,7 @@ class Resource(Chat):
 
     name = "azure"
     has_batches = True
+    efforts = EFFORTS
     key_required = False
     max_tokens_field = "max_completion_tokens"
 

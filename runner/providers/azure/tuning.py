@@ -16,7 +16,7 @@ from runner.core.services import TuningJob
 from runner.providers.azure.hosting import Deployment, Hosting
 from runner.providers.azure.resource import Resource
 from runner.providers.openai.tuning import RETRIES, OpenAITuner
-from runner.providers.tuning_files import list_all, make_suffix
+from runner.providers.tuning_files import has_mark, list_all, make_suffix
 
 MARK = {"key_letters": 16, "letters": 40}
 ANSWERS_WITHIN_S = 600.0  # a new deployment may not be found for some minutes
@@ -33,7 +33,9 @@ class AzureTuner(OpenAITuner):
 
     def __init__(self, provider: Resource, sleep: Callable[[float], None] = pause) -> None:
         super().__init__(provider, sleep)
-        self._hosting = Hosting(Deployment.from_config(provider.deployment), provider.endpoint(), sleep)
+        deployment = Deployment.from_config(provider.deployment)
+        self._hosting = Hosting(deployment, provider.endpoint(), sleep)
+        self.minutes = deployment.minutes
 
     def check_job(self, job: TuningJob) -> None:
         """Refuse what OpenAI refuses, and a result that could not be hosted."""
@@ -102,5 +104,5 @@ class AzureTuner(OpenAITuner):
 
     def _is_ours(self, job: FineTuningJob, key: str) -> bool:
         mark = key[: MARK["key_letters"]]
-        given = str(getattr(job, "suffix", None) or "")  # not in the SDK's type, but in Azure's answer
-        return given.startswith(mark) or mark in (job.fine_tuned_model or "")
+        suffix = getattr(job, "suffix", None)  # not in the SDK's type, but in Azure's answer
+        return has_mark(mark, suffix, job.fine_tuned_model)

@@ -2,8 +2,9 @@
 
 RetryableError        408, 409, 425, 429 and every 5xx
 FatalProviderError    redirects, 401, 402, 403, 404, 405, 407, 410, and what every row would hear again:
-                      no credit, no such model, a parameter that the model does not take. A 403 is marked
-                      as ``refused``: once others were answered it concerns one row (moderation, a firewall)
+                      no credit, no such model, a parameter that the model does not take. A 403 (moderation, a
+                      firewall), and a 400 that names a parameter, are marked as ``refused``: once others were
+                      answered they concern one row
 ProviderError         the rest: this one row was refused (content filter, context length)
 """
 
@@ -35,17 +36,33 @@ FATAL_CODES = {
     "unknown_parameter",
     "unsupported_parameter",
     "unsupported_value",
+    "contract_spend_limit_reached",  # Anthropic's, in the error's details
+    "enforced_spend_limit_reached",
 }
-HYPERPARAMETERS = {  # the parameters of a request that a config can leave out
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",
-    "seed": "seed",
-    "stop": "stop",
-    "logprobs": "logprobs",
-    "top_logprobs": "logprobs",
+NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
+"""What Anthropic says with 400 where an account has no credit."""
+SAMPLING = (
+    "temperature", "top_p", "max_tokens", "seed", "stop", "logprobs", "reasoning_effort", "verbosity",
+)  # fmt: skip
+SETTINGS = {
+    **{name: f"hyperparameter.{name}=null" for name in SAMPLING},
+    "max_completion_tokens": "hyperparameter.max_tokens=null",
+    "random_seed": "hyperparameter.seed=null",
+    "stop_sequences": "hyperparameter.stop=null",
+    "top_logprobs": "hyperparameter.logprobs=null",
+    "effort": "hyperparameter.reasoning_effort=null",
+    "output_config.effort": "hyperparameter.reasoning_effort=null",
+    "response_format": "prompt.response_format=text",
+    "thinking": "provider.thinking=null with hyperparameter.thinking_tokens=null",
 }
+"""The parameters of a request that a config can leave out, and how."""
+REFUSING = {400, 422}
+NAMED = re.compile(
+    rf"(?:^|[\"'`])({'|'.join(sorted(map(re.escape, SETTINGS), key=len, reverse=True))})(?=[\"'`]|[.:])"
+)
+"""A parameter's name in a message: quoted, or at its start as in ``seed: not permitted``."""
+OF_ROW = re.compile(r"context|prompt is too long|too many tokens", re.IGNORECASE)
+"""What is said of a row that is too long, in which a parameter may be named, too."""
 LONGEST_MESSAGE = 500
 ABSENT = {404, 405}  # of the address itself: a service that does not fine-tune
 ENDED = re.compile(
@@ -101,17 +118,30 @@ def make_error(service: Service, status: int, headers: Mapping[str, str], body: 
 def _classify(service: Service, status: int, headers: Mapping[str, str], body: Any) -> ProviderError:
     message, codes, parameter = _parse_error(body)
     text = f"{service.name}: HTTP {status}: {service.redact(message)}{service.suggest_cause(status)}"
-    if parameter in HYPERPARAMETERS and codes & {"unsupported_parameter", "unsupported_value"}:
-        text += f" (hyperparameter.{HYPERPARAMETERS[parameter]}=null leaves it out)"
-    if 300 <= status < 400 or status in FATAL or codes & FATAL_CODES:
+    named = _find_setting(status, message, parameter)
+    if named:
+        text += f" ({named} leaves it out)"
+    if 300 <= status < 400 or status in FATAL or codes & FATAL_CODES or NO_CREDIT.search(message):
         fatal = FatalProviderError(text)
         fatal.refused = status == 403 and not codes & FATAL_CODES
+        return fatal
+    if named:
+        fatal = FatalProviderError(text)
+        fatal.refused = True
         return fatal
     if status == 429 and message.startswith("Request too large"):  # more than a whole minute allows
         return ProviderError(text)
     if status in RETRYABLE or status >= 500:
         return RetryableError(text, retry_after=parse_retry_after(headers), limited=status == 429)
     return ProviderError(text)
+
+
+def _find_setting(status: int, message: str, parameter: str | None) -> str | None:
+    """How to leave out the parameter that a refusal names, or None."""
+    if status not in REFUSING or OF_ROW.search(message):
+        return None
+    found = NAMED.search(message)
+    return SETTINGS.get(parameter or "") or (SETTINGS[found[1]] if found else None)
 
 
 def parse_retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
@@ -181,6 +211,9 @@ def _parse_error(body: Any) -> tuple[str, set[str], str | None]:
         return str(error or "no reason given"), set(), None
     message = error.get("message") or error.get("detail") or error
     codes = {str(error[name]) for name in ("code", "type") if error.get(name)}
+    details = error.get("details")
+    if isinstance(details, dict) and details.get("error_code"):
+        codes.add(str(details["error_code"]))
     parameter = error.get("param")
     text = message if isinstance(message, str) else json.dumps(message, ensure_ascii=False)
     return text, codes, parameter if isinstance(parameter, str) else None

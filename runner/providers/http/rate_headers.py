@@ -6,9 +6,17 @@ from collections.abc import Mapping
 
 from runner.core.provider import RateLimits
 
-REQUESTS = ("x-ratelimit-limit-requests", "x-ratelimit-limit-req-minute")
-TOKENS = ("x-ratelimit-limit-tokens", "x-ratelimit-limit-tokens-minute")
-"""The names that OpenAI, Azure and most gateways use, then Mistral's."""
+REQUESTS = (
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-limit-req-minute",
+    "anthropic-ratelimit-requests-limit",
+)
+TOKENS = (
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-limit-tokens-minute",
+    "anthropic-ratelimit-tokens-limit",
+)
+"""The names that OpenAI, Azure and most gateways use, then Mistral's, then Anthropic's."""
 
 
 def parse_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:

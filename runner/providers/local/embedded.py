@@ -52,6 +52,10 @@ class Embedded(Provider):
         else:
             local_weights.check(self.model)
 
+    def lacking(self) -> tuple[str, ...]:
+        """Whether and how a model here thinks is its own matter."""
+        return ("reasoning_effort", "verbosity", "thinking_tokens")
+
     def identity(self) -> Mapping[str, Any]:
         """The weights' digest, not their name, so that the same file elsewhere is the same model."""
         settings = self.find_settings()

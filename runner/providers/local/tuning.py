@@ -14,12 +14,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from runner.core.errors import ConfigError, ProviderError, suggest
+from runner.core.errors import ConfigError, ProviderError
 from runner.core.files import write_atomically
 from runner.core.provider import Provider
 from runner.core.services import UNKNOWN, Checkpoint, Schedule, TrainingFile, TuningJob, TuningStatus
@@ -33,7 +31,7 @@ from runner.providers.local.training_folder import (
     make_job_id,
     make_model_id,
 )
-from runner.providers.tuning_files import Rules, check_files
+from runner.providers.tuning_files import LORA_OPTIONS, Rules, check_files, check_options
 
 EXTRA = ("torch", "transformers", "peft", "gguf")
 LEARNING_RATES = {"lora": 5e-4, "full": 1e-4}
@@ -140,7 +138,7 @@ class LocalTuner:
         if job.integrations:
             raise ConfigError("finetune.integrations: provider=local has none; the run itself is tracked")
         settings = self._provider.find_settings()
-        options = _check_options(job.options)
+        options = check_options(job.options, LORA_OPTIONS)
         method = options.get("method", "lora")
         if settings.adapter:
             raise ConfigError(
@@ -239,28 +237,3 @@ def _check_extra() -> None:
             f"provider=local: training needs {', '.join(missing)}; install the build of torch that suits "
             "this machine (https://pytorch.org/get-started), then the extra: llm-experiment-runner[train]"
         )
-
-
-def _check_options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The trainer's own options. Raises :class:`ConfigError` for one that it does not have or take."""
-    for name, value in given.items():
-        if name not in _VALID:
-            raise ConfigError(f"finetune.options.{name}: no such option{suggest(name, _VALID)}")
-        valid, expected = _VALID[name]
-        if not valid(value):
-            raise ConfigError(f"finetune.options.{name}={value!r}: must be {expected}")
-    implied = {"lora_alpha": 2.0 * given["lora_rank"]} if "lora_rank" in given else {}
-    return {**implied, **given}
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-_VALID: dict[str, tuple[Any, str]] = {
-    "method": (lambda value: value in LEARNING_RATES, "lora or full"),
-    "lora_rank": (lambda value: isinstance(value, int) and value >= 1, "a whole number of at least 1"),
-    "lora_alpha": (lambda value: _is_number(value) and value > 0, "a number above 0"),
-    "lora_dropout": (lambda value: _is_number(value) and 0 <= value < 1, "a number from 0 to below 1"),
-    "warmup_ratio": (lambda value: _is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
-}

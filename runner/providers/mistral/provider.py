@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from runner.core.provider import Batcher, Tuner
-from runner.providers.chat import Chat
+from runner.providers.chat import EFFORTS, Chat
 
 
 @dataclass(kw_only=True, eq=False)
@@ -20,6 +20,11 @@ class Mistral(Chat):
     name = "mistral"
     has_batches = True
     seed_field = "random_seed"
+    efforts = EFFORTS
+
+    def lacking(self) -> tuple[str, ...]:
+        """There is an effort, but no verbosity."""
+        return (*super().lacking(), "verbosity")
 
     def batcher(self) -> Batcher:
         """Batches in this account."""

@@ -1,13 +1,13 @@
 """Fine-tuning at Mistral, over ``/v1/fine_tuning/jobs``: the SDK has no methods for it since 2.5.2.
 
-Files go through the SDK; jobs go through the SDK's HTTP client, with its key.
+Files go through the SDK, jobs do not.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
@@ -17,9 +17,7 @@ import httpx2
 from mistralai.client import Mistral as Sdk
 from mistralai.client import errors
 
-from runner.core.errors import ConfigError, RetryableError
-from runner.core.provider import Provider
-from runner.core.retry import pause
+from runner.core.errors import RetryableError
 from runner.core.services import (
     UNKNOWN,
     Checkpoint,
@@ -29,15 +27,13 @@ from runner.core.services import (
     TuningState,
     TuningStatus,
 )
-from runner.providers.chat import Chat
-from runner.providers.http.client import Client
+from runner.providers.calls import ServiceCalls, check_items
 from runner.providers.http.failures import Service, decode, make_error, suggest_local
 from runner.providers.mistral.job_fields import describe_event, describe_offer, read_metrics, read_progress
+from runner.providers.tuning import ServiceTuner
 from runner.providers.tuning_files import (
     Rules,
     State,
-    check_files,
-    estimate_epochs,
     make_suffix,
     number_states,
     read_integrations,
@@ -68,11 +64,11 @@ FOREIGN = {
     "learning_rate_multiplier": "hyperparameter.learning_rate",
 }
 PAGE = 100
-NEEDED: Mapping[str, type] = {"id": str, "status": str, "data": list}
+JOBS = "/fine_tuning/jobs"
 MARK = {"key_letters": 12, "letters": 18}
 
 
-class MistralTuner:
+class MistralTuner(ServiceTuner, ServiceCalls):
     """Files and jobs of one account. See :class:`runner.core.provider.Tuner`.
 
     Mistral's jobs carry no metadata, so the key goes into the suffix, which is also part of the model's
@@ -80,22 +76,10 @@ class MistralTuner:
     """
 
     kept: int | None = 1
-
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = pause) -> None:
-        self._provider = provider
-        self._sleep = sleep
-        self._secrets: set[str] = set()
-
-    def check(self, files: tuple[TrainingFile, ...]) -> None:
-        """Refuse files that the service would refuse."""
-        check_files(files, RULES)
-
-    def check_job(self, job: TuningJob) -> None:
-        """Refuse hyperparameters that the service does not have, naming the one that it has."""
-        for name, instead in FOREIGN.items():
-            if getattr(job, name) is not None:
-                raise ConfigError(f"hyperparameter.{name}: mistral takes {instead} instead")
-        read_integrations(job, self._secrets)
+    rules = RULES
+    states = STATES
+    foreign = FOREIGN
+    weighted = True
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name, or None."""
@@ -115,24 +99,20 @@ class MistralTuner:
         with self._translate_errors():
             return self._sdk.files.upload(file=content, purpose="fine-tune").id  # type: ignore[arg-type]
 
-    def find_job(self, key: str) -> str | None:
-        """The id of the job with this key: the newest that did not fail, else the newest."""
+    def _find_jobs(self, key: str) -> list[tuple[str, str]]:
         mark = key[: MARK["key_letters"]]
         jobs = [job for job in self._list_jobs() if str(job.get("suffix") or "").startswith(mark)]
         jobs.sort(key=lambda job: job.get("created_at") or 0, reverse=True)
-        alive = [job for job in jobs if STATES.get(str(job.get("status"))) not in {"failed", "cancelled"}]
-        return next((str(job["id"]) for job in alive + jobs), None)
+        return [(str(job["id"]), str(job.get("status"))) for job in jobs]
 
     def create(self, job: TuningJob) -> str:
         """Start a job and return its id; before that a dry run, which checks the job and tells its price."""
         self.check_job(job)
         body = self.build_body(job)
         with suggest_local():
-            log.info(
-                "mistral: %s", describe_offer(self._request("POST", params={"dry_run": "true"}, json=body))
-            )
-            made = self._request("POST", json=body, need="id")
-        return str(made["id"])
+            offer = self._ask("POST", JOBS, {}, params={"dry_run": "true"}, json=body)
+            log.info("mistral: %s", describe_offer(offer))
+            return str(self._ask("POST", JOBS, {"id": str}, json=body)["id"])
 
     def build_body(self, job: TuningJob) -> dict[str, Any]:
         """What the create call says; what is None is left to the service. There is no seed."""
@@ -158,9 +138,7 @@ class MistralTuner:
         """Where the job stands; a word that is not known counts as running and is passed on."""
         job = self._get_job(job_id)
         word = job["status"]
-        if not isinstance(word, str):
-            raise TypeError(f"status is {word!r}")
-        state = STATES.get(word, "running")
+        state = self._read_state(word)
         events = job.get("events") or []
         reason = describe_event(events[-1]) if state == "failed" and events else ""
         return TuningStatus(
@@ -201,51 +179,25 @@ class MistralTuner:
         (finished,) = number_states([State(step, str(model), metrics)], str(model), schedule)
         return [finished if schedule.n_epochs else replace(finished, number=max(len(points), 1))]
 
-    def serving(self, model: str) -> Provider:
-        """The same account, answering as ``model``."""
-        return replace(self._provider, model=model)
-
-    def default_epochs(self, rows: int) -> int:
-        """An estimate by OpenAI's rule: Mistral documents none of its own."""
-        return estimate_epochs(rows)
-
     def _sort_points(self, job: Mapping[str, Any]) -> list[dict[str, Any]]:
         return sorted(job.get("checkpoints") or [], key=lambda point: int(point["step_number"]))
 
-    def _get_job(self, job_id: str) -> Any:
-        return self._request("GET", f"/{job_id}", need="status")
+    def _get_job(self, job_id: str) -> dict[str, Any]:
+        return self._ask("GET", f"{JOBS}/{job_id}", {"status": str})
 
     def _list_jobs(self) -> Iterator[dict[str, Any]]:
         for page in range(1000):
             params = {"page": page, "page_size": PAGE, "created_by_me": "true"}
-            found = self._request("GET", params=params, need="data")["data"]
-            if not all(isinstance(job, dict) and job.get("id") for job in found):
-                raise RetryableError("mistral: the list of jobs cannot be read")
+            found = check_items(self._ask("GET", JOBS, {"data": list}, params=params)["data"], self._name)
             yield from found
             if len(found) < PAGE:
                 return
-
-    def _request(self, method: str, path: str = "", need: str = "", **settings: Any) -> Any:
-        """A JSON object. One without the field ``need`` counts as a fault of the service."""
-        provider = self._provider
-        url = f"{provider.endpoint()}/fine_tuning/jobs{path}"
-        answer = self._client.request(method, url, timeout=provider.timeout_s, **settings)
-        if not isinstance(answer, dict) or (need and not isinstance(answer.get(need), NEEDED[need])):
-            raise RetryableError(f"mistral: {method} {url}: the answer cannot be read")
-        return answer
 
     @cached_property
     def _sdk(self) -> Sdk:
         provider = self._provider
         server = provider.endpoint().removesuffix("/v1")
         return Sdk(api_key=provider.read_key(), server_url=server, timeout_ms=int(provider.timeout_s * 1000))
-
-    @property
-    def _client(self) -> Client:
-        client, provider = self._sdk.sdk_configuration.client, self._provider
-        assert isinstance(client, httpx2.Client)
-        service = provider.service(*self._secrets)
-        return Client(service, client, lambda: provider.build_headers(provider.read_key()), self._sleep)
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

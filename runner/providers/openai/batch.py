@@ -8,7 +8,8 @@ from typing import Any
 from runner.core.errors import ProviderError
 from runner.core.services import BatchStatus
 from runner.core.types import Completion, Request
-from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, check_items, dump_line, list_reasons
+from runner.providers.batch_files import KEY, PAGE, ServiceBatcher, dump_line, list_reasons
+from runner.providers.calls import check_items
 from runner.providers.completion import read_count, read_mapping
 
 ENDPOINT = "/v1/chat/completions"  # of the batch and of its lines, at OpenAI and at Azure

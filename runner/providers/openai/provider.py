@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from runner.core.provider import Batcher, Tuner
-from runner.providers.chat import Chat
+from runner.providers.chat import EFFORTS, Chat
 
 
 @dataclass(kw_only=True, eq=False)
@@ -24,6 +24,7 @@ class OpenAI(Chat):
 
     name = "openai"
     has_batches = True
+    efforts = EFFORTS
     max_tokens_field = "max_completion_tokens"  # the reasoning models refuse ``max_tokens``
 
     def build_headers(self, key: str) -> dict[str, str]:
@@ -53,7 +54,7 @@ class OpenAI(Chat):
 
 @dataclass(kw_only=True, eq=False)
 class OpenAICompatible(Chat):
-    """Any server with ``/chat/completions``: vLLM, Ollama, llama.cpp, Together, a gateway.
+    """Any server with ``/chat/completions``: vLLM, Ollama, llama.cpp, a gateway.
 
     ``base_url`` is required; without ``api_key_env`` no key is sent.
     """

@@ -9,9 +9,8 @@ import json
 import logging
 import time
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -19,9 +18,7 @@ import openai
 from openai.types import FileObject
 from openai.types.fine_tuning import FineTuningJob
 
-from runner.core.errors import ConfigError, DataError, ProviderError, RetryableError
-from runner.core.provider import Provider
-from runner.core.retry import pause
+from runner.core.errors import DataError, ProviderError, RetryableError
 from runner.core.services import (
     UNKNOWN,
     Checkpoint,
@@ -31,14 +28,12 @@ from runner.core.services import (
     TuningState,
     TuningStatus,
 )
-from runner.providers.chat import Chat
 from runner.providers.curves import SENTINEL, parse_curves
 from runner.providers.http.failures import Service, make_error, suggest_local
+from runner.providers.tuning import ServiceTuner
 from runner.providers.tuning_files import (
     Rules,
     State,
-    check_files,
-    estimate_epochs,
     is_lost,
     is_unread,
     list_all,
@@ -67,36 +62,21 @@ STATES: Mapping[str, TuningState] = {
     "cancelled": "cancelled",
     "paused": "paused",
 }
+FOREIGN = {
+    "learning_rate": "hyperparameter.learning_rate_multiplier",
+    "training_steps": "hyperparameter.n_epochs",
+}
 RETRIES = 5  # of calls that change nothing; a repeated upload or create could be paid twice
 KEY = "runner_key"
 
 
-class OpenAITuner:
+class OpenAITuner(ServiceTuner):
     """Files, jobs and checkpoints of one account. See :class:`runner.core.provider.Tuner`."""
 
     kept: int | None = 3
-    foreign: Mapping[str, str] = {
-        "learning_rate": "hyperparameter.learning_rate_multiplier",
-        "training_steps": "hyperparameter.n_epochs",
-    }
-
-    def __init__(self, provider: Chat, sleep: Callable[[float], None] = pause) -> None:
-        self._provider = provider
-        self._sleep = sleep
-        self._secrets: set[str] = set()
-
-    def check(self, files: tuple[TrainingFile, ...]) -> None:
-        """Refuse files that the service would refuse."""
-        check_files(files, RULES)
-
-    def check_job(self, job: TuningJob) -> None:
-        """Refuse hyperparameters that the service does not have, naming the one that it has."""
-        for name, instead in self.foreign.items():
-            if getattr(job, name) is not None:
-                raise ConfigError(f"hyperparameter.{name}: {self._provider.name} takes {instead} instead")
-        if len(job.training) != 1 or job.training[0][1] != 1:
-            raise ConfigError(f"finetune.extra: {self._provider.name} takes one training file, not weighted")
-        read_integrations(job, self._secrets)
+    rules = RULES
+    states = STATES
+    foreign = FOREIGN
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name once the service has read it, or None."""
@@ -128,12 +108,10 @@ class OpenAITuner:
         what = f"{self._provider.name}: {file.filename} ({file_id})"
         return wait_until_read(file, lambda file: file.status, look, self._sleep, what)
 
-    def find_job(self, key: str) -> str | None:
-        """The id of the job with this key: the newest that did not fail, else the newest."""
+    def _find_jobs(self, key: str) -> list[tuple[str, str]]:
         with self._translate_errors():
             jobs = [job for job in self._list_jobs(key) if self._is_ours(job, key)]
-            alive = [job for job in jobs if STATES.get(job.status) not in {"failed", "cancelled"}]
-            return next((need_text(job.id) for job in alive + jobs), None)
+            return [(need_text(job.id), job.status) for job in jobs]
 
     def create(self, job: TuningJob) -> str:
         """Start a job and return its id."""
@@ -165,10 +143,8 @@ class OpenAITuner:
     def status(self, job_id: str) -> TuningStatus:
         """Where the job stands; a word that is not known counts as running and is passed on."""
         job = self._get_job(job_id)
-        if not isinstance(job.status, str):
-            raise TypeError(f"status is {job.status!r}")
         return TuningStatus(
-            state=STATES.get(job.status, "running"),
+            state=self._read_state(job.status),
             detail=_explain(job.error) or job.status,
             model=job.fine_tuned_model,
             progress=_estimate_progress(job, time.time()),
@@ -217,14 +193,6 @@ class OpenAITuner:
             schedule = schedule.fill(job.hyperparameters.batch_size, job.hyperparameters.n_epochs)
         return number_states(states, job.fine_tuned_model, schedule)
 
-    def serving(self, model: str) -> Provider:
-        """The same account, answering as ``model``."""
-        return replace(self._provider, model=model)
-
-    def default_epochs(self, rows: int) -> int:
-        """The epochs that the service chooses for so many rows."""
-        return estimate_epochs(rows)
-
     @cached_property
     def _client(self) -> openai.OpenAI:
         client = self._connect()
@@ -258,7 +226,7 @@ class OpenAITuner:
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
-        with translate_errors(self._provider.service(*self._secrets)):
+        with translate_errors(self._service()):
             yield
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import f_oneway
 
 from runner.core.errors import ConfigError
-from runner.metrics import F1, Accuracy, KrippendorffAlpha, MeanAbsoluteError
+from runner.metrics import F1, Accuracy, KrippendorffAlpha, MeanAbsoluteError, Pairwise, Recall
 from runner.metrics.repeated import (
     Consistency,
     PassAtK,
@@ -23,7 +23,7 @@ from runner.metrics.repeated import (
     over_repeats,
     reduce_rows,
 )
-from runner.metrics.repeated.spread import split_variance
+from runner.metrics.repeated.spread import split_variance, split_verdicts
 from runner.metrics.statistics import compare
 
 LABELS = st.sampled_from(["a", "b", "c", None])
@@ -140,11 +140,73 @@ def test_variances_are_those_of_an_anova():
     assert found["repeats"] == pytest.approx(values.var(axis=1, ddof=1).mean())
     assert found["rows"] == pytest.approx((statistic - 1) * found["repeats"] / 4)
     frame = make_frame([["a", "b"], ["a", "a"], ["b", "b"], ["b", "b"]] * 5)
-    spreads = find_spreads({"accuracy": Accuracy(), "f1": F1(positive="a")}, frame)
+    spreads, _ = find_spreads({"accuracy": Accuracy(), "f1": F1(positive="a")}, frame)
     assert spreads["accuracy"] == pytest.approx(
         {"rows": split_variance(np.array([[1, 0], [1, 1], [0, 0], [0, 0]] * 5))["rows"], "repeats": 0.125}
     )
     assert set(spreads) == {"accuracy", "f1"}
+
+
+SPREAD = {
+    "rows": Accuracy(),
+    "group": Accuracy(group="document"),
+    "per": Accuracy(per="document"),
+    "pairs": Pairwise(),
+    "pairs in groups": Pairwise(group="document"),
+}
+
+
+@pytest.mark.parametrize("name", SPREAD)
+def test_both_variances_give_the_width_of_the_interval(name):
+    """(rows + repeats / k) / n is the squared standard error, also of groups and pairs."""
+    random, metric, k, n = np.random.default_rng(3), SPREAD[name], 3, 240
+    ease = np.clip(np.repeat(random.random(n // 8), 8) + random.normal(0, 0.1, n), 0, 1)
+    right = random.random((n, k)) < ease[:, None]
+    frame = make_frame([["a" if one else "b" for one in row] for row in right])
+    place = pl.col("id").str.slice(1).cast(pl.Int64)
+    frame = frame.with_columns(
+        document=place // 8,
+        pair=place // 2,
+        order=pl.when(place % 2 == 0).then(pl.lit("ab")).otherwise(pl.lit("ba")),
+    )
+    if "pairs" in name:  # the same output wins in both orders, which show it in different places
+        swap = pl.col("order") == "ba"
+        frame = frame.with_columns(
+            pl.when(swap).then(pl.col(side).replace({"a": "b", "b": "a"})).otherwise(side).alias(side)
+            for side in ("prediction", "target")
+        )
+    spreads, reasons = find_spreads({metric.name: metric}, frame)
+    score, spread = measure_each(metric, frame)[metric.name], spreads[metric.name]
+    error = ((spread["rows"] + spread["repeats"] / k) / score.n) ** 0.5
+    assert (score.high - score.low) / 2 / 1.96 == pytest.approx(error, rel=0.12)
+    assert not reasons
+
+
+def test_why_a_variance_is_not_known():
+    """A callable, an unread answer without a value, and a group without the score are told apart."""
+    frame = make_frame([["a", None], ["a", "b"]]).with_columns(document=pl.col("id"))
+    numbers = frame.with_columns(pl.col("prediction").replace_strict({"a": 1, "b": 2}), target=1)
+    metrics = {
+        "own": lambda rows: float(rows.height),
+        "error": MeanAbsoluteError(),
+        "recall": Recall(positive=2, per="document"),
+        "pass_at_k": PassAtK(),
+    }
+    spreads, reasons = find_spreads(metrics, numbers)
+    assert (spreads, [*reasons]) == ({}, ["own", "error", "recall"])
+    assert reasons["recall"] == "it is not defined in each document"
+
+
+def test_a_single_verdict():
+    """Its variance is the sum of that between rows, answers to a row, and verdicts on an answer."""
+    random = np.random.default_rng(5)
+    rows, answers, judge = (
+        random.normal(0, size, shape)
+        for size, shape in ((3, (4000, 1, 1)), (2, (4000, 3, 1)), (1, (4000, 3, 2)))
+    )
+    found = split_verdicts(rows + answers + judge)
+    assert found == pytest.approx({"judge": 1, "verdict": 14}, rel=0.05)
+    assert split_verdicts((rows + judge)[:, :1])["verdict"] == pytest.approx(10, rel=0.05)
 
 
 def test_runs_with_repeats_are_compared():

@@ -185,3 +185,40 @@ def test_closing(status: int, message: str, said: str) -> None:
     assert caught.value.status == status
     assert ("provider=local trains here" in str(caught.value)) == bool(said)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "key"),
+    [
+        (400, error(None, "Unsupported value", param="temperature"), "hyperparameter.temperature=null"),
+        (
+            400,
+            error("unsupported_value", "x", param="reasoning_effort"),
+            "hyperparameter.reasoning_effort=null",
+        ),
+        (400, error(None, "temperature: Extra inputs are not permitted"), "hyperparameter.temperature=null"),
+        (400, error(None, "`top_p` cannot be set with this model."), "hyperparameter.top_p=null"),
+        (400, error(None, "thinking.type: disabled is not supported"), "provider.thinking=null with"),
+        (400, error(None, "output_config.effort: no such level"), "hyperparameter.reasoning_effort=null"),
+        (422, {"detail": [{"loc": ["body", "random_seed"], "msg": "extra"}]}, "hyperparameter.seed=null"),
+    ],
+)
+def test_a_refused_parameter_stops_a_run_without_answers(status: int, body: object, key: str) -> None:
+    """Whatever words a service has for it; the message names the key to set to null."""
+    found = make_error(SERVICE, status, {}, body)
+    assert isinstance(found, FatalProviderError)
+    assert f"({key}" in str(found)
+    assert "leaves it out)" in str(found)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "'max_tokens' is too large: 900. This model's maximum context length is 4096 tokens.",
+        "the text of this row has a temperature in it",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+    ],
+)
+def test_a_row_that_is_too_long_is_its_own(message: str) -> None:
+    """Though the message may name a parameter."""
+    assert type(make_error(SERVICE, 400, {}, error(None, message))) is ProviderError

@@ -1,0 +1,123 @@
+"""What training and hosting at Together cost: estimated before, limited by the budget, and as billed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hosted import KEY
+from hosted_together import CENTS_PER_MINUTE, USD_PER_TOKEN, TogetherApi
+from servers import serving
+from training import write_training
+
+from runner.engine.ledger import Ledger
+from runner.experiment import estimate
+
+QUESTION = (
+    "The hospital recorded {n} patients in the morning and one more of them in the late afternoon."
+    " How many patients did the doctors see on that day, if nobody was sent home before the evening?"
+)
+PARTS = ["train"] * 12 + ["validation"] * 4 + ["test"] * 4
+SPLITS = "dataset.split.validation=validation"
+
+
+@pytest.fixture
+def api() -> TogetherApi:
+    return TogetherApi()
+
+
+@pytest.fixture
+def command(runner: Any, api: TogetherApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The command line at the played service, whose clock the ledger shares; nothing waits."""
+    monkeypatch.setenv("TOGETHER_API_KEY", KEY)
+    monkeypatch.setattr("runner.providers.hosting.POLL_S", 0.01)
+    monkeypatch.setattr(Ledger, "now", lambda self: api.time)
+    arguments = write_training(runner.folder)
+    rows = [
+        {"question": QUESTION.format(n=n), "target": str(n + 1), "part": part} for n, part in enumerate(PARTS)
+    ]
+    (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    price = f"+prices.models.mine={{input: 0.1, output: 0.2, training: {USD_PER_TOKEN * 1e6}}}"
+    with serving(api) as server:
+        there = [f"provider.base_url={server.url}/v1", "provider.model=m", "provider.priced_as=mine", price]
+        more = [*there, SPLITS, "hyperparameter.n_epochs=3", "hyperparameter.max_tokens=4"]
+        yield lambda *words: runner(*words, *arguments, "provider=together", *more)
+
+
+def told(command: Any, *overrides: str) -> list[estimate.Point]:
+    """The points of an estimate."""
+    shown: list[estimate.Point] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("runner.cli.estimate.show_points", shown.extend)
+        outcome = command("estimate", *overrides)
+    assert outcome.code == 0, outcome.err
+    return shown
+
+
+def test_the_estimate_is_within_a_tenth_of_the_bill(command: Any, runner: Any, api: TogetherApi) -> None:
+    """Of three checkpoints: one training with its evaluations, and an endpoint for each of two models."""
+    api.answer_s = 900
+    sweep = ["-m", "checkpoint=base,last-1,last", "provider.deployment.minutes=60"]
+    points = told(command, *sweep)
+    assert api.calls == 0
+    done = command(*sweep)
+    assert done.code == 0, done.err
+    (job,) = api.jobs.values()
+    trained, hosted = api.count(job) * USD_PER_TOKEN, api.minutes * CENTS_PER_MINUTE / 100
+    assert job["n_evals"] == job["n_checkpoints"] == 3
+    assert (api.made, api.deployments) == (2, {})
+    assert [point.hosted_minutes for point in points] == [0, 60, 60]
+    assert sum(point.training_usd or 0 for point in points) == pytest.approx(trained, rel=0.1)
+    assert sum(point.hosting_usd or 0 for point in points) == pytest.approx(hosted, rel=0.1)
+    figures = [record.figures for record in runner.records()]
+    assert max(figure.get("training_usd", 0) for figure in figures) == pytest.approx(trained)
+    assert sum(figure.get("hosting_usd", 0) for figure in figures) == pytest.approx(hosted, rel=0.1)
+    spent = sum(figure["cost_usd"] for figure in figures)
+    assert sum(point.usd[0] or 0 for point in points) == pytest.approx(spent, rel=0.1)
+
+
+def test_what_has_its_answers_needs_no_endpoint(command: Any, api: TogetherApi) -> None:
+    """The same command deploys nothing."""
+    command("checkpoint=last")
+    assert command("checkpoint=last").code == 0
+    assert api.made == 1
+
+
+def test_the_budget_covers_hosting(command: Any, runner: Any, api: TogetherApi) -> None:
+    """What an endpoint is taken to cost is set aside; without enough none is made, and the model stays."""
+    refused = command("checkpoint=last", "budget_usd=1")
+    assert refused.code == 1
+    assert "hosting the model for 15 minutes (provider.deployment.minutes) costs $1.6230" in refused.err
+    assert (len(api.jobs), api.made) == (1, 0)
+    assert command("checkpoint=last", "budget_usd=1.7").code == 0
+    (record,) = [record for record in runner.records() if record.status == "finished"]
+    assert record.figures["hosting_usd"] < 1
+
+
+def test_a_budget_needs_the_price_of_an_hour(command: Any, api: TogetherApi) -> None:
+    """The message names the key; an unknown price is never taken for 0 in the estimate."""
+    words = ["checkpoint=last", "provider.deployment.hardware=8x_new"]
+    refused = command(*words, "budget_usd=1")
+    assert refused.code == 2
+    assert "+prices.models={8x_new: {hosting_per_hour" in refused.err
+    (point,) = told(command, *words)
+    assert (point.hosting_usd, point.usd) == (None, (None, None))
+    assert api.calls == 0
+    (priced,) = told(command, *words, "++prices.models={8x_new: {hosting_per_hour: 60}}")
+    assert priced.hosting_usd == pytest.approx(15)
+
+
+def test_what_could_not_be_deleted_is_left_to_cleanup(
+    command: Any, api: TogetherApi, monkeypatch: Any
+) -> None:
+    """Price and command are said; ``cleanup`` finds it in the ledger and at the service, and deletes it."""
+    monkeypatch.setattr("runner.pipeline.hosting.PAUSES_S", (0.01,))
+    api.keeps = 403
+    left = command("checkpoint=last")
+    assert left.code == 1
+    assert "costs $6.49 per hour while it stands" in left.err
+    api.keeps = 0
+    assert "deleted  runner-" in command("cleanup").out
+    assert api.deployments == {}

@@ -1,0 +1,70 @@
+"""Which difference rows and repeats can show, known before they are asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import binom
+
+from runner.metrics import Accuracy, MeanAbsoluteError, Pairwise
+from runner.metrics.repeated.spread import Values
+from runner.metrics.statistics.compare import count_pairs
+from runner.metrics.statistics.power import (
+    Variance,
+    bound_difference,
+    find_detectable,
+    find_half_width,
+    find_mcnemar_power,
+    is_share,
+    measure_difference,
+)
+
+
+@pytest.mark.parametrize(
+    ("n", "discordant", "difference"), [(40, 0.3, 0.2), (200, 0.5, 0.14), (300, 0.1, 0.05)]
+)
+def test_power_of_mcnemar(n, discordant, difference):
+    """The power is that of all tables, counted one by one with SciPy's binomial distribution."""
+    power = 0.0
+    for rows in range(n + 1):
+        better = np.arange(rows + 1)
+        p = 2 * binom.cdf(np.minimum(better, rows - better), rows, 0.5)
+        chance = binom.pmf(better, rows, (discordant + difference) / 2 / discordant)
+        power += binom.pmf(rows, n, discordant) * chance[p < 0.05].sum()
+    assert find_mcnemar_power(discordant, difference, n) == pytest.approx(power, abs=1e-6)
+
+
+def test_detectable_differences():
+    """More rows, repeats or fewer comparisons show less; too few rows show nothing."""
+    variance = Variance(0.1, 0.2)
+    one, more, thrice = (find_detectable(variance, n, k, 1, True) for n, k in ((200, 1), (400, 1), (200, 3)))
+    assert one > thrice > more
+    assert thrice == pytest.approx(2.8016 * ((0.1 + 0.2 / 3) / 200) ** 0.5, rel=1e-3)
+    assert find_detectable(variance, 200, 1, 3, True) > one
+    assert find_mcnemar_power(0.3 + one**2 / 2, one, 200) == pytest.approx(0.8, abs=1e-3)
+    assert find_detectable(variance, 5, 1, 1, True) is None
+    assert find_detectable(Variance(0.0), 200, 1) is None
+    assert find_half_width(Variance(0.25), 100, 1) == pytest.approx(0.098, abs=1e-3)
+    assert [count_pairs(runs, are_means=True) for runs in (1, 2, 10, 11)] == [0, 1, 45, 10]
+
+
+def test_the_variance_of_a_difference():
+    """What both runs have in common is left out, and repeats are told apart from rows."""
+    random = np.random.default_rng(0)
+    hard, own = random.normal(0, 3, (6000, 1)), random.normal(0, 1, (6000, 1))
+    one, other = (Values(hard + part + random.normal(0, 2, (6000, 4))) for part in (own, 0))
+    found = measure_difference(one, other)
+    assert (found.rows, found.repeats) == (pytest.approx(1, rel=0.15), pytest.approx(8, rel=0.05))
+    assert found.of(4) == pytest.approx(3, rel=0.06)
+    once = measure_difference(Values(one.each[:, :1]), Values(other.each[:, :1]))
+    assert (once.rows, once.repeats) == (pytest.approx(9, rel=0.06), 0)
+
+
+def test_bounds_of_shares():
+    """Shares have a bound before anything is known; rows of a group may all be alike."""
+    groups = pl.DataFrame({"group": ["a"] * 4 + ["b"] * 4})
+    assert bound_difference(pl.DataFrame({"prediction": [1] * 8})) == Variance(0.5)
+    assert bound_difference(groups) == Variance(2.0)
+    metrics = Accuracy(), Pairwise(), MeanAbsoluteError(), Accuracy(per="document")
+    assert [is_share(metric) for metric in metrics] == [True, True, False, False]
