@@ -45,8 +45,8 @@ MAY_IMPORT = {
     "experiment.scoring": "core config data metrics parse pipeline pipeline.judge",
     "experiment": "core config config.groups data engine engine.ledger experiment.scoring metrics"
     " metrics.repeated metrics.statistics money parse pipeline pipeline.judge records",
-    "experiment.estimate": "core config engine.ledger experiment experiment.scoring metrics metrics.repeated"
-    " metrics.statistics money pipeline pipeline.judge records",
+    "experiment.estimate": "core config engine engine.ledger experiment experiment.scoring metrics"
+    " metrics.repeated metrics.statistics money pipeline pipeline.judge records",
     "report": "core metrics metrics.statistics records",
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment experiment.scoring pipeline pipeline.judge"
