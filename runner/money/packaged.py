@@ -75,11 +75,8 @@ def _names(match: Any, model: str) -> bool:
     parts = getattr(match, "or_", None)
     if parts is not None:
         return any(_names(part, model) for part in parts)
-    return (
-        (hasattr(match, "equals")
-        and match.equals == model)
-        or (hasattr(match, "regex")
-        and match.is_match(model))
+    return (hasattr(match, "equals") and match.equals == model) or (
+        hasattr(match, "regex") and match.is_match(model)
     )
 
 
