@@ -158,3 +158,12 @@ def test_a_refused_setting_names_its_key(sums, api):
     assert ran.code != 0
     assert "provider.thinking=null with hyperparameter.thinking_tokens=null leaves it out" in ran.err
     assert api.live == 1
+
+
+def test_a_refused_setting_of_a_judge_names_its_place(sums, api):
+    """The key to set is the judge's, in the error that stops the run."""
+    judged = ("provider@judge.provider=anthropic", "judge.provider.model=grader", "judge=sums")
+    api.answer = lambda body: (400, failure(400, "max_tokens: 64 is not supported for this model"))
+    ran = sums(*judged, f"judge.provider.base_url={sums.server.url}/v1", "metric=verdict_share")
+    assert ran.code != 0
+    assert "(judge.hyperparameter.max_tokens=null leaves it out)" in ran.err
