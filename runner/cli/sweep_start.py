@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def plan_averages(
         )
     plan = AveragePlan(over, [find_swept(get_overrides(point.hydra), fixed) for point in points.values()])
     check_plan(plan)
+    warn_of_shared_seeds(plan, max(point.hyperparameter.repeats for point in points.values()))
     for group in group_points(plan):
         _check_published([settings[place][1] for place in group])
     return plan
@@ -66,9 +68,23 @@ def plan_averages(
 
 def _read_averages(point: DictConfig) -> tuple[list[str], AveragesConfig]:
     """The keys over which a point is averaged, and the published averages that it is compared with."""
-    over = list(point.get("average_over") or [])
+    over = list(dict.fromkeys(point.get("average_over") or []))
     reference: Any = OmegaConf.to_object(point.reference) if over else None
     return over, reference.averages if reference and reference.compare else AveragesConfig()
+
+
+def warn_of_shared_seeds(plan: AveragePlan, repeats: int) -> None:
+    """Warn of seeds that several points send: these points are not independent, and their sd is too small."""
+    key = "hyperparameter.seed"
+    seeds = sorted({point[key] for point in plan.points if isinstance(point.get(key), int)})
+    if key in plan.over and any(later - seed < repeats for seed, later in pairwise(seeds)):
+        log.warning(
+            "average_over: %s goes up with each of %d repeats, so points share seeds, and may differ less"
+            " than independent ones; take seeds that are %d apart",
+            key,
+            repeats,
+            repeats,
+        )
 
 
 def _check_published(averages: Sequence[AveragesConfig]) -> None:

@@ -189,6 +189,8 @@ def _explain_kind(said: str, change: str) -> str:
         return f"must be text, not a {'list' if found[1] == 'List' else 'mapping'}"
     if found := re.match(r"Cannot assign (\w+) to (Dict|List)", said):
         return f"must be a {'mapping of keys' if found[2] == 'Dict' else 'list'}, not a {found[1]}"
+    if found := re.match(r"Invalid value assigned: (\w+) is not a ListConfig", said):
+        return f"must be a list, such as [a, b], not {'text' if found[1] == 'str' else found[1]}"
     if found := re.match(
         f"(?:{_BY_REFERENCE})?Value '(.*)' of type '.*' could not be converted to (\\w+)$", said
     ):

@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 from options import write_options
 
+from runner.cli.sweep_start import warn_of_shared_seeds
+from runner.records.averages import AveragePlan
 from runner.records.folder import find_runs
 from runner.records.result import load_sweep
 
@@ -54,6 +56,7 @@ def test_a_sweep_over_seeds(sweep, runner):
     [
         (["-m", SEEDS, "average_over=[dataset]"], "average_over: 'dataset' is not swept"),
         (["-m", "hyperparameter.seed=0,1,1", "average_over=[hyperparameter.seed]"], "are over 2 points"),
+        (["-m", SEEDS, "average_over=hyperparameter.seed"], "average_over: must be a list, such as [a, b]"),
         (["average_over=[hyperparameter.seed]", "hyperparameter.seed=0"], "a single run has no points"),
         (
             ["-m", SEEDS, "average_over=[hyperparameter.seed]", "reference.averages.case=two"],
@@ -69,7 +72,7 @@ def test_a_sweep_over_seeds(sweep, runner):
             "the points of one average have several: 0, 1",
         ),
     ],
-    ids=["not swept", "other points", "one run", "no case", "several cases"],
+    ids=["not swept", "other points", "no list", "one run", "no case", "several cases"],
 )
 def test_a_mistake_is_told_before_anything_is_asked(sweep, runner, given, said):
     """Nothing is left of such a sweep."""
@@ -86,3 +89,11 @@ def test_params_and_groups_are_swept_keys(sweep, runner):
     done = sweep("-m", "experiment=seeds", "dataset=odd,two", "average_over=[dataset]")
     assert done.code == 0, done.err
     assert "[mean 2] seed=1, accuracy 1.000" in done.out
+
+
+@pytest.mark.parametrize(("seeds", "repeats", "warned"), [((0, 1), 1, 0), ((0, 2), 3, 1), ((0, 3), 3, 0)])
+def test_points_that_share_seeds_are_named(seeds, repeats, warned, caplog):
+    """The seed of a repeat is the next point's, if the seeds are not as far apart as there are repeats."""
+    key = "hyperparameter.seed"
+    warn_of_shared_seeds(AveragePlan([key], [{key: seed} for seed in seeds]), repeats)
+    assert len(caplog.records) == warned
