@@ -106,6 +106,8 @@ def describe_misses(misses: Sequence[Miss], tokens: Sequence[str]) -> str:
     ends = [miss.there for miss in misses if miss.depth == depth]
     token, place = tokens[depth], join_pointer(tokens[:depth])
     where = f" in {place}" if place else ""
+    if token == EACH:
+        return f"there is nothing{where or ' in it'}"
     lists = [len(there) for there in ends if isinstance(there, list)]
     if lists and len(lists) == len(ends):
         most = f"at most {count_of(max(lists), 'item')}" if max(lists) else "no items"

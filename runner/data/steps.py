@@ -151,6 +151,18 @@ def _keep_only(frame: pl.DataFrame, columns: Mapping[str, Any], where: str) -> p
     return frame
 
 
+def _require(frame: pl.DataFrame, conditions: Mapping[str, str], where: str) -> pl.DataFrame:
+    """The same rows. An error says what to do if a condition is not true for each."""
+    for text, advice in conditions.items():
+        helped, condition = sql.add_expression(frame, str(text), where)
+        kept = helped.filter(condition).height
+        if kept < frame.height:
+            raise DataError(
+                f"{where}: {text} is not true for {count_of(frame.height - kept, 'row')}; {advice}"
+            )
+    return frame
+
+
 _GROUP_KEYS = ("by", "columns")
 
 
@@ -248,6 +260,7 @@ _STEPS: dict[str, Callable[[pl.DataFrame, Any, str], pl.DataFrame]] = {
     "derive": _derive,
     "filter": _filter,
     "only": _keep_only,
+    "require": _require,
     "unique": _drop_duplicates,
     "labels": _map_labels,
     "both_orders": _add_both_orders,
