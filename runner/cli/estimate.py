@@ -84,13 +84,15 @@ def describe_power(point: Point) -> str:
     """Say which difference a point could show, what three times the rows could, and where this is from."""
     power = point.power
     assert power is not None
-    rows = f"{power.n:,} {power.unit}" + (f" × {power.repeats} repeats" if power.repeats > 1 else "")
+    rows = f"{power.n:,} {power.unit[: -1 if power.n == 1 else None]}"
+    rows += f" × {power.repeats} repeats" if power.repeats > 1 else ""
     found = power.detect(power.difference)
     if power.difference is None:
         return f"{power.metric}: which difference {rows} would show is not known; {power.basis}"
     if found is None:
-        why = "too few to show any difference" if power.is_share else "no variance was measured"
-        return f"{power.metric}: {rows}; {why} ({power.basis})"
+        few = power.difference.units < 1
+        groups = f" in {count_of(round(power.n * power.difference.units), 'group')}" if few else ""
+        return f"{power.metric}: {rows}{groups}; too few to say which difference they show ({power.basis})"
     other = "another model" if power.comparisons == 1 else "another point"
     size, more = (
         _format_difference(each, power.is_share) for each in (found, power.detect(power.difference, TIMES))
