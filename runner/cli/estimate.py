@@ -17,6 +17,7 @@ from runner.core.errors import count_of
 from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.estimate.power import count_comparisons
 from runner.experiment.plan import make_plan
+from runner.experiment.seeds import SweptSeeds
 from runner.money.prices import Price
 from runner.providers.local.weights import stay_offline
 from runner.report.formats import format_number
@@ -33,11 +34,14 @@ class Estimate:
     def __init__(self) -> None:
         self.points: list[Point] = []
         self._seen: set[str] = set()
+        self._seeds = SweptSeeds()
 
     def __call__(self, config: DictConfig) -> None:
         """Estimate one point."""
         with stay_offline():
             plan = make_plan(config, asks=False)
+            self._seeds.note(plan)
+            self._seeds.check()
             self.points.append(estimate_plan(plan, self._seen, get_overrides(), OUTPUTS))
 
     def finish(self) -> None:
