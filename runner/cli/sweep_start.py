@@ -6,7 +6,6 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from runner.core.errors import ConfigError, count_of, is_mistake
 from runner.core.types import Direction
 from runner.experiment.plan import Plan, make_plan
 from runner.experiment.rehearsal import Rehearsal
+from runner.experiment.seeds import SweptSeeds
 from runner.records.averages import AveragePlan, check_plan, group_points
 from runner.records.ranking import WORDS, choose_objective
 
@@ -60,7 +60,6 @@ def plan_averages(
         )
     plan = AveragePlan(over, [find_swept(get_overrides(point.hydra), fixed) for point in points.values()])
     check_plan(plan)
-    warn_of_shared_seeds(plan, max(point.hyperparameter.repeats for point in points.values()))
     for group in group_points(plan):
         _check_published([settings[place][1] for place in group])
     return plan
@@ -71,20 +70,6 @@ def _read_averages(point: DictConfig) -> tuple[list[str], AveragesConfig]:
     over = list(dict.fromkeys(point.get("average_over") or []))
     reference: Any = OmegaConf.to_object(point.reference) if over else None
     return over, reference.averages if reference and reference.compare else AveragesConfig()
-
-
-def warn_of_shared_seeds(plan: AveragePlan, repeats: int) -> None:
-    """Warn of seeds that several points send: these points are not independent, and their sd is too small."""
-    key = "hyperparameter.seed"
-    seeds = sorted({point[key] for point in plan.points if isinstance(point.get(key), int)})
-    if key in plan.over and any(later - seed < repeats for seed, later in pairwise(seeds)):
-        log.warning(
-            "average_over: %s goes up with each of %d repeats, so points share seeds, and may differ less"
-            " than independent ones; take seeds that are %d apart",
-            key,
-            repeats,
-            repeats,
-        )
 
 
 def _check_published(averages: Sequence[AveragesConfig]) -> None:
@@ -110,12 +95,14 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: b
     have the first of their values, and Optuna gets the direction of the objective, unless it is set.
     """
     sample = None if points else compose_sample(config)
-    rehearsal, mistakes = Rehearsal(), dict[str, list[int]]()
+    rehearsal, seeds, mistakes = Rehearsal(), SweptSeeds(), dict[str, list[int]]()
     with _be_silent():
         for number, point in (points or ({} if sample is None else {0: sample})).items():
             try:
                 with _use_job(point, number) as task, tell_places(point.hydra):
-                    scores = rehearsal(make_checked_plan(task, asks))
+                    plan = make_checked_plan(task, asks)
+                    scores = rehearsal(plan)
+                    seeds.note(plan)
                     _set_direction(config, task.objective, {} if points else scores)
             except Exception as error:
                 if is_mistake(error):
@@ -124,6 +111,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: b
                     log.debug("point %d could not be rehearsed", number, exc_info=True)
     if mistakes:
         raise ConfigError(_describe_mistakes(mistakes, len(points)))
+    seeds.check()
 
 
 def _describe_mistakes(mistakes: Mapping[str, list[int]], points: int) -> str:

@@ -183,6 +183,8 @@ def _explain_kind(said: str, change: str) -> str:
         return "a list cannot replace a mapping, nor a mapping a list" + change
     if found := re.match(r"Merge error: (\w+) is not a subclass of (\w+)Config\. value: (.*)", said):
         return f"must be a mapping of keys, not {found[3]}"
+    if re.match(r"Invalid type assigned: dict is not a subclass of MemberConfig", said):
+        return "a mapping cannot be put in here; write it one level higher, such as +judge.members={a: {}}"
     if re.search(r"is not Optional$|^Incompatible value 'None'|: NoneType is not a subclass of", said):
         return "is empty; give it a value, or leave the key out"
     if found := re.match(r"Cannot convert '(\w+)Config' to string", said):

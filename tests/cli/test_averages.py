@@ -8,8 +8,6 @@ import polars as pl
 import pytest
 from options import write_options
 
-from runner.cli.sweep_start import warn_of_shared_seeds
-from runner.records.averages import AveragePlan
 from runner.records.folder import find_runs
 from runner.records.result import load_sweep
 
@@ -89,11 +87,3 @@ def test_params_and_groups_are_swept_keys(sweep, runner):
     done = sweep("-m", "experiment=seeds", "dataset=odd,two", "average_over=[dataset]")
     assert done.code == 0, done.err
     assert "[mean 2] seed=1, accuracy 1.000" in done.out
-
-
-@pytest.mark.parametrize(("seeds", "repeats", "warned"), [((0, 1), 1, 0), ((0, 2), 3, 1), ((0, 3), 3, 0)])
-def test_points_that_share_seeds_are_named(seeds, repeats, warned, caplog):
-    """The seed of a repeat is the next point's, if the seeds are not as far apart as there are repeats."""
-    key = "hyperparameter.seed"
-    warn_of_shared_seeds(AveragePlan([key], [{key: seed} for seed in seeds]), repeats)
-    assert len(caplog.records) == warned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
 import pytest
 from adding import PRICES, Sums, answer
 from servers import serving
@@ -185,6 +186,10 @@ def test_power_before_money(sums):
     assert "accuracy: with 10 rows, a difference of 71.4 points from another model" in said
     assert "30 rows: 38.8 points for up to $1.5" in said
     assert "at worst, of unrelated models that are right on half of the rows" in said
+    sums(LIMIT, "hyperparameter.top_p=0.9")
+    (unread,) = sums.folder.glob("outputs/runs/*/predictions.parquet")
+    pl.read_parquet(unread).with_columns(prediction=None).write_parquet(unread)
+    assert "at worst" in sums.estimate(LIMIT).out
     sums(LIMIT)
     sums(LIMIT, "prompt.user='4 + 0 = {{ question }}'")
     (point,) = told(sums, LIMIT, "hyperparameter.repeats=2")

@@ -155,6 +155,8 @@ def _list_past_values(
             past = read_scored(folder)
             both = shared.join(past.filter(_is_first(past)), on=rows.columns, how="semi", nulls_equal=True)
             kept = past.filter(pl.col("id").is_in(both["id"].to_list()))
+            if kept[metric.prediction].is_null().all():  # nothing was read, so rows do not vary
+                continue
             if list_values(metric, metric.measures()[suffix], kept).each.shape[0] < min(FEWEST, n):
                 continue
         except Exception:  # a past run of other columns or types says nothing about this one
