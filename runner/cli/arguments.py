@@ -21,11 +21,10 @@ COMMANDS = {
     "show": "runner.cli.show:show_command",
     "sync": "runner.cli.commands:sync",
 }
-"""By command, a function of the composed config, or a class.
+"""By command, a function of the composed config, or a class whose objects are such functions.
 
-An object of the class is such a function, and its ``finish()`` is called after the last config.
-"""
-# The commands that take folders of runs, or names, and the config key that holds these.
+Their ``finish()`` is called after the last config."""
+# The commands that take folders or names, and the config key that holds these.
 FOLDERS = {
     "cleanup": "cleanup.names",
     "export": "export.folders",
@@ -83,9 +82,10 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     arguments = join_addresses(NAMED.get(command), arguments)
     if command == "show":
         arguments = join_shown(arguments)
+    to = "export.to=" if command == "export" else "to="
     if command != "run":
         arguments = leave_no_record(arguments, scratch if command == "estimate" else ".")
-    return command, put_options_first(arguments)
+    return command, put_options_first([re.sub("^to=", to, word) for word in arguments])
 
 
 def refuse_command(argv: list[str]) -> None:

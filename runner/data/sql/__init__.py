@@ -123,7 +123,7 @@ def _vote(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[st
 
 
 def _find_largest(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
-    """ARG_MAX(list): the place of its largest number, counted from 0; of equal ones the first, null without any."""
+    """ARG_MAX(list): the place of its largest number, from 0; of equal ones the first, null without any."""
     if len(given) != 1 or not given[0]:
         raise ConfigError(f"{where}: expected (list)")
     return parse(given[0], where).list.arg_max()
@@ -131,7 +131,12 @@ def _find_largest(frame: pl.DataFrame, given: Sequence[str], where: str, by: Seq
 
 MAJORITY = "MAJORITY"
 Function = Callable[[pl.DataFrame, Sequence[str], str, Sequence[str]], pl.Expr]
-FUNCTIONS: dict[str, Function] = {"REGEXP_EXTRACT": _extract, "JSON_VALUE": _read_json, "ARG_MAX": _find_largest, MAJORITY: _vote}
+FUNCTIONS: dict[str, Function] = {
+    "REGEXP_EXTRACT": _extract,
+    "JSON_VALUE": _read_json,
+    "ARG_MAX": _find_largest,
+    MAJORITY: _vote,
+}
 """The functions that polars lacks, by name. Each takes the frame, its arguments, its place in the config and
 the columns of the groups."""
 
