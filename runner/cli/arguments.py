@@ -21,9 +21,7 @@ COMMANDS = {
     "show": "runner.cli.show:show_command",
     "sync": "runner.cli.commands:sync",
 }
-"""By command, a function of the composed config, or a class whose objects are such functions.
-
-Their ``finish()`` is called after the last config."""
+"""By command, a function of the composed config, or a class of such functions with a last ``finish()``."""
 # The commands that take folders or names, and the config key that holds these.
 FOLDERS = {
     "cleanup": "cleanup.names",
@@ -82,10 +80,9 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     arguments = join_addresses(NAMED.get(command), arguments)
     if command == "show":
         arguments = join_shown(arguments)
-    to = "export.to=" if command == "export" else "to="
     if command != "run":
         arguments = leave_no_record(arguments, scratch if command == "estimate" else ".")
-    return command, put_options_first([re.sub("^to=", to, word) for word in arguments])
+    return command, put_options_first(arguments)
 
 
 def refuse_command(argv: list[str]) -> None:
@@ -207,9 +204,11 @@ def find_unused(command: str, overrides: Iterable[str]) -> list[str]:
 def join_folders(key: str | None, arguments: list[str]) -> list[str]:
     """Turn the folders among the arguments into one override of ``key``; None leaves them as they are.
 
-    >>> join_folders("export.folders", ["outputs/runs/1", "export.data=true", "outputs/runs/2"])
-    ['export.data=true', "export.folders=['outputs/runs/1','outputs/runs/2']"]
+    >>> join_folders("export.folders", ["outputs/runs/1", "to=a.zip", "outputs/runs/2"])
+    ['export.to=a.zip', "export.folders=['outputs/runs/1','outputs/runs/2']"]
     """
+    if key == FOLDERS["export"]:
+        arguments = [re.sub("^to=", "export.to=", argument) for argument in arguments]
     folders_at = [
         index
         for index, (before, argument) in enumerate(zip(["", *arguments], arguments, strict=False))

@@ -67,7 +67,7 @@ CHOICE_TASK = {
 
 
 class Models:
-    """Two models, of which one is wrong more often, and both in every other try; some answers are sentences."""
+    """Two models: one is wrong more often, and both in every other try; some answers are sentences."""
 
     def __init__(self) -> None:
         self.asked: Counter[tuple[str, str]] = Counter()
