@@ -241,4 +241,4 @@ def test_coming_from_another_tool(runner):
                 played = line.replace("log.json", "log.json.gz")
                 played = re.sub("(provider=openai:).*,.*", r"\1chat:large,openai:chat:small", played)
                 assert runner(*shlex.split(played)[1:], "tracking=none").code == 0
-    assert [record.scores["exact_match"].value for record in runner.records()] == [0.5, 0.25]
+    assert [record.scores["exact_match"].value for record in runner.records()] == [0.75, 0.5]

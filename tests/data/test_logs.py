@@ -1,4 +1,4 @@
-"""Logs of other tools, as these wrote them (``python -m tests.support.logs``); that of OpenAI's evals is made up."""
+"""Logs of other tools, as these wrote them (``python -m tests.support.logs``); OpenAI's evals are played."""
 
 from __future__ import annotations
 
@@ -40,15 +40,14 @@ def test_inspect_json_is_the_same_log(tmp_path: Path) -> None:
     assert joined
     (tmp_path / "log.json").write_bytes(joined)
     both = [
-        load("inspect", file, "params.scorer=match")
-        for file in ("inspect_small.eval", tmp_path / "log.json")
+        load("inspect", file, "params.scorer=match") for file in ("inspect_small.eval", tmp_path / "log.json")
     ]
     assert both[0].equals(both[1])
 
 
 def test_inspect_scorers_and_logs_are_chosen() -> None:
     """Which of several scorers is meant must be said, and several logs are no epochs."""
-    with pytest.raises(DataError, match="/scores has 2 values, .* name one of them: match, f1"):
+    with pytest.raises(DataError, match=r"/scores has 2 values, .* name one of them: match, f1"):
         load("inspect", "inspect_large.eval")
     with pytest.raises(DataError, match="no 'mach' in /scores; did you mean 'match'"):
         load("inspect", "inspect_large.eval", "params.scorer=mach")
@@ -70,7 +69,8 @@ def test_inspect_values_count_as_there(tmp_path: Path) -> None:
         }
         for number, value in enumerate(values)
     ]
-    samples.append(samples[0] | {"id": 9, "scores": {}, "output": {"completion": ""}, "error": {"message": "no"}})
+    failed = {"scores": {}, "output": {"completion": ""}, "error": {"message": "no"}}
+    samples.append(samples[0] | failed | {"id": 9})
     (tmp_path / "log.json").write_text(json.dumps({"samples": samples}))
     rows = load("inspect", tmp_path / "log.json")
     expected = [1.0, 0.5, 0.0, 0.0, 1.0, 0.0, 0.25, 0.5, None, None]
@@ -111,7 +111,7 @@ def test_lm_eval_choices() -> None:
 
 def test_promptfoo_points_are_chosen() -> None:
     """One file has several providers and prompts; a row of a point is a test."""
-    with pytest.raises(DataError, match="provider: choose one of 2 values: .*openai:chat:small"):
+    with pytest.raises(DataError, match=r"provider: choose one of 2 values: .*openai:chat:small"):
         load("promptfoo", "promptfoo.json.gz")
     with pytest.raises(DataError, match="prompt: choose one of 2 values: 'plain', 'polite'"):
         load("promptfoo", "promptfoo.json.gz", "params.provider=openai:chat:small")

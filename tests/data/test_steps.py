@@ -246,7 +246,7 @@ def test_only_keeps_the_rows_of_one_value() -> None:
         run(FRAME, only={"doc": None})
     with pytest.raises(DataError, match=r"only\.doc=z: no row has this value.*x"):
         run(FRAME, only={"doc": "z"})
-    with pytest.raises(DataError, match="no column 'dok'.*doc"):
+    with pytest.raises(DataError, match=r"no column 'dok'.*doc"):
         run(FRAME, only={"dok": None})
 
 

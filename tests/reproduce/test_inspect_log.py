@@ -1,4 +1,4 @@
-"""A run as a log of Inspect: by its schema, by reading it back, and by Inspect itself where it is installed."""
+"""A run as a log of Inspect: by its schema, by reading it back, and by Inspect where it is installed."""
 
 from __future__ import annotations
 
