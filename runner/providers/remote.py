@@ -69,6 +69,7 @@ class Remote(Provider):
 
     has_batches = False
     key_required = True
+    url_required = True
     efforts: ClassVar[Sequence[str]] = ()
     path = ""
 
@@ -78,7 +79,8 @@ class Remote(Provider):
     def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` for what is wrong before anything is sent, a missing key included."""
         super().check(sampling, columns)
-        _check_url(self.endpoint())
+        if self.url_required or self.base_url:
+            _check_url(self.endpoint())
         if self.batch and not self.has_batches:
             raise ConfigError(
                 f"provider.batch=true: provider={self.name} has none; openai, azure, anthropic, mistral and"
@@ -147,9 +149,9 @@ class Remote(Provider):
 
     def endpoint(self) -> str:
         """The base URL, without a slash at its end."""
-        if not self.base_url:
+        if not self.base_url and self.url_required:
             raise ConfigError(f"provider.base_url is required for provider={self.name}")
-        return str(self.base_url).rstrip("/")
+        return str(self.base_url or "").rstrip("/")
 
     def url(self) -> str:
         """Where requests are posted."""

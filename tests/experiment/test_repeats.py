@@ -78,6 +78,8 @@ def test_each_repeat_is_bought_once(command, runner, server):
     assert (one.scores["accuracy"].value, three.scores["accuracy"].value) == (1, pytest.approx(2 / 3))
     assert (three.scores["accuracy"].n, three.figures["n"], three.figures["rows"]) == (6, 18, 6)
     assert "repeats" not in one.figures
+    assert command("hyperparameter.repeats=2", "hyperparameter.seed=3").code == 0
+    assert len(server.calls) == 30  # the seed tells repeats apart, not their number
 
 
 def test_metrics_of_repeats(command, runner):
@@ -99,13 +101,24 @@ REFUSED = {
     "judge.vote=mean: the verdicts are no numbers": [
         *("judge=even", "judge.hyperparameter.repeats=2", "judge.vote=mean")
     ],
+    (
+        "hyperparameter.seed: the seeds 1, 2, 3 are nearer than hyperparameter.repeats=2; repeat r is sent"
+        " seed + r, so these points would share answers; hyperparameter.seed=1,3,5 would not"
+    ): ["-m", "hyperparameter.seed=3,1,2", "hyperparameter.repeats=2"],
+    "judge.hyperparameter.seed: the seeds 1, 2 are nearer than judge.hyperparameter.repeats=3": [
+        *("-m", "judge=even", "judge.hyperparameter.seed=1,2", "judge.hyperparameter.repeats=3")
+    ],
+    "hyperparameter.seed=1,4 would not": [
+        *("estimate", "-m", "hyperparameter.seed=1,2", "hyperparameter.repeats=3")
+    ],
 }
 
 
 def test_refused(command, server):
     """A number or a rule that cannot be used is refused before the first call."""
     for message, overrides in REFUSED.items():
-        outcome = command(*overrides)
+        named = overrides[:1] if overrides[0] == "estimate" else []
+        outcome = command(*overrides[len(named) :], first=named)
         assert (outcome.code, server.calls) == (2, [])
         assert message in outcome.err
 
@@ -216,3 +229,11 @@ def test_a_budget_ends_between_rows(runner, monkeypatch):
         assert sums(*limited).code == 0
         assert len(server.calls) == 12
         assert record.figures["cost_usd"] == pytest.approx(asked * ADDER)
+
+
+def test_points_that_are_asked_something_else_may_have_near_seeds(command, server):
+    """A seed that also draws the rows asks about others; so does a step of as many as the repeats."""
+    apart = ("hyperparameter.seed=0,2", "hyperparameter.seed=0,1 dataset.seed=${hyperparameter.seed}")
+    for seeds in apart:
+        done = command("-m", *seeds.split(), "hyperparameter.repeats=2", "dataset.limit=2")
+        assert done.code == 0, done.err

@@ -76,6 +76,7 @@ def test_an_average_of_fewer_points_says_so():
     assert second.find_sd("m") is None
     assert describe_averages([first, second])[1:] == ["[mean 2] is over 1 of 3 points"]
     assert rank([first, second]).groups == ()
+    assert rank([second]).reason == "no average is over all its points"
     assert set(name_values(second)) == {"mean_of_1_of_3/k=3/m"}
 
 

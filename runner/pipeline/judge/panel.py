@@ -168,7 +168,7 @@ def group_by_row(questions: pl.DataFrame, judge: Judge) -> list[list[Request]]:
 
 
 async def judge_row(questions: Sequence[Request], call: Call, key: str = "judge.") -> list[Answer]:
-    """Return the judge's answers to the questions about one row. Errors name its settings, which are at ``key``."""
+    """Return the judge's answers to the questions about one row. Errors name its settings, at ``key``."""
     try:
         answers = await asyncio.gather(*map(call, questions))
     except FatalProviderError as error:

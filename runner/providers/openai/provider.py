@@ -67,8 +67,8 @@ class OpenAI(Chat):
 class OpenAICompatible(Chat):
     """Any server with ``/chat/completions``: vLLM, Ollama, llama.cpp, a gateway.
 
-    ``base_url`` is required; without ``api_key_env`` no key is sent. What a service does otherwise than OpenAI
-    is declared, in an option file for each of them:
+    ``base_url`` is required; without ``api_key_env`` no key is sent. What a service does otherwise than
+    OpenAI is declared, in an option file for each of them:
 
     ``service_name``  its name, in messages, prices and records
     ``lacks``         sampling settings that it has no counterpart for, or ``json_schema``: refused before the
