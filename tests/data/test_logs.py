@@ -148,3 +148,16 @@ def test_one_command_compares_two_logs(runner) -> None:  # type: ignore[no-untyp
     assert [one["their_score"].value for one in scores] == [0.625, 0.375]
     assert all(one["scorers_agree"].value == 1 for one in scores)
     assert None not in (scores[0]["their_score"].low, scores[0]["their_score"].high)
+
+
+def test_inspect_targets_are_of_one_kind(tmp_path: Path) -> None:
+    """A list of targets, each of which is right, stays one; a text beside it would make it a text."""
+    sample = {"epoch": 1, "input": "q", "scores": {"s": {"value": "C"}}, "output": {"completion": "a"}}
+    for targets in ([["a", "b"], ["c"]], ["a", "c"]):
+        samples = [sample | {"id": number, "target": one} for number, one in enumerate(targets)]
+        (tmp_path / "log.json").write_text(json.dumps({"samples": samples}))
+        assert load("inspect", tmp_path / "log.json")["target"].to_list() == targets
+    samples[1]["target"] = ["c", "d"]
+    (tmp_path / "log.json").write_text(json.dumps({"samples": samples}))
+    with pytest.raises(DataError, match="some samples have one target and some a list of them"):
+        load("inspect", tmp_path / "log.json")
