@@ -180,7 +180,7 @@ class Tuner(Protocol):
     The caller repeats what fails with a :class:`~runner.core.errors.RetryableError`, and looks for the result
     of a lost :meth:`upload` or :meth:`create` before it repeats that. An answer that cannot be read is such
     an error. A tuner may also have ``count_evals(options, epochs)``: how often the tokens of the validation
-    file are billed.
+    file are billed; and ``quote(job)``: the dollars that the service asks for a job, None if it does not say.
     """
 
     kept: int | None
