@@ -17,10 +17,11 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import reprlib
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -28,6 +29,7 @@ from pathlib import Path
 from runner.core.redact import drop_controls, hide_keys
 
 _LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+_SETTING = re.compile(r"(?<![\w.])(hyperparameter|provider|prompt)\.(?=[a-z])")
 _NOT_OWN = (os.path.join(Path(__file__).parents[1], ""), *_LIBRARIES, "<")
 
 
@@ -221,6 +223,25 @@ def name_place(key: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{key}: {describe_error(error)}") from error
+
+
+def put_keys_below(message: str, places: Mapping[str, str]) -> str:
+    """A message about an object's own settings, with the places that its groups have in the config.
+
+    >>> put_keys_below("seed: no (hyperparameter.seed=null leaves it out)", {"hyperparameter": "judge."})
+    'seed: no (judge.hyperparameter.seed=null leaves it out)'
+    """
+    return _SETTING.sub(lambda found: places.get(found[1], "") + found[0], message)
+
+
+@contextmanager
+def name_keys(places: Mapping[str, str]) -> Iterator[None]:
+    """Put the keys in what is raised in the block where they are, see :func:`put_keys_below`."""
+    try:
+        yield
+    except RunnerError as error:
+        error.args = (put_keys_below(str(error), places),)
+        raise
 
 
 def _complete(word: str, known: list[str]) -> list[str]:

@@ -158,3 +158,27 @@ def test_a_refused_setting_names_its_key(sums, api):
     assert ran.code != 0
     assert "provider.thinking=null with hyperparameter.thinking_tokens=null leaves it out" in ran.err
     assert api.live == 1
+
+
+def test_a_mistake_in_a_judges_settings_names_its_key(sums, api):
+    """Those of a member are its own; a service that is not set for the judge is the run's."""
+    url = f"{sums.server.url}/v1"
+    there = ("provider@judge.provider=anthropic", f"judge.provider.base_url={url}", "judge=sums")
+    ran = sums(*there, "judge.hyperparameter.thinking_tokens=100")
+    assert "error: judge.hyperparameter.thinking_tokens=100: must be" in ran.err
+    member = f"{{provider: {{_target_: runner.providers.anthropic.Anthropic, base_url: '{url}', thinking: x}}}}"
+    panel = sums("judge=sums", f"+judge.members={{one: {member}, two: {{}}}}", "metric=verdict_share")
+    assert "error: judge.members.one.provider.thinking='x': must be" in panel.err
+    own = sums("judge=sums", "provider.timeout_s=0", "metric=verdict_share")
+    assert "error: provider.timeout_s" in own.err
+    assert api.calls == 0
+
+
+def test_what_a_judges_service_refuses_names_its_key(sums, api):
+    """As the run's own refusals do."""
+    api.answer = lambda body: (400, failure(400, "thinking.type: disabled is not supported for this model"))
+    there = ("provider@judge.provider=anthropic", f"judge.provider.base_url={sums.server.url}/v1")
+    ran = sums(*there, "judge.provider.model=grader", "judge=sums", "metric=verdict_share")
+    assert ran.code == 1
+    named = "(judge.provider.thinking=null with judge.hyperparameter.thinking_tokens=null leaves it out)"
+    assert named in ran.err

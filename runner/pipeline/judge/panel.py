@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import polars as pl
 
+from runner.core.errors import name_keys, put_keys_below
 from runner.core.types import Request, list_keys
 from runner.data.steps import put_in_both_orders
 from runner.engine.allowance import Allowance
@@ -139,7 +140,7 @@ def judge_rows(
         parts.append(
             Part(
                 rows,
-                judge_row,
+                partial(_judge_row_as, judge),
                 judge.responder.provider,
                 prefetch=[request for row in rows for request in row],
                 advance=partial(slowest, place),
@@ -169,6 +170,16 @@ def group_by_row(questions: pl.DataFrame, judge: Judge) -> list[list[Request]]:
 async def judge_row(questions: Sequence[Request], call: Call) -> list[Answer]:
     """Return the judge's answers to the questions about one row."""
     return await asyncio.gather(*map(call, questions))
+
+
+async def _judge_row_as(judge: Judge, questions: Sequence[Request], call: Call) -> list[Answer]:
+    """As :func:`judge_row`; what went wrong names the keys of this judge."""
+    places = judge.responder.places
+    with name_keys(places):
+        answers = await judge_row(questions, call)
+    return [
+        replace(each, error=put_keys_below(each.error, places)) if each.error else each for each in answers
+    ]
 
 
 def pose_questions(frame: pl.DataFrame, judge: Judge) -> pl.DataFrame:
