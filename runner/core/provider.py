@@ -30,10 +30,15 @@ _TAG = re.compile(r"[^\w\s/][^/]*\w[^/]*[^\w\s/]")  # in brackets of some kind, 
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What a server allows an account, as its last answer says: requests and tokens a minute, or None."""
+    """What a server allows an account a minute, as its last answer says; None where it does not.
+
+    ``tokens`` are those read and written together, which some services limit apart instead.
+    """
 
     requests: int | None = None
     tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 class _ClassName:
