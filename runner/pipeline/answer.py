@@ -63,7 +63,7 @@ class Responder:
     key: str = ""
     """Where its settings are in the config, with a dot at the end: ``judge.`` for a judge."""
     places: Mapping[str, str] = field(default_factory=dict)
-    """The same for each of ``hyperparameter``, ``prompt`` and ``provider``: a panel's members may share them."""
+    """The same for ``hyperparameter``, ``prompt`` and ``provider``, which a panel's members may share."""
 
     def check(self, columns: Sequence[str] | None = None) -> None:
         """Raise :class:`ConfigError` before any call if the provider cannot use the settings or columns."""

@@ -36,7 +36,7 @@ TRAINING_SETTINGS = (
 )
 """The keys of the group ``hyperparameter`` that determine a fine-tuned model."""
 Pay = Callable[[float | None], None]
-"""Called with what the service asks for a job in dollars, None where it is not known; may raise to stop it."""
+"""Called with the dollars that the service asks for a job, None if it did not say; may raise to stop it."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,8 @@ class Deployment(HostingTerms):
 class Hosting(ServiceHosting, ServiceCalls):
     """Makes and deletes endpoints. Ours is known by its display name; several may have one name.
 
-    One that was just made is also looked at by its id, since the list may not have it yet. ``addresses`` is filled with the name by which each endpoint is asked.
+    One that was just made is also looked at by its id, since the list may not have it yet. ``addresses`` is
+    filled with the name by which each endpoint is asked.
     """
 
     label = "together"
