@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -10,9 +13,11 @@ import pytest
 from absl.logging import get_absl_handler
 from asking import KEY
 from commandline import CommandLine
+from filelock import FileLock
 from places import SHARED
 
 from runner.config.schema import TrackingConfig
+from runner.tracking import store
 
 # ROUGE brings absl, whose handler closes, when Hydra sets up logging, what was sys.stderr at its import:
 # the file that pytest captures into
@@ -41,9 +46,24 @@ _experiments = count()
 
 
 @pytest.fixture(scope="session")
-def mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One MLflow store for all tests, since making one takes seconds."""
-    return tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+def copy_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], Path]:
+    """A function that puts an MLflow store without a run at a path; making one takes seconds.
+
+    So one is made for all test processes.
+    """
+    base = tmp_path_factory.getbasetemp()
+    empty = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "empty.db"
+    with FileLock(f"{empty}.lock"):
+        if not empty.exists():
+            store.import_mlflow()
+            store.create_file(f"sqlite:///{empty}")
+    return lambda file: Path(shutil.copy(empty, file))
+
+
+@pytest.fixture(scope="session")
+def mlflow_database(tmp_path_factory: pytest.TempPathFactory, copy_store: Callable[[Path], Path]) -> Path:
+    """One MLflow store for all tests of a process."""
+    return copy_store(tmp_path_factory.mktemp("mlflow") / "mlflow.db")
 
 
 @pytest.fixture

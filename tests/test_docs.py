@@ -20,7 +20,7 @@ from runner.cli.arguments import COMMANDS, FOLDERS, READ, join_folders, join_sho
 from runner.config import schema
 from runner.config.dataset_schema import StepConfig
 from runner.core.paths import CONF
-from runner.core.types import RESERVED
+from runner.core.types import RESERVED, list_members
 from runner.data.steps import apply_steps
 
 ROOT = Path(__file__).parents[1]
@@ -161,7 +161,8 @@ def test_own_rows_and_judges(runner, page):
         own |= {*record.config["dataset"]["columns"], *record.row_scores}
     for folder in runner.folder.glob("outputs/runs/*"):
         names = pl.read_parquet_schema(folder / "predictions.parquet")
-        assert {name.removeprefix("judge_") for name in set(names) - columns()} - own - columns() == set()
+        judges = re.compile(f"judge_(?:(?:{'|'.join(list_members(names))})_)?")
+        assert {judges.sub("", name, 1) for name in set(names) - columns()} - own - columns() == set()
         assert [file.name for file in folder.iterdir() if file.name not in section("Files")] == []
 
 

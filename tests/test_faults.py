@@ -72,14 +72,14 @@ def test_full_disk(tmp_path):
     assert len(questions) <= 6 + 2, "more was asked again than what was under way"
 
 
-def test_tracking_down(tmp_path):
+def test_tracking_down(tmp_path, copy_store):
     """With no tracking server a sweep completes, and is shown by `runner sync` once there is one."""
     with serving(odd) as server:
         line = command(tmp_path, server.url)
         down = run(line("-m", "hyperparameter.n_shot=0,1", "tracking.uri=http://127.0.0.1:9"), tmp_path)
     assert down.returncode == 0, down.stderr
     assert [point.status for point in points(tmp_path)] == ["finished"] * 2
-    store = f"sqlite:///{tmp_path}/mlflow.db"
+    store = f"sqlite:///{copy_store(tmp_path / 'mlflow.db')}"
     synced = run([*line()[:3], "sync", f"tracking.uri={store}"], tmp_path)
     assert synced.returncode == 0, synced.stderr
     assert children(store) == {SWEPT: POINTS}

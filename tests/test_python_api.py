@@ -123,10 +123,10 @@ def test_points_in_folders_of_any_name(sums, subdir):
     assert summary["limit"].to_list() == [2, 10]
 
 
-def test_points_in_folders_of_folders(sums):
+def test_points_in_folders_of_folders(sums, copy_store):
     """The sweep has one parent run, which is noted in its own folder."""
     tracked = [override for override in sums.experiment if override != "tracking=none"]
-    store = f"tracking.uri=sqlite:///{sums.folder}/mlflow.db"
+    store = f"tracking.uri=sqlite:///{copy_store(sums.folder / 'mlflow.db')}"
     api.sweep([*tracked, store, "dataset.limit=2,3", "hydra.sweep.subdir=of/${hydra.job.num}"])
     (notes,) = sums.folder.glob("outputs/**/sweep.json")
     assert notes.parent.parent.name == "sweeps"
@@ -222,12 +222,12 @@ def test_names_for_authors_of_own_classes():
     assert {kind.__name__ for kind in (Completion, Provider, Request, Sampling, Score)}
 
 
-def test_the_readmes_example(runner, monkeypatch, shared_data):
+def test_the_readmes_example(runner, monkeypatch, shared_data, copy_store):
     """The ten lines that the README shows run as they stand there."""
     text = (ROOT / "README.md").read_text()
     (code,) = re.findall(r"```python\n(import runner\n.*?)```", text, re.S)
     assert len(code.strip().splitlines()) <= 10
     monkeypatch.chdir(runner.folder)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{runner.folder}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copy_store(runner.folder / 'mlflow.db')}")
     exec(code, {})
     assert len(runner.records()) == 3

@@ -32,7 +32,6 @@ OUTPUTS = Path("outputs")
 
 def list_runs(config: DictConfig) -> None:
     """Show the runs and sweeps that are recorded under outputs/, newest last; warn of unreadable records."""
-    close_killed(OUTPUTS, read_tracking(config))
     found = sorted(OUTPUTS.glob(f"runs/*/{RECORD}")) + sorted(OUTPUTS.glob(f"sweeps/*/*/{RECORD}"))
     records = read_records(file.parent for file in found)
     if found and not records:

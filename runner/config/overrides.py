@@ -53,30 +53,35 @@ def install(kind: type) -> None:
 
     ConfigLoaderImpl._apply_overrides_to_config = staticmethod(apply)  # type: ignore[assignment]
     ConfigLoaderImpl._compose_config_from_defaults_list = compose  # type: ignore[assignment,method-assign]
-    watch.install(kind)
+    watch.install(kind, _merge_part)
 
 
 def _merge_files(loader: ConfigLoaderImpl, defaults: list[ResultDefault], repo: Any) -> DictConfig:
-    """Merge option files in the order of their defaults; a node with a class replaces the object before it.
-
-    What stands at the top of an option file is merged instead: ``defaults: [openai]`` in a file of the group
-    ``provider`` says that the file's own class has the settings of that option.
-    """
+    """Merge option files in the order of their defaults."""
     config = OmegaConf.create()
     with flag_override(config, "no_deepcopy_set_nodes", True):
         for default in defaults:
             part = _compose_as_hydra(loader, [default], repo)
-            for place, _ in find_nodes(OmegaConf.to_container(part)):
-                if place != (default.package or "") and _is_object(OmegaConf.select(config, place)):
-                    OmegaConf.update(config, place, None, merge=False)
             try:
-                config.merge_with(part)
+                _merge_part(config, part, default)
             except OmegaConfBaseException as error:
                 raise ConfigCompositionException(
                     f"In '{default.config_path}': {type(error).__name__} raised while composing config:"
                     f"\n{error}"
                 ) from error
     return config
+
+
+def _merge_part(config: DictConfig, part: Any, default: ResultDefault) -> None:
+    """Merge an option file into a config; a node with a class replaces the object before it.
+
+    What stands at the top of an option file is merged instead: ``defaults: [openai]`` in a file of the group
+    ``provider`` says that the file's own class has the settings of that option.
+    """
+    for place, _ in find_nodes(OmegaConf.to_container(part)):
+        if place != (default.package or "") and _is_object(OmegaConf.select(config, place)):
+            OmegaConf.update(config, place, None, merge=False)
+    config.merge_with(part)
 
 
 def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:

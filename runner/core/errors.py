@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import reprlib
 import sysconfig
 import traceback
@@ -28,6 +29,8 @@ from pathlib import Path
 from runner.core.redact import drop_controls, hide_keys
 
 _LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+_ADVICE = re.compile(r"\([^()]* leaves it out\)")
+_SETTING = re.compile(r"\b((?:hyperparameter|prompt)\.)")
 _NOT_OWN = (os.path.join(Path(__file__).parents[1], ""), *_LIBRARIES, "<")
 
 
@@ -221,6 +224,15 @@ def name_place(key: str) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as error:
         raise ConfigError(f"{key}: {describe_error(error)}") from error
+
+
+def name_settings(message: str, key: str) -> str:
+    """Write a message about a refused setting for the settings at ``key``, such as ``judge.``.
+
+    >>> name_settings("no seed (hyperparameter.seed=null leaves it out)", "judge.")
+    'no seed (judge.hyperparameter.seed=null leaves it out)'
+    """
+    return _ADVICE.sub(lambda found: _SETTING.sub(rf"{key}\1", found[0]), message)
 
 
 def _complete(word: str, known: list[str]) -> list[str]:

@@ -118,7 +118,8 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     gold.check_turns(shown, prompt, plan.responder.parser, "shot", tags, is_judged)
     frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
     frame = render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
-    return repeats.repeat_rows(frame, repeats.count_repeats(plan.responder, frame))
+    frame = repeats.repeat_rows(frame, repeats.count_repeats(plan.responder, frame))
+    return repeats.read_beside(plan.responder, frame)
 
 
 def answer(

@@ -109,7 +109,16 @@ def encode_odd_kappa(cells: pl.DataFrame, order: str) -> CodePair:
     codes counts a right verdict for the second output as disagreement, so a flawless judge gets 0.33 on
     balanced labels. ``_kappa_ab`` and ``_kappa_ba`` are the agreement that was probably meant.
     """
-    return (cells[order] == 0).fill_null(False).to_numpy().astype(np.int64), cells["gold"].to_numpy() + 1
+    return _encode_first(cells, order), cells["gold"].to_numpy() + 1
+
+
+def _encode_odd_agreement(cells: pl.DataFrame) -> CodePair:
+    """The codes behind LLMBar's ``kappa_agreement``: in each order 1 for the first output, else 0."""
+    return _encode_first(cells, "ab"), _encode_first(cells, "ba")
+
+
+def _encode_first(cells: pl.DataFrame, order: str) -> NDArray[np.int64]:
+    return (cells[order] == 0).fill_null(False).to_numpy().astype(np.int64)
 
 
 PAIR_MEASURES = {
@@ -137,4 +146,5 @@ ODD_MEASURES = {
     "_odd_kappa_ab": _ODD["ab"],
     "_odd_kappa_ba": _ODD["ba"],
     "_odd_kappa": _average_measures(_ODD["ab"], _ODD["ba"]),
+    "_odd_agreement_kappa": _make_kappa_measure(_encode_odd_agreement),
 }

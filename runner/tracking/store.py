@@ -149,7 +149,7 @@ def _open_database(uri: str, name: str) -> Store:
 
     The lock around this stops other processes of this program, but not ``mlflow ui`` and other machines.
     """
-    _create_file(uri)
+    create_file(uri)
     for pause in (1, 4):
         try:
             return _open_store(uri, name)
@@ -160,7 +160,7 @@ def _open_database(uri: str, name: str) -> Store:
     return _open_store(uri, name)
 
 
-def _create_file(uri: str) -> None:
+def create_file(uri: str) -> None:
     """Create a new SQLite store under another name, then rename it.
 
     MLflow's migrations take seconds, and a store whose creation was interrupted can never be opened again.

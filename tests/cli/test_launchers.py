@@ -38,10 +38,11 @@ LAUNCHERS = [
 
 
 @pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_same_sweep(launcher, tmp_path, server):
-    """Four points at once on a fresh ledger and a fresh store are recorded below one parent, and what they
-    bought is free for any other launcher. A key that only the class lists can be set in all of them.
+def test_same_sweep(launcher, tmp_path, server, copy_store, runner, monkeypatch):
+    """Four points at once on a fresh ledger are recorded below one parent, and what they bought is free
+    for any other launcher. A key that only the class lists can be set in all of them.
     """
+    store = f"sqlite:///{copy_store(tmp_path / 'mlflow.db')}"
     given = ["-m", f"hydra/launcher={launcher}", POINTS, "metric.accuracy.confidence=0.9"]
     done = run(command(tmp_path, server.url)(*given), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,18 +50,20 @@ def test_same_sweep(launcher, tmp_path, server):
     assert [point.scores["accuracy"].value for point in points(tmp_path)] == pytest.approx([5 / 6, 1, 1, 1])
     assert len(server.calls) == 4 * 6
     names = {"sweep over n_shot (4 points) · odd": [f"n_shot={n} · m · odd" for n in range(4)]}
-    assert children(f"sqlite:///{tmp_path}/mlflow.db") == names
+    assert children(store) == names
     asked = len(server.calls)
     again = ["-m", "hydra/launcher=concurrent", POINTS, "tracking=none"]
-    assert run(command(tmp_path, server.url)(*again), tmp_path).returncode == 0
+    monkeypatch.setenv("ROWS", str(tmp_path / "rows.jsonl"))
+    assert runner(*command(tmp_path, server.url)(*again)[3:]).code == 0
     assert len(server.calls) == asked, "another launcher asked again"
 
 
-def test_interpolation_by_point(tmp_path, server):
+def test_interpolation_by_point(tmp_path, server, runner, monkeypatch):
     """An interpolation of Hydra's settings has its own point's value, even if points are threads."""
     options = ["hydra/launcher=concurrent", POINTS, "tracking=none", "name=p${hydra:job.num}"]
-    done = run(command(tmp_path, server.url)("-m", *options), tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.setenv("ROWS", str(tmp_path / "rows.jsonl"))
+    done = runner(*command(tmp_path, server.url)("-m", *options)[3:])
+    assert done.code == 0, done.out + done.err
     assert [point.name for point in points(tmp_path)] == ["p0", "p1", "p2", "p3"]
     (noted,) = (json.loads(file.read_text()) for file in tmp_path.glob("outputs/sweeps/*/sweep.json"))
     assert (noted["name"], noted["overrides"][-1]) == ("sweep", "name=p${hydra:job.num}")

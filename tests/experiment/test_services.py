@@ -10,7 +10,7 @@ from servers import serving
 
 from runner.config.schema import HyperparameterConfig
 from runner.core.errors import ConfigError
-from runner.experiment.sampling import leave_out_lacking
+from runner.experiment.plan import leave_out_lacking
 from runner.providers.azure import Azure
 from runner.providers.local import Local
 from runner.providers.mistral import Mistral

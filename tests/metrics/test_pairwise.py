@@ -216,7 +216,7 @@ PUBLISHED = {
     "correct_average": "",
     "correct_both": "_both",
     "equal": "_agreement",
-    "kappa_agreement": "_agreement_kappa",
+    "kappa_agreement": "_odd_agreement_kappa",
     "kappa_False": "_odd_kappa_ab",
     "kappa_True": "_odd_kappa_ba",
     "kappa_average": "_odd_kappa",

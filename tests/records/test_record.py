@@ -104,14 +104,14 @@ def test_a_record_that_is_not_there_is_an_error(tmp_path):
         read_record(tmp_path)
 
 
-def test_commands_go_on_without_it(runner):
+def test_commands_go_on_without_it(runner, copy_store):
     """``list`` and ``sync`` leave it out and name its folder; ``report`` takes the newest readable one."""
     put(
         runner.folder / "outputs/runs/a",
         json.dumps(GOOD | {"status": "failed", "scores": {"f1": {"value": 0.5}}}),
     )
     put(runner.folder / "outputs/runs/z", "{}")
-    store = f"tracking.uri=sqlite:///{runner.folder}/mlflow.db"
+    store = f"tracking.uri=sqlite:///{copy_store(runner.folder / 'mlflow.db')}"
     for command, shown in ({"list": "good", "sync": "1 run logged", "report": "index.html"}).items():
         outcome = runner(command, *([store] if command == "sync" else []))
         assert (outcome.code, shown in outcome.out) == (0, True), outcome.err

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +19,7 @@ from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.types import Override
 from hydra.plugins.config_source import ConfigResult
 from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from runner.config.mistakes.lines import OptionFile, split_key
@@ -100,6 +100,10 @@ def find_place(hydra: Any, key: str) -> str:
 def show_place(file: Path, line: int | None) -> str:
     """The place of a line in an option file, as messages name it."""
     return f"{show_file(file)}, line {line}" if line else show_file(file)
+
+
+MergePart = Callable[[DictConfig, Any, ResultDefault], None]
+"""Merges an option file into a config, as configs are composed."""
 
 
 @dataclass
@@ -210,13 +214,13 @@ class Composition:
         keys = (item.key_or_group for item in self.overrides)
         return [split_key(key) for key in keys if not self.repository.group_exists(key)]
 
-    def find_failed_merge(self) -> tuple[Part, str] | None:
+    def find_failed_merge(self, merge_part: MergePart) -> tuple[Part, str] | None:
         """The part that cannot be merged into what is there, and the key at which it fails."""
         config = OmegaConf.create()
         for part in self.parts:
             loaded = self._loader._load_single_config(part.default, self.repository).config
             try:
-                config.merge_with(loaded)
+                merge_part(config, loaded, part.default)
             except OmegaConfBaseException as error:
                 key = str(error.full_key or "")
                 if not key or part.find_line(split_key(key)) is None:

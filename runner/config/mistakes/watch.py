@@ -22,6 +22,7 @@ from runner.config.mistakes.places import (
     KEY,
     MESSAGE,
     Composition,
+    MergePart,
     add_place,
     find_full_key,
     find_key,
@@ -36,8 +37,8 @@ _files: dict[tuple[str, ...], tuple[object, bytes]] = {}
 """Option files as they were read, with the state in which each was found."""
 
 
-def install(kind: type) -> None:
-    """Watch the compositions of configs of this kind, and of no other.
+def install(kind: type, merge_part: MergePart) -> None:
+    """Watch the compositions of configs of this kind, and of no other; ``merge_part`` merges an option file.
 
     This replaces private functions of Hydra, for which it has no hooks.
     """
@@ -60,7 +61,7 @@ def install(kind: type) -> None:
             if any(source.path.endswith(str(CONF)) for source in self.get_sources()):
                 mode = more.get("run_mode", rest[0] if rest else RunMode.RUN)
                 with suppress(Exception):  # a mistake that cannot be placed is told without its place
-                    _note_place(error, Composition(self, config_name, overrides, mode))
+                    _note_place(error, Composition(self, config_name, overrides, mode), merge_part)
             raise
 
     def merge(self: ConfigLoaderImpl, defaults: Any, repo: Any) -> DictConfig:
@@ -103,13 +104,13 @@ def _read_after_mark(repository: ConfigRepository, config_path: str, file: Path)
     return result
 
 
-def _note_place(error: Exception, composition: Composition) -> None:
+def _note_place(error: Exception, composition: Composition, merge_part: MergePart) -> None:
     """Note what can be found out: all that is to be said, or the place, or nothing."""
     if isinstance(error, RunnerError):
         add_place(error, composition.find_place(find_key(str(error))))
-    elif message := _describe(error, composition):
+    elif message := _describe(error, composition, merge_part):
         error.add_note(MESSAGE + message)
-    elif composition.parts and (failed := composition.find_failed_merge()):
+    elif composition.parts and (failed := composition.find_failed_merge(merge_part)):
         part, key = failed
         error.add_note(KEY + key)
         add_place(error, part.show_place(key))
@@ -120,8 +121,8 @@ def _note_place(error: Exception, composition: Composition) -> None:
         add_place(error, show_file(file) if file and is_own(file) else "")
 
 
-def _describe(error: Exception, composition: Composition) -> str:
+def _describe(error: Exception, composition: Composition, merge_part: MergePart) -> str:
     if not composition.parts:
         return describe_defaults(composition, error)
-    failed = composition.find_failed_merge()
+    failed = composition.find_failed_merge(merge_part)
     return describe_header(composition, *failed) if failed else ""

@@ -90,6 +90,18 @@ def read_members(path: Path, member: str) -> list[tuple[str, bytes]]:
         raise ValueError(f"what is in it cannot be unpacked ({error})") from error
 
 
+def join_samples(path: Path) -> bytes | None:
+    """The samples of an ``.eval`` file, a log of Inspect, as its ``.json`` files have them: ``{"samples": […]}``.
+
+    They are in the order of their names. None if it has none, so that it is some other archive.
+    """
+    try:
+        found = read_members(path, "samples/*.json")
+    except ValueError:
+        return None
+    return b'{"samples": [' + b",\n".join(content for _, content in found) + b"]}"
+
+
 def list_members(path: Path) -> list[str]:
     """The names of the files in an archive; none where it is no archive."""
     try:

@@ -137,11 +137,19 @@ def _choose_nearest(frame: pl.DataFrame, given: Sequence[str], where: str, by: S
     )
 
 
+def _find_largest(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
+    """ARG_MAX(list): the place of its largest number, counted from 0; of equal ones the first, null without any."""
+    if len(given) != 1 or not given[0]:
+        raise ConfigError(f"{where}: expected (list)")
+    return parse(given[0], where).list.arg_max()
+
+
 MAJORITY = "MAJORITY"
 Function = Callable[[pl.DataFrame, Sequence[str], str, Sequence[str]], pl.Expr]
 FUNCTIONS: dict[str, Function] = {
     "REGEXP_EXTRACT": _extract,
     "JSON_VALUE": _read_json,
+    "ARG_MAX": _find_largest,
     "NEAREST": _choose_nearest,
     MAJORITY: _vote,
 }

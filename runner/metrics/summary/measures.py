@@ -88,8 +88,13 @@ def _weigh(cells: pl.DataFrame, counts: Floats) -> tuple[Floats, Floats, Floats]
 
 @dataclass(kw_only=True)
 class Mean(_Summary):
-    """The mean of a column, weighted by ``weight``."""
+    """The mean of a column, weighted by ``weight``.
 
+    ``direction`` says whether a ``higher`` or a ``lower`` mean is better; by default ``none`` is. Points are
+    compared in pairs only if one is.
+    """
+
+    direction: Direction = "none"  # type: ignore[misc]  # one direction for each, and not for the class
     default_name: ClassVar[str] = "mean"
 
     def compute(self, cells: pl.DataFrame, counts: Floats) -> Floats:

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import polars as pl
 
+from runner.core.errors import FatalProviderError, name_settings
 from runner.core.types import Request, list_keys
 from runner.data.steps import put_in_both_orders
 from runner.engine.allowance import Allowance
@@ -139,7 +140,7 @@ def judge_rows(
         parts.append(
             Part(
                 rows,
-                judge_row,
+                partial(judge_row, key=judge.responder.key),
                 judge.responder.provider,
                 prefetch=[request for row in rows for request in row],
                 advance=partial(slowest, place),
@@ -166,9 +167,17 @@ def group_by_row(questions: pl.DataFrame, judge: Judge) -> list[list[Request]]:
     return [requests[start : start + per_row] for start in range(0, len(requests), per_row)]
 
 
-async def judge_row(questions: Sequence[Request], call: Call) -> list[Answer]:
-    """Return the judge's answers to the questions about one row."""
-    return await asyncio.gather(*map(call, questions))
+async def judge_row(questions: Sequence[Request], call: Call, key: str = "judge.") -> list[Answer]:
+    """Return the judge's answers to the questions about one row. Errors name its settings, which are at ``key``."""
+    try:
+        answers = await asyncio.gather(*map(call, questions))
+    except FatalProviderError as error:
+        error.args = (name_settings(str(error), key),)
+        raise
+    return [
+        replace(answer, error=name_settings(answer.error, key)) if answer.error else answer
+        for answer in answers
+    ]
 
 
 def pose_questions(frame: pl.DataFrame, judge: Judge) -> pl.DataFrame:

@@ -93,15 +93,15 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
 
     def __init__(self, provider: Account, sleep: Callable[[float], None] = pause) -> None:
         super().__init__(provider, sleep)
-        self._terms = Deployment.from_config(provider.deployment)
-        self._hosting = Hosting(self._terms, provider, sleep)
+        terms = Deployment.from_config(provider.deployment)
+        terms.check()
+        self.minutes, self.hardware = terms.minutes, terms.hardware
+        self._hosting = Hosting(terms, provider, sleep)
         self._quotes: dict[str, float] = {}
-        self.minutes, self.hardware = self._terms.minutes, self._terms.hardware
 
     def check_job(self, job: TuningJob) -> None:
-        """Refuse what the service does not have, and a result that could not be asked."""
+        """Refuse what the service does not have."""
         super().check_job(job)
-        self._terms.check()
         build_training_type(check_options(job.options, OPTIONS))
         self._read_wandb(job)
 
@@ -205,9 +205,9 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
         return True
 
     def hosted(self, model: str, name: str) -> Provider:
-        """The same account, answering as this endpoint; its identity is that of the hosted model."""
-        provider = self._provider
-        served = replace(provider, model=name, stands_for=model, priced_as=self.hardware)
+        """The same account, answering as this endpoint, live; its identity is that of the hosted model."""
+        provider, hardware = self._provider, self.hardware
+        served = replace(provider, model=name, stands_for=model, priced_as=hardware, batch=False)
         served.addresses = self._hosting.addresses
         return served
 

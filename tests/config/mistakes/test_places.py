@@ -21,6 +21,10 @@ EXPERIMENTS = {
         r"5: dataset.steps\[1\].filtr: no such key",
     ),
     "a kind": ("dataset:\n  columns: [a]\n", "3: dataset.columns: a list cannot replace a mapping"),
+    "a kind after a class of one's own": (
+        "prompt: {parser: {_target_: own.P, then: [a]}}\ndataset:\n  columns: [a]\n",
+        "4: dataset.columns: a list cannot replace a mapping",
+    ),
     "no step": ("dataset:\n  steps:\n    -\n", r"4: dataset.steps\[0\]: is empty; give it a value"),
     "no text": ("prompt:\n  user:\n", "3: prompt.user: is empty; give it a value"),
     "a list as text": ("prompt:\n  user: [a]\n", "3: prompt.user: must be text, not a list"),

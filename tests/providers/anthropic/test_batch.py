@@ -9,7 +9,7 @@ from hosted import KEY
 from messages import MessagesService, failure
 from servers import serving
 
-from runner.core.errors import ProviderError, RetryableError
+from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.core.types import Completion, Request, Sampling
 from runner.providers.anthropic import Anthropic
 from runner.providers.anthropic.batch import AnthropicBatcher
@@ -83,12 +83,11 @@ def test_outcomes() -> None:
     assert kinds == {"bad": ProviderError, "fault": RetryableError, "late": RetryableError}
 
 
-def test_a_refused_request_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The whole batch is refused if one of its requests is malformed."""
+def test_a_refused_request_says_why() -> None:
+    """The whole batch is refused if one of its requests is malformed, and stops the run."""
     with serving(MessagesService()) as server:
         batcher = make_batcher(server.url)
         lines = make_lines(batcher, "a").replace(b'"max_tokens": 5', b'"max_tokens": 5, "seed": 1')
         note = batcher.upload("x.jsonl", lines)
-        with pytest.raises(ProviderError, match="seed: Extra inputs are not permitted") as refused:
+        with pytest.raises(FatalProviderError, match=r"not permitted \(hyperparameter\.seed=null"):
             batcher.create("k", note)
-    assert not isinstance(refused.value, RetryableError)

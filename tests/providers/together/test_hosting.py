@@ -168,7 +168,8 @@ def test_terms_are_checked_before_a_job_is_paid(terms: dict[str, Any], reason: s
 
 
 def test_batches_do_not_reach_an_endpoint() -> None:
-    """The batch API asks the shared models only."""
+    """The batch API asks the shared models only; an endpoint is asked live."""
+    assert not TogetherTuner(Together(model="m", batch=True)).hosted(MODEL, "runner-1").batch
     with pytest.raises(ConfigError, match=r"provider\.batch=true: together asks only its shared models"):
         Together(model="runner-1", stands_for=MODEL).batcher()
     assert Together(model="m").batcher().most_requests == 50_000
