@@ -74,6 +74,23 @@ def test_deploying_and_deleting_may_be_repeated() -> None:
     assert (api.made, [item["display_name"] for item in api.deployments.values()]) == (2, ["other"])
 
 
+def test_a_list_that_is_late_makes_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the create call told is looked at by its id, and deleted by it."""
+    api = TogetherApi()
+    answer = api.manage
+
+    def hide(call: Call, endpoint_id: str | None) -> Reply:
+        reply = answer(call, endpoint_id)
+        return Reply({"object": "list", "data": []}) if (call.method, endpoint_id) == ("GET", None) else reply
+
+    monkeypatch.setattr(api, "manage", hide)
+    with hosting(api) as (tuner, _):
+        tuner.deploy(MODEL, "runner-1")
+        assert (api.made, len(api.deployments)) == (1, 1)
+        tuner.undeploy("runner-1")
+    assert api.deployments == {}
+
+
 def test_one_that_has_stopped_is_started() -> None:
     """The service stops it where nobody asks for a while; no second one is made."""
     api = TogetherApi()
