@@ -25,7 +25,7 @@ from runner.money.budget import (
     make_budget_error,
 )
 from runner.money.forecast import PLACEHOLDER, add_placeholders, estimate_tokens
-from runner.money.prices import MILLION, Price
+from runner.money.price import MILLION, Price
 from runner.money.usage import sum_costs
 from runner.pipeline.answer import Responder
 from runner.pipeline.finetune import TrainingOrder

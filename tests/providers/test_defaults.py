@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 
 from runner.core.paths import CONF
 
-FILES = sorted((CONF / "provider").glob("*.yaml"))
+FILES = [file for file in sorted((CONF / "provider").glob("*.yaml")) if "defaults:" not in file.read_text()]
+"""All but the presets of services, which have ``openai_compatible`` among their defaults."""
 
 
 def shown(file: Path) -> tuple[type, dict[str, Any]]:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
-from datetime import date
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
+from runner.core.errors import ConfigError, suggest
 from runner.core.provider import Batcher, Tuner
+from runner.core.types import Request, Sampling
 from runner.providers.chat import EFFORTS, Chat
+
+SCHEMA = "json_schema"
+LACKED = (
+    "temperature", "top_p", "max_tokens", "seed", "stop", "logprobs", "reasoning_effort", "verbosity",
+    "thinking_tokens", SCHEMA,
+)  # fmt: skip
+"""What a service may lack: settings of :class:`runner.core.types.Sampling` that a config sets, or schemas."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -25,6 +35,7 @@ class OpenAI(Chat):
     name = "openai"
     has_batches = True
     efforts = EFFORTS
+    shutdown_field = "shutdown_date"
     max_tokens_field = "max_completion_tokens"  # the reasoning models refuse ``max_tokens``
 
     def build_headers(self, key: str) -> dict[str, str]:
@@ -32,12 +43,6 @@ class OpenAI(Chat):
         scope = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
         found = {header: os.environ.get(variable, "") for header, variable in scope.items()}
         return super().build_headers(key) | {header: value for header, value in found.items() if value}
-
-    def shutdown_date(self) -> date | None:
-        """The day on which OpenAI says that it shuts the model down, or None."""
-        from runner.providers.openai.shutdown import find_shutdown_date
-
-        return find_shutdown_date(self.endpoint(), self.model, self.build_headers(self.read_key()))
 
     def batcher(self) -> Batcher:
         """Batches in this account."""
@@ -56,8 +61,62 @@ class OpenAI(Chat):
 class OpenAICompatible(Chat):
     """Any server with ``/chat/completions``: vLLM, Ollama, llama.cpp, a gateway.
 
-    ``base_url`` is required; without ``api_key_env`` no key is sent.
+    ``base_url`` is required; without ``api_key_env`` no key is sent. What a service does otherwise than
+    OpenAI is declared, in an option file for each of them:
+
+    ``service_name``  its name, in messages, prices and records
+    ``lacks``         sampling settings that it has no counterpart for, or ``json_schema``: refused before the
+                      first call
+    ``token_limit``   how it calls the token limit
+    ``efforts``       the efforts that it has; empty: any
+    ``effort_field``  where the effort stands in the body; a point leads into an object
+    ``no_effort``     fields of the body that are sent where ``hyperparameter.reasoning_effort`` is not set
     """
+
+    service_name: str = "openai_compatible"
+    lacks: Sequence[str] = field(default_factory=list)
+    token_limit: str = "max_tokens"
+    efforts: Sequence[str] = field(default_factory=list)
+    effort_field: str = "reasoning_effort"
+    no_effort: Mapping[str, Any] = field(default_factory=dict)
 
     name = "openai_compatible"
     key_required = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.service_name != OpenAICompatible.service_name:  # a subclass may have a name of its own
+            self.name = self.service_name
+
+    def lacking(self) -> tuple[str, ...]:
+        """What the dialect lacks, and what this service does."""
+        return tuple(dict.fromkeys((*super().lacking(), *(each for each in self.lacks if each != SCHEMA))))
+
+    def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
+        """Raise :class:`ConfigError` also for a JSON schema where the service has none."""
+        super().check(sampling, columns)
+        if sampling and sampling.response_format == SCHEMA and SCHEMA in self.lacks:
+            raise ConfigError(
+                f"prompt.response_format={SCHEMA}: provider={self.name} has none; set text or json_object"
+            )
+
+    def check_limits(self) -> None:
+        """Raise :class:`ConfigError` also for what a service cannot lack."""
+        super().check_limits()
+        for name in self.lacks:
+            if name not in LACKED:
+                raise ConfigError(f"provider.lacks: {name!r} is no sampling setting{suggest(name, LACKED)}")
+
+    def identity(self) -> Mapping[str, Any]:
+        """As of other services, with what is sent where no effort is set."""
+        return {**super().identity(), **({"no_effort": dict(self.no_effort)} if self.no_effort else {})}
+
+    def build_body(self, request: Request) -> dict[str, Any]:
+        """As everywhere, with the service's own name of the token limit and its default of thinking."""
+        body = super().build_body(request)
+        if self.token_limit != self.max_tokens_field and self.max_tokens_field in body:
+            body[self.token_limit] = body.pop(self.max_tokens_field)
+        if (effort := body.pop("reasoning_effort", None)) is None:
+            return {**self.no_effort, **body}
+        outer, _, inner = self.effort_field.partition(".")
+        return {**body, outer: {inner: effort} if inner else effort}

@@ -209,6 +209,33 @@ def test_a_single_verdict():
     assert split_verdicts((rows + judge)[:, :1])["verdict"] == pytest.approx(10, rel=0.05)
 
 
+def to_series(columns):
+    return {name: pl.Series(values) for name, values in columns.items()}
+
+
+def test_a_panel_is_no_judge_that_repeats():
+    """Only a judge that is asked again has a share of the variance, alone or as a member of a panel."""
+    said = [["a", "b"], ["a", "a"], ["b", "b"], ["b", "b"]]
+    columns = {"id": ["1", "2", "3", "4"], "verdict": ["a", "a", "b", "b"], "judge_verdicts": said}
+    alone, panel = pl.DataFrame(columns), {"judge_short_verdict": columns["verdict"]}
+    share = {
+        name: Accuracy(prediction=name, expected="a", name=name)
+        for name in ("verdict", "judge_short_verdict")
+    }
+    one = find_spreads({"share": share["verdict"]}, alone)[0]["share"]
+    assert one["judge"] == pytest.approx(1 / 8)
+    assert find_spreads(share, alone.with_columns(**to_series(panel)))[0] == {}
+    again = alone.with_columns(**to_series(panel | {"judge_short_verdicts": said}))
+    assert find_spreads(share, again)[0]["judge_short_verdict"] == one
+
+
+def test_a_score_without_a_value_has_no_variance():
+    """Nothing was read, so that every row is as wrong as any other: this says nothing about rows."""
+    frame = make_frame([[None, None], [None, None]])
+    scores = measure_each(Accuracy(), frame)
+    assert find_spreads({"accuracy": Accuracy()}, frame, scores) == ({}, {"accuracy": "no answer was read"})
+
+
 def test_runs_with_repeats_are_compared():
     """Runs are compared by their means over repeats, also with one that was asked once."""
     better = make_frame([["a", "a"]] * 20 + [["a", "b"]] * 10)
