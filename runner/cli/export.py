@@ -1,4 +1,4 @@
-"""``runner export``: write a run or a sweep as one folder or ``.zip`` for another machine."""
+"""``runner export``: write a run or a sweep as one folder or ``.zip`` for another machine, or for Inspect."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from omegaconf import DictConfig
 
 from runner.cli.screen import console
 from runner.core.errors import ConfigError
+from runner.core.files import write_atomically
 from runner.records.folder import SWEEP
-from runner.reproduce import past_run
+from runner.reproduce import inspect_log, past_run
 from runner.reproduce.export import export
 
 EXPORTS = Path("outputs/exports")
@@ -37,6 +38,9 @@ def export_command(config: DictConfig) -> None:
 def _write(source: Path, target: Path, config: DictConfig) -> str:
     """Write the export beside its place, move it there when it is complete, and return its summary."""
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.suffix == inspect_log.SUFFIX:
+        with write_atomically(target) as file:
+            return inspect_log.write_log(source, file)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".partial-") as partial:
         staged = Path(partial, "export")
         summary = export(source, staged, config.ledger.url, config.export.named, config.export.data)

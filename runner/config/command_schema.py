@@ -24,11 +24,13 @@ class ReproduceConfig:
 class ExportConfig:
     """``runner export FOLDER``: ``to`` is a new folder or a ``.zip``, by default under outputs/exports.
 
+    An ``.eval`` file is a log of one run for Inspect, which has its rows, answers and scores, and no more.
+
     ``data`` includes the data files; their licences may forbid that. ``named`` is as in ``reproduce``.
     """
 
     folders: list[str] = field(default_factory=list)  # the words behind the command
-    to: str | None = None  # a folder or .zip
+    to: str | None = None  # a folder, .zip, or .eval for Inspect
     data: bool = False  # with the data files
     named: list[str] = field(default_factory=list)  # addresses on the command line
 

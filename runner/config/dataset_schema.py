@@ -48,6 +48,8 @@ class StepConfig:
     explode      list columns; each element becomes a row, several columns in parallel
     derive       {new column: SQL expression (polars SQL)}, evaluated in order
     filter       SQL condition for the rows to keep
+    only         {column: value}: the rows with this value; of null, all rows, in which it must be the same
+    require      {SQL condition: what to do where it is not true}: an error unless it is true for all rows
     unique       columns; of rows with equal values in them only the first is kept
     labels       {column: {value in the file: label}}; a value without label is an error (quote yes and no)
     both_orders  two columns; each row is repeated with the two swapped (column ``order``: ab, then ba)
@@ -60,6 +62,8 @@ class StepConfig:
     explode: list[str] | None = None
     derive: dict[str, str] | None = None
     filter: str | None = None
+    only: dict[str, Any] | None = None
+    require: dict[str, str] | None = None
     unique: list[str] | None = None
     labels: dict[str, Any] | None = None
     both_orders: list[str] | None = None

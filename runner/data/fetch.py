@@ -43,7 +43,7 @@ class Part:
     file: str | None = None
     """Of files that a pattern found: the name from the first folder on that the pattern leaves open."""
     content: bytes | None = None
-    """What the member of an archive holds; None for a file of its own."""
+    """What the member of an archive, or a log of Inspect, holds; None for a file of its own."""
 
     def read(self) -> bytes:
         """The content, unpacked if its name says that it is compressed. Raises :class:`ValueError`."""
@@ -101,11 +101,13 @@ def locate_parts(file: FileConfig, key: str = "dataset") -> list[Part]:
     member = archive.split_member(file.path or "")[1] or archive.split_member(file.url or "")[1]
     parts = []
     for path, name in locate(file, key):
-        if member is None:
-            _refuse_archive(path, key)
-            parts.append(Part(path, str(path), name))
-            continue
         try:
+            if member is None:
+                samples = archive.join_samples(path) if path.suffix.lower() == ".eval" else None
+                if samples is None:
+                    _refuse_archive(path, key)
+                parts.append(Part(path, str(path), name, samples))
+                continue
             found = archive.read_members(path, member)
         except (ValueError, OSError) as error:
             raise DataError(f"{key}: {path}: {error}") from error

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -12,9 +14,18 @@ from runner.data.columns import holds, make_column, make_frame
 from runner.data.pointer import EACH, Miss, check_pointer, describe_clash, describe_misses, follow, is_index
 
 _Kind = pl.DataType | pl.datatypes.DataTypeClass
-_Find = Callable[[str, str, bool], pl.Series | None]
-"""Finds a source; the second text is its place in the config. With true, one that is not there is None."""
 _FIRST = "first"
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """``count`` rows. ``find`` gives a source of them; the second text is its place in the config.
+
+    With true, a source that is not there is None.
+    """
+
+    count: int
+    find: Callable[[str, str, bool], pl.Series | None]
 
 
 def pick_columns(
@@ -24,14 +35,14 @@ def pick_columns(
 
     Each value is a source column, a JSON pointer into nested values (``/results/-1/text``), a list of
     these, which gives a list column, or ``{first: [these]}``, which takes the first that
-    is not null in a row.
+    is not null in a row; with a null among these, it is no error if none is there.
 
     Raises:
         ConfigError: a source that is no text.
         DataError: an unknown column or field (the message suggests the nearest one), or one of bytes.
     """
     if columns:
-        frame = _pick(columns, key, lambda text, where, lenient: _find_in_frame(frame, text, where, lenient))
+        frame = _pick(columns, key, _Rows(frame.height, partial(_find_in_frame, frame)))
     for name, kind in frame.schema.items():
         if holds(kind, pl.Binary, pl.Object):
             raise DataError(
@@ -58,32 +69,29 @@ def pick_fields(
     if not columns:
         return make_frame([{name: row[name] for name in row if name != EACH} for row in records])
 
-    def find(text: str, where: str, lenient: bool) -> pl.Series | None:
-        return _find_in_records(records, text, where, lenient, name_record)
-
-    return _pick(columns, key, find)
+    return _pick(columns, key, _Rows(len(records), partial(_find_in_records, records, name_record)))
 
 
-def _pick(columns: Mapping[str, Any], key: str, find: _Find) -> pl.DataFrame:
-    return pl.DataFrame({name: _pick_one(source, f"{key}.{name}", find) for name, source in columns.items()})
+def _pick(columns: Mapping[str, Any], key: str, rows: _Rows) -> pl.DataFrame:
+    return pl.DataFrame({name: _pick_one(source, f"{key}.{name}", rows) for name, source in columns.items()})
 
 
-def _pick_one(source: Any, where: str, find: _Find) -> pl.Series:
+def _pick_one(source: Any, where: str, rows: _Rows) -> pl.Series:
     if isinstance(source, Mapping):
         if set(source) != {_FIRST} or not _is_list(source[_FIRST]):
             raise ConfigError(f"{where}: expected a column, a list of columns, or {{{_FIRST}: [columns]}}")
-        return _take_first([_read_name(one, where) for one in source[_FIRST]], where, find)
+        return _take_first(source[_FIRST], where, rows)
     if _is_list(source):
         if not source:
             raise ConfigError(f"{where}=[]: expected at least one column")
-        parts = [_pick_one(one, where, find) for one in source]
+        parts = [_pick_one(one, where, rows) for one in source]
         if len({part.dtype for part in parts}) == 1:
             return pl.select(
                 pl.concat_list(*(part.alias(str(n)) for n, part in enumerate(parts)))
             ).to_series()
         return make_column("", [list(row) for row in zip(*(part.to_list() for part in parts), strict=True)])
     text = _read_name(source, where)
-    found = find(text, f"{where}={text!r}", False)
+    found = rows.find(text, f"{where}={text!r}", False)
     assert found is not None
     return found
 
@@ -100,32 +108,36 @@ def _read_name(source: Any, where: str) -> str:
     return str(source)
 
 
-def _take_first(sources: Sequence[str], where: str, find: _Find) -> pl.Series:
-    found = [part for one in sources if (part := find(one, f"{where}={one!r}", True)) is not None]
+def _take_first(sources: Sequence[Any], where: str, rows: _Rows) -> pl.Series:
+    """The first source in each row that is not null; with a null among them, none need be there."""
+    named = [_read_name(one, where) for one in sources if one is not None]
+    found = [part for one in named if (part := rows.find(one, f"{where}={one!r}", True)) is not None]
+    if not found and None in sources:
+        return pl.Series([None] * rows.count, dtype=pl.Null)
     if not found:
-        return _pick_one(sources[0], where, find) if sources else _pick_one([], where, find)
+        return _pick_one(named[0] if named else [], where, rows)
     if len({part.dtype for part in found}) == 1:
         return pl.select(pl.coalesce(*(part.alias(str(n)) for n, part in enumerate(found)))).to_series()
-    rows = zip(*(part.to_list() for part in found), strict=True)
-    return make_column("", [next((value for value in row if value is not None), None) for row in rows])
+    values = zip(*(part.to_list() for part in found), strict=True)
+    return make_column("", [next((one for one in row if one is not None), None) for row in values])
 
 
 def _find_in_records(
     records: Sequence[Mapping[str, Any]],
+    name_record: Callable[[int], str],
     text: str,
     where: str,
     lenient: bool,
-    name_record: Callable[[int], str],
 ) -> pl.Series | None:
     named = not text.startswith("/") or any(text in record for record in records)
     tokens = [text] if named else check_pointer(text, where)
     found = [follow(record, tokens) for record in records]
     misses = {number: value for number, value in enumerate(found) if isinstance(value, Miss)}
-    if (
-        not lenient
-        and (bad := next((number for number, miss in misses.items() if miss.clash), None)) is not None
-    ):
-        hint = "" if len(misses) == len(records) else f"; {{{_FIRST}: [one, other]}} takes what a record has"
+    wrong = [number for number, miss in misses.items() if miss.several or (miss.clash and not lenient)]
+    if wrong:
+        bad = wrong[0]
+        some = len(misses) < len(records) and not misses[bad].several
+        hint = f"; {{{_FIRST}: [one, other]}} takes what a record has" if some else ""
         raise DataError(f"{where}: {name_record(bad)}: {describe_clash(misses[bad], tokens)}{hint}")
     if len(misses) == len(records):
         if lenient:

@@ -13,7 +13,7 @@ from typing import Any
 from runner.core.errors import ConfigError, count_of, suggest
 
 EACH = "*"
-"""The token that stands for each value of an object or list, in ``rows`` only."""
+"""The token that stands for each value of an object or list in ``rows``, and in a column for the only one."""
 _INDEX = re.compile(r"0|-?[1-9][0-9]{0,8}")
 _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "a truth value"}
 
@@ -22,12 +22,14 @@ _KINDS = {dict: "an object", list: "a list", str: "a text", bool: "a truth value
 class Miss:
     """Why a pointer does not lead on: ``there`` is the value that its part number ``depth`` was sought in.
 
-    It is a ``clash`` if no value of this type could have such a part.
+    It is a ``clash`` if no value of this type could have such a part, and has ``several`` if ``*`` would have
+    to choose.
     """
 
     there: Any
     depth: int
     clash: bool = False
+    several: bool = False
 
 
 def split_pointer(pointer: str) -> list[str]:
@@ -63,11 +65,18 @@ def is_index(token: str) -> bool:
 
 
 def follow(value: Any, tokens: Sequence[str]) -> Any:
-    """The value that ``tokens`` lead to, or a :class:`Miss`. What is below a null is null."""
+    """The value that ``tokens`` lead to, or a :class:`Miss`. What is below a null is null.
+
+    A token ``*`` is the only value of an object or list; of an empty one it is a :class:`Miss`.
+    """
     for depth, token in enumerate(tokens):
         if value is None:
             return None
-        if isinstance(value, dict):
+        if token == EACH and (isinstance(value, list) or (isinstance(value, dict) and EACH not in value)):
+            if len(value) != 1:
+                return Miss(value, depth, several=len(value) > 1)
+            value = next(iter(value.values() if isinstance(value, dict) else value))
+        elif isinstance(value, dict):
             if token not in value:
                 return Miss(value, depth)
             value = value[token]
@@ -81,7 +90,11 @@ def follow(value: Any, tokens: Sequence[str]) -> Any:
 
 
 def describe_clash(miss: Miss, tokens: Sequence[str]) -> str:
-    """Why a part of the pointer names nothing in a value of this type."""
+    """Why a part of the pointer names nothing in a value of this type, or no value alone."""
+    if miss.several:
+        names = f": {', '.join(list(miss.there)[:10])}" if isinstance(miss.there, dict) else ""
+        place = join_pointer(tokens[: miss.depth]) or "it"
+        return f"{place} has {len(miss.there)} values, and * stands for the only one; name one of them{names}"
     kind = next((said for type_, said in _KINDS.items() if isinstance(miss.there, type_)), "a number")
     place = join_pointer(tokens[: miss.depth])
     return f"{place or 'it'} is {kind}, which has no {tokens[miss.depth]!r}"
@@ -93,6 +106,8 @@ def describe_misses(misses: Sequence[Miss], tokens: Sequence[str]) -> str:
     ends = [miss.there for miss in misses if miss.depth == depth]
     token, place = tokens[depth], join_pointer(tokens[:depth])
     where = f" in {place}" if place else ""
+    if token == EACH:
+        return f"there is nothing{where or ' in it'}"
     lists = [len(there) for there in ends if isinstance(there, list)]
     if lists and len(lists) == len(ends):
         most = f"at most {count_of(max(lists), 'item')}" if max(lists) else "no items"

@@ -27,6 +27,7 @@ _SUFFIXES = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
+    ".eval": "json",
     ".parquet": "parquet",
     ".pq": "parquet",
     ".xlsx": "excel",

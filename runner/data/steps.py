@@ -15,6 +15,7 @@ from runner.core.types import write_column, write_value
 from runner.data import sql
 from runner.data.columns import join_frames
 from runner.data.join import join_file, require_columns
+from runner.data.reader import FILE
 
 MEMBERS = " members"
 """A list column of what the rows came from; the step ``group`` joins the lists. No data set has this name."""
@@ -128,6 +129,40 @@ def _filter(frame: pl.DataFrame, text: str, where: str) -> pl.DataFrame:
     return sql.drop_helpers(helped.filter(expression))
 
 
+def _keep_only(frame: pl.DataFrame, columns: Mapping[str, Any], where: str) -> pl.DataFrame:
+    """The rows with one value in a column. Which one must be said if there are several."""
+    require_columns(frame, [name for name in columns if name != FILE], where)
+    for name, wanted in columns.items():
+        if name not in frame.columns and wanted is None:
+            continue  # the rows are not from a pattern, so they are of one file
+        require_columns(frame, [name], where)
+        values = write_column(frame[name])
+        known = values.drop_nulls().unique(maintain_order=True).to_list()
+        if wanted is None:
+            if len(known) > 1:
+                shown = ", ".join(map(repr, known[:10])) + (", …" if len(known) > 10 else "")
+                raise DataError(f"{where}.{name}: choose one of {len(known)} values: {shown}")
+            continue
+        if write_value(wanted) not in known:
+            raise DataError(
+                f"{where}.{name}={write_value(wanted)}: no row has this value{suggest(str(wanted), known)}"
+            )
+        frame = frame.filter(values == write_value(wanted))
+    return frame
+
+
+def _require(frame: pl.DataFrame, conditions: Mapping[str, str], where: str) -> pl.DataFrame:
+    """The same rows. An error says what to do if a condition is not true for each."""
+    for text, advice in conditions.items():
+        helped, condition = sql.add_expression(frame, str(text), where)
+        kept = helped.filter(condition).height
+        if kept < frame.height:
+            raise DataError(
+                f"{where}: {text} is not true for {count_of(frame.height - kept, 'row')}; {advice}"
+            )
+    return frame
+
+
 _GROUP_KEYS = ("by", "columns")
 
 
@@ -224,6 +259,8 @@ _STEPS: dict[str, Callable[[pl.DataFrame, Any, str], pl.DataFrame]] = {
     "explode": _explode,
     "derive": _derive,
     "filter": _filter,
+    "only": _keep_only,
+    "require": _require,
     "unique": _drop_duplicates,
     "labels": _map_labels,
     "both_orders": _add_both_orders,

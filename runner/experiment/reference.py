@@ -123,6 +123,8 @@ def read_figures(config: ReferenceConfig, key: str = "reference") -> dict[str, F
 def _name_figures(config: ReferenceConfig, figures: Any, where: str) -> dict[str, Any]:
     if isinstance(figures, Mapping):
         return dict(figures)
+    if isinstance(figures, str):
+        figures = [None if value == "-" else value for value in figures.split()]
     if not isinstance(figures, list) or len(figures) != len(config.columns):
         expected = f"{len(config.columns)} values, one for each of reference.columns"
         raise ConfigError(f"{where}: {figures!r} is neither {{metric: value}} nor {expected}")

@@ -118,7 +118,8 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     gold.check_turns(shown, prompt, plan.responder.parser, "shot", tags, is_judged)
     frame = rows.evaluated.with_columns(shots.list_shot_ids(rows.train, chosen))
     frame = render_chats(frame, prompt, shots.list_shot_rows(rows.train, chosen))
-    return repeats.repeat_rows(frame, repeats.count_repeats(plan.responder, frame))
+    frame = repeats.repeat_rows(frame, repeats.count_repeats(plan.responder, frame))
+    return repeats.read_beside(plan.responder, frame)
 
 
 def answer(
@@ -234,7 +235,7 @@ def measure(plan: Plan, frame: pl.DataFrame, scored: Scored) -> Measurements:
     rule, rows = plan.config.scoring.reduce.value, scored.frame
     scores, failures = metrics.try_all(over_repeats(plan.metrics, rows, rule), rows)
     labels = parse.classes(plan.responder.parser)
-    spread, no_spread = find_spreads(plan.metrics, rows) if rule == EACH else ({}, {})
+    spread, no_spread = find_spreads(plan.metrics, rows, scores) if rule == EACH else ({}, {})
     return Measurements(
         scores=scores,
         figures=count_usage(frame) | scored.figures,

@@ -15,8 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.metrics.agreement import compute_kappas
-from runner.metrics.base import Measure
-from runner.metrics.bootstrap import Floats, nan_to_none
+from runner.metrics.bootstrap import SHARE, Floats, Measure, nan_to_none
 
 ORDERS = ("ab", "ba")
 TIE = 2
@@ -72,7 +71,7 @@ def _make_mean_measure(right: Any, proportion: bool = True) -> Measure:
     def values(cells: pl.DataFrame, counts: Floats) -> Floats:
         return average_cells(right(cells), counts)
 
-    return Measure(lambda cells, counts: float(values(cells, counts)), values, proportion)
+    return Measure(lambda cells, counts: float(values(cells, counts)), values, proportion, SHARE)
 
 
 def _make_kappa_measure(coded: Any) -> Measure:
@@ -90,7 +89,7 @@ def _make_kappa_measure(coded: Any) -> Measure:
         one, other = coded(cells)
         return compute_kappas(one, other, counts, 5, None)
 
-    return Measure(value, values)
+    return Measure(value, values, ends=(-1.0, 1.0))
 
 
 CodePair = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -109,7 +108,16 @@ def encode_odd_kappa(cells: pl.DataFrame, order: str) -> CodePair:
     codes counts a right verdict for the second output as disagreement, so a flawless judge gets 0.33 on
     balanced labels. ``_kappa_ab`` and ``_kappa_ba`` are the agreement that was probably meant.
     """
-    return (cells[order] == 0).fill_null(False).to_numpy().astype(np.int64), cells["gold"].to_numpy() + 1
+    return _encode_first(cells, order), cells["gold"].to_numpy() + 1
+
+
+def _encode_odd_agreement(cells: pl.DataFrame) -> CodePair:
+    """The codes behind LLMBar's ``kappa_agreement``: in each order 1 for the first output, else 0."""
+    return _encode_first(cells, "ab"), _encode_first(cells, "ba")
+
+
+def _encode_first(cells: pl.DataFrame, order: str) -> NDArray[np.int64]:
+    return (cells[order] == 0).fill_null(False).to_numpy().astype(np.int64)
 
 
 PAIR_MEASURES = {
@@ -137,4 +145,5 @@ ODD_MEASURES = {
     "_odd_kappa_ab": _ODD["ab"],
     "_odd_kappa_ba": _ODD["ba"],
     "_odd_kappa": _average_measures(_ODD["ab"], _ODD["ba"]),
+    "_odd_agreement_kappa": _make_kappa_measure(_encode_odd_agreement),
 }

@@ -6,7 +6,7 @@ import logging
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import REPEAT
 from runner.pipeline.answer import Responder
 
@@ -22,6 +22,29 @@ def repeat_rows(frame: pl.DataFrame, repeats: int, column: str = REPEAT) -> pl.D
         return frame
     lines = pl.int_range(pl.len()).repeat_by(repeats).explode()
     return frame.select(pl.all().gather(lines)).with_columns((pl.int_range(pl.len()) % repeats).alias(column))
+
+
+def read_beside(responder: Responder, frame: pl.DataFrame) -> pl.DataFrame:
+    """The lines of :func:`repeat_rows`, with the line's own item in place of each list of ``beside``.
+
+    Raises :class:`ConfigError` for a column that is not there, and :class:`DataError` for a list that is not
+    as long as that of the answers.
+    """
+    key, provider = f"{responder.key}provider.beside", responder.provider
+    for name in getattr(provider, "beside", ()):
+        if name not in frame.columns:
+            raise ConfigError(f"{key}: there is no column {name!r}{suggest(name, frame.columns)}")
+        answers = frame[provider.column]  # type: ignore[attr-defined]
+        if not all(isinstance(kind, pl.List) for kind in (frame.schema[name], answers.dtype)):
+            continue
+        if wrong := (frame[name].list.len() != answers.list.len()).fill_null(True).arg_true().to_list():
+            raise DataError(
+                f"{key}: in row {frame['id'][wrong[0]]} column {name!r} has not as many values as there are"
+                f" answers in {answers.name!r}"
+            )
+        place = pl.col(REPEAT) if REPEAT in frame.columns else 0
+        frame = frame.with_columns(pl.col(name).list.get(place))
+    return frame
 
 
 def take_first(frame: pl.DataFrame) -> pl.DataFrame:

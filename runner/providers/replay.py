@@ -17,12 +17,14 @@ from runner.core.types import Completion, Request, Sampling
 class Replay(Provider):
     """Answers each row with its own cell of ``column``; ``model`` is a free name for who answered.
 
-    A cell that is a list of texts has the answers to a row that was asked several times.
+    A cell that is a list of texts has the answers to a row that was asked several times. Each column of
+    ``beside`` then holds a list, too, with what is known of each answer, such as a score or its tokens.
     ``thinking_tags`` are those of :class:`runner.core.provider.Provider`.
     """
 
     column: str = "recorded"
     model: str = "recorded"
+    beside: Sequence[str] = ()
     thinking_tags: Sequence[str] = field(default_factory=lambda: list(THINKING_TAGS))
 
     name = "replay"

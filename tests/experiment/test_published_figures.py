@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from hashlib import sha256
+from itertools import chain, product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from commandline import CommandLine
@@ -56,35 +58,74 @@ def missed(records: list[Record]) -> list[str]:
 
 
 STATISTICS = {
+    "correct_average": "pairwise",
     "correct_False": "pairwise_ab",
     "correct_True": "pairwise_ba",
-    "correct_average": "pairwise",
     "correct_both": "pairwise_both",
     "equal": "pairwise_agreement",
-    "kappa_agreement": "pairwise_agreement_kappa",
+    "kappa_agreement": "pairwise_odd_agreement_kappa",
     "kappa_False": "pairwise_odd_kappa_ab",
     "kappa_True": "pairwise_odd_kappa_ba",
     "kappa_average": "pairwise_odd_kappa",
 }
+FOLDERS = {"Natural": "Natural", "Neighbor": "Adversarial/Neighbor", "GPTInst": "Adversarial/GPTInst"}
 
 
-def statistics(shared: Path, record: Record) -> dict[str, float]:
-    """Return the statistics that LLMBar published with the recording of this run."""
-    recording = record.config["dataset"]["url"].split("/Dataset/")[1]
-    file = shared / "llmbar" / "Dataset" / recording.replace("result.json", "statistics.json")
-    printed = {name: str(text).split("= ")[-1] for name, text in json.loads(file.read_text()).items()}
-    return {n: float(t[:-1]) / 100 if t.endswith("%") else float(t) for n, t in printed.items()}
+def statistics(shared: Path, case: str) -> dict[str, str]:
+    """Return the statistics that LLMBar published with a recording, by our names, as they are printed."""
+    judge, subset, evaluator = case.split("/")
+    folder = shared / "llmbar_all/Dataset/LLMBar" / FOLDERS[subset] / "evaluators" / judge / evaluator
+    printed = json.loads((folder / "statistics.json").read_text())
+    texts = {name: str(text).split(" = ")[0].replace(" ", "") for name, text in printed.items()}
+    return {STATISTICS[name]: text for name, text in texts.items()}
 
 
-@pytest.mark.parametrize(("experiment", "runs"), [("llmbar", 15), ("llmbar_rating", 3)])
-def test_llmbar(runner: CommandLine, shared_data: Path, experiment: str, runs: int) -> None:
-    """All nine figures of each recorded run agree with LLMBar's statistics files to the last digit."""
-    records = replay(runner, experiment)
-    assert len(records) == runs
+def list_points(command: str) -> list[str]:
+    """Return the case of each point of a sweep over LLMBar's recordings."""
+    parts = [part.removeprefix("dataset.params.") for part in command.split()[1:] if "=" in part]
+    names = {"judge": "GPT-4"} | dict(part.split("=") for part in parts)
+    choices = (names[key].split(",") for key in ("judge", "subset", "evaluator"))
+    return ["/".join(point) for point in product(*choices)]
+
+
+@pytest.mark.parametrize(("experiment", "tables"), [("llmbar", 174), ("llmbar_rating", 21)])
+def test_all_tables_of_llmbar_are_there(shared_data: Path, experiment: str, tables: int) -> None:
+    """The figures are those of all statistics files as printed, and the documented commands run each once."""
+    reference = yaml.safe_load((CONF / "reference" / f"{experiment}.yaml").read_text())
+    printed = {
+        case: dict(zip(reference["columns"], line.split(), strict=True))
+        for case, line in reference["figures"].items()
+    }
+    assert printed == {case: statistics(shared_data, case) for case in printed}
+    assert len(printed) == tables
+    points = {command: list_points(command) for command in commands(experiment)}
+    assert sorted(chain.from_iterable(points.values())) == sorted(printed)
+    for command, cases in points.items():
+        assert documented()[command] == (9 * len(cases), 9 * len(cases))
+
+
+LLMBAR = [  # each judge, each way of judging, and all ways in which a verdict is missing
+    "llmbar judge=PaLM2,LLaMA2 subset=GPTInst evaluator=CoT,Swap",
+    "llmbar judge=ChatGPT,Falcon subset=Neighbor evaluator=Metrics,Swap_CoT",
+    "llmbar judge=GPT-4,ChatGPT-0301 subset=Natural evaluator=Reference,Metrics_Reference",
+    "llmbar judge=LLaMA2 subset=GPTInst evaluator=Vanilla_1shot,Vanilla_2shot",
+    "llmbar judge=PaLM2 subset=Natural evaluator=Vanilla_NoRules,Vanilla",
+    "llmbar_rating judge=GPT-4 subset=GPTInst evaluator=Rating,Rating_Metrics_Reference",
+]
+
+
+@pytest.mark.parametrize("some", LLMBAR)
+def test_llmbar(runner: CommandLine, shared_data: Path, some: str) -> None:
+    """All nine figures of some recorded runs are met, from the raw replies; the docs run all of them."""
+    experiment, *chosen = some.split()
+    choices = [f"dataset.params.{choice}" for choice in chosen]
+    assert runner(f"experiment={experiment}", "-m", *choices, "tracking=none").code == 0
+    records = runner.records()
+    assert len(records) == len(list_points(some))
     assert missed(records) == []
     for record in records:
-        for name, published in statistics(shared_data, record).items():
-            assert value(record, STATISTICS[name]) == pytest.approx(published, abs=1e-12), name
+        assert record.figures["answered"] == record.figures["n"]
+        assert len(record.reference) == len(STATISTICS)
 
 
 def test_unieval(runner: CommandLine, shared_data: Path) -> None:
@@ -162,10 +203,33 @@ def test_fib_split(runner: CommandLine, shared_data: Path) -> None:
     assert numbers[3] == int(sha256(text.encode()).hexdigest()[:12], 16)
 
 
+def test_frank(runner: CommandLine, shared_data: Path) -> None:
+    """Partial correlations are those of SciPy on the raw files, of the rows that have a score."""
+    chosen = ("dataset.params.corpus=bbc", 'dataset.params.score="Dep Entail"')
+    assert runner("experiment=frank", *chosen, "tracking=none").code == 0
+    (record,) = runner.records()
+    folder = shared_data / "frank/data"
+    people, scores = (
+        json.loads((folder / f"{name}.json").read_text())
+        for name in ("human_annotations", "baseline_factuality_metrics_outputs")
+    )
+    rows = [
+        (said["model_name"], said["Dep Entail"], meant["Factuality"])
+        for said, meant in zip(scores, people, strict=True)
+        if said["dataset"] == "bbc" and said["Dep Entail"] is not None
+    ]
+    systems = np.array([[system == other for other in {row[0] for row in rows}] for system, *_ in rows])
+    both = np.array([row[1:] for row in rows])
+    said, meant = (both - systems @ np.linalg.lstsq(systems.astype(float), both, rcond=None)[0]).T
+    assert record.figures["n"] == len(rows) == 981
+    assert value(record, "pearson") == pytest.approx(stats.pearsonr(said, meant).statistic)
+    assert value(record, "spearman") == pytest.approx(stats.spearmanr(said, meant).statistic)
+
+
 def test_the_docs_show_the_commands_of_the_experiments() -> None:
     """The docs show the same commands as the experiment files."""
     names = {command.split()[1].removeprefix("experiment=") for command in documented()}
-    assert len(names) == 8
+    assert len(names) == 9
     assert {command for name in names for command in commands(name)} == set(documented())
 
 

@@ -172,6 +172,19 @@ def test_columns_name_the_figures_of_a_list() -> None:
         read_figures(config)
 
 
+def test_a_line_of_a_table_is_a_list_of_figures() -> None:
+    """A case may be a line of text, as printed: no quotes for a final 0, and a dash for no figure."""
+    columns = ["accuracy", "f1", "kappa"]
+    config = ReferenceConfig(case="a", columns=columns, figures={"a": "57.50%  - 0.50", "b": "0.5 0.6"})
+    assert {name: figure.printed for name, figure in read_figures(config).items()} == {
+        "accuracy": "57.50%",
+        "kappa": "0.50",
+    }
+    config.case = "b"
+    with pytest.raises(ConfigError, match=r"reference\.figures\.b: .* nor 3 values"):
+        read_figures(config)
+
+
 def test_unreadable_figures_stop_a_run_before_it_starts(runner: CommandLine, shared_data: Any) -> None:
     """Figures that cannot be read stop a run before anything is paid."""
     outcome = runner("estimate", "+reference.figures.accuracy=high")

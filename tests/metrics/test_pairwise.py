@@ -216,7 +216,7 @@ PUBLISHED = {
     "correct_average": "",
     "correct_both": "_both",
     "equal": "_agreement",
-    "kappa_agreement": "_agreement_kappa",
+    "kappa_agreement": "_odd_agreement_kappa",
     "kappa_False": "_odd_kappa_ab",
     "kappa_True": "_odd_kappa_ba",
     "kappa_average": "_odd_kappa",
@@ -272,6 +272,15 @@ def test_llmbar_as_published(shared_data: Path, run: str) -> None:
         text = str(published).split("= ")[-1]
         figure = float(text[:-1]) / 100 if text.endswith("%") else float(text)
         assert scores[PUBLISHED[name]] == pytest.approx(figure, abs=1e-12), name
+
+
+def test_llmbar_counts_two_missing_verdicts_as_agreement() -> None:
+    """They are wrong, and where codes are compared they are the second output."""
+    frame = judged(("a", "a", "b"), ("a", None, None), ("a", "b", None), ("a", "a", "a"))
+    scores = values(metrics.Pairwise(odd_kappa=True, unparsed="tie", resamples=0)(frame))
+    assert [scores[end] for end in ("", "_both", "_agreement")] == [3 / 8, 1 / 4, 2 / 4]
+    kappa = cohen_kappa_score([1, 0, 0, 1], [1, 0, 0, 0])
+    assert scores["_odd_agreement_kappa"] == pytest.approx(kappa)
 
 
 def test_a_pair_that_nobody_parsed_may_be_won_by_an_output():

@@ -156,6 +156,7 @@ def _read_fields(kind: type) -> dict[str, str]:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
         comment = lines[node.end_lineno - 1].partition("  # ")[2]  # type: ignore[operator]
+        comment = re.sub(r"^type: ignore\S*( +# )?", "", comment)
         is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
         text = str(below.value.value) if is_text else ""  # type: ignore[union-attr]
         parts = [part for part in (comment, " ".join(to_markdown(text).split())) if part]

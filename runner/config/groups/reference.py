@@ -24,7 +24,8 @@ class ReferenceConfig:
     """Published figures that a run is compared with.
 
     ``figures`` maps a case to {metric: published value}, or to a list of values whose metrics are in
-    ``columns``. ``case`` says which case this run is, usually by interpolation (``${finetune.name}``,
+    ``columns``. Such a list may also be a line of text, as in a table: ``0.91 0.50 -``, where ``-`` means not
+    published. ``case`` says which case this run is, usually by interpolation (``${finetune.name}``,
     ``${checkpoint}``). Without ``case`` there is only one mapping. A value is a number, or text as the paper
     prints it: ``71.07%`` and ``92/100`` are proportions; null means not published, also for a whole case. A
     case that is not in ``figures`` and a figure of a score that the run does not have are errors; with

@@ -88,8 +88,12 @@ def _weigh(cells: pl.DataFrame, counts: Floats) -> tuple[Floats, Floats, Floats]
 
 @dataclass(kw_only=True)
 class Mean(_Summary):
-    """The mean of a column, weighted by ``weight``."""
+    """The mean of a column, weighted by ``weight``.
 
+    direction  whether a ``higher`` or a ``lower`` mean is better, which decides what is best in a sweep
+    """
+
+    direction: Direction = "none"  # type: ignore[misc]
     default_name: ClassVar[str] = "mean"
 
     def compute(self, cells: pl.DataFrame, counts: Floats) -> Floats:
