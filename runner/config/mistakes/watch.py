@@ -14,6 +14,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -32,6 +33,7 @@ from runner.config.mistakes.places import (
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.paths import CONF, show_file
 
+CHOICES = ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP
 _load = ConfigLoaderImpl._load_configuration_impl
 _read = ConfigRepository.load_config
 _files: dict[tuple[str, ...], tuple[object, bytes]] = {}
@@ -90,7 +92,7 @@ def _list_first_options(loader: ConfigLoaderImpl, overrides: list[str]) -> list[
     swept = [
         each
         for each in parsed
-        if each.is_choice_sweep()
+        if each.value_type in CHOICES
         and loader.repository.group_exists(each.key_or_group)
         and each.get_key_element() not in fixed
     ]
