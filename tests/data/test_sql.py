@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from runner.config.dataset_schema import StepConfig
 from runner.core.errors import ConfigError, DataError, RunnerError
+from runner.data.sql.nearest import measure
 from runner.data.steps import apply_steps
 
 FRAME = pl.DataFrame(
@@ -46,6 +47,8 @@ def group(**columns: str) -> dict[str, list[Any]]:
         (r"REGEXP_REPLACE(said, '.*\(([A-D])\).*', '\1')", ["B", "D", "none"]),
         ("""JSON_VALUE('{"a": {"b": 4}}', '$.a.b')""", ["4"] * 3),
         ("JSON_VALUE(said, '$.a')", [None] * 3),
+        ("NEAREST(vote, STRING_TO_ARRAY('yes,x-ray,xx', ','))", ["xx", "xx", None]),
+        ("NEAREST('e', STRING_TO_ARRAY('b,d', ','))", ["b"] * 3),
     ],
 )
 def test_functions_read_a_part_of_a_text(sql, values):
@@ -87,6 +90,8 @@ def test_a_division_by_zero_in_a_group_is_null():
         ({"derive": {"a": "REGEXP_EXTRACT(sad, 'a')"}}, "did you mean 'said'"),
         ({"derive": {"a": "MAJORITY(vote)"}}, "belongs in a step 'group'"),
         ({"derive": {"a": "JSON_VALUE(said, '$[')"}}, "dataset.steps[0].derive"),
+        ({"derive": {"a": "NEAREST(said)"}}, "expected (text, list)"),
+        ({"derive": {"a": "NEAREST(said, vote)"}}, "vote is String, not a list of texts"),
         ({"group": {"by": ["pair"], "columns": {"a": "vote"}}}, "is a value of each row"),
         ({"group": {"by": ["pair"], "columns": {"pair": "MAX(id)"}}}, "a column of the groups"),
         ({"group": {"by": ["pear"]}}, "did you mean 'pair'"),
@@ -110,3 +115,12 @@ def test_any_text_is_an_expression_or_an_error(text):
         derive(f"REGEXP_EXTRACT(said, {text}")
     except RunnerError:
         return
+
+
+@given(st.text("abc", max_size=6), st.text("abc", max_size=6), st.text("abc", max_size=6))
+def test_the_edit_distance_is_a_distance(one: str, other: str, third: str) -> None:
+    """It is 0 only between equal texts, the same in both directions, and no way round is shorter."""
+    assert (measure(one, other) == 0) == (one == other)
+    assert measure(one, other) == measure(other, one)
+    assert abs(len(one) - len(other)) <= measure(one, other) <= max(len(one), len(other))
+    assert measure(one, third) <= measure(one, other) + measure(other, third)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import adding
 import polars as pl
@@ -13,6 +14,9 @@ from hosted_batch import BatchService
 from options import write_options
 from servers import Call, Reply, completion, serving
 
+from runner.core.errors import ConfigError, DataError
+from runner.pipeline.repeats import read_beside, repeat_rows
+from runner.providers.replay import Replay
 from runner.records.folder import PREDICTIONS
 
 ROWS = [{"question": f"Is {n} even?", "target": "even" if n % 2 == 0 else "odd"} for n in range(6)]
@@ -180,6 +184,22 @@ def test_recorded_lists_are_repeats(command, runner):
     rows[1]["recorded"].pop()
     (runner.folder / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     assert "provider.column=recorded: row even:1 has 2 answers, not 3" in runner(*replay).err
+
+
+def test_what_is_known_of_each_recorded_answer_stands_beside_it():
+    """A line has its own item of each such list; a list of another length names its row."""
+    frame = pl.DataFrame({"id": ["a", "b"], "recorded": [["x", "y"], ["z", None]], "score": [[1, 2], [3, 4]]})
+    provider = Replay(beside=["score"])
+    responder = SimpleNamespace(key="", provider=provider, repeats=1)
+    lines = read_beside(responder, repeat_rows(frame, 2))
+    assert lines.select("repeat", "score").rows() == [(0, 1), (1, 2), (0, 3), (1, 4)]
+    once = frame.with_columns(pl.col("recorded", "score").list.head(1))
+    assert read_beside(responder, once)["score"].to_list() == [1, 3]
+    short = frame.with_columns(score=pl.Series([[1, 2], [3]]))
+    with pytest.raises(DataError, match="in row b column 'score' has not as many values"):
+        read_beside(responder, short)
+    with pytest.raises(ConfigError, match=r"provider\.beside: there is no column 'score'"):
+        read_beside(responder, frame.drop("score"))
 
 
 def test_a_batch_holds_repeats(runner, monkeypatch):

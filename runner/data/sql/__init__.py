@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 import polars as pl
 
 from runner.core.errors import ConfigError
+from runner.data.sql.nearest import find_nearest
 
 _OTHER_TABLE = re.compile(r"\bselect\b|\b(?:read|scan)_\w+\W*\(", re.IGNORECASE)
 _QUOTED = re.compile(r"""'[^']*'|"[^"]*\"""")
@@ -123,15 +124,35 @@ def _vote(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[st
 
 
 def _find_largest(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
-    """ARG_MAX(list): the place of its largest number, counted from 0; of equal ones the first, null without any."""
+    """ARG_MAX(list): the place of its largest number from 0; of equal ones the first, null without any."""
     if len(given) != 1 or not given[0]:
         raise ConfigError(f"{where}: expected (list)")
     return parse(given[0], where).list.arg_max()
 
 
+def _choose_nearest(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
+    """NEAREST(text, list): the first of the list's texts with the smallest edit distance to the text."""
+    if len(given) != 2 or not all(given):
+        raise ConfigError(f"{where}: expected (text, list)")
+    text, options = (parse(each, where) for each in given)
+    kind = frame.clear().select(options).dtypes[0]
+    if kind not in (pl.List(pl.String), pl.Null, pl.List(pl.Null)):
+        raise ConfigError(f"{where}: {given[1]} is {kind}, not a list of texts")
+    return pl.struct(text.cast(pl.String).alias("text"), options.alias("options")).map_elements(
+        lambda row: None if None in (row["text"], row["options"]) else find_nearest(**row),
+        return_dtype=pl.String,
+    )
+
+
 MAJORITY = "MAJORITY"
 Function = Callable[[pl.DataFrame, Sequence[str], str, Sequence[str]], pl.Expr]
-FUNCTIONS: dict[str, Function] = {"REGEXP_EXTRACT": _extract, "JSON_VALUE": _read_json, "ARG_MAX": _find_largest, MAJORITY: _vote}
+FUNCTIONS: dict[str, Function] = {
+    "REGEXP_EXTRACT": _extract,
+    "JSON_VALUE": _read_json,
+    "ARG_MAX": _find_largest,
+    "NEAREST": _choose_nearest,
+    MAJORITY: _vote,
+}
 """The functions that polars lacks, by name. Each takes the frame, its arguments, its place in the config and
 the columns of the groups."""
 
