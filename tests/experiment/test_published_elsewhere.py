@@ -23,6 +23,8 @@ SOME_POINTS = {
     "mathvista": ("model=bard,llavar,gpt4_2shot_code_use_ocr",),
     "reflexion": ("log=context-reflexion-8,no_context-last_trial_and_reflexion-5",),
     "tora": ("model=tora-code-34b-v1.0,tora-70b-v1.0",),
+    "program_of_thoughts": ("task=svamp,gsm8k_zero_shot",),
+    "tree_of_thoughts": ("method=standard,cot",),
     "faithful_cot": ("task=GSM8K,AQUA,sports,date", "method=code002_COT,gpt-3.5-turbo_NL_SL"),
 }
 

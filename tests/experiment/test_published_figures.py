@@ -211,7 +211,7 @@ def test_frank(runner: CommandLine, shared_data: Path) -> None:
 def test_the_docs_show_the_commands_of_the_experiments() -> None:
     """The docs show the same commands as the experiment files."""
     names = {command.split()[1].removeprefix("experiment=") for command in documented()}
-    assert len(names) == 15
+    assert len(names) == 17
     assert {command for name in names for command in commands(name)} == set(documented())
 
 
