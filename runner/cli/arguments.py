@@ -21,11 +21,8 @@ COMMANDS = {
     "show": "runner.cli.show:show_command",
     "sync": "runner.cli.commands:sync",
 }
-"""By command, a function of the composed config, or a class.
-
-An object of the class is such a function, and its ``finish()`` is called after the last config.
-"""
-# The commands that take folders of runs, or names, and the config key that holds these.
+"""By command, a function of the composed config, or a class of such functions with a last ``finish()``."""
+# The commands that take folders or names, and the config key that holds these.
 FOLDERS = {
     "cleanup": "cleanup.names",
     "export": "export.folders",
@@ -207,9 +204,11 @@ def find_unused(command: str, overrides: Iterable[str]) -> list[str]:
 def join_folders(key: str | None, arguments: list[str]) -> list[str]:
     """Turn the folders among the arguments into one override of ``key``; None leaves them as they are.
 
-    >>> join_folders("export.folders", ["outputs/runs/1", "export.data=true", "outputs/runs/2"])
-    ['export.data=true', "export.folders=['outputs/runs/1','outputs/runs/2']"]
+    >>> join_folders("export.folders", ["outputs/runs/1", "to=a.zip", "outputs/runs/2"])
+    ['export.to=a.zip', "export.folders=['outputs/runs/1','outputs/runs/2']"]
     """
+    if key == FOLDERS["export"]:
+        arguments = [re.sub("^to=", "export.to=", argument) for argument in arguments]
     folders_at = [
         index
         for index, (before, argument) in enumerate(zip(["", *arguments], arguments, strict=False))

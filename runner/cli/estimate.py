@@ -17,7 +17,8 @@ from runner.core.errors import count_of
 from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.estimate.power import count_comparisons
 from runner.experiment.plan import make_plan
-from runner.money.prices import Price
+from runner.experiment.seeds import SweptSeeds
+from runner.money.price import Price
 from runner.providers.local.weights import stay_offline
 from runner.report.formats import format_number
 
@@ -33,11 +34,14 @@ class Estimate:
     def __init__(self) -> None:
         self.points: list[Point] = []
         self._seen: set[str] = set()
+        self._seeds = SweptSeeds()
 
     def __call__(self, config: DictConfig) -> None:
         """Estimate one point."""
         with stay_offline():
             plan = make_plan(config, asks=False)
+            self._seeds.note(plan)
+            self._seeds.check()
             self.points.append(estimate_plan(plan, self._seen, get_overrides(), OUTPUTS))
 
     def finish(self) -> None:
@@ -84,13 +88,15 @@ def describe_power(point: Point) -> str:
     """Say which difference a point could show, what three times the rows could, and where this is from."""
     power = point.power
     assert power is not None
-    rows = f"{power.n:,} {power.unit}" + (f" × {power.repeats} repeats" if power.repeats > 1 else "")
+    rows = f"{power.n:,} {power.unit[: -1 if power.n == 1 else None]}"
+    rows += f" × {power.repeats} repeats" if power.repeats > 1 else ""
     found = power.detect(power.difference)
     if power.difference is None:
         return f"{power.metric}: which difference {rows} would show is not known; {power.basis}"
     if found is None:
-        why = "too few to show any difference" if power.is_share else "no variance was measured"
-        return f"{power.metric}: {rows}; {why} ({power.basis})"
+        few = power.difference.units < 1
+        groups = f" in {count_of(round(power.n * power.difference.units), 'group')}" if few else ""
+        return f"{power.metric}: {rows}{groups}; too few to say which difference they show ({power.basis})"
     other = "another model" if power.comparisons == 1 else "another point"
     size, more = (
         _format_difference(each, power.is_share) for each in (found, power.detect(power.difference, TIMES))
@@ -148,12 +154,7 @@ def list_notes(points: Sequence[Point]) -> list[str]:
 def _describe_price(name: str, price: Price | None) -> str:
     if price is None:
         return f"{name}: no price is known (prices.models, prices.path, provider.priced_as)"
-    where = f" ({price.date}, {price.source})" if price.date else ""
-    if not (price.input or price.output):
-        hourly = price.hosting_per_hour
-        return f"{name}: ${hourly:g} per hour of its deployment{where}" if hourly else f"{name}: free"
-    batch = f", {price.batch:.0%} of it in a batch" if price.batch < 1 else ""
-    return f"{name}: ${price.input:g} in and ${price.output:g} out per million tokens{batch}{where}"
+    return f"{name}: {price.describe()}"
 
 
 def _make_cells(points: Sequence[Point]) -> list[str]:

@@ -50,8 +50,12 @@ TEXTS = {
     ),
     "export": (
         "Copies recorded runs, with their answers, into a folder or a zip file that another person can"
-        " reproduce.",
-        ["runner export outputs/runs/NAME", "runner export outputs/sweeps/NAME export.to=study.zip"],
+        " reproduce, or writes a run as a log of Inspect.",
+        [
+            "runner export outputs/runs/NAME",
+            "runner export outputs/sweeps/NAME to=study.zip",
+            "runner export outputs/runs/NAME to=mine.eval",
+        ],
     ),
     "sync": (
         "Logs recorded runs that MLflow lacks, for example because its server was down.",

@@ -22,6 +22,7 @@ from runner.core.errors import ConfigError, count_of, is_mistake
 from runner.core.types import Direction
 from runner.experiment.plan import Plan, make_plan
 from runner.experiment.rehearsal import Rehearsal
+from runner.experiment.seeds import SweptSeeds
 from runner.records.averages import AveragePlan, check_plan, group_points
 from runner.records.ranking import WORDS, choose_objective
 
@@ -66,7 +67,7 @@ def plan_averages(
 
 def _read_averages(point: DictConfig) -> tuple[list[str], AveragesConfig]:
     """The keys over which a point is averaged, and the published averages that it is compared with."""
-    over = list(point.get("average_over") or [])
+    over = list(dict.fromkeys(point.get("average_over") or []))
     reference: Any = OmegaConf.to_object(point.reference) if over else None
     return over, reference.averages if reference and reference.compare else AveragesConfig()
 
@@ -94,12 +95,14 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: b
     have the first of their values, and Optuna gets the direction of the objective, unless it is set.
     """
     sample = None if points else compose_sample(config)
-    rehearsal, mistakes = Rehearsal(), dict[str, list[int]]()
+    rehearsal, seeds, mistakes = Rehearsal(), SweptSeeds(), dict[str, list[int]]()
     with _be_silent():
         for number, point in (points or ({} if sample is None else {0: sample})).items():
             try:
                 with _use_job(point, number) as task, tell_places(point.hydra):
-                    scores = rehearsal(make_checked_plan(task, asks))
+                    plan = make_checked_plan(task, asks)
+                    scores = rehearsal(plan)
+                    seeds.note(plan)
                     _set_direction(config, task.objective, {} if points else scores)
             except Exception as error:
                 if is_mistake(error):
@@ -108,6 +111,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: b
                     log.debug("point %d could not be rehearsed", number, exc_info=True)
     if mistakes:
         raise ConfigError(_describe_mistakes(mistakes, len(points)))
+    seeds.check()
 
 
 def _describe_mistakes(mistakes: Mapping[str, list[int]], points: int) -> str:

@@ -101,13 +101,13 @@ def locate_parts(file: FileConfig, key: str = "dataset") -> list[Part]:
     member = archive.split_member(file.path or "")[1] or archive.split_member(file.url or "")[1]
     parts = []
     for path, name in locate(file, key):
-        if member is None:
-            samples = archive.join_samples(path) if path.suffix.lower() == ".eval" else None
-            if samples is None:
-                _refuse_archive(path, key)
-            parts.append(Part(path, str(path), name, samples))
-            continue
         try:
+            if member is None:
+                samples = archive.join_samples(path) if path.suffix.lower() == ".eval" else None
+                if samples is None:
+                    _refuse_archive(path, key)
+                parts.append(Part(path, str(path), name, samples))
+                continue
             found = archive.read_members(path, member)
         except (ValueError, OSError) as error:
             raise DataError(f"{key}: {path}: {error}") from error

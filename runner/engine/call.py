@@ -177,7 +177,10 @@ class Caller(ABC):
 
 
 def make_keys(provider: Provider, requests: Iterable[Request]) -> list[str]:
-    """Return the ledger key of each request: a digest of all that determines its answer."""
+    """Return the ledger key of each request: a digest of all that determines its answer.
+
+    Repeats are told apart by their seeds; where none is sent, by their numbers.
+    """
     return list(map(_make_key_function(provider), requests))
 
 
@@ -188,8 +191,8 @@ def _make_key_function(provider: Provider) -> Callable[[Request], str]:
         content = {"provider": identity, "messages": request.messages, **drop_nulls(request.sampling)}
         if request.fresh is not None:
             content["fresh"] = request.fresh
-        if request.repeat:  # the first has the key of a question that is asked once
-            content["repeat"] = request.repeat
+        if request.repeat and (by_row or request.sampling.seed is None):
+            content["repeat"] = request.repeat  # the first has the key of a question that is asked once
         return digest(content | {"row": request.row} if by_row else content)
 
     return make_key

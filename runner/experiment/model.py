@@ -20,7 +20,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment.plan import Plan, make_provider
 from runner.experiment.spending import Spending
 from runner.money.forecast import estimate_training_tokens
-from runner.money.prices import Price
+from runner.money.price import Price
 from runner.pipeline import finetune, hosting, jobs
 from runner.pipeline.answer import Responder, needs_answers
 from runner.pipeline.checkpoint import check_place, pick_model, read_place

@@ -84,6 +84,7 @@ def run(
             own = keeper.of_point(record.job or 0, model.find) if keeper and model.find else None
             with serve_model(plan, model, frame, ledger, spending, own) as responder:
                 note_identities(record, responder, plan.panel)
+                note_prices(record, responder, plan.panel)
                 allowance = spending.allow_answers(responder, frame)
                 frame = stages.answer(responder, frame, ledger, screen.open_bar, allowance, screen.tally)
             if gaps.explain_no_answers(frame):  # they may be paid all the same
@@ -161,6 +162,16 @@ def note_identities(record: Record, responder: Responder, panel: Panel | None) -
         who = f"judge.{judge.name}" if judge.name else "judge"
         record.identities[who] = read_identity(judge.responder.provider)
     record.tags["model"] = str(record.identities["model"].get("model") or responder.provider.model)
+
+
+def note_prices(record: Record, responder: Responder, panel: Panel | None) -> None:
+    """Record the prices of answers with their dates, where they are known."""
+    who = {"price": responder} | {
+        f"{judge.rename('judge_price')}": judge.responder for judge in (panel.judges if panel else ())
+    }
+    for name, each in who.items():
+        if price := each.book.find_provider_price(each.provider):
+            record.params[name] = price.describe()
 
 
 def note_measurements(record: Record, measurements: Measurements) -> None:

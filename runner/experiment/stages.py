@@ -235,7 +235,7 @@ def measure(plan: Plan, frame: pl.DataFrame, scored: Scored) -> Measurements:
     rule, rows = plan.config.scoring.reduce.value, scored.frame
     scores, failures = metrics.try_all(over_repeats(plan.metrics, rows, rule), rows)
     labels = parse.classes(plan.responder.parser)
-    spread, no_spread = find_spreads(plan.metrics, rows) if rule == EACH else ({}, {})
+    spread, no_spread = find_spreads(plan.metrics, rows, scores) if rule == EACH else ({}, {})
     return Measurements(
         scores=scores,
         figures=count_usage(frame) | scored.figures,

@@ -16,7 +16,7 @@ from runner.engine.call import make_keys, read_answers
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
 from runner.money.lengths import find_mean_length
-from runner.money.prices import Price
+from runner.money.price import Price
 from runner.pipeline.answer import Responder
 
 

@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.metrics.base import Measure, Metric, RowKind, get_column, name_rows
-from runner.metrics.bootstrap import Floats
+from runner.metrics.base import Metric, RowKind, get_column, name_rows
+from runner.metrics.bootstrap import Floats, Measure
 from runner.metrics.pairwise_measures import (
     ODD_MEASURES,
     ORDERS,
@@ -57,9 +57,8 @@ class Pairwise(Metric):
     a warning. A predicted value that is neither a position nor a tie is no prediction. Such a target is a
     :class:`DataError` that names its rows, and so is a target without any position.
 
-    ``odd_kappa`` adds ``_odd_kappa_ab``, ``_odd_kappa_ba``, ``_odd_kappa`` and ``_odd_agreement_kappa`` (where no
-    winner is the same as the second output), which serve only to compare with the files of LLMBar: see
-    :func:`runner.metrics.pairwise_measures.encode_odd_kappa`.
+    ``odd_kappa`` adds ``_odd_kappa_ab``, ``_odd_kappa_ba``, ``_odd_kappa`` and ``_odd_agreement_kappa``, only
+    to compare with LLMBar's files: see :func:`runner.metrics.pairwise_measures.encode_odd_kappa`.
     """
 
     pair: str = "pair"

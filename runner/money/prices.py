@@ -1,13 +1,12 @@
-"""Prices of models as data (``prices.yaml``), and the cost of a completion at these prices.
+"""Prices of models as data: the user's, then ours (``prices.yaml``), then those of a package.
 
 An unknown price is None all the way to the report; it never counts as 0.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,72 +16,14 @@ from runner.config.command_schema import PricesConfig
 from runner.core.errors import ConfigError, describe_yaml_error, suggest
 from runner.core.once import once
 from runner.core.provider import Deployer, Provider, Tuner
-from runner.core.types import Completion
+from runner.money.packaged import find_packaged_price
+from runner.money.price import LongPromptPrice, Price, stands_for
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
 LOADER = getattr(
     yaml, "CSafeLoader", yaml.SafeLoader
 )  # the C loader is six times as fast, where libyaml exists
-MILLION = 1_000_000
-SNAPSHOT = re.compile(r"(-\d{4}(-?\d\d-?\d\d)?)?(:.*|\.ft-.*)?")
-"""Endings that leave the price of a model as it is: a date, or the suffix of a fine-tuned model."""
 TABLE_KEYS = ("provider", "date", "source", "batch", "models")
-
-
-@dataclass(frozen=True, slots=True)
-class LongPromptPrice:
-    """The multiples of the price that a request costs if it has more than ``above`` input tokens."""
-
-    above: int
-    input: float
-    output: float
-
-
-@dataclass(frozen=True, slots=True)
-class Price:
-    """US dollars per million tokens. A cache price of None is the input's; any other None is unknown."""
-
-    input: float
-    output: float
-    cached_input: float | None = None
-    cache_write: float | None = None
-    long: LongPromptPrice | None = None
-    training: float | None = None
-    hosting_per_hour: float | None = None
-    batch: float = 1.0
-    """The share of the price that a batch costs."""
-    date: str = ""
-    source: str = ""
-
-    def compute_cost(self, completion: Completion) -> float | None:
-        """Return the US dollars for one answer; None if its tokens were not counted and are not free."""
-        read, written = completion.input_tokens, completion.output_tokens
-        if read is None or written is None:
-            return None if self.input or self.output else 0.0
-        cached = min(completion.cached_tokens or 0, read)
-        cache_written = min(completion.cache_write_tokens or 0, read - cached)
-        weighted = (
-            (read - cached - cache_written) * self.input
-            + cached * (self.input if self.cached_input is None else self.cached_input)
-            + cache_written * self._cache_write_price
-        )
-        return self._to_dollars(read, weighted, written) * (self.batch if completion.batch else 1.0)
-
-    def compute_uncached_cost(self, read: float, written: float) -> float:
-        """Return the US dollars for tokens read and written, without any cache."""
-        return self._to_dollars(read, read * self.input, written)
-
-    def bound_cost(self, read: float, written: float) -> float:
-        """Return the most US dollars for tokens read and written: all input may be written to the cache."""
-        return self._to_dollars(read, read * max(self.input, self._cache_write_price), written)
-
-    @property
-    def _cache_write_price(self) -> float:
-        return self.input if self.cache_write is None else self.cache_write
-
-    def _to_dollars(self, read: float, weighted: float, written: float) -> float:
-        long = self.long if self.long and read > self.long.above else LongPromptPrice(0, 1.0, 1.0)
-        return (long.input * weighted + long.output * written * self.output) / MILLION
 
 
 @dataclass(frozen=True)
@@ -94,7 +35,7 @@ class PriceTable:
 
     def find_price(self, model: str) -> Price | None:
         """Return the price under the longest name that matches a model, or None."""
-        names = [name for name in self.models if _stands_for(name, model)]
+        names = [name for name in self.models if stands_for(name, model)]
         return self.models[max(names, key=len)] if names else None
 
 
@@ -105,10 +46,17 @@ class PriceBook:
     tables: tuple[PriceTable, ...]
 
     def find_price(self, provider: str, *models: str | None) -> Price | None:
-        """Return the price of the first of these models that has one, or None."""
-        tables = [table for table in self.tables if table.provider in (None, provider)]
-        found = (table.find_price(model) for model in models if model for table in tables)
-        return next((price for price in found if price), None)
+        """Return the price of the first of these models that has one, or None.
+
+        For tokens a package knows more models than our tables (:mod:`runner.money.packaged`); the share that
+        a batch costs stays that of our table of the service.
+        """
+        for model in filter(None, models):
+            if price := self._find_own(provider, model):
+                return price
+            if price := find_packaged_price(provider, model):
+                return replace(price, batch=self._find_batch_share(provider))
+        return None
 
     def find_provider_price(self, provider: Provider) -> Price | None:
         """Return the price of a provider's answers, by ``priced_as``, the hosted model or the model."""
@@ -117,7 +65,7 @@ class PriceBook:
     def find_tuned_price(self, provider: Provider) -> Price | None:
         """Return the price of training a provider's model and of calling the trained one, or None."""
         model = provider.priced_as or provider.model
-        return self.find_price(provider.name, f"ft:{model}", model)
+        return self._find_own(provider.name, f"ft:{model}", model)
 
     def find_served_price(self, provider: Provider, tuner: Tuner | None) -> Price | None:
         """Return the price of asking a provider's trained model, and of an hour of its hosting, or None.
@@ -125,7 +73,7 @@ class PriceBook:
         It is that of the hardware where the service bills the hardware and no tokens.
         """
         hardware = getattr(tuner, "hardware", None)
-        return self.find_price(provider.name, hardware) if hardware else self.find_tuned_price(provider)
+        return self._find_own(provider.name, hardware) if hardware else self.find_tuned_price(provider)
 
     def find_hourly_price(self, provider: Provider, tuner: Tuner | None) -> float | None:
         """Return the dollars for an hour of a deployment: 0 where there is none, None if it is unknown."""
@@ -133,6 +81,16 @@ class PriceBook:
             return 0.0
         price = self.find_served_price(provider, tuner)
         return price.hosting_per_hour if price else None
+
+    def _find_own(self, provider: str, *models: str | None) -> Price | None:
+        tables = [table for table in self.tables if table.provider in (None, provider)]
+        found = (table.find_price(model) for model in models if model for table in tables)
+        return next((price for price in found if price), None)
+
+    def _find_batch_share(self, provider: str) -> float:
+        """What a batch costs at a service, as its first table says for all of its models."""
+        tables = [table for table in self.tables if table.provider == provider]
+        return next((price.batch for table in tables for price in table.models.values()), 1.0)
 
 
 def load_prices(config: PricesConfig | None = None) -> PriceBook:
@@ -209,9 +167,3 @@ def _refuse_unknown_keys(given: Mapping[str, Any], names: Iterable[str], where: 
 
 def _is_amount(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool) and value >= 0)
-
-
-def _stands_for(name: str, model: str) -> bool:
-    if name.endswith("*"):
-        return model.startswith(name[:-1])
-    return model.startswith(name) and SNAPSHOT.fullmatch(model, len(name)) is not None

@@ -11,7 +11,8 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import date
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from runner.core.errors import ConfigError
@@ -69,7 +70,9 @@ class Remote(Provider):
 
     has_batches = False
     key_required = True
-    efforts: ClassVar[Sequence[str]] = ()
+    url_required = True
+    shutdown_field = ""
+    efforts = cast("Sequence[str]", ())
     path = ""
 
     def __post_init__(self) -> None:
@@ -78,7 +81,8 @@ class Remote(Provider):
     def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` for what is wrong before anything is sent, a missing key included."""
         super().check(sampling, columns)
-        _check_url(self.endpoint())
+        if self.url_required or self.base_url:
+            _check_url(self.endpoint())
         if self.batch and not self.has_batches:
             raise ConfigError(
                 f"provider.batch=true: provider={self.name} has none; openai, azure, anthropic, mistral and"
@@ -145,11 +149,20 @@ class Remote(Provider):
         """Whether answers come with log-probabilities: asked for by the request or by ``options``."""
         return super().gives_logprobs(sampling) or bool(self.options.get("logprobs"))
 
+    def shutdown_date(self) -> date | None:
+        """The day on which the service says that it shuts the model down, or None."""
+        if not self.shutdown_field:
+            return None
+        from runner.providers.shutdown import find_shutdown_date  # httpx2 takes 0.1 s to import
+
+        headers = self.build_headers(self.read_key())
+        return find_shutdown_date(self.endpoint(), self.model, self.shutdown_field, headers)
+
     def endpoint(self) -> str:
         """The base URL, without a slash at its end."""
-        if not self.base_url:
+        if not self.base_url and self.url_required:
             raise ConfigError(f"provider.base_url is required for provider={self.name}")
-        return str(self.base_url).rstrip("/")
+        return str(self.base_url or "").rstrip("/")
 
     def url(self) -> str:
         """Where requests are posted."""

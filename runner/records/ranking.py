@@ -69,7 +69,8 @@ def rank(records: Sequence[Record]) -> Ranking:
     if objective is None or objective not in scores:
         old = scores and not any(score.direction for score in scores.values())
         reason = "the records are of a version that did not say which scores are better" if old else ""
-        return Ranking(reason=reason or ("no score has a direction" if scores else "no point has a score"))
+        reason = reason or ("no score has a direction" if scores else _explain_no_score(records))
+        return Ranking(reason=reason)
     if scores[objective].direction not in WORDS:
         return Ranking(objective, reason=f"neither a high nor a low {objective} is better")
     direction = scores[objective].direction
@@ -98,6 +99,11 @@ def rank(records: Sequence[Record]) -> Ranking:
 def _is_whole(record: Record, objective: str) -> bool:
     """Whether an average is over all its points; of fewer, it may be the average of the easy ones."""
     return not isinstance(record, Average) or record.is_whole(objective)
+
+
+def _explain_no_score(records: Sequence[Record]) -> str:
+    are_averages = any(isinstance(record, Average) for record in records)
+    return "no average is over all its points" if are_averages else "no point has a score"
 
 
 def _explain_no_rivals(objective: str, alone: Sequence[int]) -> str:

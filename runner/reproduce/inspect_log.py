@@ -25,7 +25,12 @@ from runner.records.record import Record, read_predictions, read_record
 
 SUFFIX = ".eval"
 VERSION = 2
-_STOPS = {"stop": "stop", "length": "max_tokens", "content_filter": "content_filter", "tool_calls": "tool_calls"}
+_STOPS = {
+    "stop": "stop",
+    "length": "max_tokens",
+    "content_filter": "content_filter",
+    "tool_calls": "tool_calls",
+}
 _SAID = {"completion", "prediction", "target", "messages", "reasoning", "reading", "error", "repeat", "id"}
 """Columns that have a place of their own in a sample."""
 _STATUS = {"finished": "success", "running": "started", "killed": "cancelled", "stopped": "cancelled"}
@@ -41,7 +46,9 @@ def write_log(source: Path, target: Path) -> str:
     """
     runs = find_runs(source)
     if runs != [source]:
-        raise ConfigError(f"{source}: a log of Inspect is of one run; this folder has {count_of(len(runs), 'run')}")
+        raise ConfigError(
+            f"{source}: a log of Inspect is of one run; this folder has {count_of(len(runs), 'run')}"
+        )
     record = read_record(source)
     rows = list(read_predictions(source).iter_rows(named=True))
     samples = [_make_sample(row, record) for row in rows]
@@ -58,7 +65,7 @@ def write_log(source: Path, target: Path) -> str:
 
 
 def _dump(content: Any) -> str:
-    return remove_credentials(json.dumps(content, ensure_ascii=False, default=str, allow_nan=False))
+    return remove_credentials(json.dumps(content, ensure_ascii=False, default=str))
 
 
 def _make_sample(row: Mapping[str, Any], record: Record) -> Json:
@@ -86,16 +93,31 @@ def _make_sample(row: Mapping[str, Any], record: Record) -> Json:
         "messages": [*chat, reply] if is_said else chat,
         "output": output,
         "scores": _score(row, record),
-        "metadata": {name: value for name, value in row.items() if name not in _SAID | record.row_scores.keys()},
+        "metadata": {
+            name: value for name, value in row.items() if name not in _SAID | record.row_scores.keys()
+        },
         "store": {},
         "events": [],
         "model_usage": {answered_by: usage} if usage else {},
         "attachments": {},
         "uuid": _identify(record.id, row["id"], row.get("repeat")),
     }
+    sample["events"] = _list_events(sample, chat, record)
     if row.get("error"):
         sample["error"] = {"message": row["error"], "traceback": "", "traceback_ansi": ""}
     return sample
+
+
+def _list_events(sample: Json, chat: list[Json], record: Record) -> list[Json]:
+    """What the viewer shows of a sample first: the call and, of each metric, the score."""
+    when = {"timestamp": _write_time(record.started), "working_start": 0.0}
+    call = {"event": "model", "model": sample["output"]["model"], "input": chat, "tools": []}
+    call |= {"tool_choice": "none", "config": {}, "output": sample["output"]}
+    scores = [
+        {"event": "score", "scorer": name, "score": score, "target": sample["target"]}
+        for name, score in sample["scores"].items()
+    ]
+    return [{**when, **event} for event in (call, *scores)]
 
 
 def _make_message(row: Mapping[str, Any], place: int, turn: Mapping[str, Any]) -> Json:
@@ -202,6 +224,7 @@ def _make_header(samples: list[Json], record: Record) -> Json:
             "total_samples": len(samples),
             "completed_samples": sum(sample.get("error") is None for sample in samples),
             "scores": _list_scores(record),
+            "headline": _choose_headline(record),
         },
         "stats": {
             "started_at": _write_time(record.started),
@@ -220,6 +243,13 @@ def _list_scores(record: Record) -> list[Json]:
         if metrics:
             scores.append({"name": name, "scorer": name, "scored_samples": score.n, "metrics": metrics})
     return scores
+
+
+def _choose_headline(record: Record) -> Json | None:
+    """The first score with a direction, as in the tables of this package."""
+    known = [name for name, score in record.scores.items() if score.value is not None]
+    chosen = next((name for name in known if record.scores[name].direction != "none"), None)
+    return {"scorer": chosen, "score": chosen, "metric": "value"} if chosen else None
 
 
 def _add_usage(samples: list[Json]) -> Json:

@@ -126,7 +126,8 @@ SETTINGS = [
     Setting("hard rows, past runs", draw_hard_rows, 200, 10),
     Setting("hard rows, past runs, 3 points", draw_hard_rows, 200, 3, comparisons=3),
     Setting("documents, past runs", draw_documents, 300, 1, group="document"),
-    Setting("documents, past runs", draw_documents, 300, 3, group="document"),
+    Setting("documents, past runs", draw_documents, 100, 3, group="document"),
+    Setting("documents, past runs", draw_documents, 50, 3, group="document"),
     Setting("ratings, past runs", draw_ratings, 50, 1, are_ratings=True),
     Setting("ratings, past runs", draw_ratings, 200, 3, are_ratings=True),
 ]

@@ -118,3 +118,24 @@ def test_rows_that_are_none_say_what_takes_them(content: Any, rows: str | None, 
     """Nothing is taken for a row unless the config says so."""
     with pytest.raises(ConfigError, match=said):
         find_rows(content, rows, "dataset.rows")
+
+
+def test_a_star_in_a_column_is_the_only_value() -> None:
+    """Of an object, of a list, and of an empty one, which has none; a choice is never made."""
+    records: list[dict[str, Any]] = [{"s": {"a": {"v": 1}}}, {"s": [{"v": 2}]}, {"s": {}}, {"s": None}]
+    assert pick_fields(records, {"v": "/s/*/v"})["v"].to_list() == [1, 2, None, None]
+    assert pick_fields([{"s": {"*": 5, "a": 6}}], {"v": "/s/*"})["v"].to_list() == [5]
+    several = [*records, {"s": {"a": {"v": 1}, "b": {"v": 2}}}]
+    for source in ("/s/*/v", {"first": ["/s/*/v", None]}):
+        with pytest.raises(DataError, match=r"record 5: /s has 2 values, .* name one of them: a, b$"):
+            pick_fields(several, {"v": source})
+    with pytest.raises(DataError, match="there is nothing in /s; this is so in every record"):
+        pick_fields([{"s": {}}], {"v": "/s/*/v"})
+
+
+def test_a_null_among_the_first_is_no_error_where_nothing_is() -> None:
+    """Every row is then null; without it, it is an error."""
+    assert pick_fields(MIXED, {"v": {"first": ["nothing", None]}})["v"].to_list() == [None] * 3
+    assert pick_fields(MIXED, {"v": {"first": ["nothing", "id", None]}})["v"].to_list() == ["1", "1", "3"]
+    with pytest.raises(DataError, match="there is no 'nothing'"):
+        pick_fields(MIXED, {"v": {"first": ["nothing"]}})

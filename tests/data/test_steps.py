@@ -235,3 +235,31 @@ def test_join_without_key_is_row_by_row(tmp_path: Path) -> None:
     said = r"\.join\.key is not set, so rows are joined in their order, but there are 2 rows here and 3 in"
     with pytest.raises(DataError, match=said):
         run(FRAME[:2], join=join)
+
+
+def test_only_keeps_the_rows_of_one_value() -> None:
+    """Null is for a column that has one value; a choice is never made."""
+    assert run(FRAME, only={"doc": "x", "label": 1}).rows() == FRAME[:1].rows()
+    assert run(FRAME[:2], only={"doc": None}).rows() == FRAME[:2].rows()
+    assert run(FRAME, only={"file": None}).height == 3  # no pattern found several files
+    with pytest.raises(DataError, match=r"only\.doc: choose one of 2 values: 'x', 'y'"):
+        run(FRAME, only={"doc": None})
+    with pytest.raises(DataError, match=r"only\.doc=z: no row has this value.*x"):
+        run(FRAME, only={"doc": "z"})
+    with pytest.raises(DataError, match=r"no column 'dok'.*doc"):
+        run(FRAME, only={"dok": None})
+
+
+def test_require_says_what_to_do() -> None:
+    """The rows stay as they are where the condition is true; null is not true."""
+    assert run(FRAME, require={"label >= 0": "no"}).rows() == FRAME.rows()
+    with pytest.raises(DataError, match=r"require: label = 1 is not true for 1 row; do this"):
+        run(FRAME, require={"label = 1": "do this"})
+    with pytest.raises(DataError, match="is not true for 3 rows"):
+        run(FRAME, require={"NULLIF(label, label) = 1": "do this"})
+
+
+def test_the_largest_number_of_a_list() -> None:
+    """Its place from 0; of equal ones the first, as NumPy has it."""
+    frame = pl.DataFrame({"n": [[1.0, 3.0, 3.0], [-1.0], [], None]})
+    assert run(frame, derive={"n": "ARG_MAX(n)"})["n"].to_list() == [1, 0, None, None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import polars as pl
 import pytest
 from adding import PRICES, Sums, answer
 from servers import serving
@@ -185,8 +186,12 @@ def test_power_before_money(sums):
     assert "accuracy: with 10 rows, a difference of 71.4 points from another model" in said
     assert "30 rows: 38.8 points for up to $1.5" in said
     assert "at worst, of unrelated models that are right on half of the rows" in said
+    sums(LIMIT, "hyperparameter.top_p=0.9")
+    (unread,) = sums.folder.glob("outputs/runs/*/predictions.parquet")
+    pl.read_parquet(unread).with_columns(prediction=None).write_parquet(unread)
+    assert "at worst" in sums.estimate(LIMIT).out
     sums(LIMIT)
-    sums(LIMIT, "hyperparameter.top_p=0.5")
+    sums(LIMIT, "prompt.user='4 + 0 = {{ question }}'")
     (point,) = told(sums, LIMIT, "hyperparameter.repeats=2")
     assert point.power is not None
     assert (point.power.basis, point.power.repeats) == ("as between two past runs of these rows", 2)
@@ -201,3 +206,14 @@ def test_power_before_money(sums):
     assert (point.power.difference, point.power.detect(point.power.difference)) == (None, None)
     points = told(sums, LIMIT, "-m", "hyperparameter.top_p=0.1,0.2,0.3")
     assert [power.comparisons for power in count_comparisons(point.power for point in points)] == [3] * 3
+
+
+def test_power_of_equal_answers(sums):
+    """Runs that differ in their judge alone have the same answers; runs without any variance tell nothing."""
+    sums(LIMIT)
+    sums(LIMIT, *sums.judge, "metric=accuracy")
+    by_answers, by_verdicts = told(sums, LIMIT)[0].power, told(sums, LIMIT, *sums.judge)[0].power
+    assert by_answers is not None
+    assert by_answers.basis.startswith("by a past run of these rows")
+    assert by_verdicts is not None
+    assert by_verdicts.basis.startswith("at worst, of unrelated models")

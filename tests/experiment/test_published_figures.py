@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from hashlib import sha256
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +62,8 @@ def statistics(shared: Path, case: str) -> dict[str, str]:
 
 def list_points(command: str) -> list[str]:
     """Return the case of each point of a sweep over LLMBar's recordings."""
-    said = dict(
-        part.removeprefix("dataset.params.").split("=") for part in command.split()[1:] if "=" in part
-    )
-    names = {"judge": "GPT-4"} | said
+    parts = [part.removeprefix("dataset.params.") for part in command.split()[1:] if "=" in part]
+    names = {"judge": "GPT-4"} | dict(part.split("=") for part in parts)
     choices = (names[key].split(",") for key in ("judge", "subset", "evaluator"))
     return ["/".join(point) for point in product(*choices)]
 
@@ -81,7 +79,7 @@ def test_all_tables_of_llmbar_are_there(shared_data: Path, experiment: str, tabl
     assert printed == {case: statistics(shared_data, case) for case in printed}
     assert len(printed) == tables
     points = {command: list_points(command) for command in commands(experiment)}
-    assert sorted(sum(points.values(), [])) == sorted(printed)
+    assert sorted(chain.from_iterable(points.values())) == sorted(printed)
     for command, cases in points.items():
         assert documented()[command] == (9 * len(cases), 9 * len(cases))
 
@@ -98,7 +96,7 @@ LLMBAR = [  # each judge, each way of judging, and all ways in which a verdict i
 
 @pytest.mark.parametrize("some", LLMBAR)
 def test_llmbar(runner: CommandLine, shared_data: Path, some: str) -> None:
-    """All nine figures of some recorded runs are met, from the raw replies. The docs have the command for all."""
+    """All nine figures of some recorded runs are met, from the raw replies; the docs run all of them."""
     experiment, *chosen = some.split()
     choices = [f"dataset.params.{choice}" for choice in chosen]
     assert runner(f"experiment={experiment}", "-m", *choices, "tracking=none").code == 0

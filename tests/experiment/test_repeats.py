@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import adding
 import polars as pl
@@ -13,6 +14,9 @@ from hosted_batch import BatchService
 from options import write_options
 from servers import Call, Reply, completion, serving
 
+from runner.core.errors import ConfigError, DataError
+from runner.pipeline.repeats import read_beside, repeat_rows
+from runner.providers.replay import Replay
 from runner.records.folder import PREDICTIONS
 
 ROWS = [{"question": f"Is {n} even?", "target": "even" if n % 2 == 0 else "odd"} for n in range(6)]
@@ -74,6 +78,8 @@ def test_each_repeat_is_bought_once(command, runner, server):
     assert (one.scores["accuracy"].value, three.scores["accuracy"].value) == (1, pytest.approx(2 / 3))
     assert (three.scores["accuracy"].n, three.figures["n"], three.figures["rows"]) == (6, 18, 6)
     assert "repeats" not in one.figures
+    assert command("hyperparameter.repeats=2", "hyperparameter.seed=3").code == 0
+    assert len(server.calls) == 30  # the seed tells repeats apart, not their number
 
 
 def test_metrics_of_repeats(command, runner):
@@ -95,13 +101,24 @@ REFUSED = {
     "judge.vote=mean: the verdicts are no numbers": [
         *("judge=even", "judge.hyperparameter.repeats=2", "judge.vote=mean")
     ],
+    (
+        "hyperparameter.seed: the seeds 1, 2, 3 are nearer than hyperparameter.repeats=2; repeat r is sent"
+        " seed + r, so these points would share answers; hyperparameter.seed=1,3,5 would not"
+    ): ["-m", "hyperparameter.seed=3,1,2", "hyperparameter.repeats=2"],
+    "judge.hyperparameter.seed: the seeds 1, 2 are nearer than judge.hyperparameter.repeats=3": [
+        *("-m", "judge=even", "judge.hyperparameter.seed=1,2", "judge.hyperparameter.repeats=3")
+    ],
+    "hyperparameter.seed=1,4 would not": [
+        *("estimate", "-m", "hyperparameter.seed=1,2", "hyperparameter.repeats=3")
+    ],
 }
 
 
 def test_refused(command, server):
     """A number or a rule that cannot be used is refused before the first call."""
     for message, overrides in REFUSED.items():
-        outcome = command(*overrides)
+        named = overrides[:1] if overrides[0] == "estimate" else []
+        outcome = command(*overrides[len(named) :], first=named)
         assert (outcome.code, server.calls) == (2, [])
         assert message in outcome.err
 
@@ -169,6 +186,22 @@ def test_recorded_lists_are_repeats(command, runner):
     assert "provider.column=recorded: row even:1 has 2 answers, not 3" in runner(*replay).err
 
 
+def test_what_is_known_of_each_recorded_answer_stands_beside_it():
+    """A line has its own item of each such list; a list of another length names its row."""
+    frame = pl.DataFrame({"id": ["a", "b"], "recorded": [["x", "y"], ["z", None]], "score": [[1, 2], [3, 4]]})
+    provider = Replay(beside=["score"])
+    responder = SimpleNamespace(key="", provider=provider, repeats=1)
+    lines = read_beside(responder, repeat_rows(frame, 2))
+    assert lines.select("repeat", "score").rows() == [(0, 1), (1, 2), (0, 3), (1, 4)]
+    once = frame.with_columns(pl.col("recorded", "score").list.head(1))
+    assert read_beside(responder, once)["score"].to_list() == [1, 3]
+    short = frame.with_columns(score=pl.Series([[1, 2], [3]]))
+    with pytest.raises(DataError, match="in row b column 'score' has not as many values"):
+        read_beside(responder, short)
+    with pytest.raises(ConfigError, match=r"provider\.beside: there is no column 'score'"):
+        read_beside(responder, frame.drop("score"))
+
+
 def test_a_batch_holds_repeats(runner, monkeypatch):
     """A batch buys each repeat once, and a later one only what is new."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -196,3 +229,11 @@ def test_a_budget_ends_between_rows(runner, monkeypatch):
         assert sums(*limited).code == 0
         assert len(server.calls) == 12
         assert record.figures["cost_usd"] == pytest.approx(asked * ADDER)
+
+
+def test_points_that_are_asked_something_else_may_have_near_seeds(command, server):
+    """A seed that also draws the rows asks about others; so does a step of as many as the repeats."""
+    apart = ("hyperparameter.seed=0,2", "hyperparameter.seed=0,1 dataset.seed=${hyperparameter.seed}")
+    for seeds in apart:
+        done = command("-m", *seeds.split(), "hyperparameter.repeats=2", "dataset.limit=2")
+        assert done.code == 0, done.err

@@ -15,7 +15,7 @@ from runner.engine.ledger import Ledger
 from runner.experiment.spending import Spending
 from runner.money import forecast
 from runner.money.budget import Budget
-from runner.money.prices import Price
+from runner.money.price import Price
 from runner.pipeline import finetune, jobs
 from runner.pipeline.finetune import make_training_file
 from runner.providers.openai import OpenAI

@@ -11,7 +11,7 @@ from runner.core.types import Completion
 from runner.engine.call import Answer
 from runner.experiment import tally
 from runner.experiment.tally import Tally, follow
-from runner.money.prices import Price
+from runner.money.price import Price
 from runner.records.progress import JUDGE
 
 PRICE = Price(input=1.0, output=2.0)

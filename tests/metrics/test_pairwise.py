@@ -274,6 +274,15 @@ def test_llmbar_as_published(shared_data: Path, run: str) -> None:
         assert scores[PUBLISHED[name]] == pytest.approx(figure, abs=1e-12), name
 
 
+def test_llmbar_counts_two_missing_verdicts_as_agreement() -> None:
+    """They are wrong, and where codes are compared they are the second output."""
+    frame = judged(("a", "a", "b"), ("a", None, None), ("a", "b", None), ("a", "a", "a"))
+    scores = values(metrics.Pairwise(odd_kappa=True, unparsed="tie", resamples=0)(frame))
+    assert [scores[end] for end in ("", "_both", "_agreement")] == [3 / 8, 1 / 4, 2 / 4]
+    kappa = cohen_kappa_score([1, 0, 0, 1], [1, 0, 0, 0])
+    assert scores["_odd_agreement_kappa"] == pytest.approx(kappa)
+
+
 def test_a_pair_that_nobody_parsed_may_be_won_by_an_output():
     """In both orders the same output wins, unlike with a rule for a position."""
     frame = pl.DataFrame(

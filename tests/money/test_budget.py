@@ -12,7 +12,7 @@ from servers import serving
 from runner.core.types import Completion, Request, Sampling
 from runner.engine.ledger import Ledger
 from runner.money.budget import Budget, StageAllowance, bound_usd
-from runner.money.prices import Price
+from runner.money.price import Price
 
 PRICE = Price(1000.0, 10000.0)
 REQUEST = Request(({"role": "user", "content": "1 + 1"},), Sampling(max_tokens=OUTPUT))

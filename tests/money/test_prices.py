@@ -11,7 +11,7 @@ from runner.core import tokens
 from runner.core.errors import ConfigError
 from runner.core.types import Completion
 from runner.money import prices
-from runner.money.prices import LongPromptPrice, Price
+from runner.money.price import LongPromptPrice, Price
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from runner.core.paths import CONF
 
-FILES = [file for file in sorted((CONF / "provider").glob("*.yaml")) if "_target_" in file.read_text()]
+FILES = [file for file in sorted((CONF / "provider").glob("*.yaml")) if "defaults:" not in file.read_text()]
 """All but the presets of services, which have ``openai_compatible`` among their defaults."""
 
 

@@ -1,4 +1,4 @@
-"""Each preset against a server that plays its service and takes no field that the service does not document."""
+"""Each preset against a server that plays its service and takes only the fields that this documents."""
 
 from __future__ import annotations
 
@@ -155,12 +155,14 @@ def test_a_preset_is_a_few_lines_and_says_where_its_facts_are_from(file: Path) -
 
 def test_what_a_service_cannot_lack(monkeypatch: pytest.MonkeyPatch) -> None:
     """A misspelled name in the table would let a run through."""
-    with pytest.raises(ConfigError, match=r"provider.lacks: 'sed' is no sampling setting; did you mean 'seed'"):
+    with pytest.raises(
+        ConfigError, match=r"provider.lacks: 'sed' is no sampling setting; did you mean 'seed'"
+    ):
         preset("vllm", lacks=["sed"]).check_limits()
 
 
 def test_the_default_of_thinking_identifies_answers() -> None:
-    """What is sent without an effort is part of the ledger's key; other services have the key that they had."""
+    """What is sent without an effort is part of the ledger's key; other services keep their key."""
     thinking = preset("deepseek", no_effort={})
     assert preset("deepseek").identity() != thinking.identity()
     assert "no_effort" not in OpenAICompatible(model="m", base_url="http://a").identity()

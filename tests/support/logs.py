@@ -6,6 +6,7 @@ All of them ask the same four questions of two models, which a server on loopbac
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -66,7 +67,7 @@ CHOICE_TASK = {
 
 
 class Models:
-    """Two models: both say some answers in a sentence; one is wrong more often, and both in every other try."""
+    """Two models: one is wrong more often, and both in every other try; some answers are sentences."""
 
     def __init__(self) -> None:
         self.asked: Counter[tuple[str, str]] = Counter()
@@ -153,7 +154,7 @@ def write_promptfoo(folder: Path, url: str) -> None:
     }
     (folder / "promptfooconfig.yaml").write_text(yaml.safe_dump(config))
     run(folder, url, "promptfoo", "eval", "--no-cache", "-j", "1", "--output", "log.json")
-    shutil.copyfile(folder / "log.json", LOGS / "promptfoo.json")
+    (LOGS / "promptfoo.json.gz").write_bytes(gzip.compress((folder / "log.json").read_bytes(), mtime=0))
 
 
 WRITERS = {"inspect": write_inspect, "lm-eval": write_lm_eval, "promptfoo": write_promptfoo}

@@ -156,6 +156,7 @@ def _read_fields(kind: type) -> dict[str, str]:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
             continue
         comment = lines[node.end_lineno - 1].partition("  # ")[2]  # type: ignore[operator]
+        comment = re.sub(r"^type: ignore\S*( +# )?", "", comment)
         is_text = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
         text = str(below.value.value) if is_text else ""  # type: ignore[union-attr]
         parts = [part for part in (comment, " ".join(to_markdown(text).split())) if part]
@@ -334,10 +335,12 @@ def _describe_metric(content: dict[str, Any], comment: str, told: set[str]) -> s
 
 
 def make_providers() -> str:
-    """Every setting of the shipped providers, with its default in each."""
+    """Every setting of the shipped providers, with its default in each; presets have those of their base."""
     settings: dict[str, dict[str, tuple[str, str, str]]] = {}
     for provider in sorted((file.stem for file in (CONF / "provider").glob("*.yaml")), key=_put_chat_first):
         content, _, beside = read_option(CONF / "provider" / f"{provider}.yaml")
+        if "defaults" in content:
+            continue
         kind = resolve_name(content.pop("_target_"))
         for key, value in content.items():
             inner = [f"{key}.{name}" for name in value] if isinstance(value, dict) else []

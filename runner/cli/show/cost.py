@@ -12,7 +12,7 @@ from runner.experiment.plan import Plan
 from runner.experiment.stages import REPLAY
 from runner.experiment.workload import Work
 from runner.money.forecast import estimate_tokens
-from runner.money.prices import Price
+from runner.money.price import Price
 from runner.pipeline.answer import Responder
 
 

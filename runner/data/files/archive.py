@@ -23,6 +23,8 @@ from runner.core.errors import ConfigError, count_of, suggest
 _MEMBER = re.compile(r"(.*?\.(?:zip|eval|tar|tgz|tar\.\w+))!(.+)", re.IGNORECASE | re.DOTALL)
 _ZSTANDARD = 93
 """The number of this compression in a .zip file."""
+_SAMPLES = "samples/"
+"""The folder of an ``.eval`` file."""
 
 
 def split_member(text: str) -> tuple[str, str | None]:
@@ -73,13 +75,33 @@ def read_members(path: Path, member: str) -> list[tuple[str, bytes]]:
     What the file is, its content says. Raises :class:`ValueError` for a member that is not there, and for
     what cannot be read; the message names the nearest member.
     """
+
+    def choose(names: Counter[str]) -> list[str]:
+        found = [member] if member in names else []
+        if not found and is_pattern(member):
+            found = find_matches(member, names)
+        if not found:
+            raise ValueError(f"there is no {member!r} in it{describe_names(member, names)}")
+        return found
+
+    return _read_chosen(path, choose)
+
+
+def join_samples(path: Path) -> bytes | None:
+    """The samples of an ``.eval`` file, a log of Inspect, as in its ``.json`` files: ``{"samples": […]}``.
+
+    They are in the order of their names. None if it has none, so that it is some other archive. Raises
+    :class:`ValueError` for what cannot be read.
+    """
+    found = _read_chosen(path, lambda names: sorted(name for name in names if name.startswith(_SAMPLES)))
+    return b'{"samples": [' + b",\n".join(content for _, content in found) + b"]}" if found else None
+
+
+def _read_chosen(path: Path, choose: Callable[[Counter[str]], list[str]]) -> list[tuple[str, bytes]]:
+    """The name and content of those members that ``choose`` chooses. Raises :class:`ValueError`."""
     try:
         with _open(path) as (names, read):
-            found = [member] if member in names else []
-            if not found and is_pattern(member):
-                found = find_matches(member, names)
-            if not found:
-                raise ValueError(f"there is no {member!r} in it{describe_names(member, names)}")
+            found = choose(names)
             if twice := next((name for name in found if names[name] > 1), None):
                 raise ValueError(f"{twice!r} is in it {names[twice]} times")
             contents = read(found)
@@ -88,18 +110,6 @@ def read_members(path: Path, member: str) -> list[tuple[str, bytes]]:
         raise
     except Exception as error:  # each way of compression has its own; a password is a RuntimeError
         raise ValueError(f"what is in it cannot be unpacked ({error})") from error
-
-
-def join_samples(path: Path) -> bytes | None:
-    """The samples of an ``.eval`` file, a log of Inspect, as its ``.json`` files have them: ``{"samples": […]}``.
-
-    They are in the order of their names. None if it has none, so that it is some other archive.
-    """
-    try:
-        found = read_members(path, "samples/*.json")
-    except ValueError:
-        return None
-    return b'{"samples": [' + b",\n".join(content for _, content in found) + b"]}"
 
 
 def list_members(path: Path) -> list[str]:

@@ -123,6 +123,13 @@ def _vote(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[st
     return pl.when(modes.len() == 1).then(modes.first()).over(by)
 
 
+def _find_largest(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
+    """ARG_MAX(list): the place of its largest number from 0; of equal ones the first, null without any."""
+    if len(given) != 1 or not given[0]:
+        raise ConfigError(f"{where}: expected (list)")
+    return parse(given[0], where).list.arg_max()
+
+
 def _choose_nearest(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
     """NEAREST(text, list): the first of the list's texts with the smallest edit distance to the text."""
     if len(given) != 2 or not all(given):
@@ -135,13 +142,6 @@ def _choose_nearest(frame: pl.DataFrame, given: Sequence[str], where: str, by: S
         lambda row: None if None in (row["text"], row["options"]) else find_nearest(**row),
         return_dtype=pl.String,
     )
-
-
-def _find_largest(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
-    """ARG_MAX(list): the place of its largest number, counted from 0; of equal ones the first, null without any."""
-    if len(given) != 1 or not given[0]:
-        raise ConfigError(f"{where}: expected (list)")
-    return parse(given[0], where).list.arg_max()
 
 
 MAJORITY = "MAJORITY"

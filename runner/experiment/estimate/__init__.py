@@ -28,7 +28,7 @@ from runner.experiment.spending import guess_answer
 from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedModel, Work
 from runner.money.forecast import add_placeholders
 from runner.money.lengths import find_mean_length
-from runner.money.prices import MILLION, Price
+from runner.money.price import MILLION, Price
 from runner.pipeline import jobs
 from runner.pipeline.answer import make_requests, open_no_bar
 from runner.pipeline.checkpoint import name_place

@@ -67,7 +67,8 @@ class Power:
         """The difference that would be found four times of five with ``times`` as many units, or None."""
         if variance is None:
             return None
-        return find_detectable(variance, times * self.n, self.repeats, self.comparisons, self.are_right)
+        found = find_detectable(variance, times * self.n, self.repeats, self.comparisons, self.are_right)
+        return None if self.is_share and found is not None and found > 1 else found
 
     @property
     def half_width(self) -> float | None:
@@ -101,14 +102,13 @@ def find_power(plan: Plan, frame: pl.DataFrame, repeats: int, outputs: Path) -> 
     rule = plan.config.scoring.reduce.value
     is_reduced = repeats > 1 and rule != EACH
     past = [] if is_reduced else _list_past_values(metric, suffix, rows, power.n, plan, outputs)
-    if past:
-        return _measure_past(power, past)
+    measured = _measure_past(power, past) if past else power
+    if measured.difference and measured.difference.of(repeats) > 0:
+        return measured
     if not power.is_share:
-        why = (
-            f"scoring.reduce={rule}"
-            if is_reduced
-            else f"no past run has {min(FEWEST, power.n)} of these rows"
-        )
+        why = f"no past run has {min(FEWEST, power.n)} of these rows"
+        if is_reduced or past:
+            why = f"scoring.reduce={rule}" if is_reduced else "past runs of these rows show none"
         return replace(power, basis=f"it depends on a variance that is not known ({why})")
     return replace(
         power,
@@ -137,18 +137,26 @@ def _measure_past(power: Power, past: Sequence[Values]) -> Power:
 def _list_past_values(
     metric: Metric, suffix: str, rows: pl.DataFrame, n: int, plan: Plan, outputs: Path
 ) -> list[Values]:
-    """What each row added to the score in past runs: of these rows, by different models or settings."""
+    """What each row added to the score in past runs: of these rows, by different models or settings.
+
+    Other judges make another run only of a metric of verdicts; to any other one the answers are the same.
+    """
     known: dict[str, pl.DataFrame] = {}
     shared = rows
+    read = repr([metric, plan.config.scoring.steps])
+    are_judged = "verdict" in read or "judge_" in read
     for record, folder in _list_records(outputs, plan.config.dataset.name):
         hyper = {**record.config.get("hyperparameter", {}), "repeats": None, "seed": None}
-        key = digest([record.identities, record.params.get("prompt_digest"), repr(hyper)])
+        who = {name: one for name, one in record.identities.items() if are_judged or name[:5] != "judge"}
+        key = digest([who, record.params.get("prompt_digest"), repr(hyper)])
         if key in known or len(known) == MOST_RUNS:
             continue
         try:
             past = read_scored(folder)
             both = shared.join(past.filter(_is_first(past)), on=rows.columns, how="semi", nulls_equal=True)
             kept = past.filter(pl.col("id").is_in(both["id"].to_list()))
+            if kept[metric.prediction].is_null().all():  # nothing was read, so rows do not vary
+                continue
             if list_values(metric, metric.measures()[suffix], kept).each.shape[0] < min(FEWEST, n):
                 continue
         except Exception:  # a past run of other columns or types says nothing about this one

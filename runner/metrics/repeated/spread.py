@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from runner.core.types import REPEAT
-from runner.metrics.base import Measure, Metric
-from runner.metrics.bootstrap import Floats, tally
+from runner.core.types import REPEAT, Score
+from runner.metrics.base import UNDEFINED, Metric
+from runner.metrics.bootstrap import Floats, Measure, tally
 from runner.metrics.repeated.each import reads_repeats, split_repeats
 from runner.metrics.rows import RowMetric
 
 VERDICTS = "judge_verdicts"
+MEMBER = re.compile(r"judge_\w+_verdict")
+"""The verdict of a member of a panel."""
 MOST_CELLS = 500
 """A score of rows that are almost all different is left out: each of them would be left out in turn."""
 
@@ -37,13 +41,17 @@ class Values:
 
 
 def find_spreads(
-    metrics: Mapping[str, Callable[[pl.DataFrame], Any]], frame: pl.DataFrame
+    metrics: Mapping[str, Callable[[pl.DataFrame], Any]],
+    frame: pl.DataFrame,
+    scores: Mapping[str, Score] = MappingProxyType({}),
 ) -> tuple[dict[str, dict[str, float]], dict[str, str]]:
     """By score, its variance between ``rows``, ``repeats`` of a row, and verdicts of a ``judge``.
 
-    The judge's is that of the verdicts on the same answer, if there are several (``judge_verdicts``); the
-    variance of a single ``verdict`` then stands beside it. Only scores that are a :class:`Metric` have them,
-    in the strict reading; {} where nothing is repeated. Second, why the other scores do not have them.
+    The judge's is that of the verdicts of one judge on the same answer, if there are several
+    (``judge_verdicts``; of a member of a panel ``judge_<member>_verdicts``); the variance of a single
+    ``verdict`` then stands beside it. Members of a panel who differ are no variance of a judge. Only scores
+    that are a :class:`Metric` have them, in the strict reading; {} where nothing is repeated. Second, why the
+    other scores do not have them: also those of ``scores``, as they were measured, that have no value.
     """
     found: dict[str, dict[str, float]] = {}
     reasons: dict[str, str] = {}
@@ -55,7 +63,10 @@ def find_spreads(
                 reasons[key] = "the metric does not say what single rows add to it"
             continue
         for suffix, measure in metric.measures().items():
+            score = scores.get(f"{key}{suffix}")
             try:
+                if score and score.value is None:
+                    raise UnknownSpread(score.reason or UNDEFINED)
                 found |= {f"{key}{suffix}": one for one in _find_spread(metric, measure, frame)}
             except UnknownSpread as reason:
                 reasons[f"{key}{suffix}"] = str(reason)
@@ -66,23 +77,34 @@ def find_spreads(
 
 def _find_spread(metric: Metric, measure: Measure, frame: pl.DataFrame) -> Iterator[dict[str, float]]:
     """One spread, or none where nothing is repeated that this metric reads."""
-    has_verdicts = VERDICTS in frame.columns and metric.prediction == "verdict"
-    if not (has_verdicts or REPEAT in frame.columns):
+    verdicts = _find_verdicts(metric, frame)
+    if verdicts is None and REPEAT not in frame.columns:
         return
     values = list_values(metric, measure, frame)
     spread = split_variance(values.each, values.groups)
-    if has_verdicts:
-        several = [list_values(metric, measure, each).each for each in _split_verdicts(frame)]
+    if verdicts:
+        parts = _split_verdicts(frame, verdicts, metric.prediction)
+        several = [list_values(metric, measure, each).each for each in parts]
         if len(several) > 1:
             spread |= split_verdicts(np.stack(several, axis=2))
     yield spread
 
 
-def _split_verdicts(frame: pl.DataFrame) -> list[pl.DataFrame]:
+def _find_verdicts(metric: Metric, frame: pl.DataFrame) -> str | None:
+    """The column of all that one judge said of each answer, if a metric reads what was made of it."""
+    name, has_members = f"{metric.prediction}s", any(map(MEMBER.fullmatch, frame.columns))
+    if metric.prediction == "verdict":
+        name = "" if has_members else VERDICTS
+    elif not MEMBER.fullmatch(metric.prediction):
+        return None
+    return name if name in frame.columns else None
+
+
+def _split_verdicts(frame: pl.DataFrame, verdicts: str, verdict: str) -> list[pl.DataFrame]:
     """The frame with the first verdict of the judge on each answer, with the second, and so on."""
-    several = pl.col(VERDICTS).list
-    most = int(frame[VERDICTS].list.len().max() or 0)  # type: ignore[arg-type]
-    return [frame.with_columns(verdict=several.get(place, null_on_oob=True)) for place in range(most)]
+    several = pl.col(verdicts).list
+    most = int(frame[verdicts].list.len().max() or 0)  # type: ignore[arg-type]
+    return [frame.with_columns(several.get(place, null_on_oob=True).alias(verdict)) for place in range(most)]
 
 
 def list_values(metric: Metric, measure: Measure, frame: pl.DataFrame) -> Values:

@@ -3,9 +3,9 @@
 The variance of a difference is that of Miller 2024, "Adding Error Bars to Evals" (arXiv 2411.00640), sections
 on paired differences and on power analysis: with ω² the variance between rows of the difference of both
 models' expected scores, and σ² the variances between the repeats of a row, the squared standard error is
-(ω² + σ²/k + σ'²/k) / n. The difference is that of
-:func:`runner.metrics.statistics.significance.detectable_difference`, and for rows that are right or wrong
-and are asked once that of McNemar's exact test, which is the test of the report.
+(ω² + σ²/k + σ'²/k) / n. The difference is that of Bloom 1995, "Minimum Detectable Effects", with Student's t
+for the number of units; for rows that are right or wrong and are asked once it is that of McNemar's exact
+test, which is the test of the report.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runner.metrics.bootstrap import Floats
 from runner.metrics.pairwise import Pairwise
 from runner.metrics.repeated.spread import Values, measure_variance, split_variance
 from runner.metrics.rows import RowMetric
-from runner.metrics.statistics.significance import POWER, detectable_difference
+from runner.metrics.statistics.significance import POWER
 
 LEVEL = 0.05
 SHARE, DISCORDANT = 0.5, 0.2
@@ -29,16 +29,23 @@ SHARE, DISCORDANT = 0.5, 0.2
 models that are right on half of the rows (1/4 + 1/4); and that of models of which only one is right on one of
 five rows, as in :func:`runner.metrics.statistics.significance.detectable_rate`."""
 
+FEWEST_UNITS = 10
+"""With fewer units (rows or groups) a permutation test has too few arrangements for the formula to hold."""
+
 MOST_EXACT = 1000
 """With more rows on which only one model is right, the exact test is taken to be the approximate one."""
 
 
 @dataclass(frozen=True)
 class Variance:
-    """The variance of what a row (or pair) adds to a mean or a difference: between rows and repeats."""
+    """The variance of what a row (or pair) adds to a mean or a difference: between rows and repeats.
+
+    ``units`` is how many units vary on their own for each row: 1, or groups / rows.
+    """
 
     rows: float
     repeats: float = 0.0
+    units: float = 1.0
 
     def of(self, repeats: int) -> float:
         """That of a row's mean over so many repeats; divided by n it is a squared standard error."""
@@ -46,13 +53,13 @@ class Variance:
 
     def double(self) -> Variance:
         """That of the difference from another model that varies as much and is right on other rows."""
-        return Variance(2 * self.rows, 2 * self.repeats)
+        return Variance(2 * self.rows, 2 * self.repeats, self.units)
 
 
 def measure_single(values: Values) -> Variance:
     """The variance of a score itself."""
     found = split_variance(values.each, values.groups)
-    return Variance(found["rows"], found.get("repeats", 0.0))
+    return Variance(found["rows"], found.get("repeats", 0.0), _count_units(values))
 
 
 def measure_difference(one: Values, other: Values) -> Variance:
@@ -63,7 +70,11 @@ def measure_difference(one: Values, other: Values) -> Variance:
     repeats = [_measure_repeats(side.each) for side in (one, other)]
     known = sum(within / side.each.shape[1] for within, side in zip(repeats, (one, other), strict=True))
     whole = measure_variance(one.each.mean(axis=1) - other.each.mean(axis=1), one.groups)
-    return Variance(max(0.0, whole - known), sum(repeats))
+    return Variance(max(0.0, whole - known), sum(repeats), _count_units(one))
+
+
+def _count_units(values: Values) -> float:
+    return 1.0 if values.groups is None else len(np.unique(values.groups)) / len(values.each)
 
 
 def _measure_repeats(each: Floats) -> float:
@@ -77,13 +88,18 @@ def find_detectable(
 
     Holm's correction of several comparisons is at least as powerful as this division (Bonferroni's). With
     ``are_right`` rows are right or wrong, and with one repeat the difference is that of McNemar's exact test,
-    where the variance is the share of rows on which only one model is right. None: none can be found.
+    where the variance is the share of rows on which only one model is right. None: none can be found, or the
+    variance is 0, or there are fewer than :data:`FEWEST_UNITS` units.
     """
-    level, whole = LEVEL / comparisons, variance.of(repeats)
+    from scipy.special import stdtrit
+
+    level, whole, units = LEVEL / comparisons, variance.of(repeats), round(n * variance.units)
     if are_right and repeats == 1 and 0 < whole * n <= MOST_EXACT:
         return _find_mcnemar_difference(whole, n, level)
-    found = detectable_difference(float(np.sqrt(whole / n)), level) if n else None
-    return None if found is None or (are_right and found > 1) else found
+    if whole <= 0 or units < FEWEST_UNITS:
+        return None
+    found = float(stdtrit(units - 1, [1 - level / 2, POWER]).sum() * np.sqrt(whole / n))
+    return None if are_right and found > 1 else found
 
 
 def _find_mcnemar_difference(discordant: float, n: int, level: float) -> float | None:
@@ -156,4 +172,4 @@ def bound_difference(pairs: pl.DataFrame, variance: float = SHARE) -> Variance:
     if "group" not in pairs.columns or pairs.is_empty():
         return Variance(variance)
     sizes = pairs.group_by("group").len()["len"].to_numpy().astype(float)
-    return Variance(variance * float((sizes**2).sum()) / pairs.height)
+    return Variance(variance * float((sizes**2).sum()) / pairs.height, units=len(sizes) / pairs.height)

@@ -90,11 +90,10 @@ def _weigh(cells: pl.DataFrame, counts: Floats) -> tuple[Floats, Floats, Floats]
 class Mean(_Summary):
     """The mean of a column, weighted by ``weight``.
 
-    ``direction`` says whether a ``higher`` or a ``lower`` mean is better; by default ``none`` is. Points are
-    compared in pairs only if one is.
+    direction  whether a ``higher`` or a ``lower`` mean is better, which decides what is best in a sweep
     """
 
-    direction: Direction = "none"  # type: ignore[misc]  # one direction for each, and not for the class
+    direction: Direction = "none"  # type: ignore[misc]
     default_name: ClassVar[str] = "mean"
 
     def compute(self, cells: pl.DataFrame, counts: Floats) -> Floats:

@@ -9,9 +9,10 @@ import pytest
 from places import dataset_option
 from scipy.stats import spearmanr
 
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, DataError
 from runner.data.dataset import load_rows
-from runner.metrics.judged import LengthBias, PanelAgreement, PositionBias, SelfPreference
+from runner.metrics import ExactMatch, MeanAbsoluteError
+from runner.metrics.judged import LengthBias, PanelAgreement, PositionBias, ScorerAgreement, SelfPreference
 from runner.pipeline.judge import Sides, name_winner
 
 SIDES = ["completion", "target"]
@@ -118,3 +119,33 @@ def test_panel_agreement():
     expected = krippendorff.alpha(numbers, level_of_measurement="nominal")
     assert scores["panel_agreement_alpha"].value == pytest.approx(expected)
     assert PanelAgreement(members=["a"])(frame)["panel_agreement"].reason == "there is only one judge"
+
+
+def test_agreement_with_another_scorer():
+    """An answer that is not read is wrong here, and rows that the other one did not score do not count."""
+    frame = pl.DataFrame(
+        {
+            "prediction": ["a", "a", "b", None, "a"],
+            "target": ["a", "b", "b", "b", "a"],
+            "their_score": [1.0, 0.0, 0.5, 0.0, None],
+        }
+    )
+    scores = ScorerAgreement(metric=ExactMatch())(frame)
+    assert {name: (score.value, score.n) for name, score in scores.items()} == {
+        "scorers_agree": (0.75, 4),
+        "scorers_agree_kappa": (pytest.approx(0.5), 4),
+    }
+    assert scores["scorers_agree"].low < 0.75 < scores["scorers_agree"].high
+    half = ScorerAgreement(metric=ExactMatch(), threshold=0.5)(frame)
+    assert half["scorers_agree"].value == 1
+    nothing = ScorerAgreement(metric=ExactMatch())(frame.with_columns(their_score=pl.lit(None)))
+    assert nothing["scorers_agree"].reason == "no row has a value in 'their_score'"
+
+
+def test_agreement_needs_a_metric_of_right_and_wrong():
+    """And numbers to compare it with."""
+    with pytest.raises(ConfigError, match="whose rows are right or wrong"):
+        ScorerAgreement(metric=MeanAbsoluteError())
+    frame = pl.DataFrame({"prediction": ["a"], "target": ["a"], "their_score": ["C"]})
+    with pytest.raises(DataError, match="'their_score' is String, not numbers"):
+        ScorerAgreement(metric=ExactMatch())(frame)

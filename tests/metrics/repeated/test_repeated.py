@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from scipy.stats import f_oneway
 
 from runner.core.errors import ConfigError
-from runner.metrics import F1, Accuracy, KrippendorffAlpha, MeanAbsoluteError, Pairwise, Recall
+from runner.metrics import F1, Accuracy, Brier, KrippendorffAlpha, MeanAbsoluteError, Pairwise, Recall, RocAuc
 from runner.metrics.repeated import (
     Consistency,
     PassAtK,
     PassHatK,
+    check_repeats,
     find_spreads,
     measure_each,
     over_repeats,
@@ -209,6 +210,33 @@ def test_a_single_verdict():
     assert split_verdicts((rows + judge)[:, :1])["verdict"] == pytest.approx(10, rel=0.05)
 
 
+def to_series(columns):
+    return {name: pl.Series(values) for name, values in columns.items()}
+
+
+def test_a_panel_is_no_judge_that_repeats():
+    """Only a judge that is asked again has a share of the variance, alone or as a member of a panel."""
+    said = [["a", "b"], ["a", "a"], ["b", "b"], ["b", "b"]]
+    columns = {"id": ["1", "2", "3", "4"], "verdict": ["a", "a", "b", "b"], "judge_verdicts": said}
+    alone, panel = pl.DataFrame(columns), {"judge_short_verdict": columns["verdict"]}
+    share = {
+        name: Accuracy(prediction=name, expected="a", name=name)
+        for name in ("verdict", "judge_short_verdict")
+    }
+    one = find_spreads({"share": share["verdict"]}, alone)[0]["share"]
+    assert one["judge"] == pytest.approx(1 / 8)
+    assert find_spreads(share, alone.with_columns(**to_series(panel)))[0] == {}
+    again = alone.with_columns(**to_series(panel | {"judge_short_verdicts": said}))
+    assert find_spreads(share, again)[0]["judge_short_verdict"] == one
+
+
+def test_a_score_without_a_value_has_no_variance():
+    """Nothing was read, so that every row is as wrong as any other: this says nothing about rows."""
+    frame = make_frame([[None, None], [None, None]])
+    scores = measure_each(Accuracy(), frame)
+    assert find_spreads({"accuracy": Accuracy()}, frame, scores) == ({}, {"accuracy": "no answer was read"})
+
+
 def test_runs_with_repeats_are_compared():
     """Runs are compared by their means over repeats, also with one that was asked once."""
     better = make_frame([["a", "a"]] * 20 + [["a", "b"]] * 10)
@@ -225,3 +253,14 @@ def test_settings_are_checked(settings):
     """k is whole numbers from 1, and the metric one that says right or wrong."""
     with pytest.raises(ConfigError):
         PassAtK(**settings)
+
+
+def test_probabilities_have_no_majority():
+    """They can be averaged; the best one is known only where a metric scores single rows."""
+    frame = pl.DataFrame({"id": ["a"], "target": ["yes"], "probability": [0.5]})
+    area, brier = {"auc": RocAuc(positive="yes")}, {"brier": Brier(positive="yes")}
+    for metric, rule in ((area, "majority"), (area, "any"), (brier, "majority")):
+        with pytest.raises(ConfigError, match="reads probabilities"):
+            check_repeats(metric, frame, rule, 2)
+    for metric, rule in ((area, "each"), (area, "mean"), (brier, "any")):
+        check_repeats(metric, frame, rule, 2)

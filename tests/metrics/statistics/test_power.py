@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, t
 
 from runner.metrics import Accuracy, MeanAbsoluteError, Pairwise
 from runner.metrics.repeated.spread import Values
@@ -18,6 +18,7 @@ from runner.metrics.statistics.power import (
     find_mcnemar_power,
     is_share,
     measure_difference,
+    measure_single,
 )
 
 
@@ -40,13 +41,26 @@ def test_detectable_differences():
     variance = Variance(0.1, 0.2)
     one, more, thrice = (find_detectable(variance, n, k, 1, True) for n, k in ((200, 1), (400, 1), (200, 3)))
     assert one > thrice > more
-    assert thrice == pytest.approx(2.8016 * ((0.1 + 0.2 / 3) / 200) ** 0.5, rel=1e-3)
+    factor = t.ppf(0.975, 199) + t.ppf(0.8, 199)
+    assert thrice == pytest.approx(factor * ((0.1 + 0.2 / 3) / 200) ** 0.5)
     assert find_detectable(variance, 200, 1, 3, True) > one
     assert find_mcnemar_power(0.3 + one**2 / 2, one, 200) == pytest.approx(0.8, abs=1e-3)
     assert find_detectable(variance, 5, 1, 1, True) is None
     assert find_detectable(Variance(0.0), 200, 1) is None
     assert find_half_width(Variance(0.25), 100, 1) == pytest.approx(0.098, abs=1e-3)
     assert [count_pairs(runs, are_means=True) for runs in (1, 2, 10, 11)] == [0, 1, 45, 10]
+
+
+def test_few_units_show_less():
+    """Of rows that vary together the groups count, and few of them are too few for the test of the report."""
+    random = np.random.default_rng(0)
+    one, other = (Values(random.normal(0, 1, (60, 2)), np.arange(60) // 5) for _ in range(2))
+    found = measure_difference(one, other)
+    assert found.units == found.double().units == measure_single(one).units == 12 / 60
+    factor = t.ppf(0.975, 11) + t.ppf(0.8, 11)
+    assert find_detectable(found, 60, 2) == pytest.approx(factor * (found.of(2) / 60) ** 0.5)
+    assert find_detectable(found, 45, 2) is None
+    assert find_detectable(Variance(0.1), 9, 2, are_right=True) is None
 
 
 def test_the_variance_of_a_difference():
@@ -65,6 +79,6 @@ def test_bounds_of_shares():
     """Shares have a bound before anything is known; rows of a group may all be alike."""
     groups = pl.DataFrame({"group": ["a"] * 4 + ["b"] * 4})
     assert bound_difference(pl.DataFrame({"prediction": [1] * 8})) == Variance(0.5)
-    assert bound_difference(groups) == Variance(2.0)
+    assert bound_difference(groups) == Variance(2.0, units=0.25)
     metrics = Accuracy(), Pairwise(), MeanAbsoluteError(), Accuracy(per="document")
     assert [is_share(metric) for metric in metrics] == [True, True, False, False]

@@ -35,6 +35,11 @@ def test_a_row_without_a_value_has_no_strict_mean():
     assert Mean(missing=0, resamples=50)(FRAME)["mean"].value == 2.0
 
 
+def test_a_mean_may_have_a_direction():
+    """Which the table of a sweep needs to say which point is best; by default it has none."""
+    assert [Mean().direction, Mean(direction="higher").direction] == ["none", "higher"]
+
+
 def test_rows_are_weighted():
     """Three times 2 and once 1 and 5."""
     assert Mean(weight="w", resamples=50)(READ)["mean"].value == (1 + 6 + 0 + 5) / 5
