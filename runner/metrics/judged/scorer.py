@@ -41,7 +41,11 @@ class ScorerAgreement:
     def __post_init__(self) -> None:
         if not isinstance(self.metric, RowMetric) or self.metric.row_kind != "right":
             raise ConfigError(f"metric {self.name}: metric must be one whose rows are right or wrong")
-        shared: dict[str, Any] = {"confidence": self.confidence, "resamples": self.resamples, "seed": self.seed}
+        shared: dict[str, Any] = {
+            "confidence": self.confidence,
+            "resamples": self.resamples,
+            "seed": self.seed,
+        }
         self._share = ExactAgreement(name=self.name, **shared)
         self._kappa = CohenKappa(name=f"{self.name}_kappa", **shared)
 
