@@ -21,7 +21,7 @@ import re
 import reprlib
 import sysconfig
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
@@ -29,8 +29,7 @@ from pathlib import Path
 from runner.core.redact import drop_controls, hide_keys
 
 _LIBRARIES = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-_ADVICE = re.compile(r"\([^()]* leaves it out\)")
-_SETTING = re.compile(r"\b((?:hyperparameter|prompt)\.)")
+_SETTING = re.compile(r"(?<![\w.])(hyperparameter|provider|prompt)\.(?=[a-z])")
 _NOT_OWN = (os.path.join(Path(__file__).parents[1], ""), *_LIBRARIES, "<")
 
 
@@ -226,13 +225,23 @@ def name_place(key: str) -> Iterator[None]:
         raise ConfigError(f"{key}: {describe_error(error)}") from error
 
 
-def name_settings(message: str, key: str) -> str:
-    """Write a message about a refused setting for the settings at ``key``, such as ``judge.``.
+def put_keys_below(message: str, places: Mapping[str, str]) -> str:
+    """A message about an object's own settings, with the places that its groups have in the config.
 
-    >>> name_settings("no seed (hyperparameter.seed=null leaves it out)", "judge.")
-    'no seed (judge.hyperparameter.seed=null leaves it out)'
+    >>> put_keys_below("seed: no (hyperparameter.seed=null leaves it out)", {"hyperparameter": "judge."})
+    'seed: no (judge.hyperparameter.seed=null leaves it out)'
     """
-    return _ADVICE.sub(lambda found: _SETTING.sub(rf"{key}\1", found[0]), message)
+    return _SETTING.sub(lambda found: places.get(found[1], "") + found[0], message)
+
+
+@contextmanager
+def name_keys(places: Mapping[str, str]) -> Iterator[None]:
+    """Put the keys in what is raised in the block where they are, see :func:`put_keys_below`."""
+    try:
+        yield
+    except RunnerError as error:
+        error.args = (put_keys_below(str(error), places),)
+        raise
 
 
 def _complete(word: str, known: list[str]) -> list[str]:

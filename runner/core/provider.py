@@ -30,10 +30,15 @@ _TAG = re.compile(r"[^\w\s/][^/]*\w[^/]*[^\w\s/]")  # in brackets of some kind, 
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """What a server allows an account, as its last answer says: requests and tokens a minute, or None."""
+    """What a server allows an account a minute, as its last answer says; None where it does not.
+
+    ``tokens`` are those read and written together, which some services limit apart instead.
+    """
 
     requests: int | None = None
     tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
 
 
 class _ClassName:
@@ -180,7 +185,7 @@ class Tuner(Protocol):
     The caller repeats what fails with a :class:`~runner.core.errors.RetryableError`, and looks for the result
     of a lost :meth:`upload` or :meth:`create` before it repeats that. An answer that cannot be read is such
     an error. A tuner may also have ``count_evals(options, epochs)``: how often the tokens of the validation
-    file are billed.
+    file are billed; and ``quote(job)``: the dollars that the service asks for a job, None if it does not say.
     """
 
     kept: int | None

@@ -53,8 +53,6 @@ class TuningStatus:
     progress: float | None = None
     """Share done, from 0 to 1, where the provider says."""
     trained_tokens: int | None = None
-    usd: float | None = None
-    """What the job costs in dollars, where the service has told this process."""
 
 
 @dataclass(frozen=True, slots=True)

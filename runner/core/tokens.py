@@ -74,6 +74,11 @@ class Calibration:
             self._pairs += 1
 
     @property
+    def is_known(self) -> bool:
+        """Whether there are :data:`ENOUGH` comparisons."""
+        return self._pairs >= ENOUGH and self._estimated > 0
+
+    @property
     def ratio(self) -> float:
-        """The ratio; 1 until there are :data:`ENOUGH` comparisons."""
-        return self._counted / self._estimated if self._pairs >= ENOUGH and self._estimated else 1.0
+        """The ratio; 1 until it is known."""
+        return self._counted / self._estimated if self.is_known else 1.0

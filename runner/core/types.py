@@ -136,6 +136,7 @@ class Score:
     ``low`` and ``high`` bound the confidence interval (None where it is not defined); ``n`` counts the
     rows behind the number. ``reason`` says why there is no value, or what to know about it. ``direction``
     says which of two values is better; empty where nobody has said it, as in records of older versions.
+    ``least`` and ``most`` are the ends of what it can be, where there are some and they are known.
     """
 
     value: float | None
@@ -144,6 +145,8 @@ class Score:
     n: int = 0
     reason: str = field(default="", compare=False)
     direction: Direction = field(default="", compare=False)
+    least: float | None = field(default=None, compare=False, repr=False)
+    most: float | None = field(default=None, compare=False, repr=False)
 
 
 _ANSWER = (

@@ -109,12 +109,19 @@ class BatchJobs:
         errors: dict[str, str] = {}
         answers: dict[str, Any] = {}
         fatal: ProviderError | None = None
+        name = self._provider.name
         refused: dict[str, FatalProviderError] = {}
-        answered = False
+        answered, seen = False, set()
         for key, outcome in self._read_results(str(entry["id"])):
             if key is None:
                 status = BatchStatus("refused", f"its results are gone ({outcome})")
                 break
+            if key in seen:
+                log.warning(
+                    "%s: batch %s: a request has two results; the first one counts", name, entry["id"]
+                )
+                continue
+            seen.add(key)
             if isinstance(outcome, FatalProviderError) and outcome.refused:
                 refused[key] = outcome
             elif isinstance(outcome, FatalProviderError):
@@ -135,7 +142,7 @@ class BatchJobs:
         self._ledger.put(BATCH, batch, closed)
         self._ledger.remove_equal(ROW, batch)
         if status.state == "refused":
-            reason = f"{self._provider.name}: batch {entry['id']}: {status.detail}"
+            reason = f"{name}: batch {entry['id']}: {status.detail}"
             fatal = FatalProviderError(f"{reason}; the same command makes a new batch")
         return closed, fatal
 

@@ -151,7 +151,7 @@ def read_limits(provider: Provider) -> RateLimits | None:
 def _check_limits(limits: RateLimits | None) -> None:
     if limits is None:
         return
-    for number in (limits.requests, limits.tokens):
+    for number in (limits.requests, limits.tokens, limits.input_tokens, limits.output_tokens):
         if number is not None and not number >= 0:
             raise ValueError(f"expected numbers or None, got {limits}")
 

@@ -37,7 +37,10 @@ class Lane:
 
     async def wait_turn(self, request: Request) -> None:
         """Wait until the pace allows a request to start."""
-        await self.pace.wait_turn(self.estimate_tokens(request) if self.pace.counts_tokens else 0.0)
+        if self.pace.counts_tokens:
+            await self.pace.wait_turn(*self.estimate_tokens(request))
+        else:
+            await self.pace.wait_turn()
 
     def note_answer(self, request: Request, completion: Completion, limits: RateLimits | None) -> None:
         """Note an answer, and the limits in its headers, if any."""
@@ -55,16 +58,15 @@ class Lane:
         else:
             self.gate.note_failure()
 
-    def estimate_tokens(self, request: Request) -> float:
-        """Estimate the tokens that a request counts for: those of its prompt and of its longest answer.
+    def estimate_tokens(self, request: Request) -> tuple[float, float, float]:
+        """Estimate the tokens of a request's prompt, of its longest answer, and of a usual one.
 
-        The estimate for the prompt is corrected by what the server counted for earlier ones. Without
-        ``max_tokens`` the answer is taken to be as long as earlier ones on average.
+        The estimate for the prompt is corrected by what the server counted for earlier ones. A usual answer
+        is as long as earlier ones on average, and so is the longest one without ``max_tokens``.
         """
-        answer = request.sampling.max_tokens
-        return self._prompts.ratio * _count_prompt_tokens(request) + (
-            self._answers.ratio if answer is None else answer
-        )
+        prompt, mean = self._prompts.ratio * _count_prompt_tokens(request), self._answers.ratio
+        most = mean if request.sampling.max_tokens is None else request.sampling.max_tokens
+        return prompt, most, mean if self._answers.is_known else most
 
     def _set_limits(self) -> None:
         """Apply the widest gate and the strictest limits among the providers that use the account now."""

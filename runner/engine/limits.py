@@ -1,6 +1,6 @@
 """Limits of an account, obeyed before the server has to refuse: requests at once and requests a minute.
 
-Known limits (``requests_per_minute``, ``tokens_per_minute``, the token limit in the headers of answers) are
+Known limits (``requests_per_minute``, ``tokens_per_minute``, the token limits in the headers of answers) are
 kept in the ledger's database, so that all processes on one ledger share them. An unknown limit of requests is
 learned from the headers of answers, or else from refusals (429): see :class:`AdaptiveRate`.
 """
@@ -70,6 +70,8 @@ class Pace:
         self._ledger, self._key = ledger, key
         self._requests: Booking | None = None
         self._tokens: Booking | None = None
+        self._read: Booking | None = None
+        self._written: Booking | None = None
         self._configured_tokens: float | None = None
         self._adaptive_rate = AdaptiveRate()
         self._blocked_until = 0.0
@@ -77,19 +79,25 @@ class Pace:
     @property
     def counts_tokens(self) -> bool:
         """Whether a token limit is known, so that :meth:`wait_turn` needs the tokens of a request."""
-        return self._tokens is not None
+        return bool(self._tokens or self._read or self._written)
 
     def set_limits(self, requests: float | None, tokens: float | None) -> None:
         """Set what the config says the account allows per minute; None where it says nothing."""
         self._configured_tokens = tokens
         self._requests = self._make_booking("requests", requests, self._requests)
         self._tokens = self._make_booking("tokens", tokens, self._tokens)
+        if tokens:
+            self._read = self._written = None
 
-    async def wait_turn(self, tokens: float) -> None:
-        """Wait until a request of about this many tokens may start."""
+    async def wait_turn(self, prompt: float = 0.0, longest: float = 0.0, usual: float = 0.0) -> None:
+        """Wait until a request may start, by the tokens of its prompt, its longest and a usual answer.
+
+        A limit of all tokens counts the longest answer, since servers do; one of those written what is
+        written.
+        """
         start = self._requests.take(1.0) if self._requests else 0.0
-        if self._tokens:
-            start = max(start, self._tokens.take(tokens))
+        counted = ((self._tokens, prompt + longest), (self._read, prompt), (self._written, usual))
+        start = max(start, *(limit.take(tokens) if limit else 0.0 for limit, tokens in counted))
         lowered_at = None
         while lowered_at != self._adaptive_rate.lowered_at:  # a turn taken at a higher rate does not count
             lowered_at = self._adaptive_rate.lowered_at
@@ -102,8 +110,11 @@ class Pace:
     def note_answer(self, limits: RateLimits | None) -> None:
         """Note an answer; ``limits`` holds the account's limits from its headers, if any."""
         self._adaptive_rate.note_answer(limits.requests if limits else None)
-        if limits and limits.tokens and self._configured_tokens is None:
-            self._tokens = self._make_booking("tokens", limits.tokens, self._tokens)
+        if limits and self._configured_tokens is None:
+            book = self._make_booking
+            self._tokens = book("tokens", limits.tokens, self._tokens) or self._tokens
+            self._read = book("read", limits.input_tokens, self._read) or self._read
+            self._written = book("written", limits.output_tokens, self._written) or self._written
 
     def note_refusal(self, retry_after: float | None) -> None:
         """Note a 429: all requests wait for ``retry_after`` seconds, and the rate is lowered."""

@@ -15,7 +15,7 @@ from runner.config.instantiate import check_call, instantiate
 from runner.config.schema import HyperparameterConfig, MemberConfig, PromptConfig, RunnerConfig
 from runner.config.validate import merge_hyperparameters, validate
 from runner.core.adapt import adapt
-from runner.core.errors import ConfigError, name_place
+from runner.core.errors import ConfigError, name_keys, name_place
 from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Sampling, Score
@@ -155,7 +155,7 @@ def _make_panel(config: RunnerConfig, book: PriceBook, asks: bool) -> Panel | No
             asks,
             config.fresh,
             prompt_key=own if member.prompt else "judge.",
-            provider_key=own if member.provider else "judge.",
+            provider_key=own if member.provider else "judge." if judge.provider else "",
             key=own if name else "judge.",
         )
         if name:  # what the service has no counterpart for was set to null, and the record says so
@@ -187,8 +187,9 @@ def _make_responder(
     provider = make_provider(provider_node, f"{provider_key}provider")
     leave_out_lacking(hyperparameter, provider, key)
     sampling, asked = make_sampling(hyperparameter, prompt), hyperparameter.repeats
-    responder = Responder(compiled, provider, parser, sampling, book, asks, fresh, asked, key)
-    with name_place(f"{provider_key}provider"):
+    places = {"hyperparameter": key, "prompt": prompt_key, "provider": provider_key}
+    responder = Responder(compiled, provider, parser, sampling, book, asks, fresh, asked, key, places)
+    with name_place(f"{provider_key}provider"), name_keys(places):
         responder.check()
     return responder
 

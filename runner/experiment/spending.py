@@ -51,26 +51,32 @@ class TrainingBill:
         self._estimate = self._price(tokens)
         self._billed: float | None = None
         self._quoted: float | None = None
+        self._set_aside = 0.0
         paid = self._ledger.get(TRAINING, self._key)
         self.usd = self._estimate if paid is None else paid
         self.ours = False
 
-    def pay(self) -> None:
-        """Set aside the estimated cost; raise :class:`BudgetError` if the budget does not cover it."""
-        if self._budget and self._estimate and not self._budget.draw(self._estimate, self._estimate):
-            spent, limit = self._budget.spent, self._budget.limit
-            raise BudgetError(
-                f"budget_usd={limit:g}: ${spent:.4f} spent, and the training would cost about"
-                f" ${self._estimate:.4f}; it was not started"
-            )
+    def pay(self, quoted: float | None = None) -> None:
+        """Set aside what the service asks for the job, and the estimate where it has not said that.
+
+        Raises :class:`BudgetError` if the budget does not cover it.
+        """
+        self._quoted, usd = quoted, (self._estimate if quoted is None else quoted) or 0.0
+        if self._budget and (missing := usd - self._set_aside) > 0:
+            if not self._budget.draw(missing, missing):
+                spent, limit = self._budget.spent - self._set_aside, self._budget.limit
+                raise BudgetError(
+                    f"budget_usd={limit:g}: ${spent:.4f} spent, and the training would cost about"
+                    f" ${usd:.4f}; it was not started"
+                )
+            self._set_aside = usd
         self.ours = True
 
     def watch(self, on_status: OnStatus) -> OnStatus:
-        """Return an ``on_status`` that also notes how many tokens or dollars the provider bills."""
+        """Return an ``on_status`` that also notes how many tokens the provider bills."""
 
         def note_status(status: TuningStatus) -> None:
             self._billed = status.trained_tokens or self._billed
-            self._quoted = self._quoted if status.usd is None else status.usd
             on_status(status)
 
         return note_status
@@ -83,7 +89,7 @@ class TrainingBill:
             return
         self.usd = 0.0 if kind else self._find_final()
         if self._budget:
-            self._budget.put_back((self._estimate or 0.0) - (self.usd or 0.0))
+            self._budget.put_back(self._set_aside - (self.usd or 0.0))
         if not kind:
             self._ledger.put(TRAINING, self._key, self.usd)
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from math import isfinite
 from numbers import Integral, Real
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -22,6 +22,7 @@ from runner.core.errors import ConfigError, RunnerError, describe_error, show_va
 from runner.core.types import Direction, Score, write_column
 from runner.metrics.agreement import CohenKappa, KrippendorffAlpha
 from runner.metrics.base import Metric
+from runner.metrics.bootstrap import Ends
 from runner.metrics.classification import F1, Accuracy, BalancedAccuracy, Precision, Recall, Share
 from runner.metrics.confusion import Confusion, confusion
 from runner.metrics.correlation import KendallTau, Pearson, Spearman
@@ -228,7 +229,9 @@ def _measure(key: str, metric: Callable[[pl.DataFrame], Any], frame: pl.DataFram
     own = own if isinstance(own, str) else key
     return {
         key + name.removeprefix(own) if name.startswith(own) else name: _clean(
-            score, _find_direction(key, metric, name.removeprefix(own), score)
+            score,
+            _find_direction(key, metric, name.removeprefix(own), score),
+            _find_ends(metric, name.removeprefix(own)),
         )
         for name, score in result.items()
     }
@@ -241,6 +244,13 @@ def _find_direction(key: str, metric: Any, suffix: str, score: Score) -> Directi
     if said not in DIRECTIONS:
         raise ConfigError(f"metric.{key}: direction {said!r}{suggest(str(said), DIRECTIONS)}")
     return "none" if suffix.removesuffix("_parsed") in getattr(metric, "undirected", ()) else said
+
+
+def _find_ends(metric: Any, suffix: str) -> Ends:
+    """The least and the most that a score can be, as its metric says."""
+    if hasattr(metric, "find_ends"):
+        return cast(Ends, metric.find_ends(suffix.removesuffix("_parsed")))
+    return cast(Ends, getattr(metric, "ends", (None, None)))
 
 
 def _is_number(value: object) -> bool:
@@ -256,7 +266,7 @@ def _is_score(item: tuple[object, object]) -> bool:
     return isinstance(score.n, Integral) and all(each is None or _is_number(each) for each in numbers)
 
 
-def _clean(score: Score, direction: Direction) -> Score:
+def _clean(score: Score, direction: Direction, ends: Ends) -> Score:
     """The score in plain numbers, which JSON can hold; None in place of NaN and infinity."""
     value, low, high = (
         float(each) if each is not None and isfinite(each) else None
@@ -264,4 +274,4 @@ def _clean(score: Score, direction: Direction) -> Score:
     )
     is_odd = score.value is not None and value is None
     reason = f"it gave {score.value}" if is_odd else score.reason
-    return Score(value, low, high, int(score.n), reason, direction)
+    return Score(value, low, high, int(score.n), reason, direction, *ends)

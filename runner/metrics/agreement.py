@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import Direction, Score
 from runner.metrics.base import Metric, get_column
-from runner.metrics.bootstrap import Floats, bootstrap_intervals, keep_finite, nan_to_none, tally
+from runner.metrics.bootstrap import Ends, Floats, bootstrap_intervals, keep_finite, nan_to_none, tally
 from runner.metrics.confusion import collect_labels, divide, encode_labels
 from runner.metrics.rating import check_scale, find_farthest
 
@@ -39,6 +39,7 @@ class CohenKappa(Metric):
     minimum: float | None = None
     maximum: float | None = None
     default_name: ClassVar[str] = "kappa"
+    ends: ClassVar[Ends] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
         if self.weights not in (None, "linear", "quadratic"):
@@ -151,6 +152,8 @@ class KrippendorffAlpha:
     resamples: int = 1000
     seed: int = 0
     name: str = "alpha"
+
+    ends: ClassVar[Ends] = (None, 1.0)
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal, get_args
@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import Direction, Score
 from runner.metrics.bootstrap import (
+    SHARE,
     Bounds,
+    Ends,
     Floats,
+    Measure,
     Statistic,
     Tally,
     bootstrap_intervals,
@@ -34,20 +37,6 @@ LabelOption = tuple[str, Any, tuple[str, ...], str | None]
 
 UNREAD, UNDEFINED = "no answer was read", "these rows do not define it"
 UNREAD_SCALE = "an answer that was not read has no value; set the ends of the scale,"
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number over counted cells.
-
-    value        takes cells and their counts of shape (cells,); None where undefined
-    values       takes cells and counts of shape (resamples, cells), gives (resamples,); NaN where undefined
-    proportion   whether it is a share of rows; 0 and 1 then have exact bounds
-    """
-
-    value: Callable[[pl.DataFrame, Floats], float | None]
-    values: Callable[[pl.DataFrame, Floats], Floats]
-    proportion: bool = False
 
 
 @dataclass(kw_only=True)
@@ -83,6 +72,8 @@ class Metric(ABC):
     best: ClassVar[float | None] = None
     """The best score that a row can have; None if there is none or it is not known."""
     direction: ClassVar[Direction] = "higher"
+    ends: ClassVar[Ends] = (None, None)
+    """The least and the most that a score can be, where it is no share."""
     undirected: ClassVar[Sequence[str]] = ("_skipped",)
     """Suffixes of scores that are neither good nor bad."""
 
@@ -147,7 +138,12 @@ class Metric(ABC):
 
     def measures(self) -> dict[str, Measure]:
         """What is measured, by the suffix of its name; most metrics measure one thing."""
-        return {"": Measure(self.value, self.values, self.proportion)}
+        return {"": Measure(self.value, self.values, self.proportion, self.ends)}
+
+    def find_ends(self, suffix: str) -> Ends:
+        """The least and the most that the score with this suffix can be."""
+        measure = self.measures().get(suffix)
+        return (None, None) if measure is None else SHARE if measure.proportion else measure.ends
 
     def pairs(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Columns ``prediction``, ``target`` and, if wanted, ``group``; every row must have a gold value."""

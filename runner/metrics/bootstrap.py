@@ -21,6 +21,9 @@ Statistic = Callable[[Floats], Floats]
 
 Bounds = tuple[float, float] | tuple[None, None]
 """Low and high end, or none."""
+Ends = tuple[float | None, float | None]
+"""The least and the most that a number can be; None where there is no end, or it is not known."""
+SHARE: Ends = (0.0, 1.0)
 
 _BLOCK = 4_000_000
 """How many numbers are in memory at a time: 32 MB."""
@@ -28,6 +31,22 @@ _DELETIONS = 200
 """How many different parts a jackknife leaves out at most. The acceleration then errs by 0.003, which moves a
 bound by less than one percent of the interval's width."""
 _EQUAL = 1e-12
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One number over counted cells.
+
+    value        takes cells and their counts of shape (cells,); None where undefined
+    values       takes cells and counts of shape (resamples, cells), gives (resamples,); NaN where undefined
+    proportion   whether it is a share of rows; 0 and 1 then have exact bounds
+    ends         the least and the most that it can be; of a share they are 0 and 1
+    """
+
+    value: Callable[[pl.DataFrame, Floats], float | None]
+    values: Callable[[pl.DataFrame, Floats], Floats]
+    proportion: bool = False
+    ends: Ends = (None, None)
 
 
 @dataclass(frozen=True)

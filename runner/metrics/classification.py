@@ -16,7 +16,7 @@ import polars as pl
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Direction
 from runner.metrics.base import LabelOption, Metric
-from runner.metrics.bootstrap import Floats, nan_to_none
+from runner.metrics.bootstrap import SHARE, Ends, Floats, nan_to_none
 from runner.metrics.confusion import ClassCounts, collect_labels, count_classes, divide, encode_labels
 from runner.metrics.rows import RowMetric
 
@@ -73,6 +73,7 @@ class BalancedAccuracy(LabelMetric):
     """Mean of the recalls of the classes among the targets (``sklearn.metrics.balanced_accuracy_score``)."""
 
     default_name: ClassVar[str] = "balanced_accuracy"
+    ends: ClassVar[Ends] = SHARE
 
     def value(self, cells: pl.DataFrame, counts: Floats) -> float | None:
         from sklearn.metrics import recall_score
@@ -104,6 +105,7 @@ class _Averaged(LabelMetric):
 
     average: Literal["binary", "macro", "weighted"] = "binary"
     positive: Any = None
+    ends: ClassVar[Ends] = SHARE
     position: ClassVar[int]
     """Place in the result of ``sklearn.metrics.precision_recall_fscore_support``."""
 

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.metrics.base import Metric
-from runner.metrics.bootstrap import Floats, nan_to_none
+from runner.metrics.bootstrap import Ends, Floats, nan_to_none
 from runner.metrics.confusion import divide
 from runner.metrics.rating import check_numeric, check_scale, find_farthest
 
@@ -27,6 +27,7 @@ class Correlation(Metric):
 
     minimum: float | None = None
     maximum: float | None = None
+    ends: ClassVar[Ends] = (-1.0, 1.0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

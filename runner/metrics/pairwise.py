@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
-from runner.metrics.base import Measure, Metric, RowKind, get_column, name_rows
-from runner.metrics.bootstrap import Floats
+from runner.metrics.base import Metric, RowKind, get_column, name_rows
+from runner.metrics.bootstrap import Floats, Measure
 from runner.metrics.pairwise_measures import (
     ODD_MEASURES,
     ORDERS,

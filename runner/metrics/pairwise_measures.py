@@ -15,8 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from runner.metrics.agreement import compute_kappas
-from runner.metrics.base import Measure
-from runner.metrics.bootstrap import Floats, nan_to_none
+from runner.metrics.bootstrap import SHARE, Floats, Measure, nan_to_none
 
 ORDERS = ("ab", "ba")
 TIE = 2
@@ -72,7 +71,7 @@ def _make_mean_measure(right: Any, proportion: bool = True) -> Measure:
     def values(cells: pl.DataFrame, counts: Floats) -> Floats:
         return average_cells(right(cells), counts)
 
-    return Measure(lambda cells, counts: float(values(cells, counts)), values, proportion)
+    return Measure(lambda cells, counts: float(values(cells, counts)), values, proportion, SHARE)
 
 
 def _make_kappa_measure(coded: Any) -> Measure:
@@ -90,7 +89,7 @@ def _make_kappa_measure(coded: Any) -> Measure:
         one, other = coded(cells)
         return compute_kappas(one, other, counts, 5, None)
 
-    return Measure(value, values)
+    return Measure(value, values, ends=(-1.0, 1.0))
 
 
 CodePair = tuple[NDArray[np.int64], NDArray[np.int64]]

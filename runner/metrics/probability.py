@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from runner.core.errors import ConfigError, DataError
 from runner.core.types import Direction
 from runner.metrics.base import LabelOption, Metric, RowKind, align_types
-from runner.metrics.bootstrap import Floats
+from runner.metrics.bootstrap import SHARE, Ends, Floats
 from runner.metrics.confusion import divide
 from runner.metrics.correlation import rank_weighted
 
@@ -27,6 +27,7 @@ class Probabilistic(Metric):
     prediction: str = "probability"
     positive: Any = 1
     unread: ClassVar[str] = "no answer has a probability"
+    ends: ClassVar[Ends] = SHARE
 
     def align_types(self, prediction: pl.Series, target: pl.Series) -> tuple[pl.Series, pl.Series]:
         if not (prediction.dtype.is_numeric() or prediction.dtype == pl.Null):

@@ -11,6 +11,7 @@ import polars as pl
 from runner.core.errors import ConfigError, DataError
 from runner.core.types import Direction
 from runner.metrics.base import LabelOption
+from runner.metrics.bootstrap import Ends
 from runner.metrics.rows import RowMetric
 
 
@@ -26,6 +27,7 @@ class MeanAbsoluteError(RowMetric):
     maximum: float | None = None
     default_name: ClassVar[str] = "mean_absolute_error"
     best: ClassVar[float | None] = 0.0
+    ends: ClassVar[Ends] = (0.0, None)
     direction: ClassVar[Direction] = "lower"
 
     def __post_init__(self) -> None:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
+from runner.metrics.bootstrap import SHARE, Ends
 from runner.metrics.rows import RowMetric
 
 # scripts without spaces between words: Thai to Myanmar, Khmer, Chinese, Japanese
@@ -119,6 +120,7 @@ class _TextMetric(RowMetric):
     """Mean over rows of the similarity of two texts, from 0 to 1."""
 
     best: ClassVar[float | None] = 1.0
+    ends: ClassVar[Ends] = SHARE
     worst: ClassVar[float | None] = 0.0
     _last: tuple[pl.DataFrame, pl.Series] | None = field(default=None, init=False, repr=False, compare=False)
     """The last texts and their scores. Texts are compared one by one, and a run asks for them twice."""

@@ -15,7 +15,8 @@ from runner.core.provider import Provider
 from runner.core.types import Completion, Request, Sampling
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
-from runner.money.prices import Price, PriceBook
+from runner.money.price import Price
+from runner.money.prices import PriceBook
 
 KIND = "budget"
 DRAW_CALLS = 8  # a process draws money for this many calls at once, since each drawing is a transaction

@@ -7,6 +7,7 @@ the day, by the request, or of thinking apart, and unlike multiples for a long p
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime
 from functools import cache
@@ -91,7 +92,7 @@ def _read_amount(value: Any) -> float | None:
     return None if value is None else float(value)
 
 
-_UNLIKE: Any = object()
+_UNLIKE = LongPromptPrice(0, math.nan, math.nan)
 
 
 def _find_long(given: dict[str, Any]) -> LongPromptPrice | None:
@@ -102,15 +103,16 @@ def _find_long(given: dict[str, Any]) -> LongPromptPrice | None:
         return None
     outputs = tiers.pop("output_mtok", []) or [(0, 1.0)]
     inputs = {factor for each in tiers.values() for _, factor in each or [(0, 1.0)]}
-    if len(starts) > 1 or len(inputs) > 1 or len(outputs) > 1:
+    if len(starts) > 1 or len(inputs) > 1 or len(outputs) > 1 or math.inf in (*inputs, outputs[0][1]):
         return _UNLIKE
     return LongPromptPrice(starts.pop(), inputs.pop(), outputs[0][1])
 
 
 def _list_tiers(value: Any) -> list[tuple[int, float]]:
     """The starts of a price's tiers, with their multiples of its base."""
+    found = [(int(tier.start), tier.price) for tier in getattr(value, "tiers", ())]
     return [
-        (int(tier.start), round(float(tier.price / value.base), 6)) for tier in getattr(value, "tiers", ())
+        (start, round(float(price / value.base), 6) if value.base else math.inf) for start, price in found
     ]
 
 

@@ -62,6 +62,8 @@ class Responder:
     """How often each row is asked."""
     key: str = ""
     """Where its settings are in the config, with a dot at the end: ``judge.`` for a judge."""
+    places: Mapping[str, str] = field(default_factory=dict)
+    """The same for ``hyperparameter``, ``prompt`` and ``provider``, which a panel's members may share."""
 
     def check(self, columns: Sequence[str] | None = None) -> None:
         """Raise :class:`ConfigError` before any call if the provider cannot use the settings or columns."""

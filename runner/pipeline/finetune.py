@@ -35,6 +35,8 @@ TRAINING_SETTINGS = (
     "seed",
 )
 """The keys of the group ``hyperparameter`` that determine a fine-tuned model."""
+Pay = Callable[[float | None], None]
+"""Called with the dollars that the service asks for a job, None if it did not say; may raise to stop it."""
 
 
 @dataclass(frozen=True)
@@ -84,22 +86,25 @@ def create_job(
     key: str,
     order: TrainingOrder,
     tuner: Tuner,
-    pay: Callable[[], None],
+    pay: Pay,
     confirm: Callable[[], None] = lambda: None,
 ) -> str:
     """Check, pay, upload and create the job of an order under this key; return its id.
 
+    ``pay`` is called before the upload, and once more with the service's own price where it tells one.
     ``confirm`` is called before the job is created, after the uploads, which can take longer than a lease.
     """
     files, job = _list_files(order), _make_job(key, order)
     check_order(order, tuner)
-    pay()
+    pay(None)
     patience = make_patience(order)
     ids = [_upload(file, tuner, patience) for file in files]
     pause(0)  # raises if the sweep was interrupted meanwhile
     weights = [weight for _, weight in job.training]
     training = tuple(zip(ids, weights, strict=False))  # the validation file's id comes last
     job = replace(job, training=training, validation=ids[-1] if order.validation else None)
+    if quote := getattr(tuner, "quote", None):
+        pay(patience.call(lambda: quote(job)))
 
     def create() -> str:
         confirm()

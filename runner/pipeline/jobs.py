@@ -23,7 +23,7 @@ from runner.core.retry import Patience, pause
 from runner.core.services import Checkpoint, TuningStatus
 from runner.engine.ledger import Ledger
 from runner.engine.ledger.claims import LostClaimError, confirm_claim, is_alive, is_mine, make_claim
-from runner.pipeline.finetune import TrainingOrder, create_job, make_patience
+from runner.pipeline.finetune import Pay, TrainingOrder, create_job, make_patience
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ JOB = "job"
 ENDED = ("failed", "cancelled")
 END_NOTES = ("state", "reason", "seen_by")
 ANOTHER = "another hyperparameter.seed makes another job"
-ODD = (LookupError, TypeError, ValueError, AttributeError)
+ODD = (LookupError, TypeError, ValueError, AttributeError, OverflowError)
 """What a service's answer of an odd shape raises where it is read."""
 OnStatus = Callable[[TuningStatus], None]
 """Called with the status of a job each time it is polled."""
@@ -55,14 +55,14 @@ def train_once(
     tuner: Tuner,
     ledger: Ledger,
     on_status: OnStatus = lambda status: None,
-    pay: Callable[[], None] = lambda: None,
+    pay: Pay = lambda usd: None,
     command: str = "",
 ) -> TrainingResult:
     """Return the finished job of an order; create it if it does not exist. Blocks until it is finished.
 
     A job that has failed or was cancelled before this call is replaced by a new one, unless it ended under
     the eyes of this ``command``: all points of a sweep have one, and so they make at most one new job.
-    ``pay`` is called if this process creates the job, before anything is uploaded; it may raise to stop it.
+    ``pay`` is called if this process creates the job, see :func:`runner.pipeline.finetune.create_job`.
 
     Raises :class:`RunnerError` with the provider's reason if the job fails, is cancelled or paused while this
     call waits for it, or if it succeeds without a model.
@@ -122,7 +122,7 @@ def _find_attempt(order: TrainingOrder, ledger: Ledger) -> int:
 
 
 def _find_or_create(
-    key: str, order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Callable[[], None]
+    key: str, order: TrainingOrder, tuner: Tuner, ledger: Ledger, pay: Pay
 ) -> tuple[str, bool]:
     """Return the id of the one job with this key, and whether this call created it.
 

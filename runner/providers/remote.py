@@ -11,7 +11,8 @@ import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from datetime import date
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from runner.core.errors import ConfigError
@@ -70,7 +71,8 @@ class Remote(Provider):
     has_batches = False
     key_required = True
     url_required = True
-    efforts: ClassVar[Sequence[str]] = ()
+    shutdown_field = ""
+    efforts = cast("Sequence[str]", ())
     path = ""
 
     def __post_init__(self) -> None:
@@ -146,6 +148,15 @@ class Remote(Provider):
     def gives_logprobs(self, sampling: Sampling) -> bool:
         """Whether answers come with log-probabilities: asked for by the request or by ``options``."""
         return super().gives_logprobs(sampling) or bool(self.options.get("logprobs"))
+
+    def shutdown_date(self) -> date | None:
+        """The day on which the service says that it shuts the model down, or None."""
+        if not self.shutdown_field:
+            return None
+        from runner.providers.shutdown import find_shutdown_date  # httpx2 takes 0.1 s to import
+
+        headers = self.build_headers(self.read_key())
+        return find_shutdown_date(self.endpoint(), self.model, self.shutdown_field, headers)
 
     def endpoint(self) -> str:
         """The base URL, without a slash at its end."""

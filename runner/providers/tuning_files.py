@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -204,8 +205,8 @@ def check_options(given: Mapping[str, Any], valid: Mapping[str, Option]) -> dict
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether this is a number, and no truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether this is a number, no truth value, and neither infinite nor NaN."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 LORA_OPTIONS: Mapping[str, Option] = {

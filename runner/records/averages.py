@@ -5,7 +5,8 @@ standard deviation (n - 1), and the 95 % interval of the mean by Student's t (St
 a Mean", Biometrika 6, 1908): ``mean ± t(0.975, n - 1) · sd / √n``. It is about points like these, such as
 other training seeds. If all points have the same rows, it says nothing about other rows, whose choice does
 not vary between the points (Bouthillier et al., "Accounting for Variance in Machine Learning Benchmarks",
-MLSys 2021). The interval is not cut where a score ends: with few points it may pass 1.
+MLSys 2021). The interval is cut where a score ends, such as at 0 and 1. Points that
+are all equal have none: that a few are equal says too little about others.
 """
 
 from __future__ import annotations
@@ -13,19 +14,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from runner.core.errors import ConfigError, count_of, suggest
-from runner.core.types import Direction, Score
+from runner.core.types import Score
 from runner.records.folder import SWEEP, read_notes
 from runner.records.published import compare_figure
 from runner.records.record import Record
 
 INCOMPLETE = "incomplete"
 """The status of an average of which a point did not finish."""
+EQUAL = "all points are equal"
+MOST_NAMED = 3
 DEPTH = 4
 """How many folders above the one of a point its sweep may be (``hydra.sweep.subdir``)."""
 
@@ -177,17 +180,22 @@ def average_scores(scores: Sequence[Score], wanted: int) -> tuple[Score, float |
     """
     values = [score.value for score in scores if score.value is not None]
     reason = "" if len(values) == wanted else f"over {len(values)} of {count_of(wanted, 'point')}"
-    direction: Direction = next((score.direction for score in scores if score.direction), "")
+    first = next((score for score in scores if score.direction), (*scores, Score(None))[0])
+    blank = replace(first, value=None, low=None, high=None, n=0, reason=reason)
     if not values:
-        return Score(None, reason=reason, direction=direction), None
+        return blank, None
     mean = fmean(values)
     if len(values) == 1:
-        return Score(mean, n=1, reason=reason or "one point has no spread", direction=direction), None
+        return replace(blank, value=mean, n=1, reason=reason or "one point has no spread"), None
     from scipy.special import stdtrit  # scipy.stats takes a second to import
 
     sd = stdev(values)
+    if max(values) == min(values):
+        return replace(blank, value=mean, n=len(values), reason=reason or EQUAL), 0.0
     margin = float(stdtrit(len(values) - 1, 0.975)) * sd / math.sqrt(len(values))
-    return Score(mean, mean - margin, mean + margin, len(values), reason, direction), sd**2
+    low = mean - margin if first.least is None else max(mean - margin, first.least)
+    high = mean + margin if first.most is None else min(mean + margin, first.most)
+    return replace(blank, value=mean, low=low, high=high, n=len(values)), sd**2
 
 
 def name_values(average: Average) -> dict[str, float]:
@@ -218,13 +226,30 @@ def describe_averages(averages: Sequence[Average]) -> list[str]:
     over, inputs = ", ".join(averages[0].over), [member.inputs for one in averages for member in one.members]
     rows = {str(data[0].get("ids") or data[0].get("digest")) if data else "" for data in inputs}
     same = len(rows) == 1 and rows != {""}
-    beyond = ", and not about other rows, since all points have the same" if same else ""
+    rows_too = ", on the same rows" if same else ""
     lines = [
-        f"mean over {over}, with the standard deviation between points (sd);"
-        f" its 95% interval (Student's t) is about points like these{beyond}"
+        f"mean over {over} (sd: between the points); its 95% interval (Student's t) is about other values of"
+        f" {over}{rows_too}"
     ]
+    if equal := _list_equal(averages):
+        lines.append(
+            f"without an interval: all points have the same {equal}, which says too little about other values"
+            f" of {over}"
+        )
     short = [f"[{one.label}] is over {one.size} points" for one in averages if one.status == INCOMPLETE]
     return lines + short
+
+
+def _list_equal(averages: Sequence[Average]) -> str:
+    """The scores that are the same in all points of an average, each after its label if there are several."""
+    found = [
+        (f"[{one.label}] " if len(averages) > 1 else "") + name
+        for one in averages
+        for name in one.scores
+        if one.find_sd(name) == 0
+        and not (name.endswith("_parsed") and name.removesuffix("_parsed") in one.scores)
+    ]
+    return ", ".join([*found[:MOST_NAMED], *(["…"] if found[MOST_NAMED:] else [])])
 
 
 def _drop(swept: Mapping[str, Any], over: Sequence[str]) -> dict[str, Any]:

@@ -182,8 +182,9 @@ def _name_points(points: Sequence[Point], places: Sequence[int]) -> str:
 def _format_score(point: Point, ranking: Ranking) -> str:
     score = point.record.scores[ranking.objective]
     bounded = score.low is not None and score.high is not None
+    value = format_number(score.value, bounded or isinstance(point.record, Average))
     interval = f" ({format_number(score.low)} – {format_number(score.high)})" if bounded else ""
-    return f"{ranking.objective} {format_number(score.value, bounded)}{interval}"
+    return f"{ranking.objective} {value}{interval}"
 
 
 def _describe_tests(best: Best) -> list[str]:

@@ -170,7 +170,7 @@ def make_cell(record: Record, metric: str) -> Cell | None:
     row = next((row for row in record.reference if row["metric"] == metric), {})
     printed = str(row.get("printed", ""))
     return Cell(
-        value=format_number(score.value, bounded),
+        value=format_number(score.value, bounded or isinstance(record, Average)),
         low=format_number(score.low) if bounded else "",
         high=format_number(score.high) if bounded else "",
         parsed=_format_parsed(score, record.scores.get(f"{metric}{PARSED}")),

@@ -138,3 +138,20 @@ def test_tokens_that_the_server_allows_are_obeyed(ledger):
     given = Pace(ledger, "given")
     given.set_limits(None, 60_000_000)
     assert asyncio.run(timed(given)) < 0.2
+
+
+def test_tokens_read_and_written_are_limited_apart(ledger):
+    """The longer wait counts; what is written is taken to be a usual answer, not the longest."""
+
+    async def timed(limits, *tokens):
+        pace = Pace(ledger, repr(limits))
+        pace.note_answer(limits)
+        began = time.monotonic()
+        for _ in range(3):
+            await pace.wait_turn(*tokens)
+        return time.monotonic() - began
+
+    written = RateLimits(input_tokens=60_000_000, output_tokens=60_000)
+    assert asyncio.run(timed(written, 500, 9000, 500)) == pytest.approx(0.5, abs=0.3)
+    assert asyncio.run(timed(RateLimits(input_tokens=60_000), 500, 9, 9)) >= 0.4
+    assert asyncio.run(timed(RateLimits(output_tokens=60_000_000), 500, 9, 9)) < 0.2

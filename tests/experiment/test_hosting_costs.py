@@ -89,6 +89,20 @@ def test_the_budget_covers_hosting(command: Any, runner: Any, api: TogetherApi) 
     assert record.figures["hosting_usd"] < 1
 
 
+def test_the_budget_covers_what_the_service_asks_for_a_job(
+    command: Any, runner: Any, api: TogetherApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own price counts, not that of the table: a dearer job is not made, one that is covered is paid."""
+    monkeypatch.setattr("hosted_together.USD_PER_TOKEN", 0.01)
+    refused = command("checkpoint=last", "budget_usd=10")
+    assert refused.code == 1
+    assert "$0.0000 spent, and the training would cost about $11.7600; it was not started" in refused.err
+    assert (api.jobs, api.deployments) == ({}, {})
+    done = command("checkpoint=last", "budget_usd=14")
+    assert done.code == 0, done.err
+    assert runner.records()[-1].figures["training_usd"] == pytest.approx(11.76)
+
+
 def test_a_budget_needs_the_price_of_an_hour(command: Any, api: TogetherApi) -> None:
     """The message names the key, and with it the price is known; nothing was asked for either."""
     words = ["checkpoint=last", "provider.deployment.hardware=8x_new"]

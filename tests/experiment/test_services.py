@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import pytest
 from adding import Sums, answer
 from hosted import KEY
-from messages import MessagesService, failure
-from servers import serving
+from messages import MessagesService, describe_api, failure
+from servers import Reply, serving
 
+from runner import load
 from runner.config.schema import HyperparameterConfig
 from runner.core.errors import ConfigError
 from runner.experiment.plan import leave_out_lacking
@@ -25,12 +29,25 @@ def api():
 
 
 @pytest.fixture
-def sums(runner, monkeypatch, api):
+def asked():
+    """Path and time of each call."""
+    return []
+
+
+@pytest.fixture
+def limits():
+    """Headers of the answers of the service that is not Anthropic."""
+    return {}
+
+
+@pytest.fixture
+def sums(runner, monkeypatch, api, asked, limits):
     """The experiment at Anthropic; the judge and the other services are those of ``adding``."""
     monkeypatch.setenv("ANTHROPIC_API_KEY", KEY)
 
     def respond(call):
-        return api(call) if "/messages" in call.path else answer(call)
+        asked.append((call.path, time.monotonic()))
+        return api(call) if "/messages" in call.path else replace(answer(call), headers=limits)
 
     with serving(respond) as server:
         yield Sums(runner, server, rows=4)
@@ -86,13 +103,18 @@ def test_a_judge_at_another_service(sums, api):
     assert (recorded["hyperparameter"]["seed"], recorded["judge"]["hyperparameter"]["seed"]) == (0, None)
 
 
-def test_two_services_in_one_sweep(sums, api):
-    """Each has its own lane: the limits of one do not slow the other."""
+def test_two_services_in_one_sweep(sums, api, asked, limits):
+    """Each has its own lane: the limits of one do not slow the other, although both are asked at once."""
     api.headers = {"anthropic-ratelimit-requests-limit": "6000"}
-    ran = sums("-m", "provider=openai_compatible,anthropic")
+    limits["x-ratelimit-limit-requests"] = "300"
+    sums.write([f"{n} + {n}" for n in range(16)])
+    describe_api()  # takes seconds
+    ran = sums("-m", "provider=openai_compatible,anthropic", "hydra/launcher=concurrent")
     assert ran.code == 0, ran.err
-    assert [record.config["hyperparameter"]["seed"] for record in sums.records()] == [0, None]
-    assert [record.scores["accuracy"].value for record in sums.records()] == [0.25, 0.25]
+    slow, quick = ([at for path, at in asked if path.endswith(end)] for end in ("completions", "messages"))
+    assert max(slow) - min(slow) > 2 * (max(quick) - min(quick))
+    assert {record.config["hyperparameter"]["seed"] for record in sums.records()} == {0, None}
+    assert [record.scores["accuracy"].value for record in sums.records()] == [1 / 16, 1 / 16]
 
 
 def think(body):
@@ -151,6 +173,21 @@ def test_a_batch_at_anthropic(sums, api):
     assert record.figures["cost_usd"] == pytest.approx(4 * 0.03 / 2)
 
 
+def test_a_batch_with_two_results_for_a_request(sums, api):
+    """The first one counts, whatever the second says, and a warning says so."""
+    tell = api.tell_results
+
+    def repeat(name):
+        lines = tell(name).body.split(b"\n")
+        return Reply(b"\n".join([*lines, lines[0].replace(b'"text": "', b'"text": "9')]))
+
+    api.tell_results = repeat
+    ran = sums(*ANTHROPIC, "provider.batch=true", "provider.batch_poll_s=0.01")
+    assert "a request has two results; the first one counts" in ran.err
+    (folder,) = (sums.folder / "outputs" / "runs").iterdir()
+    assert load(folder).frame["completion"].to_list() == ["0", "2", "4", "6"]
+
+
 def test_a_refused_setting_names_its_key(sums, api):
     """A model that always thinks does not take the default; the first call says so and is the only one."""
     api.answer = lambda body: (400, failure(400, "thinking.type: disabled is not supported for this model"))
@@ -158,3 +195,29 @@ def test_a_refused_setting_names_its_key(sums, api):
     assert ran.code != 0
     assert "provider.thinking=null with hyperparameter.thinking_tokens=null leaves it out" in ran.err
     assert api.live == 1
+
+
+def test_a_mistake_in_a_judges_settings_names_its_key(sums, api):
+    """Those of a member are its own; a service that is not set for the judge is the run's."""
+    url = f"{sums.server.url}/v1"
+    there = ("provider@judge.provider=anthropic", f"judge.provider.base_url={url}", "judge=sums")
+    ran = sums(*there, "judge.hyperparameter.thinking_tokens=100")
+    assert "error: judge.hyperparameter.thinking_tokens=100: must be" in ran.err
+    member = (
+        f"{{provider: {{_target_: runner.providers.anthropic.Anthropic, base_url: '{url}', thinking: x}}}}"
+    )
+    panel = sums("judge=sums", f"+judge.members={{one: {member}, two: {{}}}}", "metric=verdict_share")
+    assert "error: judge.members.one.provider.thinking='x': must be" in panel.err
+    own = sums("judge=sums", "provider.timeout_s=0", "metric=verdict_share")
+    assert "error: provider.timeout_s" in own.err
+    assert api.calls == 0
+
+
+def test_what_a_judges_service_refuses_names_its_key(sums, api):
+    """As the run's own refusals do."""
+    api.answer = lambda body: (400, failure(400, "thinking.type: disabled is not supported for this model"))
+    there = ("provider@judge.provider=anthropic", f"judge.provider.base_url={sums.server.url}/v1")
+    ran = sums(*there, "judge.provider.model=grader", "judge=sums", "metric=verdict_share")
+    assert ran.code == 1
+    named = "(judge.provider.thinking=null with judge.hyperparameter.thinking_tokens=null leaves it out)"
+    assert named in ran.err

@@ -331,3 +331,12 @@ def test_kappa_of_very_many_labels_needs_no_matrix_of_them() -> None:
     said = np.where(random.random(600) < 0.5, gold, random.integers(0, 600, 600))
     kappa = metrics.CohenKappa()(frame(gold.tolist(), said.tolist()))["kappa"].value
     assert kappa == pytest.approx(sk.cohen_kappa_score(gold, said))
+
+
+def test_a_score_knows_its_ends():
+    """A share is from 0 to 1, an error from 0, a correlation from -1 to 1."""
+    frame = pl.DataFrame({"id": ["1", "2", "3"], "prediction": [1, 2, 2], "target": [1, 2, 3]})
+    known = [metrics.Accuracy(), metrics.MeanAbsoluteError(), metrics.Pearson(), metrics.F1(average="macro")]
+    scores, _ = metrics.try_all({each.name: each for each in known}, frame)
+    ends = {name: (one.least, one.most) for name, one in scores.items() if not name.endswith("_parsed")}
+    assert list(ends.values()) == [(0.0, 1.0), (0.0, None), (-1.0, 1.0), (0.0, 1.0)]

@@ -15,6 +15,7 @@ from runner.records.averages import (
     Average,
     AveragePlan,
     average_points,
+    average_scores,
     check_plan,
     describe_averages,
     name_values,
@@ -66,6 +67,19 @@ def test_the_numbers_are_numpys_and_scipys():
     assert [average.swept for average in averages(values)] == [{"k": 0}, {"k": 3}]
 
 
+def test_an_interval_ends_where_the_score_does():
+    """A share is at most 1, an error at least 0; equal points have no interval, and a line says so."""
+    share, _ = average_scores([Score(value, least=0.0, most=1.0) for value in (0.8, 1.0)], 2)
+    error, _ = average_scores([Score(value, least=0.0) for value in (2.0, 3.0)], 2)
+    assert (share.low, share.high) == (0.0, 1.0)
+    assert (error.low, error.high) == (0.0, pytest.approx(2.5 + stats.t.ppf(0.975, 1) / 2))
+    equal, other = averages([0.5, 0.5, 0.5, 0.7, 0.7, 0.8])
+    assert (equal.scores["m"].value, equal.scores["m"].low, equal.find_sd("m")) == (0.5, None, 0)
+    assert describe_averages([equal, other])[1:] == [
+        "without an interval: all points have the same [mean 1] m, which says too little about other values of seed"
+    ]
+
+
 def test_an_average_of_fewer_points_says_so():
     """A point that failed, has no value or never began does not count; such an average has no rank."""
     records = points([0.5, 0.7, None, 0.7, 0.7, 0.8])
@@ -106,7 +120,7 @@ def test_a_published_average_is_compared_with_the_whole_one(values, exact, stand
 
 
 def test_averages_are_rows_below_the_points():
-    """They have no job, but a size and a standard deviation; the interval is said to be about these rows."""
+    """They have no job, but a size and a standard deviation; the interval is said to be about the same rows."""
     records = points([0.5, 0.6, 0.7, 0.2, 0.2, 0.2])
     found = average_points(records, PLAN)
     rows = summarize(records, found).select("job", "k", "seed", "m", "m_sd", "n", "points").rows()
@@ -115,7 +129,7 @@ def test_averages_are_rows_below_the_points():
         (None, 0, None, pytest.approx(0.6), pytest.approx(0.1), None, "3"),
         (None, 3, None, pytest.approx(0.2), pytest.approx(0), None, "3"),
     ]
-    assert "not about other rows" in describe_averages(found)[0]
+    assert "on the same rows" in describe_averages(found)[0]
     assert name_values(found[0])["sd/k=0/m"] == pytest.approx(0.1)
 
 

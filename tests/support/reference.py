@@ -335,10 +335,12 @@ def _describe_metric(content: dict[str, Any], comment: str, told: set[str]) -> s
 
 
 def make_providers() -> str:
-    """Every setting of the shipped providers, with its default in each."""
+    """Every setting of the shipped providers, with its default in each; presets have those of their base."""
     settings: dict[str, dict[str, tuple[str, str, str]]] = {}
     for provider in sorted((file.stem for file in (CONF / "provider").glob("*.yaml")), key=_put_chat_first):
         content, _, beside = read_option(CONF / "provider" / f"{provider}.yaml")
+        if "defaults" in content:
+            continue
         kind = resolve_name(content.pop("_target_"))
         for key, value in content.items():
             inner = [f"{key}.{name}" for name in value] if isinstance(value, dict) else []

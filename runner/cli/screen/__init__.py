@@ -266,7 +266,7 @@ def _describe_average(folder: Path, points: Sequence[Record]) -> str:
         return ""
     of = ", ".join(f"{last_part(key)}={value}" for key, value in chosen.swept.items())
     count = "" if chosen.is_whole(name) else f", {score.reason}"
-    return f"mean {_format_score(name, score)}{count}{f' (best: {of})' if ranking.best else ''}"
+    return f"mean {name} {format_number(score.value)}{count}{f' (best: {of})' if ranking.best else ''}"
 
 
 def _describe_result(folder: Path, record: Record) -> str:

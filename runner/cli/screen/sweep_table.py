@@ -139,7 +139,7 @@ def _format_cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
     if name.endswith("_usd"):
         return f"{value:.4f}"
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-    bounded = low is not None or f"{name}_low" not in row
+    bounded = low is not None or f"{name}_low" not in row or row.get(f"{name}_sd") is not None
     bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""
     sd = row.get(f"{name}_sd")
     spread = "" if sd is None else f" sd {sd:.3f}"

@@ -19,7 +19,7 @@ def find_nearest(text: str, options: Sequence[str | None]) -> str | None:
 
 @lru_cache(10_000)
 def measure(one: str, other: str) -> int:
-    """How many letters must be added, left out or replaced to make ``other`` of ``one`` (Levenshtein 1966)."""
+    """How many letters to add, leave out or replace to make ``other`` of ``one`` (Levenshtein 1966)."""
     row = list(range(len(other) + 1))
     for number, letter in enumerate(one, 1):
         above, row = row, [number]

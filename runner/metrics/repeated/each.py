@@ -14,10 +14,11 @@ import polars as pl
 
 from runner.core.errors import ConfigError
 from runner.core.types import REPEAT, Score
-from runner.metrics.base import UNDEFINED, Measure, Metric, is_parsed
+from runner.metrics.base import UNDEFINED, Metric, is_parsed
 from runner.metrics.bootstrap import (
     Bounds,
     Floats,
+    Measure,
     Statistic,
     Tally,
     bootstrap_intervals,

@@ -14,7 +14,7 @@ from runner.core.errors import ConfigError
 from runner.core.types import REPEAT, Direction, Score
 from runner.metrics.agreement import KrippendorffAlpha
 from runner.metrics.base import get_column
-from runner.metrics.bootstrap import bootstrap_intervals, clopper_pearson, tally
+from runner.metrics.bootstrap import SHARE, Ends, bootstrap_intervals, clopper_pearson, tally
 from runner.metrics.classification import Accuracy
 from runner.metrics.rows import RowMetric
 
@@ -43,6 +43,7 @@ class _OfK:
     reads_repeats: ClassVar[bool] = True
     direction: ClassVar[Direction] = "higher"
     default_name: ClassVar[str] = ""
+    ends: ClassVar[Ends] = SHARE
 
     def __post_init__(self) -> None:
         self.name = self.name or self.default_name
@@ -145,6 +146,7 @@ class Consistency:
 
     reads_repeats: ClassVar[bool] = True
     direction: ClassVar[Direction] = "none"
+    ends: ClassVar[Ends] = (None, 1.0)
 
     def __post_init__(self) -> None:
         self._alpha = KrippendorffAlpha(

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from runner.core.types import REPEAT, Score
-from runner.metrics.base import UNDEFINED, Measure, Metric
-from runner.metrics.bootstrap import Floats, tally
+from runner.metrics.base import UNDEFINED, Metric
+from runner.metrics.bootstrap import Floats, Measure, tally
 from runner.metrics.repeated.each import reads_repeats, split_repeats
 from runner.metrics.rows import RowMetric
 
@@ -49,9 +49,9 @@ def find_spreads(
 
     The judge's is that of the verdicts of one judge on the same answer, if there are several
     (``judge_verdicts``; of a member of a panel ``judge_<member>_verdicts``); the variance of a single
-    ``verdict`` then stands beside it. Members of a panel who differ are no variance of a judge. Only scores that are a :class:`Metric` have them,
-    in the strict reading; {} where nothing is repeated. Second, why the other scores do not have them: also
-    those of ``scores``, as they were measured, that have no value.
+    ``verdict`` then stands beside it. Members of a panel who differ are no variance of a judge. Only scores
+    that are a :class:`Metric` have them, in the strict reading; {} where nothing is repeated. Second, why the
+    other scores do not have them: also those of ``scores``, as they were measured, that have no value.
     """
     found: dict[str, dict[str, float]] = {}
     reasons: dict[str, str] = {}

@@ -13,8 +13,8 @@ import polars as pl
 
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.types import REPEAT
-from runner.metrics.base import Measure, Metric, is_parsed
-from runner.metrics.bootstrap import Floats, Statistic, Tally, draw_statistics, find_intervals, tally
+from runner.metrics.base import Metric, is_parsed
+from runner.metrics.bootstrap import Floats, Measure, Statistic, Tally, draw_statistics, find_intervals, tally
 from runner.metrics.repeated import split_repeats
 from runner.metrics.rows import RowMetric
 from runner.metrics.statistics.significance import (

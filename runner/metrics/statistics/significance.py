@@ -9,8 +9,7 @@ from itertools import product
 import numpy as np
 import polars as pl
 
-from runner.metrics.base import Measure
-from runner.metrics.bootstrap import Floats, Tally
+from runner.metrics.bootstrap import Floats, Measure, Tally
 
 POWER = 0.8
 _MAX_DRAWS = 20_000_000

@@ -14,7 +14,7 @@ from functools import partial
 
 import polars as pl
 
-from runner.core.errors import FatalProviderError, name_settings
+from runner.core.errors import name_keys, put_keys_below
 from runner.core.types import Request, list_keys
 from runner.data.steps import put_in_both_orders
 from runner.engine.allowance import Allowance
@@ -140,7 +140,7 @@ def judge_rows(
         parts.append(
             Part(
                 rows,
-                partial(judge_row, key=judge.responder.key),
+                partial(_judge_row_as, judge),
                 judge.responder.provider,
                 prefetch=[request for row in rows for request in row],
                 advance=partial(slowest, place),
@@ -167,16 +167,18 @@ def group_by_row(questions: pl.DataFrame, judge: Judge) -> list[list[Request]]:
     return [requests[start : start + per_row] for start in range(0, len(requests), per_row)]
 
 
-async def judge_row(questions: Sequence[Request], call: Call, key: str = "judge.") -> list[Answer]:
-    """Return the judge's answers to the questions about one row. Errors name its settings, at ``key``."""
-    try:
-        answers = await asyncio.gather(*map(call, questions))
-    except FatalProviderError as error:
-        error.args = (name_settings(str(error), key),)
-        raise
+async def judge_row(questions: Sequence[Request], call: Call) -> list[Answer]:
+    """Return the judge's answers to the questions about one row."""
+    return await asyncio.gather(*map(call, questions))
+
+
+async def _judge_row_as(judge: Judge, questions: Sequence[Request], call: Call) -> list[Answer]:
+    """As :func:`judge_row`; what went wrong names the keys of this judge."""
+    places = judge.responder.places
+    with name_keys(places):
+        answers = await judge_row(questions, call)
     return [
-        replace(answer, error=name_settings(answer.error, key)) if answer.error else answer
-        for answer in answers
+        replace(each, error=put_keys_below(each.error, places)) if each.error else each for each in answers
     ]
 
 

@@ -17,15 +17,17 @@ TOKENS = (
     "anthropic-ratelimit-tokens-limit",
 )
 """The names that OpenAI, Azure and most gateways use, then Mistral's, then Anthropic's."""
+READ = ("anthropic-ratelimit-input-tokens-limit",)
+WRITTEN = ("anthropic-ratelimit-output-tokens-limit",)
 
 
 def parse_rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
-    """Requests and tokens a minute in an answer's headers, or None where they tell neither.
+    """Requests and tokens a minute in an answer's headers, or None where they tell nothing.
 
-    >>> parse_rate_limits({"x-ratelimit-limit-requests": "500"})
-    RateLimits(requests=500, tokens=None)
+    >>> parse_rate_limits({"x-ratelimit-limit-requests": "500"}).requests
+    500
     """
-    limits = RateLimits(_parse_first(headers, REQUESTS), _parse_first(headers, TOKENS))
+    limits = RateLimits(*(_parse_first(headers, names) for names in (REQUESTS, TOKENS, READ, WRITTEN)))
     return None if limits == RateLimits() else limits
 
 

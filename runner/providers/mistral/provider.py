@@ -21,6 +21,7 @@ class Mistral(Chat):
     has_batches = True
     seed_field = "random_seed"
     efforts = EFFORTS
+    shutdown_field = "deprecation"
 
     def lacking(self) -> tuple[str, ...]:
         """There is an effort, but no verbosity."""

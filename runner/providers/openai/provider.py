@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
 from typing import Any
 
 from runner.core.errors import ConfigError, suggest
@@ -36,6 +35,7 @@ class OpenAI(Chat):
     name = "openai"
     has_batches = True
     efforts = EFFORTS
+    shutdown_field = "shutdown_date"
     max_tokens_field = "max_completion_tokens"  # the reasoning models refuse ``max_tokens``
 
     def build_headers(self, key: str) -> dict[str, str]:
@@ -43,12 +43,6 @@ class OpenAI(Chat):
         scope = {"OpenAI-Organization": "OPENAI_ORG_ID", "OpenAI-Project": "OPENAI_PROJECT_ID"}
         found = {header: os.environ.get(variable, "") for header, variable in scope.items()}
         return super().build_headers(key) | {header: value for header, value in found.items() if value}
-
-    def shutdown_date(self) -> date | None:
-        """The day on which OpenAI says that it shuts the model down, or None."""
-        from runner.providers.openai.shutdown import find_shutdown_date
-
-        return find_shutdown_date(self.endpoint(), self.model, self.build_headers(self.read_key()))
 
     def batcher(self) -> Batcher:
         """Batches in this account."""

@@ -36,6 +36,10 @@ class Deployment(HostingTerms):
         """Raise :class:`ConfigError` for what the service would refuse, or what would never stop."""
         if not isinstance(self.hardware, str) or not self.hardware:
             raise ConfigError(f"provider.deployment.hardware={self.hardware!r}: must be the id of a hardware")
+        if not isinstance(self.availability_zone, str | None):
+            raise ConfigError(
+                f"provider.deployment.availability_zone={self.availability_zone!r}: must be a text, or null"
+            )
         minutes = self.inactive_timeout
         if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
             raise ConfigError(
@@ -47,7 +51,8 @@ class Deployment(HostingTerms):
 class Hosting(ServiceHosting, ServiceCalls):
     """Makes and deletes endpoints. Ours is known by its display name; several may have one name.
 
-    ``addresses`` is filled with the name by which each endpoint is asked.
+    One that was just made is also looked at by its id, since the list may not have it yet. ``addresses`` is
+    filled with the name by which each endpoint is asked.
     """
 
     label = "together"
@@ -60,6 +65,7 @@ class Hosting(ServiceHosting, ServiceCalls):
         ServiceCalls.__init__(self, provider, sleep)
         self._terms = terms
         self._display_names: dict[str, str] = {}
+        self._made: dict[str, str] = {}  # ids of endpoints, by their display names
         self.addresses: dict[str, str] = {}
 
     def list_all(self) -> dict[str, str]:
@@ -89,7 +95,7 @@ class Hosting(ServiceHosting, ServiceCalls):
             if found:
                 self._request("PATCH", f"/endpoints/{found[0]['id']}", json={"state": "STARTED"})
             else:
-                self._request("POST", "/endpoints", json=body)
+                self._made[name] = self._ask("POST", "/endpoints", {"id": str}, json=body)["id"]
         except RetryableError as error:
             log.warning("%s; looking whether it was heard", error)
             return False
@@ -98,9 +104,15 @@ class Hosting(ServiceHosting, ServiceCalls):
     def _remove(self, name: str) -> None:
         for item in self._find(name):
             self._look("DELETE", item["id"])
+        self._made.pop(name, None)
 
     def _find(self, name: str) -> list[dict[str, Any]]:
-        return [item for item in self._list_endpoints() if self._read_name(item) == name]
+        found = [item for item in self._list_endpoints() if self._read_name(item) == name]
+        made = self._made.get(name)
+        if made and made not in [item["id"] for item in found]:
+            late = self._look("GET", made)
+            found += [late | {"id": made}] if isinstance(late, dict) else []
+        return found
 
     def _list_endpoints(self) -> list[dict[str, Any]]:
         return check_items(self._ask("GET", "/endpoints", {"data": list}, params=MINE)["data"], self._name)

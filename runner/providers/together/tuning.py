@@ -97,7 +97,6 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
         terms.check()
         self.minutes, self.hardware = terms.minutes, terms.hardware
         self._hosting = Hosting(terms, provider, sleep)
-        self._quotes: dict[str, float] = {}
 
     def check_job(self, job: TuningJob) -> None:
         """Refuse what the service does not have."""
@@ -110,16 +109,11 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
         return self._send(file.name, file.content)
 
     def create(self, job: TuningJob) -> str:
-        """Start a job and return its id; first the service tells its price, and whether it is allowed."""
+        """Start a job and return its id."""
         self.check_job(job)
-        body = self.build_body(job)
         with suggest_local():
-            quote = self._ask_price(body)
-            made = self._ask("POST", JOBS, {"id": str}, json=body)
-        job_id = need_text(made["id"])
-        if quote is not None:
-            self._quotes[job_id] = quote
-        return job_id
+            made = self._ask("POST", JOBS, {"id": str}, json=self.build_body(job))
+        return need_text(made["id"])
 
     def build_body(self, job: TuningJob) -> dict[str, Any]:
         """What the create call says; what is None is left to the service. The loss is that of the answers."""
@@ -161,7 +155,6 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
             model=job.get("model_output_name") if state == "succeeded" else None,
             progress=None if not epochs or done is None else min(done / epochs, 1.0),
             trained_tokens=read_count(job.get("token_count")) or None,
-            usd=self._quotes.get(job_id),
         )
 
     def events(self, job_id: str) -> list[str]:
@@ -211,11 +204,12 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
         served.addresses = self._hosting.addresses
         return served
 
-    def _ask_price(self, body: Mapping[str, Any]) -> float | None:
+    def quote(self, job: TuningJob) -> float | None:
         """The dollars that a job would cost; None where the service does not tell.
 
         Raises :class:`ProviderError` if the account's limit does not allow the job.
         """
+        body = self.build_body(job)
         asked = {name: body[name] for name in PRICED if name in body}
         try:
             offer = self._ask("POST", f"{JOBS}/estimate-price", {}, json=asked)
@@ -230,7 +224,7 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
                 f"together: this job would cost ${price}, and the account's limit is ${limit}"
             )
         log.info("together: this job costs about $%s", price)
-        return float(price) if is_number(price) else None
+        return float(price) if is_number(price) and price >= 0 else None
 
     def _find_jobs(self, key: str) -> list[tuple[str, str]]:
         mark = key[: MARK["key_letters"]]

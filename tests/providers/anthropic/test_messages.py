@@ -276,8 +276,9 @@ def test_any_answer_is_a_completion_or_a_provider_error(answer: Any) -> None:
 
 def test_rate_limits() -> None:
     """They are read from the service's own headers."""
-    headers = {"anthropic-ratelimit-requests-limit": "50", "anthropic-ratelimit-tokens-limit": "9000"}
+    limits = {"requests": 50, "tokens": 9000, "input-tokens": 8000, "output-tokens": 1000}
+    headers = {f"anthropic-ratelimit-{name}-limit": str(limit) for name, limit in limits.items()}
     with serving(MessagesService(headers=headers)) as server:
         provider = Anthropic(base_url=f"{server.url}/v1")
         ask_of(provider)
-    assert provider.rate_limits() == RateLimits(requests=50, tokens=9000)
+    assert provider.rate_limits() == RateLimits(50, 9000, 8000, 1000)

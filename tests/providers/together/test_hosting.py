@@ -74,6 +74,23 @@ def test_deploying_and_deleting_may_be_repeated() -> None:
     assert (api.made, [item["display_name"] for item in api.deployments.values()]) == (2, ["other"])
 
 
+def test_a_list_that_is_late_makes_no_second_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the create call told is looked at by its id, and deleted by it."""
+    api = TogetherApi()
+    answer = api.manage
+
+    def hide(call: Call, endpoint_id: str | None) -> Reply:
+        reply = answer(call, endpoint_id)
+        return Reply({"object": "list", "data": []}) if (call.method, endpoint_id) == ("GET", None) else reply
+
+    monkeypatch.setattr(api, "manage", hide)
+    with hosting(api) as (tuner, _):
+        tuner.deploy(MODEL, "runner-1")
+        assert (api.made, len(api.deployments)) == (1, 1)
+        tuner.undeploy("runner-1")
+    assert api.deployments == {}
+
+
 def test_one_that_has_stopped_is_started() -> None:
     """The service stops it where nobody asks for a while; no second one is made."""
     api = TogetherApi()
@@ -158,6 +175,7 @@ def test_a_refused_endpoint_stops() -> None:
         ({"minutes": 0}, r"provider\.deployment\.minutes=0: must be a number above 0"),
         ({"inactive_timeout": 0}, r"provider\.deployment\.inactive_timeout=0: must be a whole number"),
         ({"hardware": None}, r"provider\.deployment\.hardware=None: must be the id"),
+        ({"availability_zone": 3}, r"provider\.deployment\.availability_zone=3: must be a text, or null"),
     ],
 )
 def test_terms_are_checked_before_a_job_is_paid(terms: dict[str, Any], reason: str) -> None:

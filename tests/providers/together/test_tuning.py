@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -60,28 +59,25 @@ def test_files_go_and_are_found_by_name() -> None:
     assert all(file["Processed"] for file in api.files.values())
 
 
-def test_create_prices_first(caplog: pytest.LogCaptureFixture) -> None:
-    """The same job is priced, then made: a checkpoint and an evaluation per epoch, loss on answers only."""
-    caplog.set_level(logging.INFO)
+def test_a_job_is_priced_and_made() -> None:
+    """The same job: a checkpoint and an evaluation per epoch, loss on answers only."""
     with tuning(TogetherApi()) as (tuner, server):
         for file in (FILE, WATCHED):
             tuner.upload(file)
-        job_id = tuner.create(
-            job(
-                validation="file-2",
-                learning_rate=1e-4,
-                batch_size=8,
-                seed=7,
-                suffix="medical facts!",
-                integrations=(WANDB,),
-                options={"lora_rank": 16, "lora_dropout": 0.1, "warmup_ratio": 0.1},
-            )
+        order = job(
+            validation="file-2",
+            learning_rate=1e-4,
+            batch_size=8,
+            seed=7,
+            suffix="medical facts!",
+            integrations=(WANDB,),
+            options={"lora_rank": 16, "lora_dropout": 0.1, "warmup_ratio": 0.1},
         )
+        assert tuner.quote(order) == pytest.approx(0.5e-6 * 6 * 150)
+        tuner.create(order)
         dry, real = server.calls[-2:]
-        assert tuner.status(job_id).usd == pytest.approx(0.5e-6 * 6 * 150)
     assert dry.path.endswith("/estimate-price")
     assert dry.json.items() <= real.json.items()
-    assert "this job costs about $" in caplog.text
     assert real.json == {
         "model": "m",
         "training_file": "file-1",
@@ -112,18 +108,20 @@ def test_what_is_left_to_the_service() -> None:
 
 
 def test_a_job_that_the_account_does_not_allow() -> None:
-    """Is not made; the message has the price and the limit. Where no price is told, the job is made."""
+    """Is refused with the price and the limit. A price that is not told, or is no price, is None."""
     with tuning(TogetherApi(allowed=False)) as (tuner, _):
         tuner.upload(FILE)
         with pytest.raises(ProviderError, match=r"would cost \$.* limit is \$50"):
-            tuner.create(job())
+            tuner.quote(job())
     api = TogetherApi(price=Reply({"error": {"message": "no"}}, status=403))
     with tuning(api) as (tuner, _):
         tuner.upload(FILE)
-        assert tuner.status(tuner.create(job())).usd is None
-    api.price = Reply(status=500)
-    with tuning(api) as (tuner, _), pytest.raises(RetryableError):
-        tuner.create(job())
+        assert tuner.quote(job()) is None
+        api.price = Reply({"estimated_total_price": float("nan"), "allowed_to_proceed": True})
+        assert tuner.quote(job()) is None
+        api.price = Reply(status=500)
+        with pytest.raises(RetryableError):
+            tuner.quote(job())
 
 
 @pytest.mark.parametrize(

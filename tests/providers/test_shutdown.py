@@ -9,7 +9,7 @@ from adding import Sums, answer
 from servers import Call, Reply, serving
 
 from runner.pipeline import answer as pipeline
-from runner.providers.openai import shutdown
+from runner.providers import shutdown
 
 KEY = "sk-shutdown-0123456789"
 
@@ -76,3 +76,12 @@ def test_nothing_to_ask_nothing_to_look_up(told):
     """A run whose answers are all in the ledger looks nothing up."""
     warnings, calls = told(soon(30), runs=2)
     assert (len(warnings), len(calls)) == (1, 1)
+
+
+def test_at_mistral(told, monkeypatch):
+    """Its models endpoint has a time in another field."""
+    monkeypatch.setenv("MISTRAL_API_KEY", KEY)
+    day = date.today() + timedelta(days=30)
+    card = Reply({"id": "adder", "deprecation": f"{day}T12:00:00Z"})
+    warnings, _ = told(card, "provider=mistral", "provider.model=adder")
+    assert warnings == [f"WARNING: adder is shut down on {day}, in 30 days"]
