@@ -52,7 +52,9 @@ def test_a_batch_is_found_among_others_of_its_size() -> None:
 
 
 @pytest.mark.parametrize("counts", [None, {}, {"processing": 1, "paused": 1}])
-def test_a_batch_is_found_whatever_its_counts_are_called(counts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_is_found_whatever_its_counts_are_called(
+    counts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One that does not say how many requests it has may be ours, too; a second one would be paid twice."""
     api = MessagesService()
     describe = api.describe
