@@ -26,6 +26,7 @@ from runner.cli.arguments import (
     FOLDERS,
     check_folders,
     find_unused,
+    name_command,
     read_arguments,
     refuse_command,
     refuse_words,
@@ -42,6 +43,7 @@ from runner.engine.event_loop import end_on_signals
 from runner.engine.fresh import add_name, name_fresh
 
 INTERRUPTED = 130
+KEPT = dict.fromkeys(("run", "reproduce"), "; what is finished is kept") | {"estimate": "; nothing was asked"}
 
 
 def main() -> None:
@@ -63,7 +65,7 @@ def main() -> None:
             # nobody wants to wait seconds for MLflow; the next `runner` command logs what is missing there
             kill_sweeps(sweeps)
             code = 128 + signals[0] if signals else INTERRUPTED
-            _print_how_to_continue(argv, "stopped; what is finished is kept. ")
+            _print_how_to_continue(argv, f"stopped{KEPT.get(name_command(argv), '')}. ")
     sys.exit(code)
 
 
