@@ -67,7 +67,7 @@ def plan_averages(
 
 def _read_averages(point: DictConfig) -> tuple[list[str], AveragesConfig]:
     """The keys over which a point is averaged, and the published averages that it is compared with."""
-    over = list(point.get("average_over") or [])
+    over = list(dict.fromkeys(point.get("average_over") or []))
     reference: Any = OmegaConf.to_object(point.reference) if over else None
     return over, reference.averages if reference and reference.compare else AveragesConfig()
 

@@ -183,12 +183,16 @@ def _explain_kind(said: str, change: str) -> str:
         return "a list cannot replace a mapping, nor a mapping a list" + change
     if found := re.match(r"Merge error: (\w+) is not a subclass of (\w+)Config\. value: (.*)", said):
         return f"must be a mapping of keys, not {found[3]}"
+    if re.match(r"Invalid type assigned: dict is not a subclass of MemberConfig", said):
+        return "a mapping cannot be put in here; write it one level higher, such as +judge.members={a: {}}"
     if re.search(r"is not Optional$|^Incompatible value 'None'|: NoneType is not a subclass of", said):
         return "is empty; give it a value, or leave the key out"
     if found := re.match(r"Cannot convert '(\w+)Config' to string", said):
         return f"must be text, not a {'list' if found[1] == 'List' else 'mapping'}"
     if found := re.match(r"Cannot assign (\w+) to (Dict|List)", said):
         return f"must be a {'mapping of keys' if found[2] == 'Dict' else 'list'}, not a {found[1]}"
+    if found := re.match(r"Invalid value assigned: (\w+) is not a ListConfig", said):
+        return f"must be a list, such as [a, b], not {'text' if found[1] == 'str' else found[1]}"
     if found := re.match(
         f"(?:{_BY_REFERENCE})?Value '(.*)' of type '.*' could not be converted to (\\w+)$", said
     ):

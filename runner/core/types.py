@@ -188,7 +188,7 @@ def list_keys(frame: pl.DataFrame) -> list[str]:
     return ["id", REPEAT] if REPEAT in frame.columns else ["id"]
 
 
-AGREEMENT = "panel_agreement"
+AGREEMENT, PAIR = "panel_agreement", "_{}_and_{}"
 """The metric of a panel of judges whose scores are told in one line."""
 
 

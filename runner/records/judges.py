@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 from typing import Any
 
 from runner.core.errors import count_of
-from runner.core.types import AGREEMENT
+from runner.core.types import AGREEMENT, PAIR, Score
 from runner.records.record import Record
+
+EQUAL = 1e-9
 
 
 def list_judges(config: Mapping[str, Any]) -> list[str]:
@@ -41,7 +44,7 @@ def is_told(record: Record, name: str) -> bool:
 
 
 def tell_panel(record: Record) -> str | None:
-    """How often the judges of a panel agree, and who had no verdict how often; None without a panel."""
+    """How often the judges of a panel agree, who agrees least, and who had no verdict how often; None without."""
     members = (record.config.get("judge") or {}).get("members") or ()
     if not members:
         return None
@@ -52,4 +55,36 @@ def tell_panel(record: Record) -> str | None:
         said += f" agree in {share.value:.0%} of {count_of(share.n, 'row')}{beyond}"
     counts = {name: int(record.figures.get(f"judge_{name}_abstained", 0)) for name in members}
     lost = [f"{name} abstained in {count}" for name, count in counts.items() if count]
-    return "; ".join([said, *lost])
+    return "; ".join([said, *_name_odd_one(record, members), *lost])
+
+
+def tell_pairs(record: Record) -> str:
+    """How often each two judges of a panel of three or more agree; empty without such a panel."""
+    pairs = _list_pairs(record, (record.config.get("judge") or {}).get("members") or ())
+    return "; ".join(
+        f"{one} and {other} {score.value:.0%} of {score.n}"
+        for (one, other), score in pairs.items()
+        if score.value is not None
+    )
+
+
+def _list_pairs(record: Record, members: Iterable[str]) -> dict[tuple[str, str], Score]:
+    names = {pair: f"{AGREEMENT}{PAIR.format(*pair)}" for pair in combinations(members, 2)}
+    return {pair: record.scores[name] for pair, name in names.items() if name in record.scores}
+
+
+def _name_odd_one(record: Record, members: Iterable[str]) -> list[str]:
+    """Who of three judges or more agrees least with the others, and in how many comparisons."""
+    counts: dict[str, list[float]] = {name: [0.0, 0.0] for name in members}
+    for pair, score in _list_pairs(record, members).items():
+        for name in pair:
+            counts[name][0] += (score.value or 0.0) * score.n
+            counts[name][1] += score.n
+    if not all(asked for _, asked in counts.values()):
+        return []
+    ranked = sorted(counts, key=lambda name: counts[name][0] / counts[name][1])
+    shares = [counts[name][0] / counts[name][1] for name in ranked]
+    if len(ranked) < 3 or shares[1] - shares[0] < EQUAL:
+        return []
+    same, asked = counts[ranked[0]]
+    return [f"{ranked[0]} agrees least with the others ({same:.0f} of {asked:.0f})"]

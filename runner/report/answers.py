@@ -84,7 +84,7 @@ class Answer:
         return [words for words in (self.words, self.judge) if words]
 
 
-def read_answers(point: Point, build: Build) -> dict[str, Answer]:
+def read_answers(point: Point, build: Build, several: bool = False) -> dict[str, Answer]:
     """The answers of a point by the names of :func:`name_lines`, scored."""
     scored = _score(point, build)
     frame = scored.frame
@@ -95,19 +95,19 @@ def read_answers(point: Point, build: Build) -> dict[str, Answer]:
         name: _make_answer(
             point.number, row, row[scored.said], _is_right(score, row[scored.said], scored), distance
         )
-        for name, (row, score, distance) in zip(name_lines(frame), rows, strict=True)
+        for name, (row, score, distance) in zip(name_lines(frame, several), rows, strict=True)
     }
 
 
-def name_lines(frame: pl.DataFrame) -> list[str]:
-    """What each line is called: the row's id, and from the second repeat on also its number from 1.
+def name_lines(frame: pl.DataFrame, several: bool) -> list[str]:
+    """What each line is called: the row's id and, where points have ``several`` answers to a row, its repeat.
 
-    >>> name_lines(pl.DataFrame({"id": ["a", "a"], "repeat": [0, 1]}))
-    ['a', 'a, repeat 2']
+    >>> name_lines(pl.DataFrame({"id": ["a", "a"], "repeat": [0, 1]}), several=True)
+    ['a, repeat 0', 'a, repeat 1']
     """
     numbers = frame[REPEAT].to_list() if REPEAT in frame.columns else [0] * frame.height
     return [
-        f"{name}, repeat {number + 1}" if number else str(name)
+        f"{name}, repeat {number}" if several else str(name)
         for name, number in zip(frame["id"].to_list(), numbers, strict=True)
     ]
 

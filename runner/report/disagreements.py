@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from runner.core.types import REPEAT
 from runner.report.answers import Answer, Words, format_value, name_lines, read_answers
 from runner.report.comparisons import Build, Family
 from runner.report.formats import truncate
@@ -76,7 +77,9 @@ class Disagreements:
 
 def find_disagreements(family: Family, build: Build, most: int, texts: int = MAX_TEXTS) -> Disagreements:
     """The rows of a family, at most ``most`` of them and ``texts`` characters; disagreements come first."""
-    rows = _join_answers(family, [read_answers(point, build) for point in family.points])
+    several = any(point.rows is not None and REPEAT in point.rows.columns for point in family.points)
+    answers = [read_answers(point, build, several) for point in family.points]
+    rows = _join_answers(family, answers, several)
     return Disagreements(
         points=family.points,
         rows=_shorten(_summarize(sorted(rows, key=lambda row: row.rank)[:most]), texts),
@@ -88,10 +91,10 @@ def find_disagreements(family: Family, build: Build, most: int, texts: int = MAX
     )
 
 
-def _join_answers(family: Family, answers: Sequence[Mapping[str, Answer]]) -> list[Row]:
+def _join_answers(family: Family, answers: Sequence[Mapping[str, Answer]], several: bool) -> list[Row]:
     frame = family.points[0].rows
     assert frame is not None
-    asked = {point.number: _read_questions(point) for point in family.points}
+    asked = {point.number: _read_questions(point, several) for point in family.points}
     targets = frame["target"].to_list() if "target" in frame.columns else [None] * frame.height
     return [
         Row(
@@ -101,16 +104,16 @@ def _join_answers(family: Family, answers: Sequence[Mapping[str, Answer]]) -> li
             target=format_value(target),
             answers=[each[name] for each in answers],
         )
-        for name, target in zip(name_lines(frame), targets, strict=True)
+        for name, target in zip(name_lines(frame, several), targets, strict=True)
         if all(name in each for each in answers)  # points may have asked differently often
     ]
 
 
-def _read_questions(point: Point) -> dict[str, str]:
+def _read_questions(point: Point, several: bool) -> dict[str, str]:
     """The last turn of each row's chat, which holds the question."""
     if point.rows is None or "messages" not in point.rows.columns:
         return {}
-    chats = zip(name_lines(point.rows), point.rows["messages"].to_list(), strict=True)
+    chats = zip(name_lines(point.rows, several), point.rows["messages"].to_list(), strict=True)
     return {name: messages[-1]["content"] or "" for name, messages in chats if messages}
 
 

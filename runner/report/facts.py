@@ -11,7 +11,7 @@ from typing import Any
 
 from runner.core.errors import count_of
 from runner.core.redact import remove_credentials
-from runner.records.judges import list_judges, tell_panel
+from runner.records.judges import list_judges, tell_pairs, tell_panel
 from runner.records.record import Record
 from runner.records.repeats import tell_repeats
 from runner.records.sweep import column_names, shared_params
@@ -198,6 +198,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "code": lambda record: record.tags.get("code") or record.tags.get("git_sha", ""),
     "software": _describe_software,
     "panel": lambda record: (tell_panel(record) or "").removeprefix("panel: "),
+    "pairs of judges": tell_pairs,
     "repeats": lambda record: tell_repeats(record) or "",
     "answered": _read_count("answered"),
     "parsed": _read_count("parsed"),
@@ -209,7 +210,7 @@ FACTS: dict[str, Callable[[Record], str]] = {
     "answers worth": _read_cost("cost_usd_total"),
 }
 
-LONG = ("identity", "judge", "panel", "repeats", "source", "published in", "table")
+LONG = ("identity", "judge", "panel", "pairs of judges", "repeats", "source", "published in", "table")
 """Facts that are too long for a column of the table."""
 
 

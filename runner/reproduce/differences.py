@@ -109,8 +109,8 @@ def compare_rows(then: pl.DataFrame, now: pl.DataFrame, inputs: Sequence[str]) -
 
 
 def _name(key: Sequence[Any]) -> str:
-    """A row by its id; with its number from 1, if it was asked several times."""
-    return ", repeat ".join([str(key[0]), *(str(number + 1) for number in key[1:])])
+    """A row by its id; with the number of its repeat, if it was asked several times."""
+    return ", repeat ".join([str(key[0]), *(str(number) for number in key[1:])])
 
 
 def _get_column(frame: pl.DataFrame, name: str) -> pl.Series:

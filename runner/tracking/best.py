@@ -56,4 +56,7 @@ def describe(tags: Mapping[str, str]) -> str:
 
 def _name_point(record: Record) -> str:
     swept = ", ".join(f"{key}={value}" for key, value in record.swept.items())
-    return f"[{record.label if isinstance(record, Average) else record.job}] {swept}"
+    if not isinstance(record, Average):
+        return f"[{record.job}] {swept}"
+    over = f"mean over {', '.join(record.over)}"
+    return f"{swept} ({over})" if swept else over

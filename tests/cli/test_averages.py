@@ -54,6 +54,7 @@ def test_a_sweep_over_seeds(sweep, runner):
     [
         (["-m", SEEDS, "average_over=[dataset]"], "average_over: 'dataset' is not swept"),
         (["-m", "hyperparameter.seed=0,1,1", "average_over=[hyperparameter.seed]"], "are over 2 points"),
+        (["-m", SEEDS, "average_over=hyperparameter.seed"], "average_over: must be a list, such as [a, b]"),
         (["average_over=[hyperparameter.seed]", "hyperparameter.seed=0"], "a single run has no points"),
         (
             ["-m", SEEDS, "average_over=[hyperparameter.seed]", "reference.averages.case=two"],
@@ -69,7 +70,7 @@ def test_a_sweep_over_seeds(sweep, runner):
             "the points of one average have several: 0, 1",
         ),
     ],
-    ids=["not swept", "other points", "one run", "no case", "several cases"],
+    ids=["not swept", "other points", "no list", "one run", "no case", "several cases"],
 )
 def test_a_mistake_is_told_before_anything_is_asked(sweep, runner, given, said):
     """Nothing is left of such a sweep."""

@@ -259,6 +259,34 @@ def test_the_judge_and_the_parser_disagree():
     assert (grades.rule, grades.choose(["disagreeing"]), grades.choose(["wrong"])) == ("share", [1], [2])
 
 
+def test_a_panel_disagrees_with_itself():
+    """Rows on which its members say different things; one without a verdict says nothing."""
+    said = {"judge_a_verdict": ["good", "good", None], "judge_b_verdict": ["good", "bad", "bad"]}
+    keys = {name.replace("verdict", "ledger_key"): ["k"] * 3 for name in said}
+    frame = pl.DataFrame({"prediction": list("xyz")} | said | keys)
+    assert grade_rows(Record("", ""), frame).choose(["disagreeing"]) == [1]
+
+
+def test_rows_with_repeats_are_listed_once(own):
+    """``rows`` counts rows, not answers; repeats are numbered from 0, as in the file."""
+    folder = own.folder / "outputs" / "runs" / "one"
+    folder.mkdir(parents=True)
+    (folder / "record.json").write_text(json.dumps({"id": "one", "name": "one", "status": "finished"}))
+    said = {"id": list("aabbcc"), "repeat": [0, 1] * 3, "prediction": list("xyyyxx"), "target": ["x"] * 6}
+    frame = pl.DataFrame(said).with_columns(pl.lit("so").alias("completion"), error=pl.lit(None, pl.String))
+    frame.write_parquet(folder / "predictions.parquet")
+    shown = own.show("wrong", "rows=1")
+    assert shown.code == 0, shown.err
+    assert "3 rows · 6 answers · 3 wrong" in shown.out
+    assert "2 rows: wrong" in shown.out
+    assert re.findall(r"(?m)^[abc], .*?  +wrong.*?  ", shown.out) == ["a, repeat 1  wrong in 1 of 2  "]
+    assert "1 of 2 are shown; rows=2 shows all" in shown.out
+    assert re.findall(r"repeat \d, \w+", own.show("run=last", "row=b").out) == [
+        "repeat 0, wrong",
+        "repeat 1, wrong",
+    ]
+
+
 def test_grades_without_scores():
     """Without metrics that say what is right a prediction is compared with its target, or a list of these."""
     rows = {"completion": list("xyz"), "prediction": ["x", None, "z"], "target": [["x", "w"], ["y"], ["w"]]}

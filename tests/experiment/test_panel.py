@@ -191,6 +191,7 @@ REFUSED = {
         "+judge.members={a: {}}",
         "judge.vote=mean",
     ],
+    "a mapping cannot be put in here": ["judge=even", "+judge.members.a={}"],
     "judge.members: 'a-b' becomes part of column names": ["judge=even", "+judge.members={a-b: {}}"],
     "judge.members.a.hyperparameter.max_token: no such key; did you mean 'max_tokens'": [
         *("judge=even", "+judge.members={a: {hyperparameter: {max_token: 3}}}"),

@@ -76,7 +76,8 @@ def test_an_interval_ends_where_the_score_does():
     equal, other = averages([0.5, 0.5, 0.5, 0.7, 0.7, 0.8])
     assert (equal.scores["m"].value, equal.scores["m"].low, equal.find_sd("m")) == (0.5, None, 0)
     assert describe_averages([equal, other])[1:] == [
-        "without an interval: all points have the same [mean 1] m, which says too little about other values of seed"
+        "without an interval: all points have the same [mean 1] m, which says too little about other values"
+        " of seed"
     ]
 
 
@@ -120,7 +121,7 @@ def test_a_published_average_is_compared_with_the_whole_one(values, exact, stand
 
 
 def test_averages_are_rows_below_the_points():
-    """They have no job, but a size and a standard deviation; the interval is said to be about the same rows."""
+    """They have no job, but a size and a deviation; the interval is said to be about the same rows."""
     records = points([0.5, 0.6, 0.7, 0.2, 0.2, 0.2])
     found = average_points(records, PLAN)
     rows = summarize(records, found).select("job", "k", "seed", "m", "m_sd", "n", "points").rows()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner.core.files import require_plain
-from runner.core.types import CUT
+from runner.core.types import CUT, list_members
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record, find_scored
 
@@ -28,7 +28,8 @@ class Grades:
     failed: list[bool]
     rule: str
     disagreeing: list[bool] | None = None
-    """Rows that a metric of predictions and one of verdicts grade differently; None without two such."""
+    """Rows on which the judges of a panel say different things; of one judge, rows that a metric of
+    predictions and one of verdicts grade differently. None without two such."""
 
     def name(self, row: int) -> str:
         """The row's state in a word: failed, unread, wrong, right, or nothing if it is not known."""
@@ -78,7 +79,7 @@ def grade_rows(record: Record, frame: pl.DataFrame) -> Grades:
         unparsed=[one or other for one, other in zip(answers, verdicts, strict=True)],
         failed=[any(error is not None for error in errors) for errors in failures],
         rule=rule,
-        disagreeing=_compare(frame, *metrics.values()) if len(metrics) == 2 else None,
+        disagreeing=_find_disagreeing(frame, metrics),
     )
 
 
@@ -112,6 +113,13 @@ def _list_metrics(record: Record, frame: pl.DataFrame) -> dict[str, str]:
         if kind == "right" and name in frame.columns and frame[name].dtype.is_numeric():
             found.setdefault(_find_column(metrics.get(name)), name)
     return {said: found[said] for said in (VERDICT, "prediction") if said in found}
+
+
+def _find_disagreeing(frame: pl.DataFrame, metrics: Mapping[str, str]) -> list[bool] | None:
+    if members := list_members(frame.columns):
+        said = zip(*(_list(frame, f"judge_{name}_verdict") for name in members), strict=True)
+        return [len({verdict for verdict in row if verdict is not None}) > 1 for row in said]
+    return _compare(frame, *metrics.values()) if len(metrics) == 2 else None
 
 
 def _compare(frame: pl.DataFrame, one: str, other: str) -> list[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from rich.text import Text
 
 from runner.cli import screen
 from runner.cli.arguments import CHOICES
-from runner.cli.screen.grading import Grades
 from runner.cli.show.choose import LAST, find_folder, find_row
 from runner.cli.show.page import show_page
 from runner.cli.show.read import Recorded, read_run
@@ -28,7 +28,7 @@ from runner.cli.show.values import (
 )
 from runner.config.command_schema import ShowConfig
 from runner.core.errors import ConfigError, DataError, count_of
-from runner.core.types import REPEAT
+from runner.core.types import REPEAT, list_members
 from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import read_records
 
@@ -65,7 +65,7 @@ def _list_points(folder: Path, asked: ShowConfig) -> list[RenderableType]:
         name, said = screen.name_point(record) or record.name, record.status
         if (point / PREDICTIONS).exists():
             run = read_run(point, scored=asked.row is None)
-            said = _describe_counts(run.grades)
+            said = _describe_counts(run)
             if asked.row is not None:
                 said = _summarize_row(run, find_row(run.ids, asked.row))
         command = shlex.join(["runner", "show", f"run={_shorten(point)}", *words])
@@ -105,9 +105,12 @@ def _make_header(run: Recorded) -> list[RenderableType]:
     return [*lines, *(Text(clean(note), style="yellow") for note in run.notes)]
 
 
-def _describe_counts(grades: Grades) -> str:
-    """How many rows are wrong, unread and failed."""
-    parts = [count_of(len(grades.right), "row")]
+def _describe_counts(run: Recorded) -> str:
+    """How many rows there are, and how many of them (or of the answers) are wrong, unread, failed."""
+    grades, several = run.grades, REPEAT in run.frame.columns
+    parts = [count_of(len(run.ids), "row")]
+    if several:
+        parts.append(count_of(len(grades.right), "answer"))
     if grades.rule:
         parts.append(f"{grades.right.count(False):,} wrong")
     parts += [f"{sum(grades.unparsed):,} unread"] if any(grades.unparsed) else []
@@ -122,7 +125,8 @@ def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
     if "disagreeing" in asked.only and run.grades.disagreeing is None:
         raise ConfigError(
             "show.only: to see where the judge disagrees, one metric must say which predictions are right,"
-            " and another one which verdicts are, such as metric=[accuracy,verdict_share]"
+            " and another one which verdicts are, such as metric=[accuracy,verdict_share]; or the judge must"
+            " be a panel (judge.members)"
         )
     places = run.grades.choose(asked.only) if asked.only else list(range(run.frame.height))
     if asked.text is not None:
@@ -130,22 +134,21 @@ def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
     most = ROWS if asked.rows is None else asked.rows
     what = [" or ".join(asked.only)] if asked.only else []
     what += [f"with the text {clean(asked.text)!r}"] if asked.text is not None else []
-    note = _describe_counts(run.grades)
+    rows = _group_by_row(run, places)
+    note = _describe_counts(run)
     if run.grades.rule:
         note += f" (right: {run.grades.rule}{' is 1' if ' ' not in run.grades.rule else ''})"
     lines: list[RenderableType] = [Text(clean(note), style="dim")]
     if what:
-        lines += [Text(""), Text(f"{count_of(len(places), 'row')}: {', '.join(what)}")]
+        lines += [Text(""), Text(f"{count_of(len(rows), 'row')}: {', '.join(what)}")]
     if not places:
         return lines
-    lines += [Text(""), _make_table(run, places[:most])]
+    lines += [Text(""), _make_table(run, rows[:most])]
     command = shlex.join(
         ["runner", "show", f"run={_shorten(run.folder)}", f"row={run.frame['id'][places[0]]}"]
     )
-    if len(places) > most:
-        lines.append(
-            Text(f"\n{most:,} of {len(places):,} are shown; rows={len(places)} shows all", style="dim")
-        )
+    if len(rows) > most:
+        lines.append(Text(f"\n{most:,} of {len(rows):,} are shown; rows={len(rows)} shows all", style="dim"))
     lines += [Text(""), _make_command(f"one whole: {command}")]
     if not asked.only:
         words = [word for word in CHOICES if word != "disagreeing" or run.grades.disagreeing is not None]
@@ -153,22 +156,40 @@ def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
     return lines
 
 
-def _make_table(run: Recorded, places: Sequence[int]) -> Table:
-    frame = run.frame
+def _group_by_row(run: Recorded, places: Sequence[int]) -> list[list[int]]:
+    """The places of answers, those of one row together."""
+    if REPEAT not in run.frame.columns:
+        return [[place] for place in places]
+    rows: dict[str, list[int]] = {}
+    for place in places:
+        rows.setdefault(run.frame["id"][place], []).append(place)
+    return [*rows.values()]
+
+
+def _make_table(run: Recorded, rows: Sequence[Sequence[int]]) -> Table:
+    """A line for each row. Of several answers it shows the first chosen one, and how many are like it."""
+    frame, members = run.frame, list_members(run.frame.columns)
+    asked = Counter(frame["id"]) if REPEAT in frame.columns else Counter()
     table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0), expand=True)
     table.add_column("row", overflow="fold", max_width=32)
     table.add_column("", no_wrap=True)
     names = [name for name in ("target", "prediction", "verdict") if name in frame.columns]
     for name in names:
         table.add_column(name, overflow="ellipsis", no_wrap=True, max_width=18)
+    if members:
+        table.add_column(clean(" / ".join(members)), overflow="fold", max_width=30)
     table.add_column("answer or error", overflow="ellipsis", no_wrap=True, ratio=1, min_width=16)
-    for place in places:
-        row = frame.row(place, named=True)
+    for place, *others in rows:
+        row, state = frame.row(place, named=True), run.grades.name(place)
         values = [join_lines(show_value(row[name])[:200]) for name in names]
         said = row["completion"] if row["error"] is None else row["error"]
-        state = run.grades.name(place)
-        number = f", repeat {row[REPEAT] + 1}" if row.get(REPEAT) else ""
-        cells = [clean(row["id"]) + number, state, *values, join_lines(show_value(said)[:400])]
+        if members:
+            each = (show_value(row.get(f"judge_{name}_verdict")) for name in members)
+            values.append(join_lines(" / ".join(each)[:200]))
+        alike = 1 + sum(run.grades.name(other) == state for other in others)
+        share = f" in {alike} of {asked[row['id']]}" if asked else ""
+        number = f", repeat {row[REPEAT]}" if asked else ""
+        cells = [clean(row["id"]) + number, state + share, *values, join_lines(show_value(said)[:400])]
         colour = {"right": "green", "wrong": "red"}.get(state, "yellow")
         table.add_row(*(Text(cell, style=colour if at == 1 else "") for at, cell in enumerate(cells)))
     return table

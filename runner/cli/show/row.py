@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from runner.cli.show.read import Recorded
 from runner.cli.show.values import clean, join_lines, make_chat, make_pairs, make_part, make_title, show_value
 from runner.core.errors import count_of
-from runner.core.types import RESERVED, list_members
+from runner.core.types import REPEAT, RESERVED, list_members
 
 LETTERS = 100
 """How many letters are shown of a value that the chat shows, too."""
@@ -30,7 +30,8 @@ def make_row(run: Recorded, place: int) -> list[RenderableType]:
         shots = row.get("shots")
         shown = f"shots {', '.join(map(clean, map(str, shots)))}" if shots else ""
         parts.append(make_part(make_title("chat", shown), make_chat(row["messages"])))
-    for number, line in enumerate(places, 1):
+    for line in places:
+        number = run.frame[REPEAT][line] if REPEAT in run.frame.columns else line
         of = f"repeat {number}{_describe_state(run, line)}" if len(places) > 1 else ""
         parts += _make_answer(run, run.frame.row(line, named=True), of)
     parts.append(make_part(make_title("values"), make_pairs(_list_values(run, row))))

@@ -11,6 +11,7 @@ from runner.core.types import REPEAT, write_column
 
 EACH = "each"
 AVERAGES, BEST = ("mean", "median"), ("any", "all")
+PROBABILITY = "probability"
 _SCORE = " score"  # no column of a data set has a name with this space
 
 
@@ -57,8 +58,18 @@ def _rate(frame: pl.DataFrame, name: str, metric: Any) -> Any:
 
 
 def check_reduction(key: str, metric: Any, frame: pl.DataFrame, rule: str) -> None:
-    """Raise :class:`ConfigError` if the answers cannot be averaged, or none is better than another."""
+    """Raise :class:`ConfigError` if the answers cannot be averaged, or none is better than another.
+
+    Probabilities of a label are hardly ever equal, and none is the target: they have no majority, and a best
+    one only by a metric that scores single rows.
+    """
     name = getattr(metric, "prediction", "prediction")
+    has_best = rule in BEST and getattr(metric, "row_kind", None)
+    if name == PROBABILITY and rule not in (EACH, *AVERAGES) and not has_best:
+        raise ConfigError(
+            f"scoring.reduce={rule}: metric.{key} reads probabilities, which it cannot choose from; use each"
+            " or mean, or leave this metric out"
+        )
     kind = frame.schema.get(name if isinstance(name, str) else "prediction", pl.Null())
     if rule in AVERAGES and not (kind.is_numeric() or kind == pl.Null):
         raise ConfigError(

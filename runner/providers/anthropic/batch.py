@@ -25,7 +25,6 @@ from runner.providers.completion import read_count, read_mapping
 log = logging.getLogger(__name__)
 
 BATCHES = "/messages/batches"
-COUNTS = ("canceled", "errored", "expired", "processing", "succeeded")
 UNREACHED = {"canceled", "expired"}
 GONE = (404, 410)
 
@@ -64,8 +63,7 @@ class AnthropicBatcher(ServiceCalls):
         for batch in self._list_batches(PAGE):
             if batch["id"] == note["after"]:
                 break
-            counts = read_mapping(batch.get("request_counts"))
-            if sum(read_count(counts.get(name)) or 0 for name in COUNTS) == note["requests"]:
+            if sum(_read_counts(batch).values()) in (note["requests"], 0):  # 0: the service does not say
                 self._wait_until_ended(batch["id"])
                 if self._has_result(batch["id"], note["key"]):
                     return str(batch["id"])
@@ -80,13 +78,10 @@ class AnthropicBatcher(ServiceCalls):
     def status(self, batch_id: str) -> BatchStatus:
         """Where the batch stands; a word that is not known counts as running."""
         batch = self._ask("GET", f"{BATCHES}/{batch_id}", {"id": str, "processing_status": str})
-        counts = {
-            name: read_count(read_mapping(batch.get("request_counts")).get(name)) or 0 for name in COUNTS
-        }
-        total, word = sum(counts.values()), batch["processing_status"]
-        return BatchStatus(
-            "ended" if word == "ended" else "running", word, total - counts["processing"], total
-        )
+        counts, word = _read_counts(batch), batch["processing_status"]
+        total = sum(counts.values())
+        done = total - counts.get("processing", 0)
+        return BatchStatus("ended" if word == "ended" else "running", word, done, total)
 
     def results(self, batch_id: str) -> Iterator[tuple[str, Completion | ProviderError]]:
         """Key and outcome of each request. Not from ``results_url``: the key goes to no other address."""
@@ -141,3 +136,9 @@ class AnthropicBatcher(ServiceCalls):
 
     def _make_headers(self) -> Mapping[str, str]:
         return {**super()._make_headers(), "Content-Type": "application/json"}
+
+
+def _read_counts(batch: Mapping[str, Any]) -> dict[str, int]:
+    """How many requests of a batch have come to what, whatever the service's words for that."""
+    counts = read_mapping(batch.get("request_counts"))
+    return {name: read_count(count) or 0 for name, count in counts.items()}

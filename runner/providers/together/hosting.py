@@ -36,6 +36,10 @@ class Deployment(HostingTerms):
         """Raise :class:`ConfigError` for what the service would refuse, or what would never stop."""
         if not isinstance(self.hardware, str) or not self.hardware:
             raise ConfigError(f"provider.deployment.hardware={self.hardware!r}: must be the id of a hardware")
+        if not isinstance(self.availability_zone, str | None):
+            raise ConfigError(
+                f"provider.deployment.availability_zone={self.availability_zone!r}: must be a text, or null"
+            )
         minutes = self.inactive_timeout
         if not isinstance(minutes, int) or isinstance(minutes, bool) or minutes < 1:
             raise ConfigError(

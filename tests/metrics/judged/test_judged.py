@@ -14,6 +14,8 @@ from runner.data.dataset import load_rows
 from runner.metrics import ExactMatch, MeanAbsoluteError
 from runner.metrics.judged import LengthBias, PanelAgreement, PositionBias, ScorerAgreement, SelfPreference
 from runner.pipeline.judge import Sides, name_winner
+from runner.records.judges import tell_pairs, tell_panel
+from runner.records.record import Record
 
 SIDES = ["completion", "target"]
 
@@ -99,6 +101,22 @@ def test_self_preference():
     assert (alone.value, "judge.members" in alone.reason) == (None, True)
     pairs = pl.DataFrame({"verdict": ["completion", "tie", "target"], "b": ["target", "tie", "target"]})
     assert SelfPreference(sides=SIDES, others=["b"])(pairs)["self_preference"].value == pytest.approx(1 / 3)
+
+
+def test_the_judge_that_agrees_least():
+    """Each two of three judges are compared where both have a verdict; the line names the odd one out."""
+    said = {"a": list("xxyy"), "b": ["x", "x", "y", None], "c": list("yyxy")}
+    frame = pl.DataFrame({f"judge_{name}_verdict": values for name, values in said.items()})
+    scores = PanelAgreement(members=[*said])(frame)
+    pairs = {name: (score.value, score.n) for name, score in scores.items() if "_and_" in name}
+    assert pairs == {
+        "panel_agreement_a_and_b": (1, 3),
+        "panel_agreement_a_and_c": (0.25, 4),
+        "panel_agreement_b_and_c": (0, 3),
+    }
+    record = Record("", "", config={"judge": {"members": said}}, scores=scores)
+    assert "; c agrees least with the others (1 of 7)" in str(tell_panel(record))
+    assert tell_pairs(record) == "a and b 100% of 3; a and c 25% of 4; b and c 0% of 3"
 
 
 def test_panel_agreement():

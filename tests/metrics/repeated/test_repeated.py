@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from scipy.stats import f_oneway
 
 from runner.core.errors import ConfigError
-from runner.metrics import F1, Accuracy, KrippendorffAlpha, MeanAbsoluteError, Pairwise, Recall
+from runner.metrics import F1, Accuracy, Brier, KrippendorffAlpha, MeanAbsoluteError, Pairwise, Recall, RocAuc
 from runner.metrics.repeated import (
     Consistency,
     PassAtK,
     PassHatK,
+    check_repeats,
     find_spreads,
     measure_each,
     over_repeats,
@@ -252,3 +253,14 @@ def test_settings_are_checked(settings):
     """k is whole numbers from 1, and the metric one that says right or wrong."""
     with pytest.raises(ConfigError):
         PassAtK(**settings)
+
+
+def test_probabilities_have_no_majority():
+    """They can be averaged; the best one is known only where a metric scores single rows."""
+    frame = pl.DataFrame({"id": ["a"], "target": ["yes"], "probability": [0.5]})
+    area, brier = {"auc": RocAuc(positive="yes")}, {"brier": Brier(positive="yes")}
+    for metric, rule in ((area, "majority"), (area, "any"), (brier, "majority")):
+        with pytest.raises(ConfigError, match="reads probabilities"):
+            check_repeats(metric, frame, rule, 2)
+    for metric, rule in ((area, "each"), (area, "mean"), (brier, "any")):
+        check_repeats(metric, frame, rule, 2)

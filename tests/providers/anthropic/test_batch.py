@@ -51,6 +51,20 @@ def test_a_batch_is_found_among_others_of_its_size() -> None:
     assert looked == {f"/v1/messages/batches/msgbatch_{n}/results" for n in (2, 3)}
 
 
+@pytest.mark.parametrize("counts", [None, {}, {"processing": 1, "paused": 1}])
+def test_a_batch_is_found_whatever_its_counts_are_called(
+    counts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not say how many requests it has may be ours, too; a second one would be paid twice."""
+    api = MessagesService()
+    describe = api.describe
+    monkeypatch.setattr(api, "describe", lambda name: describe(name) | {"request_counts": counts})
+    with serving(api) as server:
+        batcher = make_batcher(server.url)
+        note, mine = make(batcher, "a", "b")
+        assert batcher.find("k", note) == mine
+
+
 def test_a_batch_that_was_not_made_is_not_found() -> None:
     """A note alone makes none, and without a note nothing can be found."""
     with serving(MessagesService()) as server:

@@ -175,6 +175,7 @@ def test_a_refused_endpoint_stops() -> None:
         ({"minutes": 0}, r"provider\.deployment\.minutes=0: must be a number above 0"),
         ({"inactive_timeout": 0}, r"provider\.deployment\.inactive_timeout=0: must be a whole number"),
         ({"hardware": None}, r"provider\.deployment\.hardware=None: must be the id"),
+        ({"availability_zone": 3}, r"provider\.deployment\.availability_zone=3: must be a text, or null"),
     ],
 )
 def test_terms_are_checked_before_a_job_is_paid(terms: dict[str, Any], reason: str) -> None:
