@@ -59,7 +59,10 @@ def test_option(composed, group, option):
 
 def test_metrics(composed):
     """All metrics can be chosen together, but for those of one name; each takes what it needs from the data."""
-    waiting = {option: set(yaml.safe_load((CONF / f"metric/{option}.yaml").read_text())) for option in options("metric")}
+    waiting = {
+        option: set(yaml.safe_load((CONF / f"metric/{option}.yaml").read_text()))
+        for option in options("metric")
+    }
     while waiting:
         chosen: dict[str, set[str]] = {}
         for option, names in waiting.items():
