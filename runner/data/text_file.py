@@ -31,13 +31,14 @@ def read_records(
 ) -> list[Record]:
     """One record for each match of ``pattern``, in order: its named groups; null where a group takes no part.
 
-    All of the text must be in a match, except empty lines and those that ``skip`` matches from end to end.
-    So no record is left out because it looks a little different. A line ends with ``\\n``, also where the
+    All of the text must be in a match, except empty lines and those that ``skip`` matches from end to end,
+    and no group may hold the begin of another whole match. So no record is left out because it looks a
+    little different, or disappears in the one before it. A line ends with ``\\n``, also where the
     file has ``\\r\\n``.
 
     Raises:
         ConfigError: a pattern that is none, has no named group, or matches nothing at all.
-        ValueError: a line outside of all matches, with its number.
+        ValueError: a line outside of all matches, or a record inside of another one, with its number.
     """
     text = text.replace("\r\n", "\n")
     compiled = compile_pattern(pattern, f"{key}.pattern")
@@ -51,6 +52,7 @@ def read_records(
         if not match[0]:
             raise ConfigError(f"{key}.pattern={pattern!r} matches an empty text, which is no record")
         _check_between(text, end, match.start(), passed, key)
+        _check_inside(text, match, key)
         records.append(match.groupdict())
         end = match.end()
     if records:
@@ -58,6 +60,23 @@ def read_records(
     elif text.strip():
         raise ValueError(f"{key}.pattern matches nowhere in it; it begins with {text.strip()[:60]!r}")
     return records
+
+
+def _check_inside(text: str, match: re.Match[str], key: str) -> None:
+    """Raise for a group that runs on into another record, as ``(?s:.*?)`` does where an end is missing."""
+    place = match.start()
+    while (place := text.find("\n", place, match.end()) + 1) > 0:
+        if not match.re.match(text, place, match.end()):
+            continue
+        for name in match.re.groupindex:
+            if match.start(name) < place < match.end(name):
+                first, line = (text.count("\n", 0, at) + 1 for at in (match.start(), place))
+                said = text[place : match.end()].partition("\n")[0]
+                raise ValueError(
+                    f"line {line}: {said[:80]!r} begins a record, but it is in the group {name!r} of the one that"
+                    f" begins in line {first}; let {key}.pattern match a record like that one, too, or tell the"
+                    " two apart"
+                )
 
 
 def _check_between(text: str, begin: int, end: int, skip: re.Pattern[str] | None, key: str) -> None:

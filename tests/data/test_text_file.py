@@ -37,6 +37,17 @@ def test_no_line_is_passed_over_unless_the_config_says_so() -> None:
     assert read_records(" \n", PATTERN) == []
 
 
+def test_a_record_is_not_lost_in_the_one_before_it() -> None:
+    """Where the end of a record is missing, its last group would run on to that of the next one."""
+    pattern = r"^Q: (?P<question>.*)\n(?P<said>(?s:.*?))\nA: (?P<answer>.*)$"
+    with pytest.raises(ValueError, match=r"line 6: 'Q: c' begins a record, .* 'said' .* begins in line 4"):
+        read_records("Q: a\nfoo\nA: 1\nQ: b\nbar\nQ: c\nbaz\nA: 3\n", pattern)
+    assert read_records("Q: a\nfoo\nQ: c\nA: 3\n", pattern) == [
+        {"question": "a", "said": "foo\nQ: c", "answer": "3"}  # what begins here is no whole record
+    ]
+    assert read_records("1st\n0_th\nx\nGT\n", r"^(?:1st\n)?0_th\n(?P<said>(?s:.*?))\nGT$") == [{"said": "x"}]
+
+
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)
 @given(st.lists(st.tuples(WORDS, WORDS), min_size=1, max_size=5))
 def test_each_written_record_is_read(rows: list[tuple[str, str]]) -> None:
