@@ -146,6 +146,8 @@ def list_notes(points: Sequence[Point]) -> list[str]:
     minutes = sum(point.minutes for point in points)
     if minutes:
         lines.append(f"at least {minutes:.1f} min, by requests_per_minute and tokens_per_minute")
+    missing = dict.fromkeys(text for point in points for text in point.missing)
+    lines += [f"a run needs this, too: {text}" for text in missing]
     if any(point.batch for point in points):
         lines.append("a batch may take 24 h")
     return [*lines, "tokens are estimated, prices are without cache discounts; nothing was asked"]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from runner import parse
-from runner.core.errors import ConfigError
+from runner.core.errors import AccessError, ConfigError, name_keys, name_place, put_keys_below
 from runner.core.provider import REPLAY, Provider
 from runner.core.types import CUT, REPEAT, Parser, Request, Sampling, advise_on_cut
 from runner.engine.allowance import Allowance
@@ -70,6 +70,18 @@ class Responder:
         self.provider.check_limits()
         if self.asks:
             self.provider.check(self.sampling, columns)
+        self._check_price()
+
+    def find_missing_access(self, columns: Sequence[str] | None = None) -> str | None:
+        """What :meth:`check` with ``asks`` says of a missing key or address, or None; it raises all else."""
+        with name_place(f"{self.places.get('provider', '')}provider"), name_keys(self.places):
+            try:
+                self.provider.check(self.sampling, columns)
+            except AccessError as error:
+                return put_keys_below(str(error), self.places)
+        return None
+
+    def _check_price(self) -> None:
         priced_as = self.provider.priced_as
         if priced_as and self.book.find_price(self.provider.name, priced_as) is None:
             raise ConfigError(

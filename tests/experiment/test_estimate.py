@@ -165,6 +165,36 @@ def test_training_is_counted_once(runner, tmp_path, monkeypatch):
     assert server.calls == []
 
 
+LAST = ["finetune=supervised", "checkpoint=last", "+dataset.split.fractions={train: 0.5, test: 0.5}"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["provider=together", "hyperparameter.training_steps=4", *LAST], "takes hyperparameter.n_epochs"),
+        (["provider=together", "+finetune.options.lora_rnk=4", *LAST], "did you mean 'lora_rank'?"),
+        (["provider=anthropic", "hyperparameter.thinking_tokens=100"], "hyperparameter.thinking_tokens=100:"),
+    ],
+)
+def test_what_a_run_refuses_an_estimate_refuses(sums, overrides, words):
+    """The settings of a service and of a training are checked, also where its key is not set."""
+    outcome = sums.estimate("provider.base_url=http://127.0.0.1:9/v1", *overrides)
+    assert outcome.code == 2
+    assert words in outcome.err
+
+
+def test_what_only_calls_need_is_said(sums, monkeypatch):
+    """A missing address or a missing key stops no estimate; it says that a run needs it."""
+    monkeypatch.delenv("AZURE_OPENAI_API_KEY", raising=False)
+    sums.write([f"{n} + {n}" for n in range(20)])
+    azure = ["provider=azure", "provider.base_url=null", "provider.model=m", *LAST]
+    outcome = sums.estimate(*azure)
+    assert outcome.code == 0, outcome.err
+    assert "a run needs this, too: provider.base_url is required for provider=azure, or AZURE" in outcome.out
+    outcome = sums.estimate(*azure, "provider.base_url=https://r.openai.azure.com", "checkpoint=base")
+    assert "a run needs this, too: provider.api_key_env=AZURE_OPENAI_API_KEY" in outcome.out
+
+
 def test_marks_are_measured():
     """A placeholder counts as many tokens as the answer may have."""
     chat: list[Message] = [{"role": "user", "content": f"a {forecast.PLACEHOLDER} b {forecast.PLACEHOLDER}"}]

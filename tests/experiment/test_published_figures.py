@@ -12,26 +12,11 @@ import numpy as np
 import pytest
 import yaml
 from commandline import CommandLine
-from places import ROOT
+from published import commands, documented, missed
 from scipy import stats
 
 from runner.core.paths import CONF
 from runner.records.record import Record
-
-DOCS = ROOT / "docs" / "reproduction.md"
-ROW = re.compile(r"\| (?P<figures>\d+) \| (?P<met>\d+) \| `(?P<command>runner [^`]*)` \|$", re.MULTILINE)
-
-
-def commands(experiment: str) -> list[str]:
-    """Return the commands at the top of an experiment file that need no model."""
-    lines = (CONF / "experiment" / f"{experiment}.yaml").read_text().splitlines()
-    shown = [line.removeprefix("#   ") for line in lines if line.startswith("#   runner ")]
-    return [command for command in shown if " provider=" not in command]
-
-
-def documented() -> dict[str, tuple[int, int]]:
-    """Return, by command, the numbers of compared and agreeing figures that the docs state."""
-    return {row["command"]: (int(row["figures"]), int(row["met"])) for row in ROW.finditer(DOCS.read_text())}
 
 
 def replay(runner: CommandLine, experiment: str) -> list[Record]:
@@ -50,11 +35,6 @@ def value(record: Record, metric: str) -> float:
     measured = record.scores[metric].value
     assert measured is not None
     return measured
-
-
-def missed(records: list[Record]) -> list[str]:
-    """Return the metrics that differ from their published figure."""
-    return [row["metric"] for record in records for row in record.reference if row["agrees"] is not True]
 
 
 STATISTICS = {
@@ -229,7 +209,7 @@ def test_frank(runner: CommandLine, shared_data: Path) -> None:
 def test_the_docs_show_the_commands_of_the_experiments() -> None:
     """The docs show the same commands as the experiment files."""
     names = {command.split()[1].removeprefix("experiment=") for command in documented()}
-    assert len(names) == 9
+    assert len(names) == 17
     assert {command for name in names for command in commands(name)} == set(documented())
 
 
