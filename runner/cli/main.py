@@ -24,12 +24,12 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.cli.arguments import (
     COMMANDS,
     FOLDERS,
-    check_folders,
     find_unused,
     read_arguments,
     refuse_command,
     refuse_words,
 )
+from runner.cli.arguments.config_dir import check_folders
 from runner.cli.help import complete, find_answer, is_completion
 from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting, kill_sweeps
 from runner.config import hydra_job, schema, secrets

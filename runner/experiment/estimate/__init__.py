@@ -107,9 +107,9 @@ def estimate_plan(
     ``seen`` holds the keys of everything that earlier points buy; the keys of this point are added to it.
     """
     with closing(Ledger(plan.config.ledger.url)) as ledger:
-        rows = stages.load_rows(plan.config.dataset)
-        frame = stages.render(plan, rows)
-        missing = _check_settings(plan, rows.evaluated.columns)
+        loaded = stages.load_rows(plan.config.dataset)
+        frame = stages.render(plan, loaded)
+        missing = _check_settings(plan, loaded.evaluated.columns)
         rehearse(plan, frame)
         answering, trained, training_usd = _estimate_model(plan, frame, ledger, seen)
         requests = make_requests(frame, answering.responder)
