@@ -74,7 +74,7 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     """
     if argv == ["help"]:
         argv = ["--help"]
-    command = name_command(argv)
+    command = argv[0] if argv and argv[0] in COMMANDS else "run"
     arguments = join_folders(FOLDERS.get(command), argv[1:] if argv[:1] == [command] else argv)
     arguments = join_addresses(NAMED.get(command), arguments)
     if command == "show":
@@ -82,11 +82,6 @@ def read_arguments(argv: list[str], scratch: str) -> tuple[str, list[str]]:
     if command != "run":
         arguments = leave_no_record(arguments, scratch if command == "estimate" else ".")
     return command, put_options_first(arguments)
-
-
-def name_command(argv: list[str]) -> str:
-    """The command that was typed, by default ``run``."""
-    return argv[0] if argv and argv[0] in COMMANDS else "run"
 
 
 def refuse_command(argv: list[str]) -> None:
