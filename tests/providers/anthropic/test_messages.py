@@ -134,6 +134,19 @@ def test_thinking_is_left_to_the_model() -> None:
         ),
         ({"temperature": 1.5}, {"api_version": "2023-06-01"}, "temperature=1.5: anthropic takes 0 to 1"),
         ({}, {"thinking": "yes"}, "provider.thinking='yes'"),
+        *(
+            (
+                {"temperature": 0, **sampling},
+                {"api_version": "2023-06-01", **settings},
+                f"none with {name}; null",
+            )
+            for name, sampling, settings in (
+                ("thinking_tokens", {"thinking_tokens": 1024, "max_tokens": 2000}, {}),
+                ("reasoning_effort", {"reasoning_effort": "low"}, {}),
+                ("provider.thinking=adaptive", {}, {"thinking": "adaptive"}),
+                ("provider.options.thinking", {}, {"options": {"thinking": {"type": "adaptive"}}}),
+            )
+        ),
     ],
 )
 def test_what_the_service_would_refuse(
