@@ -134,19 +134,6 @@ def test_thinking_is_left_to_the_model() -> None:
         ),
         ({"temperature": 1.5}, {"api_version": "2023-06-01"}, "temperature=1.5: anthropic takes 0 to 1"),
         ({}, {"thinking": "yes"}, "provider.thinking='yes'"),
-        *(
-            (
-                {"temperature": 0, **sampling},
-                {"api_version": "2023-06-01", **settings},
-                f"none with {name}; null",
-            )
-            for name, sampling, settings in (
-                ("thinking_tokens", {"thinking_tokens": 1024, "max_tokens": 2000}, {}),
-                ("reasoning_effort", {"reasoning_effort": "low"}, {}),
-                ("provider.thinking=adaptive", {}, {"thinking": "adaptive"}),
-                ("provider.options.thinking", {}, {"options": {"thinking": {"type": "adaptive"}}}),
-            )
-        ),
     ],
 )
 def test_what_the_service_would_refuse(
@@ -155,6 +142,23 @@ def test_what_the_service_would_refuse(
     """Is refused before anything is sent, and the key is named."""
     with pytest.raises(ConfigError, match=reason):
         Anthropic(**settings).check(Sampling(**{"max_tokens": 64, **sampling}))
+
+
+@pytest.mark.parametrize(
+    ("sampling", "settings", "name"),
+    [
+        ({"thinking_tokens": 1024}, {}, "thinking_tokens"),
+        ({"reasoning_effort": "low"}, {}, "reasoning_effort"),
+        ({}, {"thinking": "adaptive"}, "provider.thinking=adaptive"),
+        ({}, {"options": {"thinking": {"type": "adaptive"}}}, "provider.options.thinking"),
+    ],
+)
+def test_no_temperature_with_thinking(sampling: dict[str, Any], settings: dict[str, Any], name: str) -> None:
+    """Whatever asks for thinking, the older version takes no temperature with it."""
+    older = Anthropic(api_version="2023-06-01", **settings)
+    with pytest.raises(ConfigError, match=f"temperature=0: anthropic takes none with {name}; null leaves"):
+        older.check(Sampling(temperature=0, max_tokens=2000, **sampling))
+    older.check(Sampling(max_tokens=2000, **sampling))
 
 
 def test_temperature_is_of_the_older_version() -> None:
