@@ -4,7 +4,7 @@ An ``.eval`` file is a zip of JSON files: ``header.json`` (what was asked, and t
 ``samples/`` for each answer, ``summaries.json`` with the short form of all samples, and ``reductions.json``
 with the mean of each sample over its epochs. Source: ``EvalLog`` and ``EvalSample`` of ``inspect_ai.log``
 0.3.285. A repeat is an epoch, counted from 1. What a metric says of a single row is C, I or a number; an
-answer that was not read is N. Intervals are metrics of the same score (``low``, ``high``).
+answer that was not read is N, or has no number. Intervals are metrics of the same score (``low``, ``high``).
 """
 
 from __future__ import annotations
@@ -137,11 +137,15 @@ def _write_target(target: Any) -> str | list[str]:
 
 
 def _read_usage(row: Mapping[str, Any]) -> Json:
+    """The tokens of an answer. Inspect's ``input_tokens`` are those without a cache."""
     names = {"input_tokens": "input_tokens", "output_tokens": "output_tokens"}
     names |= {"reasoning_tokens": "reasoning_tokens", "cached_tokens": "input_tokens_cache_read"}
+    names |= {"cache_write_tokens": "input_tokens_cache_write"}
     found = {theirs: row[ours] for ours, theirs in names.items() if row.get(ours) is not None}
     if {"input_tokens", "output_tokens"} <= found.keys():
         found["total_tokens"] = found["input_tokens"] + found["output_tokens"]
+        for part in ("input_tokens_cache_read", "input_tokens_cache_write"):
+            found["input_tokens"] -= found.get(part, 0)
     return found
 
 
@@ -149,6 +153,8 @@ def _score(row: Mapping[str, Any], record: Record) -> Json:
     scores: Json = {}
     for name, kind in record.row_scores.items():
         value = row.get(name)
+        if value is None and kind == "value":
+            continue  # it is not known what the metric counts it as, so it is no number here
         if value is not None and kind == "right":
             value = "C" if value == 1 else "I"
         said = row["verdict"] if row.get("verdict") is not None else row["prediction"]
@@ -181,6 +187,8 @@ def _reduce(samples: list[Json], record: Record) -> list[Json]:
     for name in record.row_scores:
         values: dict[str, list[float]] = {}
         for sample in samples:
+            if name not in sample["scores"]:
+                continue
             value = sample["scores"][name]["value"]
             values.setdefault(sample["id"], []).append(_NUMBERS.get(value, value))
         reduced = [{"value": sum(each) / len(each), "sample_id": name} for name, each in values.items()]

@@ -7,8 +7,14 @@ import shutil
 import subprocess
 import zipfile
 
+import polars as pl
 import pytest
 from logs import LOGS
+
+from runner.core.types import Score
+from runner.records.folder import PREDICTIONS
+from runner.records.record import Record
+from runner.reproduce.inspect_log import write_log
 
 REQUIRED = {"id", "epoch", "input", "target", "messages", "output", "scores", "metadata", "events"}
 HEADER = {"eval_id", "run_id", "created", "task", "task_id", "dataset", "model", "config", "packages"}
@@ -68,3 +74,49 @@ def test_inspect_reads_it(log):
     found = json.loads(dumped.stdout)
     assert (found["status"], len(found["samples"])) == ("success", 8)
     assert found["samples"][0]["events"][0]["event"] == "model"
+
+
+def test_what_is_not_known_is_left_out(tmp_path):
+    """An answer that was not read is N, but no number; thoughts and an error have their places."""
+    record = Record(id="r", name="n", status="stopped", row_scores={"right": "right", "error_size": "value"})
+    record.error, record.scores = "the budget", {"right": Score(None, n=2)}
+    record.write(tmp_path)
+    rows = {
+        "id": ["a/b", "c"],
+        "completion": ["hm", None],
+        "reasoning": ["so", None],
+        "error": [None, "refused"],
+        "prediction": [None, None],
+        "target": [["x", "y"], ["z"]],
+        "right": [None, 1.0],
+        "error_size": [None, 2.0],
+        "messages": [[{"role": "user", "content": "?"}]] * 2,
+        "input_tokens": [10, None],
+        "cached_tokens": [4, None],
+        "output_tokens": [2, None],
+    }
+    pl.DataFrame(rows).write_parquet(tmp_path / PREDICTIONS)
+    write_log(tmp_path, tmp_path / "x.eval")
+    with zipfile.ZipFile(tmp_path / "x.eval") as archive:
+        first, second, header, reductions = (
+            json.loads(archive.read(name))
+            for name in (
+                "samples/a/b_epoch_1.json",
+                "samples/c_epoch_1.json",
+                "header.json",
+                "reductions.json",
+            )
+        )
+    assert {name: score["value"] for name, score in first["scores"].items()} == {"right": "N"}
+    assert {name: score["value"] for name, score in second["scores"].items()} == {
+        "right": "C",
+        "error_size": 2.0,
+    }
+    assert (first["target"], first["input"]) == (["x", "y"], "?")
+    assert [part["type"] for part in first["messages"][1]["content"]] == ["reasoning", "text"]
+    assert (second["error"]["message"], second["output"]["choices"]) == ("refused", [])
+    (usage,) = first["model_usage"].values()
+    assert usage == {"input_tokens": 6, "output_tokens": 2, "input_tokens_cache_read": 4, "total_tokens": 12}
+    assert (header["status"], header["error"]["message"]) == ("cancelled", "the budget")
+    assert (header["results"]["scores"], header["results"]["headline"]) == ([], None)
+    assert [one["value"] for one in reductions[1]["samples"]] == [2.0]

@@ -45,8 +45,12 @@ class Point:
     overrides: list[str]
     rows: int
     answers: Work
+    asked: int
+    """How often a row is asked, over all rows: more than there are calls where chats are equal."""
     judgments: Mapping[str, Work] = field(default_factory=dict)
     """By judge, under its name for the screen."""
+    questions: int = 0
+    """How many questions the judges are asked about one answer: each judge, order and repeat is one."""
     trained: float = 0.0
     """Tokens that a training would bill, over all epochs."""
     training_usd: float | None = 0.0
@@ -103,9 +107,9 @@ def estimate_plan(
     ``seen`` holds the keys of everything that earlier points buy; the keys of this point are added to it.
     """
     with closing(Ledger(plan.config.ledger.url)) as ledger:
-        rows = stages.load_rows(plan.config.dataset)
-        frame = stages.render(plan, rows)
-        missing = _check_settings(plan, rows.evaluated.columns)
+        loaded = stages.load_rows(plan.config.dataset)
+        frame = stages.render(plan, loaded)
+        missing = _check_settings(plan, loaded.evaluated.columns)
         rehearse(plan, frame)
         answering, trained, training_usd = _estimate_model(plan, frame, ledger, seen)
         requests = make_requests(frame, answering.responder)
@@ -122,6 +126,8 @@ def estimate_plan(
         overrides=list(overrides),
         rows=rows,
         answers=answers,
+        asked=frame.height,
+        questions=sum((2 if judge.sides else 1) * judge.responder.repeats for judge in judges),
         judgments=judgments,
         trained=trained,
         training_usd=training_usd,
