@@ -16,6 +16,7 @@ from runner.data import sql
 from runner.data.columns import join_frames
 from runner.data.join import join_file, require_columns
 from runner.data.reader import FILE
+from runner.data.sql.mistakes import advise_on_quotes
 
 MEMBERS = " members"
 """A list column of what the rows came from; the step ``group`` joins the lists. No data set has this name."""
@@ -42,7 +43,7 @@ def apply_steps(
         try:
             frame = _STEPS[name](frame, value, where)
         except pl.exceptions.ColumnNotFoundError as error:
-            raise DataError(f"{where}: {_describe_unknown(error, frame)}") from error
+            raise DataError(f"{where}: {_describe_unknown(error, frame, value)}") from error
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{where}: {_describe_error(error)}") from error
         if frame.is_empty():
@@ -85,10 +86,11 @@ def _get_only_key(step: StepConfig, where: str) -> tuple[str, Any]:
     return given[0]
 
 
-def _describe_unknown(error: Exception, frame: pl.DataFrame) -> str:
+def _describe_unknown(error: Exception, frame: pl.DataFrame, step: Any) -> str:
     quoted = re.search(r'"([^"]*)"', str(error))
     name = quoted.group(1) if quoted else str(error)
-    return f"there is no column {name!r}{suggest(name, _list_names(frame))}"
+    hint = advise_on_quotes(name, step) or suggest(name, _list_names(frame))
+    return f"there is no column {name!r}{hint}"
 
 
 def _list_names(frame: pl.DataFrame) -> list[str]:
