@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import StepConfig
-from runner.core.errors import ConfigError, DataError, count_of, suggest
+from runner.core.errors import ChoiceError, ConfigError, DataError, count_of, suggest
 from runner.core.types import write_column, write_value
 from runner.data import sql
 from runner.data.columns import join_frames
@@ -143,7 +143,7 @@ def _keep_only(frame: pl.DataFrame, columns: Mapping[str, Any], where: str) -> p
         if wanted is None:
             if len(known) > 1:
                 shown = ", ".join(map(repr, known[:10])) + (", …" if len(known) > 10 else "")
-                raise DataError(f"{where}.{name}: choose one of {len(known)} values: {shown}")
+                raise ChoiceError(f"{where}.{name}: choose one of {len(known)} values: {shown}", name)
             continue
         if write_value(wanted) not in known:
             raise DataError(

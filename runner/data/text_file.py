@@ -85,8 +85,8 @@ def _check_inside(matches: list[re.Match[str]], skip: re.Pattern[str] | None, ke
             first = match.string.count("\n", 0, match.start()) + 1
             raise ValueError(
                 f"line {first + number}: {lines[number].strip()[:80]!r} is inside the match that begins"
-                f" at line {first}, but {why}; let the pattern end before it, for example by a group that cannot hold"
-                r" such a line: (?:(?!Question: ).*\n)*"
+                f" at line {first}, but {why}; let the pattern end before it, for example by a group that"
+                r" cannot hold such a line: (?:(?!Question: ).*\n)*"
             )
 
 

@@ -184,8 +184,8 @@ FUNCTIONS: dict[str, Function] = {
     "POSITION": _refuse_position,
     MAJORITY: _vote,
 }
-"""The functions that polars lacks, or has in another sense, by name. Each takes the frame, its arguments, its place in the config and
-the columns of the groups."""
+"""The functions that polars lacks, or has in another sense, by name. Each takes the frame, its arguments, its
+place in the config and the columns of the groups."""
 
 
 def is_one_value(frame: pl.DataFrame, expression: pl.Expr) -> bool:
