@@ -24,13 +24,12 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.cli.arguments import (
     COMMANDS,
     FOLDERS,
-    check_folders,
     find_unused,
-    name_command,
     read_arguments,
     refuse_command,
     refuse_words,
 )
+from runner.cli.arguments.config_dir import check_folders
 from runner.cli.help import complete, find_answer, is_completion
 from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting, kill_sweeps
 from runner.config import hydra_job, schema, secrets
@@ -65,7 +64,8 @@ def main() -> None:
             # nobody wants to wait seconds for MLflow; the next `runner` command logs what is missing there
             kill_sweeps(sweeps)
             code = 128 + signals[0] if signals else INTERRUPTED
-            _print_how_to_continue(argv, f"stopped{KEPT.get(name_command(argv), '')}. ")
+            named = argv[0] if argv and argv[0] in COMMANDS else "run"
+            _print_how_to_continue(argv, f"stopped{KEPT.get(named, '')}. ")
     sys.exit(code)
 
 

@@ -207,17 +207,29 @@ def _read_sheet(content: bytes, sheet: str | None, key: str) -> pl.DataFrame:
         raise ConfigError(f"{key}.rows: say which sheet is meant: {', '.join(book.sheet_names)}")
     if sheet is not None and sheet not in book.sheet_names:
         raise ConfigError(f"{key}.rows={sheet!r}: there is no such sheet{suggest(sheet, book.sheet_names)}")
-    cells = pl.read_excel(
-        BytesIO(content),
-        sheet_name=sheet or book.sheet_names[0],
-        has_header=False,
-        infer_schema_length=0,
-        raise_if_empty=False,
+    name = sheet or book.sheet_names[0]
+    texts, numbers = (
+        book.load_sheet(name, header_row=None, dtypes=kind).to_polars() for kind in ("string", "float")
     )
-    if cells.is_empty():
-        return cells
-    names = [name or "" for name in cells.row(0)]
-    return csv_file.make_table(names, [column.to_list() for column in cells[1:]])
+    cells = [
+        [_write_cell(text, number) for text, number in zip(texts[place], numbers[place], strict=True)]
+        for place in texts.columns
+    ]
+    rows = [row for row in zip(*cells, strict=True) if any(cell is not None for cell in row)]
+    if not rows:
+        return pl.DataFrame()
+    return csv_file.make_table([name or "" for name in rows[0]], [list(each) for each in zip(*rows[1:])])
+
+
+def _write_cell(text: str | None, number: float | None) -> str | None:
+    """The text of a cell; of a number, which the library rounds to nine digits, all digits that it needs.
+
+    The number of a cell with text is what the text says, so that the two are equal.
+    """
+    if not text or number is None:
+        return text or None
+    rounded = f"{number:.9f}".rstrip("0").rstrip(".")
+    return repr(number) if text == rounded and float(text) != number else text
 
 
 def _decode(content: bytes, reading: Reading, key: str) -> str:
@@ -226,13 +238,11 @@ def _decode(content: bytes, reading: Reading, key: str) -> str:
             raise ValueError(f"it is UTF-16; {key}.encoding=utf-16 reads it")
         return content.decode("utf-8-sig")
     try:
-        codec = codecs.lookup(reading.encoding)
-    except LookupError as error:
+        return content.decode(reading.encoding).removeprefix("\ufeff")
+    except LookupError as error:  # also for one that is no encoding of text, such as rot13
         raise ConfigError(
             f"{key}.encoding={reading.encoding!r} is not known; utf-8, latin-1, cp1252 and utf-16 are some"
         ) from error
-    try:
-        return codec.decode(content, "strict")[0].removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise ValueError(f"line {line} is not {reading.encoding}") from error

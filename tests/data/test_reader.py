@@ -220,6 +220,8 @@ def test_an_encoding_is_named_and_not_guessed(tmp_path: Path) -> None:
         read(path, encoding="ascii")
     with pytest.raises(ConfigError, match=r"dataset\.encoding='latin-eins' is not known"):
         read(path, encoding="latin-eins")
+    with pytest.raises(ConfigError, match=r"dataset\.encoding='rot13' is not known"):
+        read(path, encoding="rot13")
     path.write_bytes("a\nwörd\n".encode("utf-16"))
     assert read(path, encoding="utf-16")["a"].to_list() == ["wörd"]
     with pytest.raises(DataError, match=r"it is UTF-16; dataset\.encoding=utf-16 reads it"):
@@ -247,6 +249,8 @@ def test_a_sheet_is_read_as_the_same_table_in_csv_would_be(tmp_path: Path) -> No
         read(path)
     with pytest.raises(ConfigError, match=r"dataset\.rows='C': there is no such sheet"):
         read(path, rows="C")
+    path.write_bytes(make_workbook({"A": [["q", "n", "m"], ["", 1e-10, 1 / 3], ["x", 0.1 + 0.2, 0.5]]}))
+    assert read(path).rows() == [(None, 1e-10, 1 / 3), ("x", 0.1 + 0.2, 0.5)]  # with all digits
     path.write_bytes(make_workbook({"A": [["q", "q"], ["x", 4]]}))
     with pytest.raises(DataError, match="two columns are named 'q'"):
         read(path)

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import importlib
 import lzma
+import posixpath
 import re
 import sys
 import tarfile
@@ -14,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -133,22 +135,37 @@ _Read = Callable[[list[str]], dict[str, bytes]]
 
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[Counter[str], _Read]]:
-    """How often each name is in an archive, and how the content of some names is read."""
-    if zipfile.is_zipfile(path):
-        with _open_zip(path) as archive:
-            names = Counter(info.filename for info in archive.infolist() if not info.is_dir())
-            yield names, lambda wanted: {name: archive.read(name) for name in wanted}
-    elif tarfile.is_tarfile(path):
+    """How often each name is in an archive, and how the content of some names is read.
+
+    A ``.tar`` file that ends with a ``.zip`` file could be taken for that, so it is tried first.
+    """
+    if tarfile.is_tarfile(path):
         with tarfile.open(path) as archive_of_tar:
-            members = [
-                (member.name.removeprefix("./"), member) for member in archive_of_tar if member.isfile()
-            ]
+            members = _list_files(archive_of_tar)
             yield (
                 Counter(name for name, _ in members),
                 lambda wanted: _extract(archive_of_tar, members, wanted),
             )
+    elif zipfile.is_zipfile(path):
+        with _open_zip(path) as archive:
+            names = Counter(info.filename for info in archive.infolist() if not info.is_dir())
+            yield names, lambda wanted: {name: archive.read(name) for name in wanted}
     else:
         raise ValueError("it is neither a .zip nor a .tar file")
+
+
+def _list_files(archive: tarfile.TarFile) -> list[tuple[str, tarfile.TarInfo]]:
+    """The names of the files, and of the links to them: tar writes a second name of a file as a link."""
+    known = [(posixpath.normpath(member.name), member) for member in archive]
+    files = {name for name, member in known if member.isfile() or member.islnk()}
+    links = {
+        name: posixpath.normpath(posixpath.join(posixpath.dirname(name), member.linkname))
+        for name, member in known
+        if member.issym()
+    }
+    while found := {name for name, target in links.items() if target in files} - files:
+        files |= found  # a link may lead to a link
+    return [(name, member) for name, member in known if name in files and not member.isdir()]
 
 
 def _open_zip(path: Path) -> Any:
@@ -178,10 +195,22 @@ def _decompress_zstandard(content: bytes) -> bytes:
     return unpacked
 
 
+def _decompress_all(make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor], content: bytes) -> bytes:
+    """The content of all streams in a row; Python's own functions pass over one whose begin is damaged."""
+    parts = []
+    while content or not parts:
+        stream = make()
+        parts.append(stream.decompress(content))
+        if not stream.eof:
+            raise ValueError("it ends too early")
+        content = stream.unused_data.lstrip(b"\0")
+    return b"".join(parts)
+
+
 _UNPACK: dict[str, Callable[[bytes], bytes]] = {
     ".gz": gzip.decompress,
-    ".bz2": bz2.decompress,
-    ".xz": lzma.decompress,
+    ".bz2": partial(_decompress_all, bz2.BZ2Decompressor),
+    ".xz": partial(_decompress_all, lzma.LZMADecompressor),
     ".zst": _decompress_zstandard,
 }
 

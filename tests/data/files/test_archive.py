@@ -85,7 +85,8 @@ def test_a_compressed_file_is_unpacked_by_its_name(suffix: str, pack: type[bytes
     packed = pack(b"some rows" * 99)
     assert archive.unpack(f"a.csv.{suffix}", packed) == b"some rows" * 99
     assert archive.unpack("a.csv", packed) == packed
-    for wrong in (packed[:-9], b"some rows"):
+    assert archive.unpack(f"a.csv.{suffix}", packed + pack(b", more")) == b"some rows" * 99 + b", more"
+    for wrong in (packed[:-9], b"some rows", packed + b"odd" + packed[3:], packed + packed[:-9]):
         with pytest.raises(ValueError, match="not compressed as its name says"):
             archive.unpack(f"a.csv.{suffix}", wrong)
 
@@ -100,6 +101,31 @@ def test_members_compressed_by_zstandard_are_read(tmp_path: Path) -> None:
     (tmp_path / "x.eval").write_bytes(content.replace(b"[2]", b"[3]"))
     with pytest.raises(ValueError, match=r"cannot be unpacked .*Bad CRC"):
         archive.read_members(tmp_path / "x.eval", "runs/b/r.json")
+
+
+def test_links_in_a_tar_file_are_files(tmp_path: Path) -> None:
+    """``tar`` writes the second name of a file as a link, and a file in a folder is found by a link, too."""
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "a.json").write_bytes(b"[1]")
+    (tmp_path / "r" / "b.json").hardlink_to(tmp_path / "r" / "a.json")
+    for name, target in {
+        "c.json": "a.json",
+        "d.json": "../r/c.json",
+        "e.json": "f.json",
+        "g.json": ".",
+    }.items():
+        (tmp_path / "r" / name).symlink_to(target)
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        tar.add(tmp_path / "r", "r")
+    found = archive.read_members(tmp_path / "x.tar", "r/*.json")
+    assert found == [(f"r/{letter}.json", b"[1]") for letter in "abcd"]
+
+
+def test_a_tar_file_that_ends_with_a_zip_file_is_a_tar_file(tmp_path: Path) -> None:
+    """Else ``a.json`` would be that of the inner archive."""
+    inner = write(tmp_path / "y.zip", {"a.json": b"[2]"}).read_bytes()
+    path = write(tmp_path / "x.tar", {"a.json": b"[1]", "y.zip": inner})
+    assert archive.read_members(path, "a.json") == [("a.json", b"[1]")]
 
 
 def test_what_is_no_archive_or_has_a_name_twice_is_refused(tmp_path: Path) -> None:
