@@ -91,8 +91,8 @@ def check_conditions(require: Mapping[str, Any], scores: Iterable[str], figures:
     for condition in read_conditions(require):
         if condition.name in (MET, UNMET) and condition.name not in known:
             raise ConfigError(
-                f"require.{condition.name}: this run meets no published figures; it needs some in reference.figures,"
-                " recorded answers (provider=replay) and reference.exact=true"
+                f"require.{condition.name}: this run meets no published figures; it needs some in"
+                " reference.figures, recorded answers (provider=replay) and reference.exact=true"
             )
         if condition.name not in known:
             hint = suggest(condition.name, known)
