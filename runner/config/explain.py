@@ -148,7 +148,7 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None,
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         return _explain_missing_option(error)
     if isinstance(error, OverrideParseException):
-        return f"{error.override!r} is not an override ({_find_reason(str(error))})"
+        return f"{error.override!r} is not an override ({_find_reason(str(error), error.override)})"
     if found := _ODD_KEY.search(str(error if inner is None else inner)):
         return _explain_odd_key(found, "" if has_place else str(error))
     if inner is None:
@@ -234,10 +234,13 @@ def _explain_odd_key(found: re.Match[str], message: str) -> str:
     )
 
 
-def _find_reason(message: str) -> str:
+def _find_reason(message: str, override: str | None) -> str:
     """Return what the parser of overrides says, in one line without the list of what it expects."""
     if message.startswith("LexerNoViableAlt") or "no viable alternative" in message:
-        return """quote a value with special characters: 'key="value"'"""
+        key, _, value = (override or "").partition("=")
+        is_plain = key and value and not set(value) & set("'\"\\\n") and len(value) <= 80
+        shown = f'{key}="{value}"' if is_plain else 'key="value"'
+        return f"quote a value with special characters: '{shown}'"
     lines = [line for line in message.splitlines() if not line.startswith("Error parsing override")]
     return lines[0].partition(" expecting {")[0]
 

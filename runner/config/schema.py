@@ -225,7 +225,10 @@ class RunnerConfig:
     require: dict[str, Any] = field(default_factory=dict)
     """Conditions on scores and figures, such as ``{accuracy: ">= 0.8", cost_usd: "< 1"}``.
 
-    A run that does not meet them ends with exit code 1.
+    A run that does not meet them ends with exit code 1. Figures are what a run counts and pays (``n``,
+    ``answered``, ``parsed``, ``parse_rate``, ``failed``, ``cut``, ``calls``, tokens, ``cost_usd``,
+    ``cost_usd_total``) and, for an exact replay with published figures, ``figures_met`` (their share) and
+    ``figures_unmet`` (their number).
     """
     max_failed: float = 0.1
     """The share of rows for which a call may fail. Above it a run ends as failed, with its scores; one row is

@@ -56,6 +56,14 @@ class DataError(RunnerError):
     """A data file, column or row is wrong."""
 
 
+class ChoiceError(DataError):
+    """There are several values of ``name`` (a column, or ``*`` in a pointer), and the config chooses none."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class LeakageError(DataError):
     """Rows that are evaluated also appear among the shots or the training rows."""
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig, FileConfig
-from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.errors import ChoiceError, ConfigError, DataError, count_of
 from runner.core.types import RESERVED, write_column
 from runner.data import fetch, reader, split, steps
 from runner.data.columns import join_frames
+from runner.data.pointer import EACH
 
 
 def load_rows(config: DatasetConfig, key: str = "dataset", evaluated: bool = True) -> pl.DataFrame:
@@ -23,12 +25,22 @@ def load_rows(config: DatasetConfig, key: str = "dataset", evaluated: bool = Tru
         ConfigError: a wrong key or value.
         DataError: a wrong file, column or row.
     """
-    frame = join_frames(_read_files(config, key))
-    frame = steps.apply_steps(frame, config.steps, f"{key}.steps")
+    try:
+        frame = join_frames(_read_files(config, key))
+        frame = steps.apply_steps(frame, config.steps, f"{key}.steps")
+    except ChoiceError as error:
+        raise DataError(f"{error}{_name_param(config, error.name, key)}") from error
     _refuse_reserved(frame, key)
     frame = _add_ids(frame, config, key)
     frame = split.assign_splits(frame, config.split, f"{key}.split", evaluated)
     return _limit_rows(frame, config, key).select("id", "split", pl.exclude("id", "split"))
+
+
+def _name_param(config: DatasetConfig, name: str, key: str) -> str:
+    """Which of the option's ``params`` chooses: the one that has ``*``, or the one of a column's name."""
+    params = config.params if isinstance(config.params, Mapping) else {}
+    chosen = [each for each, value in params.items() if (value == name if name == EACH else each == name)]
+    return f"; set {key}.params.{chosen[0]}" if len(chosen) == 1 else ""
 
 
 def list_files(config: DatasetConfig) -> list[FileConfig]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.errors import ChoiceError, ConfigError, DataError, suggest
 from runner.data.columns import holds, make_column, make_frame
 from runner.data.pointer import EACH, Miss, check_pointer, describe_clash, describe_misses, follow, is_index
 
@@ -138,7 +138,8 @@ def _find_in_records(
         bad = wrong[0]
         some = len(misses) < len(records) and not misses[bad].several
         hint = f"; {{{_FIRST}: [one, other]}} takes what a record has" if some else ""
-        raise DataError(f"{where}: {name_record(bad)}: {describe_clash(misses[bad], tokens)}{hint}")
+        said = f"{where}: {name_record(bad)}: {describe_clash(misses[bad], tokens)}{hint}"
+        raise ChoiceError(said, EACH) if misses[bad].several else DataError(said)
     if len(misses) == len(records):
         if lenient:
             return None

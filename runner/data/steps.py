@@ -10,12 +10,13 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import StepConfig
-from runner.core.errors import ConfigError, DataError, count_of, suggest
+from runner.core.errors import ChoiceError, ConfigError, DataError, count_of, suggest
 from runner.core.types import write_column, write_value
 from runner.data import sql
 from runner.data.columns import join_frames
 from runner.data.join import join_file, require_columns
 from runner.data.reader import FILE
+from runner.data.sql.mistakes import advise_on_quotes
 
 MEMBERS = " members"
 """A list column of what the rows came from; the step ``group`` joins the lists. No data set has this name."""
@@ -42,7 +43,7 @@ def apply_steps(
         try:
             frame = _STEPS[name](frame, value, where)
         except pl.exceptions.ColumnNotFoundError as error:
-            raise DataError(f"{where}: {_describe_unknown(error, frame)}") from error
+            raise DataError(f"{where}: {_describe_unknown(error, frame, value)}") from error
         except pl.exceptions.PolarsError as error:
             raise DataError(f"{where}: {_describe_error(error)}") from error
         if frame.is_empty():
@@ -85,10 +86,11 @@ def _get_only_key(step: StepConfig, where: str) -> tuple[str, Any]:
     return given[0]
 
 
-def _describe_unknown(error: Exception, frame: pl.DataFrame) -> str:
+def _describe_unknown(error: Exception, frame: pl.DataFrame, step: Any) -> str:
     quoted = re.search(r'"([^"]*)"', str(error))
     name = quoted.group(1) if quoted else str(error)
-    return f"there is no column {name!r}{suggest(name, _list_names(frame))}"
+    hint = advise_on_quotes(name, step) or suggest(name, _list_names(frame))
+    return f"there is no column {name!r}{hint}"
 
 
 def _list_names(frame: pl.DataFrame) -> list[str]:
@@ -141,7 +143,7 @@ def _keep_only(frame: pl.DataFrame, columns: Mapping[str, Any], where: str) -> p
         if wanted is None:
             if len(known) > 1:
                 shown = ", ".join(map(repr, known[:10])) + (", …" if len(known) > 10 else "")
-                raise DataError(f"{where}.{name}: choose one of {len(known)} values: {shown}")
+                raise ChoiceError(f"{where}.{name}: choose one of {len(known)} values: {shown}", name)
             continue
         if write_value(wanted) not in known:
             raise DataError(

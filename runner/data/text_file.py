@@ -84,9 +84,9 @@ def _check_inside(matches: list[re.Match[str]], skip: re.Pattern[str] | None, ke
                 continue
             first = match.string.count("\n", 0, match.start()) + 1
             raise ValueError(
-                f"line {first + number}: {lines[number].strip()[:80]!r} is inside the match that begins at line"
-                f" {first}, but {why}; let the pattern end before it, for example by a group that cannot hold"
-                r" such a line: (?:(?!Question: ).*\n)*"
+                f"line {first + number}: {lines[number].strip()[:80]!r} is inside the match that begins"
+                f" at line {first}, but {why}; let the pattern end before it, for example by a group that"
+                r" cannot hold such a line: (?:(?!Question: ).*\n)*"
             )
 
 
@@ -107,8 +107,9 @@ def _fits(line: str, skip: re.Pattern[str] | None) -> bool:
 def _check_between(text: str, begin: int, end: int, skip: re.Pattern[str] | None, key: str) -> None:
     line = text.count("\n", 0, begin) + 1 if text[begin:end].strip() else 0
     for number, part in enumerate(text[begin:end].split("\n") if line else ()):
-        if part.strip() and not _fits(part, skip):
+        said = part.strip()
+        if said and not _fits(part, skip):
             raise ValueError(
-                f"line {line + number}: {part.strip()[:80]!r} is in no match of {key}.pattern; let it match there,"
+                f"line {line + number}: {said[:80]!r} is in no match of {key}.pattern; let it match there,"
                 f" or let {key}.skip match such lines, which leaves them out"
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 SIDES = ("_low", "_high")
+MET, UNMET = "figures_met", "figures_unmet"
+"""The share of published figures that an exact replay meets, and how many it does not meet."""
 MAYBE = ("cost_usd", "cost_usd_total", "training_usd", "hosting_usd")
 """Figures that a run has only where they are known."""
 _FORM = re.compile(r"\s*(\S*?)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*")
@@ -70,10 +72,28 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def count_met(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The share of published figures that an exact replay meets, and how many it does not; else nothing.
+
+    >>> count_met([{"standing": "met"}, {"standing": "missed"}, {"standing": None}, {"standing": "met"}])
+    {'figures_met': 0.5, 'figures_unmet': 2.0}
+    """
+    standings = [row.get("standing") for row in rows]
+    if not {"met", "missed"} & set(standings):
+        return {}
+    met = standings.count("met")
+    return {MET: met / len(standings), UNMET: float(len(standings) - met)}
+
+
 def check_conditions(require: Mapping[str, Any], scores: Iterable[str], figures: Iterable[str]) -> None:
     """Raise :class:`ConfigError` for a condition on what a run will not have."""
     known = [*scores, *(f"{score}{side}" for score in scores for side in SIDES), *figures, *MAYBE]
     for condition in read_conditions(require):
+        if condition.name in (MET, UNMET) and condition.name not in known:
+            raise ConfigError(
+                f"require.{condition.name}: this run meets no published figures; it needs some in"
+                " reference.figures, recorded answers (provider=replay) and reference.exact=true"
+            )
         if condition.name not in known:
             hint = suggest(condition.name, known)
             raise ConfigError(

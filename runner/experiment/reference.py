@@ -50,6 +50,11 @@ def compare_figures(
     ]
 
 
+def can_meet(config: ReferenceConfig, answering: Answering) -> bool:
+    """Whether the run is an exact replay with published figures, which it meets or does not."""
+    return config.exact and answering.recorded and bool(read_figures(config))
+
+
 def describe_averages(config: ReferenceConfig, answering: Answering) -> list[dict[str, Any]]:
     """Return the published averages to which this run belongs, as ``compare_figure`` takes them.
 

@@ -17,9 +17,9 @@ from runner.core.provider import REPLAY
 from runner.core.types import REPEAT, Direction
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
-from runner.experiment.conditions import check_conditions, read_conditions
+from runner.experiment.conditions import MET, UNMET, check_conditions, read_conditions
 from runner.experiment.plan import Plan
-from runner.experiment.reference import AVERAGES, check_figures, read_figures, select_averages
+from runner.experiment.reference import AVERAGES, can_meet, check_figures, read_figures, select_averages
 from runner.experiment.scoring import FIGURES, keep_known, rehearse_steps
 from runner.metrics.repeated import check_repeats
 from runner.money.usage import count_usage
@@ -59,7 +59,8 @@ def rehearse(plan: Plan, frame: pl.DataFrame) -> dict[str, Direction]:
         check_objective(plan.config.objective, directions)
         check_figures(plan.config.reference, directions)
         check_figures(averages, directions, AVERAGES)
-        check_conditions(plan.config.require, directions, usage)
+        met = (MET, UNMET) if can_meet(plan.config.reference, stages.find_answering(plan)) else ()
+        check_conditions(plan.config.require, directions, (*usage, *met))
     return directions
 
 

@@ -17,7 +17,7 @@ from runner.core.identity import read_identity
 from runner.core.services import TuningStatus
 from runner.engine.ledger import Ledger
 from runner.experiment import gaps, stages
-from runner.experiment.conditions import list_unmet
+from runner.experiment.conditions import count_met, list_unmet
 from runner.experiment.model import Model, prepare_model, serve_model
 from runner.experiment.plan import Plan
 from runner.experiment.rehearsal import rehearse
@@ -96,7 +96,8 @@ def run(
             record.averages = stages.find_averages(plan)
             record.row_scores = metrics.row_score_kinds(plan.metrics)
             record.figures |= spending.sum_up(every_row)
-            record.unmet = list_unmet(plan.config.require, record.scores, record.figures)
+            figures = record.figures | count_met(record.reference)
+            record.unmet = list_unmet(plan.config.require, record.scores, figures)
     measurements.check()
     spending.check(frame.height, frame.height + unasked.height)
     gaps.check_failed_rows(frame, plan.config.max_failed)

@@ -72,6 +72,7 @@ def test_no_option(word):
         ("provider@judge.provider=openai", "nothing is chosen there; choose another option of judge first"),
         ("provider@juge.provider=openai", "there is no 'juge'; did you mean 'judge'"),
         ("name={{ x }}", "quote a value with special characters"),
+        ("dataset.path=r.zip!a/t.csv", """characters: 'dataset.path="r.zip!a/t.csv"'"""),
         ("hydra.searchpath=[file://no-such]", "hydra.searchpath: no-such: no such folder"),
         ("~metric.exact_agrement", "~metric.exact_agrement: no such key; did you mean 'exact_agreement'"),
     ],

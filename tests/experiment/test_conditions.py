@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from runner.core.errors import ConfigError
 from runner.core.types import Score
-from runner.experiment.conditions import check_conditions, list_unmet, read_conditions
+from runner.experiment.conditions import check_conditions, count_met, list_unmet, read_conditions
 
 SIGNS = {">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt}
 
@@ -73,3 +73,16 @@ def test_a_name_that_no_run_has():
     """It is found before the first call."""
     with pytest.raises(ConfigError, match=r"require\.acuracy: .*did you mean 'accuracy'"):
         check_conditions({"acuracy": ">= 1"}, ["accuracy"], ["n"])
+
+
+def test_published_figures_that_are_not_met():
+    """They can fail a run, but only one that can meet them: an exact replay."""
+    rows = [{"standing": "met"}, {"standing": "missed"}, {"standing": None}, {"standing": "met"}]
+    require = {"figures_met": ">= 1.0", "figures_unmet": "== 0"}
+    met = count_met(rows)
+    check_conditions(require, [], met)
+    assert list_unmet(require, {}, met) == ["figures_met 0.5 is not >= 1", "figures_unmet 2 is not == 0"]
+    assert list_unmet(require, {}, count_met(rows[:1])) == []
+    assert count_met([{"standing": "inside"}]) == {}
+    with pytest.raises(ConfigError, match=r"require\.figures_met: this run meets no .*provider=replay"):
+        check_conditions(require, ["accuracy"], ["n"])

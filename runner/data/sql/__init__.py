@@ -1,13 +1,14 @@
-"""SQL expressions as polars reads them, and the functions that it lacks: :data:`FUNCTIONS`."""
+"""SQL expressions as polars reads them, and functions of our own: :data:`FUNCTIONS`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import polars as pl
 
 from runner.core.errors import ConfigError
+from runner.data.sql.mistakes import explain
 from runner.data.sql.nearest import find_nearest
 
 _OTHER_TABLE = re.compile(r"\bselect\b|\b(?:read|scan)_\w+\W*\(", re.IGNORECASE)
@@ -54,7 +55,9 @@ def parse(text: str, where: str, shown: str = "") -> pl.Expr:
     try:
         return pl.sql_expr(_DECIMAL.sub(lambda found: f"{found[1]}e0" if found[1] else found[0], text))
     except pl.exceptions.PolarsError as error:
-        raise ConfigError(f"{where}={shown or text!r} is not a SQL expression: {error}") from error
+        raise ConfigError(
+            f"{where}={shown or text!r} is not a SQL expression: {explain(error, FUNCTIONS)}"
+        ) from error
 
 
 def _replace_calls(frame: pl.DataFrame, text: str, where: str, by: Sequence[str]) -> tuple[str, pl.DataFrame]:
@@ -144,6 +147,32 @@ def _choose_nearest(frame: pl.DataFrame, given: Sequence[str], where: str, by: S
     )
 
 
+def _find_part(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
+    """STRPOS(text, part): where the part begins in the text, as it is written; from 1, 0 without it.
+
+    That of polars takes the part for a regular expression, and counts bytes.
+    """
+    if len(given) != 2 or not all(given):
+        raise ConfigError(f"{where}: expected (text, part)")
+    text, part = (_require_text(frame, each, where) for each in given)
+    found = pl.when(part == "").then(1).otherwise(text.str.split(part).list.first().str.len_chars() + 1)
+    place = pl.when(text.str.contains(part, literal=True)).then(found).otherwise(0)
+    return pl.when(text.is_not_null() & part.is_not_null()).then(place).cast(pl.Int64)
+
+
+def _require_text(frame: pl.DataFrame, given: str, where: str) -> pl.Expr:
+    value = parse(given, where)
+    kind = frame.clear().select(value).dtypes[0]
+    if kind not in (pl.String, pl.Null):
+        raise ConfigError(f"{where}: {given} is {kind}, not a text")
+    return value.cast(pl.String)
+
+
+def _refuse_position(frame: pl.DataFrame, given: Sequence[str], where: str, by: Sequence[str]) -> pl.Expr:
+    """POSITION is not taken: polars reads a regular expression there, and ``STRPOS`` finds a text."""
+    raise ConfigError(f"{where}: write STRPOS(text, part), which finds the part as it is written")
+
+
 MAJORITY = "MAJORITY"
 Function = Callable[[pl.DataFrame, Sequence[str], str, Sequence[str]], pl.Expr]
 FUNCTIONS: dict[str, Function] = {
@@ -151,18 +180,15 @@ FUNCTIONS: dict[str, Function] = {
     "JSON_VALUE": _read_json,
     "ARG_MAX": _find_largest,
     "NEAREST": _choose_nearest,
+    "STRPOS": _find_part,
+    "POSITION": _refuse_position,
     MAJORITY: _vote,
 }
-"""The functions that polars lacks, by name. Each takes the frame, its arguments, its place in the config and
-the columns of the groups."""
+"""The functions that polars lacks, or has in another sense, by name. Each takes the frame, its arguments, its
+place in the config and the columns of the groups."""
 
 
 def is_one_value(frame: pl.DataFrame, expression: pl.Expr) -> bool:
     """Whether an expression gives one value for several rows, as ``AVG(x)`` does and ``x`` does not."""
     several = pl.concat([frame.head(1)] * 2) if frame.height else frame
     return several.select(expression).height == 1
-
-
-def list_functions() -> Iterator[str]:
-    """What each of the functions is, a sentence each."""
-    return (str(function.__doc__) for function in FUNCTIONS.values())
