@@ -46,13 +46,13 @@ def read_records(
     passed = _compile(skip, f"{key}.skip") if skip else None
     if not compiled.groupindex:
         raise ConfigError(
-            f"{key}.pattern={quote_text(pattern)} has no named group; (?P<answer>…) makes a column 'answer'"
+            f"{key}.pattern={quote_text(compiled.pattern)} has no named group; (?P<answer>…) makes a column 'answer'"
         )
     matches, end = [], 0
     for match in compiled.finditer(text):
         if not match[0]:
             raise ConfigError(
-                f"{key}.pattern={quote_text(pattern)} matches an empty text, which is no record"
+                f"{key}.pattern={quote_text(compiled.pattern)} matches an empty text, which is no record"
             )
         _check_between(text, end, match.start(), passed, key)
         matches.append(match)
