@@ -50,14 +50,15 @@ def asks_a_model(arguments: list[str]) -> bool:
 
 
 def points(overrides: list[str]) -> Iterator[list[str]]:
-    """Each value of each swept key once, with the first values of the others."""
+    """Each option of each swept group once, with the first of the others; of a swept value the first."""
     parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [
-        [f"{o.get_key_element()}={value}" for value in o.sweep_string_iterator()]
-        if o.is_sweep_override()
-        else [text]
-        for o, text in zip(parsed, overrides, strict=True)
-    ]
+    choices = []
+    for override, text in zip(parsed, overrides, strict=True):
+        key = override.get_key_element()
+        values = override.sweep_string_iterator() if override.is_sweep_override() else ()
+        choices.append([f"{key}={value}" for value in values] or [text])
+        if not (CONF / key.partition("@")[0]).is_dir():
+            del choices[-1][1:]
     first = [values[0] for values in choices]
     yield first
     for place, values in enumerate(choices):
@@ -65,17 +66,18 @@ def points(overrides: list[str]) -> Iterator[list[str]]:
             yield [*first[:place], value, *first[place + 1 :]]
 
 
-DOCUMENTED = [
-    pytest.param(arguments, id=f"{page.stem}: {' '.join(arguments)}"[:80])
+DOCUMENTED = {
+    " ".join(arguments): arguments
     for page in PAGES
     for arguments in commands(page)
     if "--config-dir" not in arguments and not OWN.search(" ".join(arguments))
-]
+}
+"""Each command once, although several pages may show it."""
 
 
-@pytest.mark.parametrize("arguments", DOCUMENTED)
+@pytest.mark.parametrize("arguments", DOCUMENTED.values(), ids=[line[:80] for line in DOCUMENTED])
 def test_commands_compose(arguments):
-    """Every command that a page shows is a command, and every point of it a config."""
+    """Every command that a page shows is a command, and every option that it chooses gives a config."""
     command = arguments[0] if arguments and arguments[0] in COMMANDS else None
     given = arguments[1:] if command else arguments
     given = join_shown(given) if command == "show" else join_folders(FOLDERS.get(command or ""), given)

@@ -6,6 +6,7 @@ Python API alike.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
@@ -28,6 +29,9 @@ NAMED = "metric"
 
 FREE = ("require",)
 """Groups in which any key may stand, so that none needs a ``+``; a run checks the names."""
+
+OF_MEMBER = re.compile(r"judge\.members\.\w+\.hyperparameter")
+"""The places of hyperparameters that any of a judge's may be added to, so that none needs a ``+``."""
 
 RENAMED = {"judge.reduce": "judge.vote"}
 """Keys that have another name now."""
@@ -96,6 +100,7 @@ def apply_overrides(overrides: Sequence[Override], config: DictConfig) -> None:
         opened = _open_object(override, config)
         if _names_class(override):
             _make_room(override, config)
+        _empty_mapping(opened, config)
         _apply_as_hydra([opened], config)
     refuse_config_secrets(config)
 
@@ -133,6 +138,16 @@ def _make_room(override: Override, config: DictConfig) -> None:
             raise ConfigError(f"{NAMED}: holds metrics by name; write {NAMED}.NAME={{{TARGET}: …}}")
         if parent == NAMED or _is_object(OmegaConf.select(config, place)):
             OmegaConf.update(config, place, None, merge=False, force_add=parent == NAMED)
+
+
+def _empty_mapping(override: Override, config: DictConfig) -> None:
+    """Empty the mapping that ``key={}`` names, such as ``judge.members={}``; Hydra would merge."""
+    key = override.key_or_group
+    if override.is_delete() or override.is_hydra_override() or override.value() != {}:
+        return
+    node = OmegaConf.select(config, key)
+    if isinstance(node, DictConfig) and OmegaConf.get_type(node) is dict and not _is_object(node):
+        OmegaConf.update(config, key, {}, merge=False)
 
 
 def _refuse_unknown(node: Any, parent: str, name: str) -> None:
@@ -185,6 +200,12 @@ def _open_object(override: Override, config: DictConfig) -> Override:
     if override.is_hydra_override():
         return override
     node = OmegaConf.select(config, parent) if parent else config
+    if OF_MEMBER.fullmatch(parent) and not override.is_delete():
+        known = [str(each) for each in config.hyperparameter]
+        if name not in known:
+            raise ConfigError(f"{parent}.{name}: no such key{suggest(name, known)}")
+        if isinstance(node, DictConfig):
+            return replace(override, type=OverrideType.FORCE_ADD)
     if override.is_delete():
         if isinstance(node, DictConfig) and name not in node.keys():  # noqa: SIM118 - null is there, too
             raise ConfigError(f"~{override.key_or_group}: no such key{suggest(name, map(str, node))}")

@@ -243,6 +243,7 @@ class Deployer(Protocol):
     The caller notes every deployment in the ledger before it makes it, and always deletes it in the end; so
     these calls need only be repeatable. A deployer may also have
 
+    ``check_hosting()``      refuse, before a training, terms that the service itself says it does not have
     ``list_deployments()``   the models of all deployments at the service by their names
     ``hardware``             the name of the price of an hour, where that is not the model's
     ``minutes``              that a deployment is taken to stand, in the estimate and in the budget

@@ -63,6 +63,8 @@ class Part(Generic[Row, Result]):
     advance: Advance = lambda count: None
     allowance: Allowance | None = None
     on_answer: OnAnswer = ignore_answer
+    leaver: str = ""
+    """Who is no longer asked once it cannot be reached, for messages; empty: it is always asked."""
 
     def open(self, ledger: Ledger) -> Caller:
         """Return who makes the calls, with what the ledger has of them."""
@@ -80,7 +82,7 @@ def ask_parts(parts: Sequence[Part[Row, Result]], ledger: Ledger) -> list[list[R
         for part in parts:
             if part.rows:
                 caller = opened.enter_context(part.open(ledger))
-                caller.on_answer = part.on_answer
+                caller.on_answer, caller.leaver = part.on_answer, part.leaver
                 caller.look_up(part.prefetch)
                 runs.append((part, caller))
         found = iter(run_in_loop(_run_parts(runs)) if runs else ())

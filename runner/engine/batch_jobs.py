@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from runner.core.adapt import check_completion
-from runner.core.errors import FatalProviderError, ProviderError, RetryableError, describe_failure
+from runner.core.errors import FatalProviderError, ProviderError, RetryableError, count_of, describe_failure
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Batcher, Provider
 from runner.core.retry import Patience
@@ -104,18 +104,25 @@ class BatchJobs:
 
         Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None. It is
         marked as ``refused`` if no line was answered but some were refused (403). A batch that was refused,
-        or whose results are gone, is closed too: the next run makes another.
+        or whose results are gone or only those of other requests, is closed too: the next run makes another.
         """
+        own = {key for key, owner in self._ledger.items(ROW) if owner == batch}
+        now: dict[str, Any] = self._ledger.get(BATCH, batch) or {}
+        if now.get("closed") and not own:  # another process has collected it meanwhile
+            return now, None
         errors: dict[str, str] = {}
         answers: dict[str, Any] = {}
         fatal: ProviderError | None = None
         name = self._provider.name
         refused: dict[str, FatalProviderError] = {}
-        answered, seen = False, set()
+        answered, seen, foreign = False, set(), 0
         for key, outcome in self._read_results(str(entry["id"])):
             if key is None:
                 status = BatchStatus("refused", f"its results are gone ({outcome})")
                 break
+            if key not in own:
+                foreign += 1
+                continue
             if key in seen:
                 log.warning(
                     "%s: batch %s: a request has two results; the first one counts", name, entry["id"]
@@ -135,6 +142,15 @@ class BatchJobs:
                 self._ledger.put_many(KIND, answers)
                 answers = {}
         self._ledger.put_many(KIND, answers)
+        if foreign and seen:
+            log.warning(
+                "%s: batch %s: %s of requests that it did not have: left out",
+                name,
+                entry["id"],
+                count_of(foreign, "result"),
+            )
+        elif foreign:
+            status = BatchStatus("refused", f"no result is of its requests ({count_of(foreign, 'other')})")
         errors |= {key: describe_failure(error) for key, error in refused.items()}
         if not answered:
             fatal = fatal or next(iter(refused.values()), None)

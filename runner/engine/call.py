@@ -99,6 +99,8 @@ class Caller(ABC):
         self.start_more: Callable[[], object] = lambda: None
         """Called when a row waits for others, so that another row may be begun."""
         self.on_answer: OnAnswer = ignore_answer
+        self.leaver = ""
+        """Who leaves the stage once it cannot be reached; see :class:`runner.engine.live.LiveCaller`."""
         self.headway = Headway()
         self._callers: set[asyncio.Task[Any] | None] = set()
 

@@ -17,6 +17,8 @@ _warned_names: set[str] = set()
 
 CLOSE_S = 10.0
 FIRST_ANSWER_S = 60.0
+GONE_AFTER = 3
+"""Calls in a row, each repeated, without an answer; then who may leave a stage leaves it."""
 TELL_EVERY_S = 10.0
 _told = [-TELL_EVERY_S, 0.0]  # when a wait was told last, and when that wait ends
 
@@ -34,6 +36,7 @@ class Calls:
         self._refused = 0
         self._answered = False
         self._alive_at = time.monotonic()
+        self._unreached = 0
         self._stop: WaitError | None = None
         self._undecided: set[object] = set()
         self._sent: set[object] = set()
@@ -72,6 +75,17 @@ class Calls:
     def note_life(self) -> None:
         """Note that the server answered, or refused one row for what is in it."""
         self._alive_at = time.monotonic()
+        self._unreached = 0
+
+    def note_unreached(self) -> bool:
+        """Note that a call failed though it was repeated; True for the one with which the server is gone."""
+        self._unreached += 1
+        return self._unreached == GONE_AFTER
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether so many calls in a row could not be answered that a judge of a panel leaves it."""
+        return self._unreached >= GONE_AFTER
 
     def was_alive_since(self, start: float) -> bool:
         """Whether the server has answered since a time of the monotonic clock."""

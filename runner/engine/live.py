@@ -23,7 +23,7 @@ from runner.core.retry import Retry
 from runner.core.types import Completion, Request
 from runner.engine.allowance import Allowance, BudgetQueue
 from runner.engine.call import KIND, UNASKED, Answer, Call, Caller, drop_nulls, read_answers
-from runner.engine.guard import Calls, is_interrupt, read_limits, tell_of_retry
+from runner.engine.guard import GONE_AFTER, Calls, is_interrupt, read_limits, tell_of_retry
 from runner.engine.lanes import use_lane
 from runner.engine.ledger import Ledger
 from runner.engine.ledger.writer import LedgerWriter
@@ -32,11 +32,16 @@ from runner.engine.under_way import Blocks, find_under_way, use_claims
 log = logging.getLogger(__name__)
 
 RETRY = Retry(tries=6, limited_tries=30, longest_s=60.0)
+NOT_ASKED = "is not asked any more in this run"
 HOLD_S = 15.0  # between two looks whether a server that is gone is back
 
 
 class LiveCaller(Caller):
-    """Makes each call at once, one request per call."""
+    """Makes each call at once, one request per call.
+
+    A ``leaver`` whose server could not be reached for :data:`~runner.engine.guard.GONE_AFTER` calls in a row
+    is not asked any more. Until it has answered once, no more than so many calls are made at once.
+    """
 
     def __init__(self, provider: Provider, ledger: Ledger, allowance: Allowance | None = None) -> None:
         super().__init__(provider, ledger)
@@ -63,9 +68,9 @@ class LiveCaller(Caller):
         self._blocks = Blocks(self._claims, missing, max(16, 2 * self.width), self._find, self._begin_more)
         self._under_way = find_under_way(self._ledger.url)
         self._calls = Calls(stored=sum(answer is not None for answer in self._looked_up.values()))
-        self._has_begun, self._goes_on = False, asyncio.Event()
+        self._begun, self._goes_on = 0, asyncio.Event()
         with use_lane(self._provider, self._ledger) as self._lane, self._under_way.join(self._learn):
-            if self._lane.was_answered or any(self._looked_up.values()):
+            if not self.leaver and (self._lane.was_answered or any(self._looked_up.values())):
                 self._goes_on.set()
             async with super().open_calls(progress) as call:
                 try:
@@ -119,9 +124,11 @@ class LiveCaller(Caller):
         The first call to an account is alone until the server has said something: a mistake that every call
         would meet is met by one.
         """
-        if self._has_begun:
+        if self._begun >= (GONE_AFTER if self.leaver else 1):
             await self._goes_on.wait()
-        self._has_begun = True
+        self._begun += 1
+        if self.leaver and self._calls.is_gone:
+            return None, f"{self.leaver} {NOT_ASKED}, since its server could not be reached"
         try:
             with self._calls.follow() as mark:
                 completion = await self._ask_with_retries(request, mark)
@@ -137,12 +144,28 @@ class LiveCaller(Caller):
                 raise
             return None, describe_failure(error)
         except BaseException as error:  # such as a fault in a user's provider, or its call of sys.exit
-            self._goes_on.set()
             if is_interrupt(error):
+                self._goes_on.set()
                 raise
+            if self.leaver and isinstance(error, RetryableError) and not error.limited:
+                self._note_unreached(error)
+            else:
+                self._goes_on.set()
             if isinstance(error, ProviderError) and (error.status or 500) < 500:
                 self._calls.note_life()
             return None, self._describe(error)
+
+    def _note_unreached(self, error: RetryableError) -> None:
+        """Count a call that the server of a leaver did not answer, and say so when it leaves."""
+        if self._calls.note_unreached():
+            log.warning(
+                "%s %s: its server could not be reached for %d questions in a row; the same command asks it",
+                self.leaver,
+                NOT_ASKED,
+                GONE_AFTER,
+            )
+        if self._calls.is_gone or self._calls.has_answers:
+            self._goes_on.set()
 
     async def _ask_with_retries(self, request: Request, mark: object) -> Completion:
         """Make one call within the account's limits; repeat it after a failure that may pass."""
@@ -157,7 +180,10 @@ class LiveCaller(Caller):
                         completion = await wait_for_answer(provider.complete(request), provider.name)
             except RetryableError as error:
                 self._retry.refuse_long_wait(error)
-                self._goes_on.set()
+                if error.limited or not self.leaver:
+                    self._goes_on.set()
+                elif self._calls.is_gone:
+                    raise
                 lane.note_failure(error)
                 wait_s = self._find_wait(error, attempt, failed_at)
                 failed_at = time.monotonic()
@@ -177,8 +203,11 @@ class LiveCaller(Caller):
         After a long silence the run stops, unless it is nearly done: then the rows that are left fail.
         """
         rows = self.headway
-        waits = not self._calls.was_alive_since(failed_at) and (
-            rows.has_more or (self._calls.has_answers and rows.rows - rows.done > 1)
+        may_wait = self._calls.has_answers or not self.leaver
+        waits = (
+            may_wait
+            and not self._calls.was_alive_since(failed_at)
+            and (rows.has_more or (self._calls.has_answers and rows.rows - rows.done > 1))
         )
         silence = self._calls.find_silence(error, self._retry.max_wait_s) if waits and attempt > 1 else None
         fails = silence and rows.is_nearly_done

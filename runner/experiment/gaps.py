@@ -9,6 +9,7 @@ import polars as pl
 from runner import parse
 from runner.core.errors import FailedRowsError, ProviderError, count_of
 from runner.core.types import CUT, Parser, advise_on_cut
+from runner.engine.live import NOT_ASKED
 from runner.pipeline.judge import Panel
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,9 @@ def warn_of_unread_verdicts(panel: Panel | None, frame: pl.DataFrame) -> None:
         column = judge.rename("judge_error")
         if first := find_first_error(frame, column):
             who, failed = f"judge {judge.name}" if judge.name else "the judge", frame[column].count()
-            log.warning("%s failed for %s; the first: %s", who, count_of(failed, "row"), first)
+            left = int(frame[column].str.contains(NOT_ASKED, literal=True).sum())
+            rows = count_of(failed, "row") + (f", of which {left:,} were not asked any more" if left else "")
+            log.warning("%s failed for %s; the first: %s", who, rows, first)
         said, key = judge.rename("judge_completion"), judge.responder.key
         _warn_of_unread(frame, said, judge.verdict, "verdict", judge.responder.parser, key)
 

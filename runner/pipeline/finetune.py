@@ -96,6 +96,7 @@ def create_job(
     """
     files, job = _list_files(order), _make_job(key, order)
     check_order(order, tuner)
+    getattr(tuner, "check_hosting", lambda: None)()
     pay(None)
     patience = make_patience(order)
     ids = [_upload(file, tuner, patience) for file in files]

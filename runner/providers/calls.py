@@ -16,6 +16,7 @@ import httpx2
 from runner.core.errors import ProviderError, RetryableError
 from runner.core.retry import Retry
 from runner.providers.completion import describe_json
+from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 from runner.providers.remote import Remote
@@ -67,7 +68,7 @@ class ServiceCalls:
 
     @cached_property
     def _http(self) -> httpx2.Client:
-        http = httpx2.Client(timeout=self._provider.timeout_s)
+        http = httpx2.Client(verify=make_ssl_context(), timeout=self._provider.timeout_s)
         weakref.finalize(self, http.close)
         return http
 

@@ -164,7 +164,7 @@ class Remote(Provider):
         return find_shutdown_date(self.endpoint(), self.model, self.shutdown_field, headers)
 
     def endpoint(self) -> str:
-        """The base URL without a slash at its end; raises :class:`AccessError` if a needed one is missing."""
+        """The base URL, without a slash at its end. Raises :class:`AccessError` if it is missing."""
         found = self.find_endpoint()
         if not found and self.url_required:
             other = f", or {self.url_env}" if self.url_env else ""

@@ -15,6 +15,7 @@ import httpx2
 from runner.core.errors import ProviderError
 from runner.core.once import once
 from runner.core.retry import Retry
+from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 
@@ -32,7 +33,7 @@ def find_shutdown_date(endpoint: str, model: str, field: str, headers: Mapping[s
 
 @once
 def _look_up(url: str, field: str, headers: tuple[tuple[str, str], ...]) -> date | None:
-    with httpx2.Client(timeout=TIMEOUT_S) as http:
+    with httpx2.Client(verify=make_ssl_context(), timeout=TIMEOUT_S) as http:
         client = Client(Service("models", url), http, lambda: dict(headers), retry=ONE_TRY)
         try:
             return date.fromisoformat(str(client.request("GET", url)[field])[:10])

@@ -245,15 +245,20 @@ def number_states(listed: Iterable[State], finished: str | None, schedule: Sched
     """Listed states as checkpoints, each once, the finished model last and under its own name.
 
     Services list the finished model under its own name, under another one, or not at all. A state after the
-    last step has the finished model's weights, so it is the same checkpoint whatever its name. A finished
-    model whose step is not known has the step 0.
+    last step of the last epoch has the finished model's weights, so it is the same checkpoint whatever its
+    name, and also where the finished model is listed some steps later. A finished model whose step is not
+    known has the step 0.
     """
-    states = sorted(listed, key=lambda state: state.step)
+    states, end = sorted(listed, key=lambda state: state.step), None
     if finished:
         last = next((state for state in states if state.model == finished), None)
-        last = last or _find_end(states, finished, schedule) or State(0, finished)
-        states = [state for state in states if state.model != finished and state.step != last.step] + [last]
-    numbers = _number([state.step for state in states], schedule)
+        others = [state for state in states if state.model != finished]
+        end = _find_end(others, finished, schedule)  # it may be listed at a later step than its epoch's state
+        last = last or end or State(0, finished)
+        same = {last.step, end.step} if end else {last.step}
+        states = [state for state in others if state.step not in same] + [last]
+    steps = [state.step for state in states]
+    numbers = _number([*steps[:-1], end.step] if end else steps, schedule)
     return [
         Checkpoint(number, state.step, state.model, state.metrics)
         for number, state in zip(numbers, states, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -15,17 +16,26 @@ from runner.config import schema
 from runner.core.paths import CONF
 from runner.experiment.plan import make_plan
 
-LOGGED = [f"logs/{file.stem}" for file in (CONF / "experiment" / "logs").glob("*.yaml")]
 ALONE = ["hyperparameter", "judge", "finetune", "tracking", "experiment"]
 """Groups whose options are composed one by one."""
-TOGETHER = ["dataset", "prompt", "provider"]
-"""Groups that do not know one another: one composition, which takes a quarter of a second, has one of each."""
+TOGETHER = {"dataset": "finetune", "prompt": "judge", "provider": "judge"}
+"""Groups that do not know one another, and where their options can be used a second time. One composition, which
+takes a quarter of a second, has one option of each."""
 NEEDED = {
-    "openai_compatible": ["provider.base_url=http://127.0.0.1:1/v1", "provider.model=any"],
-    "azure": ["provider.base_url=https://example.invalid"],
-    **dict.fromkeys(LOGGED, ["dataset.path=log.json"]),
+    "logs/openai_evals": {"path": "log.json", "params.target": "ideal"},
+    **{
+        f"logs/{name}": {"path": "log.json"}
+        for name in ("inspect", "lm_eval", "lm_eval_choices", "promptfoo")
+    },
+    "any_llm": {"service_name": "openai"},
+    "azure": {"base_url": "https://example.invalid"},
+    "openai_compatible": {"base_url": "http://127.0.0.1:1/v1"},
 }
-KEYS = ["OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY", "ANTHROPIC_API_KEY", "TOGETHER_API_KEY"]
+"""What some options leave to the user; see also ``composed``."""
+
+
+def needed(option, place):
+    return [f"{place}.{key}={value}" for key, value in NEEDED.get(option, {}).items()]
 
 
 def options(group):
@@ -43,8 +53,9 @@ def sets():
 @pytest.fixture
 def composed(monkeypatch):
     """Compose a config as the command line does."""
-    for key in KEYS:
-        monkeypatch.setenv(key, "for-tests")
+    for file in (CONF / "provider").glob("*.yaml"):
+        for key in re.findall(r"_env: ([A-Z]\w+)", file.read_text()):
+            monkeypatch.setenv(key, "for-tests")
     schema.register()
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
@@ -54,7 +65,7 @@ def composed(monkeypatch):
 @pytest.mark.parametrize(("group", "option"), [(group, name) for group in ALONE for name in options(group)])
 def test_option(composed, group, option):
     """Composed over the default experiment, an option gives a typed config and a plan."""
-    assert make_plan(composed(f"{group}={option}", *NEEDED.get(option, []))).config.name
+    assert make_plan(composed(f"{group}={option}", *needed(option, "dataset"))).config.name
 
 
 def test_metrics(composed):
@@ -66,7 +77,7 @@ def test_metrics(composed):
     while waiting:
         chosen: dict[str, set[str]] = {}
         for option, names in waiting.items():
-            if names.isdisjoint(*chosen.values()):
+            if names.isdisjoint(chain.from_iterable(chosen.values())):
                 chosen[option] = names
         plan = make_plan(composed(f"metric=[{','.join(chosen)}]", "dataset=fib"))
         assert set().union(*chosen.values()) <= {*plan.metrics, "defaults"}
@@ -76,17 +87,15 @@ def test_metrics(composed):
 @pytest.mark.parametrize(("dataset", "prompt", "provider"), list(sets()))
 def test_options_that_are_used_twice(composed, dataset, prompt, provider):
     """Data sets, prompts and providers give a plan, and can be used a second time, elsewhere in the config."""
-    chosen = {"dataset": dataset, "prompt": prompt, "provider": provider}
-    overrides = [f"{group}={option}" for group, option in chosen.items()] + NEEDED.get(provider, [])
-    inside = [
-        f"dataset@finetune.dataset={dataset}",
-        f"prompt@judge.prompt={prompt}",
-        f"provider@judge.provider={provider}",
-    ]
-    config = composed(*overrides, "finetune=supervised", "judge=correctness", *inside)
-    assert OmegaConf.to_container(config.finetune.dataset, resolve=True)["name"]
-    assert OmegaConf.to_container(config.judge.prompt, resolve=True)
-    assert OmegaConf.to_container(config.judge.provider, resolve=True)
+    overrides = ["finetune=supervised", "judge=correctness"]
+    for (group, other), option in zip(TOGETHER.items(), (dataset, prompt, provider), strict=True):
+        inside = f"{other}.{group}"
+        overrides += [f"{group}={option}", f"{group}@{inside}={option}"]
+        overrides += [*needed(option, group), *needed(option, inside)]
+    overrides += [f"{place}provider.model=any" for place in ("", "judge.") if provider != "replay"]
+    config = composed(*overrides)
+    for group, other in TOGETHER.items():
+        assert OmegaConf.to_container(config[other][group], resolve=True)
     config.finetune.name, config.judge = "none", None
     assert make_plan(config).config.name
 

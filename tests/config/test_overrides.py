@@ -145,6 +145,25 @@ def test_what_the_class_does_not_take_is_told(overrides, message):
         runner.compose(overrides)
 
 
+def test_an_empty_mapping_empties():
+    """Hydra would merge nothing into it, and say nothing."""
+    assert composed("judge=panel", "judge.members={}", at="judge.members") == {}
+    assert (
+        composed("provider=openai", "+provider.options.a=1", "provider.options={}", at="provider.options")
+        == {}
+    )
+    assert composed("judge=panel", "judge.hyperparameter={}", at="judge.hyperparameter")["repeats"] == 1
+
+
+def test_hyperparameters_of_a_member():
+    """Those of a judge need no ``+``, and others are refused with the nearest one."""
+    place = "judge.members.same.hyperparameter"
+    assert composed("judge=panel", f"{place}.repeats=2", at=place) == {"repeats": 2}
+    for sign in ("", "+", "++"):
+        with pytest.raises(ConfigError, match=rf"{place}\.repeets: no such key; did you mean 'repeats'"):
+            composed("judge=panel", f"{sign}{place}.repeets=2")
+
+
 def test_a_dataclass_takes_its_own_fields():
     """And those of the class of the runner that it extends."""
     polite = ["provider={_target_: own.Polite}", "provider.greeting=y", "provider.model=m"]

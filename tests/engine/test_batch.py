@@ -172,6 +172,22 @@ def test_odd_results(odd: Any, ledger: Ledger) -> None:
     assert len(stored) == (2 if answers[1].completion else 1)
 
 
+def test_results_of_another_batch(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    """They are never kept under their keys; a batch with no other results is named and not asked again."""
+    api = BatchService(states=("completed",))
+    write = api.write
+    foreign = {"custom_id": "theirs", "response": {"status_code": 200, "body": completion("9")}}
+    with serving(api) as server:
+        api.write = lambda lines: write(lines and [*lines, foreign])  # type: ignore[method-assign]
+        assert texts(ask("openai", server.url, ledger, 1)) == ["2"]
+        assert "batch_1: 1 result of requests that it did not have" in caplog.text
+        api.write = lambda lines: write(lines and [foreign])  # type: ignore[method-assign]
+        with pytest.raises(FatalProviderError, match=r"batch batch_2: no result is of its requests"):
+            ask("openai", server.url, ledger, 2)
+        assert clean(ledger)
+    assert (len(list(ledger.items(call.KIND))), len(api.batches)) == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED"), ("together", "EXPIRED")]
 )

@@ -114,6 +114,14 @@ def test_a_budget_needs_the_price_of_an_hour(command: Any, api: TogetherApi) -> 
     assert api.calls == 0
 
 
+def test_a_misspelt_hardware_trains_nothing(command: Any, api: TogetherApi) -> None:
+    """Else the training would be paid, and its model could not be hosted."""
+    refused = command("checkpoint=last", "provider.deployment.hardware=1x_nvidia_h100_80gb")
+    assert refused.code == 2
+    assert "provider.deployment.hardware=1x_nvidia_h100_80gb: together has none" in refused.err
+    assert (api.jobs, api.files) == ({}, {})
+
+
 def test_what_could_not_be_deleted_is_left_to_cleanup(
     command: Any, api: TogetherApi, monkeypatch: Any
 ) -> None:

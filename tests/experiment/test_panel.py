@@ -10,6 +10,7 @@ import pytest
 from options import write_options
 from servers import Call, Reply, completion, serving
 
+from runner.engine.live import RETRY
 from runner.records.folder import PREDICTIONS
 
 ROWS = [{"question": f"Is {n} even?", "target": "even" if n % 2 == 0 else "odd"} for n in range(6)]
@@ -160,6 +161,25 @@ def test_a_bad_key_stops_the_run(command, runner, server, monkeypatch):
     told = command(*members(server, "judge.members.strict.provider.api_key_env=STRICT_KEY"))
     assert told.code == 1
     assert "wrong key" in told.err
+
+
+def test_a_member_that_cannot_be_reached_leaves(command, runner, server, monkeypatch):
+    """After three questions, each repeated, it is not asked any more; the next run asks it again."""
+    monkeypatch.setattr("runner.core.retry.FIRST_WAIT_S", 0.001)
+    down = serving(lambda call: Reply({"error": {"message": "down"}}, status=503))
+    with down as other:
+        told = command(*members(server, f"judge.members.strict.provider.base_url={other.url}/v1"))
+        assert told.code == 0, told.err
+        assert len(other.calls) == 3 * RETRY.tries
+    assert "judge strict is not asked any more in this run: its server could not be reached for 3" in told.err
+    assert (
+        "judge strict failed for 6 rows, of which 3 were not asked any more; the first: row even:0"
+        in told.err
+    )
+    assert frame_of(runner)["judge_strict_error"].null_count() == 0
+    assert frame_of(runner)["verdict"].to_list() == ["correct"] * 6
+    assert command(*members(server)).code == 0
+    assert frame_of(runner)["judge_strict_verdict"].to_list()[:2] == ["correct", "incorrect"]
 
 
 def test_a_budget_holds_for_all(command, runner, server):

@@ -13,7 +13,7 @@ from runner.core.errors import FatalProviderError, ProviderError, RetryableError
 from runner.core.types import Request
 from runner.providers.azure import Azure
 from runner.providers.chat import Chat
-from runner.providers.http.async_client import _make_ssl_context
+from runner.providers.http.certificates import make_ssl_context
 from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI, OpenAICompatible
 
@@ -149,6 +149,6 @@ def test_the_environments_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_https_trusts_what_the_system_trusts() -> None:
     """A connection over TLS verifies the server's name and certificate."""
-    context = _make_ssl_context()
+    context = make_ssl_context()
     assert context.check_hostname
     assert context.verify_mode is ssl.CERT_REQUIRED

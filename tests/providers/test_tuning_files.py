@@ -138,6 +138,18 @@ def test_a_finished_model_that_is_not_listed(
     assert found[-1].model == "ft:1"
 
 
+@pytest.mark.parametrize(
+    ("steps", "end", "numbers"), [([2, 4, 6], 7, [1, 2, 3]), ([2, 4], 6, [1, 2, 3]), ([4, 6], 7, [2, 3])]
+)
+def test_a_finished_model_at_a_later_step(steps: list[int], end: int, numbers: list[int]) -> None:
+    """Is the last epoch, so that the state of that epoch under another name is not the one before."""
+    listed = [*(State(step, f"s{step}") for step in steps), State(end, "ft:1")]
+    found = number_states(listed, "ft:1", Schedule(n_epochs=3))
+    assert [(point.number, point.model) for point in found] == list(
+        zip(numbers, [*(f"s{step}" for step in steps[: len(numbers) - 1]), "ft:1"], strict=True)
+    )
+
+
 def test_two_names_at_one_step_are_one_state() -> None:
     """The finished model's own name is the one that is kept."""
     found = number_states([State(2, "a"), State(4, "b"), State(4, "ft:1")], "ft:1", Schedule(n_epochs=2))

@@ -36,6 +36,7 @@ _FORKED.set_forkserver_preload(
         "polars",
         "scipy.stats",
         "pytest",
+        "tests.support.forked",
     ]
 )
 

@@ -106,6 +106,7 @@ CHAT = {
     *("response_format", "reasoning"),
 }
 """The fields of a chat that this package may send."""
+HARDWARE = ("1x_nvidia_h100_80gb_sxm", "2x_nvidia_h100_80gb_sxm")
 USD_PER_TOKEN, CENTS_PER_MINUTE = 0.5e-6, 10.82
 
 
@@ -167,6 +168,10 @@ class TogetherApi(Hosted):
                 return Reply({"data": self.points(job_id)})
             case "GET", ["fine-tunes", _, "metrics"]:
                 return Reply({"metrics": [*map(self.measure, (1, 2, 3)), {"eval/loss": 0.75}]})
+            case "GET", ["hardware"]:
+                return Reply(
+                    {"object": "list", "data": [{"object": "hardware", "id": name} for name in HARDWARE]}
+                )
             case "POST", ["chat", "completions"]:
                 return self.chat(call.json)
             case _, ["endpoints", *rest]:

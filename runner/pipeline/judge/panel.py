@@ -146,6 +146,7 @@ def judge_rows(
                 advance=partial(slowest, place),
                 allowance=allowances[place] if allowances else None,
                 on_answer=on_answers[place] if on_answers else ignore_answer,
+                leaver=judge.label if len(panel.judges) > 1 else "",
             )
         )
     answers = [[one for row in rows for one in row] for rows in ask_parts(parts, ledger)]

@@ -15,6 +15,7 @@ from runner.providers.remote import Remote
 SAMPLES = "2023-06-01"
 """The last version of the API that takes ``temperature`` and ``top_p``."""
 LEAST_THINKING = 1024
+THINKS = ("adaptive", "enabled")
 KINDS = ("adaptive", "disabled", None)
 
 
@@ -52,8 +53,21 @@ class Anthropic(Remote):
             raise ConfigError(f"provider.thinking={self.thinking!r}: must be adaptive, disabled or null")
         if sampling:
             _check_sampling(sampling)
+            self._check_temperature(sampling)
         if sampling and sampling.response_format == "json_schema" and "output_config" in self.options:
             raise ConfigError("prompt.json_schema: provider.options.output_config would replace it")
+
+    def _check_temperature(self, sampling: Sampling) -> None:
+        """Refuse a temperature, which only the older version takes, where the model thinks."""
+        thinking = self.options.get("thinking") or build_thinking(sampling, self.thinking) or {}
+        if sampling.temperature in (None, 1) or thinking.get("type") not in THINKS:
+            return
+        asked = [name for name in ("thinking_tokens", "reasoning_effort") if getattr(sampling, name)]
+        place = "provider.options.thinking" if "thinking" in self.options else "provider.thinking=adaptive"
+        raise ConfigError(
+            f"hyperparameter.temperature={sampling.temperature}: anthropic takes none with"
+            f" {asked[0] if asked else place}; null leaves it out"
+        )
 
     def identity(self) -> Mapping[str, Any]:
         """As of other services, with the version of the API and the default of thinking."""
@@ -103,15 +117,8 @@ def _check_sampling(sampling: Sampling) -> None:
         raise ConfigError("hyperparameter.stop: anthropic takes no text of white space only")
     if sampling.temperature is not None and sampling.temperature > 1:
         raise ConfigError(f"hyperparameter.temperature={sampling.temperature}: anthropic takes 0 to 1")
-    if not budget:
-        return
-    if not LEAST_THINKING <= budget < most:
+    if budget and not LEAST_THINKING <= budget < most:
         raise ConfigError(
             f"hyperparameter.thinking_tokens={budget}: must be 0, or at least {LEAST_THINKING} and below"
             f" hyperparameter.max_tokens={most}, which counts the thinking, too"
-        )
-    if sampling.temperature not in (None, 1):
-        raise ConfigError(
-            f"hyperparameter.temperature={sampling.temperature}: anthropic takes none with thinking_tokens;"
-            " null leaves it out"
         )

@@ -20,6 +20,7 @@ from runner.core.retry import pause
 from runner.providers.azure.entra import MANAGEMENT, Entra
 from runner.providers.completion import read_mapping
 from runner.providers.hosting import HostingTerms, ServiceHosting
+from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 
@@ -142,7 +143,7 @@ class Hosting(ServiceHosting):
 
     @cached_property
     def _client(self) -> Client:
-        client = httpx2.Client(timeout=60.0)
+        client = httpx2.Client(verify=make_ssl_context(), timeout=60.0)
         weakref.finalize(self, client.close)
         service = Service("azure", self._deployment.base_url)
         return Client(service, client, self._make_headers, self._sleep)

@@ -15,6 +15,7 @@ from runner.core.retry import pause
 from runner.core.services import TuningJob
 from runner.providers.azure.hosting import Deployment, Hosting
 from runner.providers.azure.resource import Resource
+from runner.providers.http.certificates import make_ssl_context
 from runner.providers.openai.tuning import RETRIES, OpenAITuner
 from runner.providers.tuning_files import has_mark, list_all, make_suffix
 
@@ -94,6 +95,7 @@ class AzureTuner(OpenAITuner):
             default_query=version,
             max_retries=RETRIES,
             timeout=provider.timeout_s,
+            http_client=openai.DefaultHttpxClient(verify=make_ssl_context()),
         )
 
     def _build_marks(self, job: TuningJob) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import aiohttp
 from yarl import URL
 
 from runner.core.errors import FatalProviderError, ProviderError, RetryableError
+from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.failures import Service, decode, make_error
 
 CONNECT_S = 30.0
@@ -80,7 +81,7 @@ class AsyncClient:
             await session.close()
 
     def _open(self) -> aiohttp.ClientSession:
-        context: ssl.SSLContext | bool = _make_ssl_context() if self._url.scheme == "https" else True
+        context: ssl.SSLContext | bool = make_ssl_context() if self._url.scheme == "https" else True
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=context, keepalive_timeout=60),
             headers=self._headers,
@@ -97,13 +98,6 @@ class AsyncClient:
                 f"{self._service.name}: cannot reach {self._service.url} (provider.base_url): {reason}"
             )
         return RetryableError(f"{self._service.name}: connection failed: {reason}")
-
-
-def _make_ssl_context() -> ssl.SSLContext:
-    """The certificates that the SDKs trust: SSL_CERT_FILE or SSL_CERT_DIR, else the system's own."""
-    import httpx2  # only for https: local servers need not wait for the import
-
-    return httpx2.create_ssl_context()
 
 
 def _find_proxy(url: URL) -> dict[str, Any]:

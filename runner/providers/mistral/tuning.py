@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -28,6 +29,7 @@ from runner.core.services import (
     TuningStatus,
 )
 from runner.providers.calls import ServiceCalls, check_items
+from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.failures import Service, decode, make_error, suggest_local
 from runner.providers.mistral.job_fields import describe_event, describe_offer, read_metrics, read_progress
 from runner.providers.tuning import ServiceTuner
@@ -197,7 +199,16 @@ class MistralTuner(ServiceTuner, ServiceCalls):
     def _sdk(self) -> Sdk:
         provider = self._provider
         server = provider.endpoint().removesuffix("/v1")
-        return Sdk(api_key=provider.read_key(), server_url=server, timeout_ms=int(provider.timeout_s * 1000))
+        trusted: dict[str, Any] = {"verify": make_ssl_context(), "follow_redirects": True}
+        client = httpx2.Client(**trusted)
+        weakref.finalize(self, client.close)
+        return Sdk(
+            api_key=provider.read_key(),
+            server_url=server,
+            client=client,
+            async_client=httpx2.AsyncClient(**trusted),  # never used
+            timeout_ms=int(provider.timeout_s * 1000),
+        )
 
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:

@@ -29,6 +29,7 @@ from runner.core.services import (
     TuningStatus,
 )
 from runner.providers.curves import SENTINEL, parse_curves
+from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.failures import Service, make_error, suggest_local
 from runner.providers.tuning import ServiceTuner
 from runner.providers.tuning_files import (
@@ -206,7 +207,10 @@ class OpenAITuner(ServiceTuner):
 
     def _connect(self) -> openai.OpenAI:
         key, url, timeout = self._provider.read_key(), self._provider.endpoint(), self._provider.timeout_s
-        return openai.OpenAI(api_key=key, base_url=url, max_retries=RETRIES, timeout=timeout)
+        http = openai.DefaultHttpxClient(verify=make_ssl_context())
+        return openai.OpenAI(
+            api_key=key, base_url=url, max_retries=RETRIES, timeout=timeout, http_client=http
+        )
 
     def _build_marks(self, job: TuningJob) -> dict[str, Any]:
         """What makes the job findable again."""

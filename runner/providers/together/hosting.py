@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runner.core.errors import ConfigError, ProviderError, RetryableError
+from runner.core.errors import ConfigError, ProviderError, RetryableError, suggest
 from runner.core.retry import pause
 from runner.providers.calls import ServiceCalls, check_items
 from runner.providers.hosting import HostingTerms, ServiceHosting
@@ -67,6 +67,19 @@ class Hosting(ServiceHosting, ServiceCalls):
         self._display_names: dict[str, str] = {}
         self._made: dict[str, str] = {}  # ids of endpoints, by their display names
         self.addresses: dict[str, str] = {}
+
+    def check_hardware(self) -> None:
+        """Raise :class:`ConfigError` for a hardware that the service does not list, where it tells a list."""
+        wanted = self._terms.hardware
+        try:
+            listed = check_items(self._ask("GET", "/hardware", {"data": list})["data"], self._name)
+        except ProviderError as error:
+            log.info("together: the hardware is not told: %s", error)
+            return
+        known = {str(item["id"]) for item in listed}
+        if known and wanted not in known:
+            key = f"provider.deployment.hardware={wanted}"
+            raise ConfigError(f"{key}: together has none of this name{suggest(wanted, known)}")
 
     def list_all(self) -> dict[str, str]:
         """The models of all endpoints of the account, by their display names."""

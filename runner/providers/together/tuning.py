@@ -185,6 +185,10 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
         """Host a model on an endpoint; returns when it has started. No error if it is there already."""
         self._hosting.create(model, name)
 
+    def check_hosting(self) -> None:
+        """Raise :class:`ConfigError` for a hardware that the service does not list."""
+        self._hosting.check_hardware()
+
     def undeploy(self, name: str) -> None:
         """Delete an endpoint; no error if it is gone."""
         self._hosting.delete(name)

@@ -144,6 +144,23 @@ def test_what_the_service_would_refuse(
         Anthropic(**settings).check(Sampling(**{"max_tokens": 64, **sampling}))
 
 
+@pytest.mark.parametrize(
+    ("sampling", "settings", "name"),
+    [
+        ({"thinking_tokens": 1024}, {}, "thinking_tokens"),
+        ({"reasoning_effort": "low"}, {}, "reasoning_effort"),
+        ({}, {"thinking": "adaptive"}, "provider.thinking=adaptive"),
+        ({}, {"options": {"thinking": {"type": "adaptive"}}}, "provider.options.thinking"),
+    ],
+)
+def test_no_temperature_with_thinking(sampling: dict[str, Any], settings: dict[str, Any], name: str) -> None:
+    """Whatever asks for thinking, the older version takes no temperature with it."""
+    older = Anthropic(api_version="2023-06-01", **settings)
+    with pytest.raises(ConfigError, match=f"temperature=0: anthropic takes none with {name}; null leaves"):
+        older.check(Sampling(temperature=0, max_tokens=2000, **sampling))
+    older.check(Sampling(max_tokens=2000, **sampling))
+
+
 def test_temperature_is_of_the_older_version() -> None:
     """The present one has none; both are part of the identity."""
     older = Anthropic(api_version="2023-06-01")

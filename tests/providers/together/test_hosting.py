@@ -185,6 +185,19 @@ def test_terms_are_checked_before_a_job_is_paid(terms: dict[str, Any], reason: s
         TogetherTuner(provider).check_job(TuningJob("k", (("f", 1.0),)))
 
 
+def test_hardware_is_looked_up() -> None:
+    """A name that the service does not list is refused; where it tells no list, nothing is."""
+    misspelt = hosting(TogetherApi(), hardware="1x_nvidia_h100_80gb")
+    with misspelt as (tuner, _), pytest.raises(ConfigError, match="did you mean '1x_nvidia_h100_80gb_sxm'"):
+        tuner.check_hosting()
+    with hosting(TogetherApi(), hardware="2x_nvidia_h100_80gb_sxm") as (tuner, _):
+        tuner.check_hosting()
+    for reply in (Reply({}, status=404), Reply({"data": []}), Reply({"data": [{}]})):
+        with serving(lambda call, reply=reply: reply) as server:
+            provider = Together(model="m", base_url=server.url, deployment={"hardware": "new"})
+            TogetherTuner(provider, lambda seconds: None).check_hosting()
+
+
 def test_batches_do_not_reach_an_endpoint() -> None:
     """The batch API asks the shared models only; an endpoint is asked live."""
     assert not TogetherTuner(Together(model="m", batch=True)).hosted(MODEL, "runner-1").batch
