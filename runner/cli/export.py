@@ -11,18 +11,19 @@ from omegaconf import DictConfig
 from runner.cli.screen import console
 from runner.core.errors import ConfigError
 from runner.core.files import write_atomically
-from runner.records.folder import SWEEP
+from runner.records.folder import SWEEP, find_given
 from runner.reproduce import inspect_log, past_run
 from runner.reproduce.export import export
 
-EXPORTS = Path("outputs/exports")
+OUTPUTS = Path("outputs")
+EXPORTS = OUTPUTS / "exports"
 
 
 def export_command(config: DictConfig) -> None:
     """Export one run or sweep. Raises :class:`ConfigError` if the target exists."""
     if len(config.export.folders) != 1:
         raise ConfigError("runner export FOLDER: name the folder of one run or one sweep")
-    source = Path(config.export.folders[0])
+    source = find_given(config.export.folders[0], OUTPUTS, "export.folders")
     if past_run.find_export(source).is_export:
         raise ConfigError(f"{source} is already an export; copy it as it is")
     target = Path(config.export.to or EXPORTS / f"{_name_export(source)}.zip")

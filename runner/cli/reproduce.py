@@ -17,6 +17,7 @@ from runner.cli.screen.progress import show_progress
 from runner.config.hydra_job import get_overrides
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.types import Score
+from runner.records.folder import find_given
 from runner.report.formats import format_number
 from runner.reproduce import past_run
 from runner.reproduce.addresses import read_own
@@ -24,6 +25,7 @@ from runner.reproduce.archive import unpack
 from runner.reproduce.compare import compare_with_today
 from runner.reproduce.differences import Change, Check, Differences, is_same_score
 
+OUTPUTS = Path("outputs")
 SHOWN_ROWS = 20
 SHOWN_LETTERS = 48
 STYLES = {"same": "green", "different": "red", "missing": "yellow"}
@@ -37,7 +39,8 @@ def reproduce_command(config: DictConfig) -> None:
     _refuse_other_overrides(get_overrides())
     if not config.reproduce.folders:
         raise ConfigError("runner reproduce FOLDER: name the folder of a run or a sweep, or an export")
-    failed = [part for name in config.reproduce.folders for part in _reproduce(Path(name), config)]
+    folders = [find_given(name, OUTPUTS, "reproduce.folders") for name in config.reproduce.folders]
+    failed = [part for folder in folders for part in _reproduce(folder, config)]
     if failed:
         raise RunnerError("not reproduced: " + "; ".join(failed))
 

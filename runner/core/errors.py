@@ -151,6 +151,15 @@ def show_value(value: object) -> str:
     return " ".join(reprlib.repr(value).split())
 
 
+def quote_text(text: str) -> str:
+    r"""A text in quotes on one line, its backslashes as somebody wrote them.
+
+    >>> print(quote_text(r"A: (\d+)"))
+    'A: (\d+)'
+    """
+    return repr(text).replace("\\\\", "\\")
+
+
 def suggest(word: str, choices: Iterable[str]) -> str:
     """The end of a message about an unknown word: the nearest choice and, if there are few, all of them.
 

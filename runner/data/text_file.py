@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, quote_text
 
 Record = dict[str, str | None]
 
@@ -23,7 +23,7 @@ def _compile(pattern: str, key: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern, re.MULTILINE)
     except (re.error, RecursionError, OverflowError) as error:
-        raise ConfigError(f"{key}={pattern!r} is no regular expression: {error}") from error
+        raise ConfigError(f"{key}={quote_text(pattern)} is no regular expression: {error}") from error
 
 
 def read_records(
@@ -46,12 +46,14 @@ def read_records(
     passed = _compile(skip, f"{key}.skip") if skip else None
     if not compiled.groupindex:
         raise ConfigError(
-            f"{key}.pattern={pattern!r} has no named group; (?P<answer>…) makes a column 'answer'"
+            f"{key}.pattern={quote_text(compiled.pattern)} has no named group; (?P<answer>…) makes a column 'answer'"
         )
     matches, end = [], 0
     for match in compiled.finditer(text):
         if not match[0]:
-            raise ConfigError(f"{key}.pattern={pattern!r} matches an empty text, which is no record")
+            raise ConfigError(
+                f"{key}.pattern={quote_text(compiled.pattern)} matches an empty text, which is no record"
+            )
         _check_between(text, end, match.start(), passed, key)
         matches.append(match)
         end = match.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +14,11 @@ from runner.core.errors import ConfigError, suggest
 from runner.core.types import Score
 from runner.records.published import compare_figure
 
+log = logging.getLogger(__name__)
+
 AVERAGES = "reference.averages"
+NEAR = 0.2
+"""How far a figure that is read as a percentage may be from the measured one to look like it."""
 OFF = "or set reference.compare=false"
 _SNAPSHOT = re.compile(r"-(\d{4}|\d{8}|\d{4}-\d{2}-\d{2})")
 
@@ -44,10 +49,27 @@ def compare_figures(
     ``high``), ``n``, and ``standing``: one of :data:`runner.records.published.WORDS`, or None if there is no
     measured value or no interval. ``agrees`` is true or false for an exact replay only, and otherwise None.
     """
-    return [
-        compare_figure(figure, scores.get(figure["metric"], Score(None)))
-        for figure in _describe_figures(config, answering)
-    ]
+    figures = _describe_figures(config, answering)
+    for figure in figures:
+        if hint := find_lost_percent(figure, scores.get(figure["metric"], Score(None))):
+            log.warning("%s", hint)
+    return [compare_figure(figure, scores.get(figure["metric"], Score(None))) for figure in figures]
+
+
+def find_lost_percent(figure: Mapping[str, Any], score: Score) -> str:
+    """Say that a published figure looks like a percentage without its sign; empty if it does not.
+
+    >>> find_lost_percent({"metric": "f1", "published": 70.0, "printed": "70.0"}, Score(0.71))
+    'reference.figures: f1 is published as 70.0 and measured as 0.710; write 70.0% if it is a percentage'
+    """
+    metric, published, printed = (figure[name] for name in ("metric", "published", "printed"))
+    measured = score.value
+    if measured is None or not 1 < published <= 100 or not 0 <= measured <= 1:
+        return ""
+    if abs(published / 100 - measured) > NEAR or "/" in printed:
+        return ""
+    said = f"{metric} is published as {printed} and measured as {measured:.3f}"
+    return f"reference.figures: {said}; write {printed}% if it is a percentage"
 
 
 def can_meet(config: ReferenceConfig, answering: Answering) -> bool:

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import polars as pl
 
-from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.metrics.base import Metric, RowKind, get_column, name_rows
 from runner.metrics.bootstrap import Floats, Measure
 from runner.metrics.pairwise_measures import (
@@ -202,9 +202,8 @@ class Pairwise(Metric):
 
     def _warn_incomplete(self, incomplete: int) -> None:
         if incomplete:
-            log.warning(
-                "metric %s: %d pairs are left out because one of their rows is missing", self.name, incomplete
-            )
+            said = f"left out {count_of(incomplete, 'pair')}, of which one of the two rows is missing"
+            log.warning("metric %s: %s", self.name, said)
 
     def _check_gold(self, both: pl.DataFrame) -> None:
         differ = both.filter(pl.col("gold") != pl.col("gold_ba"))["pair"].to_list()

@@ -27,6 +27,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runner.core.errors import ConfigError
 from runner.core.files import require_plain, write_atomically
 from runner.records.alive import LOCK
 
@@ -34,6 +35,8 @@ RECORD = "record.json"
 PREDICTIONS = "predictions.parquet"
 SCORED = "scored.parquet"
 SWEEP = "sweep.json"
+LAST = "last"
+"""Stands for the newest recorded run or sweep."""
 MISTAKE = "mistake.json"
 PROGRESS = "progress.json"
 HYDRA = (".hydra", "runner.log", "multirun.yaml")
@@ -58,6 +61,29 @@ def find_runs(folder: Path) -> list[Path]:
     if (folder / RECORD).exists():
         return [folder]
     return [point for point in list_points(folder) if (point / RECORD).exists()]
+
+
+def list_recorded(outputs: Path) -> list[Path]:
+    """The folders of the runs and sweeps that are recorded below ``outputs``, by their names."""
+    folders = [*sorted(outputs.glob("runs/*")), *sorted(outputs.glob("sweeps/*"))]
+    return [folder for folder in folders if find_runs(folder)]
+
+
+def read_end(folder: Path) -> float:
+    """When the last of the runs in a folder was written, in seconds since 1970."""
+    return max((run / RECORD).stat().st_mtime for run in find_runs(folder))
+
+
+def find_given(name: str, outputs: Path, key: str) -> Path:
+    """The folder that was named: ``last`` is the newest recorded run or sweep, unless a folder is called so.
+
+    Raises :class:`ConfigError` that names ``key`` if nothing is recorded.
+    """
+    if name != LAST or Path(name).exists():
+        return Path(name)
+    if recorded := list_recorded(outputs):
+        return max(recorded, key=read_end)
+    raise ConfigError(f"{key}: no run is recorded under {outputs}")
 
 
 def write_notes(folder: Path, notes: Mapping[str, Any]) -> None:

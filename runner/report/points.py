@@ -18,7 +18,15 @@ from runner.core.errors import ConfigError, DataError, suggest
 from runner.core.files import require_plain
 from runner.core.redact import hide_keys, is_secret, names_secret_variable, remove_credentials
 from runner.records.averages import Average, average_points, read_plan
-from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs, read_notes
+from runner.records.folder import (
+    PREDICTIONS,
+    SWEEP,
+    find_given,
+    find_runs,
+    list_recorded,
+    read_end,
+    read_notes,
+)
 from runner.records.record import Record, read_records, read_scored
 from runner.records.sweep import last_part
 from runner.report.formats import reveal_controls
@@ -80,17 +88,18 @@ def find_folders(given: Sequence[str], outputs: Path) -> list[Path]:
     Raises:
         ConfigError: a folder holds neither, or is a ``.zip``, or nothing is recorded yet.
     """
-    for folder in map(Path, given):
+    folders = [find_given(name, outputs, "report.folders") for name in given]
+    for folder in folders:
         if folder.suffix == ".zip":
             raise ConfigError(f"report.folders: {folder}: unpack it first, and name its folder")
         if not find_runs(folder):
-            known = [str(place) for place in _find_recorded(outputs)]
+            known = [str(place) for place in list_recorded(outputs)]
             raise ConfigError(
                 f"report.folders: {folder} holds no run and no sweep{suggest(str(folder), known)}"
             )
-    if given:
-        return [Path(folder) for folder in given]
-    for folder in sorted(_find_recorded(outputs), key=_read_end, reverse=True):
+    if folders:
+        return folders
+    for folder in sorted(list_recorded(outputs), key=read_end, reverse=True):
         if any(record.scores for record in read_records(find_runs(folder)).values()):
             return [folder]
     raise ConfigError(f"report.folders: no run with a score is recorded under {outputs}")
@@ -211,15 +220,6 @@ def _parse_number(text: str) -> float | int | str:
         except ValueError:
             continue
     return text
-
-
-def _find_recorded(outputs: Path) -> list[Path]:
-    folders = sorted([*outputs.glob("runs/*"), *outputs.glob("sweeps/*")])
-    return [folder for folder in folders if find_runs(folder)]
-
-
-def _read_end(folder: Path) -> float:
-    return max((run / RECORD).stat().st_mtime for run in find_runs(folder))
 
 
 def _read_rows(run: Path) -> pl.DataFrame | None:

@@ -14,6 +14,7 @@ from runner.experiment.reference import (
     Answering,
     check_figures,
     compare_figures,
+    find_lost_percent,
     read_figure,
     read_figures,
 )
@@ -59,6 +60,23 @@ def test_what_is_no_figure_is_refused_by_its_key(written: Any) -> None:
     """A word, an impossible fraction and a boolean are errors that name their key."""
     with pytest.raises(ConfigError, match=r"reference\.figures\.accuracy: .* is not a number"):
         compare(written)
+
+
+@pytest.mark.parametrize(
+    ("printed", "measured", "is_lost"),
+    [
+        ("70.0", 0.7, True),
+        ("70.0%", 0.7, False),
+        ("70.0", 0.1, False),
+        ("3.5", 3.4, False),
+        ("1", 0.01, False),
+    ],
+)
+def test_a_lost_percent_sign_is_told(printed, measured, is_lost):
+    """A figure above 1 whose hundredth part is near the measured share."""
+    figure = vars(read_figure(printed, "f1")) | {"metric": "f1"}
+    hint = find_lost_percent(figure | {"published": figure["value"]}, Score(measured))
+    assert hint.endswith("write 70.0% if it is a percentage") == is_lost
 
 
 def test_only_an_exact_replay_meets_a_figure() -> None:

@@ -81,7 +81,7 @@ def test_a_pair_without_its_other_order_is_left_out(caplog: pytest.LogCaptureFix
     """A limit that cuts a pair in two costs that pair, and the log says so."""
     scores = metrics.Pairwise()(judged(("a", "a", "b"), ("a", "b", "b")).head(3))
     assert scores["pairwise"].n == 1
-    assert "1 pairs are left out" in caplog.text
+    assert "left out 1 pair, of which" in caplog.text
 
 
 def test_pairs_that_contradict_themselves_are_refused() -> None:

@@ -565,6 +565,7 @@ def test_the_newest_is_reported_by_default(tmp_path):
     """Without a folder it is the last sweep or run with a score; points keep the order of their jobs."""
     folder = written(tmp_path, [point(job=job) for job in (10, 9, 2)])
     assert find_folders([], tmp_path / "outputs") == [folder]
+    assert find_folders(["last"], tmp_path / "outputs") == [folder]
     typo = tracked.record("typo", status="failed", scores={})
     (tmp_path / "outputs" / "runs" / "typo").mkdir(parents=True)
     typo.write(tmp_path / "outputs" / "runs" / "typo")

@@ -9,9 +9,7 @@ from pathlib import Path
 
 from runner.cli.commands import OUTPUTS
 from runner.core.errors import ConfigError, count_of, suggest
-from runner.records.folder import RECORD, find_runs
-
-LAST = "last"
+from runner.records.folder import find_given, find_runs
 
 
 def find_row(ids: Sequence[str], wanted: str) -> int:
@@ -48,12 +46,7 @@ def find_folder(wanted: str) -> Path:
     Raises :class:`ConfigError` if there is none.
     """
     known = [folder for kind in ("runs", "sweeps") for folder in sorted(OUTPUTS.glob(f"{kind}/*"))]
-    if wanted == LAST and not Path(LAST).is_dir():
-        recorded = [folder for folder in known if find_runs(folder)]
-        if not recorded:
-            raise ConfigError(f"show.run: no run is recorded under {OUTPUTS}")
-        return max(recorded, key=_read_end)
-    folder = Path(wanted)
+    folder = find_given(wanted, OUTPUTS, "show.run")
     folder = folder.parent if folder.is_file() and folder.suffix != ".zip" else folder
     if folder.suffix == ".zip":
         raise ConfigError(f"show.run: {folder}: unpack it first, and name its folder")
@@ -61,7 +54,3 @@ def find_folder(wanted: str) -> Path:
         if find_runs(place):
             return place
     raise ConfigError(f"show.run: {folder} holds no run and no sweep{suggest(str(folder), map(str, known))}")
-
-
-def _read_end(folder: Path) -> float:
-    return max((run / RECORD).stat().st_mtime for run in find_runs(folder))

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from runner.cli import screen
 from runner.cli.arguments import CHOICES
-from runner.cli.show.choose import LAST, find_folder, find_row
+from runner.cli.show.choose import find_folder, find_row
 from runner.cli.show.page import show_page
 from runner.cli.show.read import Recorded, read_run
 from runner.cli.show.row import make_row
@@ -29,7 +29,7 @@ from runner.cli.show.values import (
 from runner.config.command_schema import ShowConfig
 from runner.core.errors import ConfigError, DataError, count_of
 from runner.core.types import REPEAT, list_members
-from runner.records.folder import PREDICTIONS, RECORD, SWEEP, find_runs
+from runner.records.folder import LAST, PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import read_records
 
 ROWS = 50

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import polars as pl
 
-from runner.core.errors import ConfigError
+from runner.core.errors import ConfigError, quote_text
 from runner.data.sql.mistakes import explain
 from runner.data.sql.nearest import find_nearest
 
@@ -17,7 +17,7 @@ _ODD = re.compile(r"--|/\*|[\\`$]")
 """Comments and other quotes, after which a quotation mark may not be one."""
 _DECIMAL = re.compile(r"""'[^']*'|"[^"]*"|[^\W\d]\w*|(\d+\.\d*|\.\d+)(?![\w.])""")
 """Group 1 is a number such as 9.5. Polars would compare it with text letter by letter, but not 9.5e0."""
-_TOKEN = re.compile(r"""'[^']*'|"[^"]*"|(\b[a-z]\w*)\s*\(|[(),]""", re.IGNORECASE)
+_TOKEN = re.compile(r"""'[^']*'|"[^"]*"|(\b[a-z]\w*)\s*\(|[(),\[\]]""", re.IGNORECASE)
 _HELPER = " sql "
 """Begins the names of columns that hold the value of such a function; no column of a data set begins so."""
 
@@ -46,7 +46,7 @@ def refuse_tables(text: str, where: str) -> None:
     """Raise :class:`ConfigError` for an expression that names a table: polars would read any file or URL."""
     if _OTHER_TABLE.search(text if _ODD.search(text) else _QUOTED.sub("''", text)):
         raise ConfigError(
-            f"{where}={text!r}: sees only its own row, so it cannot select from a table or file"
+            f"{where}={quote_text(text)}: sees only its own row, so it cannot select from a table or file"
         )
 
 
@@ -56,7 +56,7 @@ def parse(text: str, where: str, shown: str = "") -> pl.Expr:
         return pl.sql_expr(_DECIMAL.sub(lambda found: f"{found[1]}e0" if found[1] else found[0], text))
     except pl.exceptions.PolarsError as error:
         raise ConfigError(
-            f"{where}={shown or text!r} is not a SQL expression: {explain(error, FUNCTIONS)}"
+            f"{where}={quote_text(shown or text)} is not a SQL expression: {explain(error, FUNCTIONS)}"
         ) from error
 
 
@@ -64,7 +64,9 @@ def _replace_calls(frame: pl.DataFrame, text: str, where: str, by: Sequence[str]
     """The text with a helper column in place of each call, innermost first, and the frame with these."""
     while (call := _find_call(text)) is not None:
         start, end, name, given = call
-        value = FUNCTIONS[name](frame, [each.strip() for each in given], f"{where}={text[start:end]!r}", by)
+        value = FUNCTIONS[name](
+            frame, [each.strip() for each in given], f"{where}={quote_text(text[start:end])}", by
+        )
         helper = f"{_HELPER}{sum(column.startswith(_HELPER) for column in frame.columns)}"
         frame = frame.with_columns(value.alias(helper))
         inside = f'FIRST("{helper}")' if name == MAJORITY else f'"{helper}"'
@@ -79,14 +81,14 @@ def _find_call(text: str) -> tuple[int, int, str, list[str]] | None:
         return None
     begin, depth, place, given = begins[-1], 0, begins[-1].end(), []
     for token in _TOKEN.finditer(text, begin.end()):
-        if token[0].endswith("(") and token[0][0] not in "'\"":
+        if token[0].endswith(("(", "[")) and token[0][0] not in "'\"":
             depth += 1
         elif token[0] in ",)" and depth == 0:
             given.append(text[place : token.start()])
             place = token.end()
             if token[0] == ")":
                 return begin.start(), token.end(), begin[1].upper(), given
-        elif token[0] == ")":
+        elif token[0] in ")]":
             depth -= 1
     return None
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
 from runner.core.errors import ConfigError, DataError, count_of
-from runner.core.types import Direction
+from runner.core.types import Direction, Score
 from runner.metrics.base import LabelOption, Metric, get_column, name_rows
-from runner.metrics.bootstrap import Floats, keep_finite
+from runner.metrics.bootstrap import Bounds, Ends, Floats, Measure, keep_finite
 
 
 @dataclass(kw_only=True)
@@ -91,10 +91,28 @@ class Mean(_Summary):
     """The mean of a column, weighted by ``weight``.
 
     direction  whether a ``higher`` or a ``lower`` mean is better, which decides what is best in a sweep
+    share      true: 0 and 1 are the least and the most that a value can be. Where all are 0 or all are 1, so
+               that resamples do not differ, the interval is that of a proportion (Clopper and Pearson 1934)
     """
 
     direction: Direction = "none"  # type: ignore[misc]
+    share: bool = False
     default_name: ClassVar[str] = "mean"
+
+    def measures(self) -> dict[str, Measure]:
+        is_share = self.share and self.weight is None
+        return {name: replace(each, proportion=is_share) for name, each in super().measures().items()}
+
+    def find_ends(self, suffix: str) -> Ends:
+        return (None, None)  # values are not checked: the scores of a tool's log may lie outside
+
+    def _score(
+        self, measure: Measure, cells: pl.DataFrame, counts: Floats, units: int, bounds: Bounds
+    ) -> Score:
+        score = super()._score(measure, cells, counts, units, bounds)
+        if score.value is None or score.low is not None or score.n < 2 or cells["value"].n_unique() > 1:
+            return score
+        return replace(score, reason="all rows have the same value, so it has no interval")
 
     def compute(self, cells: pl.DataFrame, counts: Floats) -> Floats:
         return _weigh(cells, counts)[2]

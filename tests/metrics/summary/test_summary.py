@@ -88,6 +88,15 @@ def test_a_mean_has_an_interval_that_holds_it():
     assert score.high == pytest.approx(values.mean() + 1.96 * error, abs=0.05)
 
 
+def test_a_mean_of_equal_values_says_why_it_has_no_interval():
+    """Or has that of a proportion, if it is a share of rows that are all right or all wrong."""
+    ones, twos = (pl.DataFrame({"prediction": [value] * 8}) for value in (1.0, 2.0))
+    share = Mean(share=True, resamples=50)
+    assert (share(ones)["mean"].low, share(ones)["mean"].high) == (pytest.approx(0.025 ** (1 / 8)), 1.0)
+    for score in (share(twos)["mean"], Mean(resamples=50)(ones)["mean"]):
+        assert (score.low, score.reason) == (None, "all rows have the same value, so it has no interval")
+
+
 @pytest.mark.parametrize(
     ("where", "value"),
     [
