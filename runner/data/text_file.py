@@ -73,9 +73,9 @@ def _check_inside(text: str, match: re.Match[str], key: str) -> None:
                 first, line = (text.count("\n", 0, at) + 1 for at in (match.start(), place))
                 said = text[place : match.end()].partition("\n")[0]
                 raise ValueError(
-                    f"line {line}: {said[:80]!r} begins a record, but it is in the group {name!r} of the one that"
-                    f" begins in line {first}; let {key}.pattern match a record like that one, too, or tell the"
-                    " two apart"
+                    f"line {line}: {said[:80]!r} begins a record, but it is in the group {name!r} of the one"
+                    f" that begins in line {first}; let {key}.pattern match a record like that one, too, or"
+                    " tell the two apart"
                 )
 
 
