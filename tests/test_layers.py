@@ -52,11 +52,12 @@ MAY_IMPORT = {
     "tracking": "core config records report",
     "reproduce": "core config data engine engine.ledger experiment experiment.scoring pipeline pipeline.judge"
     " providers.local records",
+    "cli.arguments": "core",
     "cli.screen": "core engine money records report",
-    "cli.show": "cli cli.screen core config data experiment experiment.estimate money parse"
+    "cli.show": "cli cli.arguments cli.screen core config data experiment experiment.estimate money parse"
     " pipeline pipeline.judge providers.local records",
-    "cli": "cli.screen core config config.groups engine engine.ledger experiment experiment.estimate money"
-    " pipeline providers.local records report reproduce tracking",
+    "cli": "cli.arguments cli.screen core config config.groups engine engine.ledger experiment"
+    " experiment.estimate money pipeline providers.local records report reproduce tracking",
     "": "cli core records",
 }
 """Each room and what it may import. The root is the Python API and ``python -m runner``."""

@@ -17,7 +17,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig
 
-from runner.cli.arguments import CONFIG_DIR, put_options_first
+from runner.cli.arguments import put_options_first
+from runner.cli.arguments.config_dir import CONFIG_DIR
 from runner.cli.main import start
 from runner.cli.run import Outcome, Unfinished, carry_out, find_objective
 from runner.cli.sweep import collect_sweeps

@@ -85,7 +85,7 @@ def list_powers(points: Sequence[Point]) -> list[str]:
 
 
 def describe_power(point: Point) -> str:
-    """Say which difference a point could show, what three times the rows could, and where this is from."""
+    """Say which difference a point could show, what three times the rows would, and where this is from."""
     power = point.power
     assert power is not None
     rows = f"{power.n:,} {power.unit[: -1 if power.n == 1 else None]}"
@@ -101,15 +101,14 @@ def describe_power(point: Point) -> str:
     size, more = (
         _format_difference(each, power.is_share) for each in (found, power.detect(power.difference, TIMES))
     )
-    text = f"{power.metric}: with {rows}, a difference of {size} from {other} would be found 4 times of 5"
+    text = f"{power.metric}: {rows} would show a difference of {size} from {other} (4 times of 5)"
     cost = point.extend_usd(TIMES)
-    text += f"; {TIMES * power.n:,} {power.unit}: {more}" + (
-        f" for up to ${_format_cost(cost)}" if cost else ""
-    )
+    text += f"\n  {TIMES * power.n:,} {power.unit}, {TIMES} times as many, would show {more}"
+    text += f"; all of them would cost up to ${_format_cost(cost)}" if cost else ""
     notes = [power.basis]
     if usual := power.detect(power.usual):
         notes.append(
-            f"{_format_difference(usual, power.is_share)} if only one of both is right on one of five"
+            f"{_format_difference(usual, power.is_share)} if both are right, or both wrong, on four of five"
             f" {power.unit}"
         )
     if power.comparisons > 1:
@@ -133,6 +132,7 @@ def list_notes(points: Sequence[Point]) -> list[str]:
     """Return the lines below the table: prices and their dates, what is unknown, and the least time."""
     prices = {name: price for point in points for name, price in point.prices.items()}
     lines = [_describe_price(name, price) for name, price in prices.items()]
+    lines += _explain_calls(points)
     if any(point.usd[1] is None and point.usd[0] is not None for point in points):
         lines.append("no upper bound: hyperparameter.max_tokens is not set")
     if any(point.training_usd is None for point in points):
@@ -146,9 +146,27 @@ def list_notes(points: Sequence[Point]) -> list[str]:
     minutes = sum(point.minutes for point in points)
     if minutes:
         lines.append(f"at least {minutes:.1f} min, by requests_per_minute and tokens_per_minute")
+    missing = dict.fromkeys(text for point in points for text in point.missing)
+    lines += [f"a run needs this, too: {text}" for text in missing]
     if any(point.batch for point in points):
         lines.append("a batch may take 24 h")
     return [*lines, "tokens are estimated, prices are without cache discounts; nothing was asked"]
+
+
+def _explain_calls(points: Sequence[Point]) -> list[str]:
+    """Why there are other numbers of calls than of rows: repeats, equal chats, recorded answers, judges."""
+    lines = []
+    asked, different = (sum(each) for each in zip(*((p.asked, p.answers.asked) for p in points), strict=True))
+    if different < asked and any(point.answers.calls for point in points):
+        lines.append(
+            f"calls: {asked:,} answers are to {count_of(different, 'different chat')}, each asked once"
+        )
+    if questions := {point.questions for point in points if point.judgments}:
+        each = " or ".join(f"{number:,}" for number in sorted(questions))
+        lines.append(
+            f"judge calls: {each} for each answer (judges × orders × repeats); equal ones are asked once"
+        )
+    return lines
 
 
 def _describe_price(name: str, price: Price | None) -> str:

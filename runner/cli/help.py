@@ -12,7 +12,8 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pkgutil import resolve_name
 
-from runner.cli.arguments import COMMANDS, CONFIG_DIR, list_values
+from runner.cli.arguments import COMMANDS
+from runner.cli.arguments.config_dir import CONFIG_DIR, list_values
 from runner.config.schema import RunnerConfig
 from runner.core.errors import ConfigError, suggest
 

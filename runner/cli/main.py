@@ -24,12 +24,12 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.cli.arguments import (
     COMMANDS,
     FOLDERS,
-    check_folders,
     find_unused,
     read_arguments,
     refuse_command,
     refuse_words,
 )
+from runner.cli.arguments.config_dir import check_folders
 from runner.cli.help import complete, find_answer, is_completion
 from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting, kill_sweeps
 from runner.config import hydra_job, schema, secrets
@@ -42,6 +42,7 @@ from runner.engine.event_loop import end_on_signals
 from runner.engine.fresh import add_name, name_fresh
 
 INTERRUPTED = 130
+KEPT = dict.fromkeys(("run", "reproduce"), "; what is finished is kept") | {"estimate": "; nothing was asked"}
 
 
 def main() -> None:
@@ -63,7 +64,8 @@ def main() -> None:
             # nobody wants to wait seconds for MLflow; the next `runner` command logs what is missing there
             kill_sweeps(sweeps)
             code = 128 + signals[0] if signals else INTERRUPTED
-            _print_how_to_continue(argv, "stopped; what is finished is kept. ")
+            named = argv[0] if argv and argv[0] in COMMANDS else "run"
+            _print_how_to_continue(argv, f"stopped{KEPT.get(named, '')}. ")
     sys.exit(code)
 
 

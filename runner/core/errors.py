@@ -2,6 +2,7 @@
 
 RunnerError                 a problem that the user can solve: shown as one message without traceback
 ├── ConfigError             a key, a value, an option or an environment variable is wrong
+│   └── AccessError         the key, the token or the address of a service is missing
 ├── DataError               a file, a column or a row is wrong
 │   └── LeakageError        evaluated rows would be seen in shots or in training
 ├── PromptError             a template does not render
@@ -42,6 +43,13 @@ class RunnerError(Exception):
 
 class ConfigError(RunnerError):
     """A config key, value, option or environment variable is wrong."""
+
+
+class AccessError(ConfigError):
+    """The key, the token or the address of a service is missing, which only calls need.
+
+    ``runner estimate`` makes none, so a check raises this last, after all other mistakes.
+    """
 
 
 class DataError(RunnerError):

@@ -24,6 +24,8 @@ from runner.core.services import (
 from runner.core.types import Completion, Request, Sampling
 
 MAX_WAIT_S = 300.0
+REPLAY = "replay"
+"""The provider whose answers are recorded, so that it is not asked."""
 THINKING_TAGS = ("<think>",)
 _TAG = re.compile(r"[^\w\s/][^/]*\w[^/]*[^\w\s/]")  # in brackets of some kind, with a name in it
 

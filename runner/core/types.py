@@ -167,6 +167,7 @@ RESERVED = frozenset(
         "judge_calls",
         "judge_orders",
         "judge_paid_usd",
+        "judge_new_tokens",
         "prediction",
         "reading",
         "probability",

@@ -31,14 +31,15 @@ def read_records(
 ) -> list[Record]:
     """One record for each match of ``pattern``, in order: its named groups; null where a group takes no part.
 
-    All of the text must be in a match, except empty lines and those that ``skip`` matches from end to end,
-    and no group may hold the begin of another whole match. So no record is left out because it looks a
-    little different, or disappears in the one before it. A line ends with ``\\n``, also where the
-    file has ``\\r\\n``.
+    All of the text must be in a match, except empty lines and those that ``skip`` matches from end to end.
+    So no record is left out because it looks a little different. For the same reason no match may hold a
+    line for ``skip`` between others, nor a later line at which the pattern could begin: one record would
+    have swallowed the next one. A line ends with ``\\n``, also where the file has ``\\r\\n``.
 
     Raises:
         ConfigError: a pattern that is none, has no named group, or matches nothing at all.
-        ValueError: a line outside of all matches, or a record inside of another one, with its number.
+        ValueError: a line outside of all matches, or one that begins a second record in a match, with its
+            number.
     """
     text = text.replace("\r\n", "\n")
     compiled = compile_pattern(pattern, f"{key}.pattern")
@@ -47,44 +48,67 @@ def read_records(
         raise ConfigError(
             f"{key}.pattern={pattern!r} has no named group; (?P<answer>…) makes a column 'answer'"
         )
-    records, end = [], 0
+    matches, end = [], 0
     for match in compiled.finditer(text):
         if not match[0]:
             raise ConfigError(f"{key}.pattern={pattern!r} matches an empty text, which is no record")
         _check_between(text, end, match.start(), passed, key)
-        _check_inside(text, match, key)
-        records.append(match.groupdict())
+        matches.append(match)
         end = match.end()
-    if records:
+    if matches:
         _check_between(text, end, len(text), passed, key)
+        _check_inside(matches, passed, key)
     elif text.strip():
         raise ValueError(f"{key}.pattern matches nowhere in it; it begins with {text.strip()[:60]!r}")
-    return records
+    return [match.groupdict() for match in matches]
 
 
-def _check_inside(text: str, match: re.Match[str], key: str) -> None:
-    """Raise for a group that runs on into another record, as ``(?s:.*?)`` does where an end is missing."""
-    place = match.start()
-    while (place := text.find("\n", place, match.end()) + 1) > 0:
-        if not match.re.match(text, place, match.end()):
-            continue
-        for name in match.re.groupindex:
-            if match.start(name) < place < match.end(name):
-                first, line = (text.count("\n", 0, at) + 1 for at in (match.start(), place))
-                said = text[place : match.end()].partition("\n")[0]
-                raise ValueError(
-                    f"line {line}: {said[:80]!r} begins a record, but it is in the group {name!r} of the one"
-                    f" that begins in line {first}; let {key}.pattern match a record like that one, too, or"
-                    " tell the two apart"
-                )
+def _check_inside(matches: list[re.Match[str]], skip: re.Pattern[str] | None, key: str) -> None:
+    """Refuse a match that holds two records.
+
+    A pattern such as that of a paragraph can begin at any line. It does so at the second line of most of its
+    matches, and then tells nothing about where a record begins.
+    """
+    inner = [(match, _list_inner_starts(match)) for match in matches]
+    seconds = [_begins(match, starts[0]) for match, starts in inner if starts]
+    anywhere = 2 * sum(seconds) > len(seconds)
+    for match, starts in inner:
+        lines = match[0].split("\n")
+        told = [number for number, line in enumerate(lines) if line.strip() and not _fits(line, skip)]
+        for number, start in enumerate(starts, 1):
+            if told and told[0] < number < told[-1] and _fits(lines[number], skip):
+                why = f"{key}.skip matches it"
+            elif not anywhere and _begins(match, start):
+                why = f"{key}.pattern could begin there, so these may be two records"
+            else:
+                continue
+            first = match.string.count("\n", 0, match.start()) + 1
+            raise ValueError(
+                f"line {first + number}: {lines[number].strip()[:80]!r} is inside the match that begins at line"
+                f" {first}, but {why}; let the pattern end before it, for example by a group that cannot hold"
+                r" such a line: (?:(?!Question: ).*\n)*"
+            )
+
+
+def _list_inner_starts(match: re.Match[str]) -> list[int]:
+    """Where the later lines of a match begin."""
+    return [found.end() for found in re.finditer(r"\n(?!\Z)", match[0])]
+
+
+def _begins(match: re.Match[str], start: int) -> bool:
+    found = match.re.match(match.string, match.start() + start)
+    return bool(found and found[0] and found.end() <= match.end())
+
+
+def _fits(line: str, skip: re.Pattern[str] | None) -> bool:
+    return bool(skip and line.strip() and (skip.fullmatch(line) or skip.fullmatch(line.strip())))
 
 
 def _check_between(text: str, begin: int, end: int, skip: re.Pattern[str] | None, key: str) -> None:
     line = text.count("\n", 0, begin) + 1 if text[begin:end].strip() else 0
     for number, part in enumerate(text[begin:end].split("\n") if line else ()):
-        said = part.strip()
-        if said and not (skip and (skip.fullmatch(part) or skip.fullmatch(said))):
+        if part.strip() and not _fits(part, skip):
             raise ValueError(
-                f"line {line + number}: {said[:80]!r} is in no match of {key}.pattern; let it match there,"
+                f"line {line + number}: {part.strip()[:80]!r} is in no match of {key}.pattern; let it match there,"
                 f" or let {key}.skip match such lines, which leaves them out"
             )

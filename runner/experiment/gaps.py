@@ -14,6 +14,7 @@ from runner.pipeline.judge import Panel
 log = logging.getLogger(__name__)
 
 SAMPLE_LETTERS = 80
+MOST_LABELS = 6
 
 
 def find_first_error(frame: pl.DataFrame, column: str = "error") -> str | None:
@@ -72,7 +73,7 @@ def warn_of_unread(parser: Parser, frame: pl.DataFrame) -> None:
 
     Warn, too, if a token limit cut all of them and the texts themselves are measured.
     """
-    _warn_of_unread(frame, "completion", "prediction", "answer", "")
+    _warn_of_unread(frame, "completion", "prediction", "answer", parser, "")
     said = frame.drop_nulls("completion")
     is_text = frame["prediction"].dtype == pl.String and not parse.classes(parser)
     if is_text and said.height and said["finish_reason"].str.contains(CUT).all():
@@ -91,14 +92,23 @@ def warn_of_unread_verdicts(panel: Panel | None, frame: pl.DataFrame) -> None:
             who, failed = f"judge {judge.name}" if judge.name else "the judge", frame[column].count()
             log.warning("%s failed for %s; the first: %s", who, count_of(failed, "row"), first)
         said, key = judge.rename("judge_completion"), judge.responder.key
-        _warn_of_unread(frame, said, judge.verdict, "verdict", key)
+        _warn_of_unread(frame, said, judge.verdict, "verdict", judge.responder.parser, key)
 
 
 def _advise(frame: pl.DataFrame, column: str, key: str = "") -> str:
     return advise_on_cut(frame.filter(pl.col(column).str.contains(CUT))[column], key)
 
 
-def _warn_of_unread(frame: pl.DataFrame, text: str, value: str, noun: str, key: str) -> None:
+def _tell_wanted(parser: Parser) -> str:
+    """What a parser reads: its name, and its labels or its scale, where it has some."""
+    made, labels = getattr(parser, "func", parser), parse.classes(parser)
+    ends = [getattr(parser, name, None) for name in ("minimum", "maximum")]
+    scale = f"{ends[0]:g} to {ends[1]:g}" if None not in ends else ""
+    wanted = ", ".join([*labels[:MOST_LABELS], *(["…"] if labels[MOST_LABELS:] else [])]) or scale
+    return getattr(made, "__name__", type(made).__name__) + (f": {wanted}" if wanted else "")
+
+
+def _warn_of_unread(frame: pl.DataFrame, text: str, value: str, noun: str, parser: Parser, key: str) -> None:
     said = frame.filter(pl.col(text).is_not_null())
     unread = said.filter(pl.col(value).is_null())
     if 2 * unread.height <= said.height:
@@ -106,13 +116,14 @@ def _warn_of_unread(frame: pl.DataFrame, text: str, value: str, noun: str, key: 
     prefix = text.removesuffix("completion")
     reasons = f"{prefix}finish_reason"
     cut = int(unread[reasons].str.contains(CUT).sum())
-    hint = f" ({cut:,} cut by the token limit: {_advise(unread, reasons, key)})" if cut else ""
+    hint = f"; {cut:,} cut by the token limit: {_advise(unread, reasons, key)}" if cut else ""
     sample = " ".join(unread[text][0].split())
     log.warning(
-        "%s of %s could not be read by %sprompt.parser%s; the first: %r",
+        "%s of %s could not be read by %sprompt.parser (%s%s); the first: %r",
         f"{unread.height:,}",
         count_of(said.height, noun),
         key,
+        _tell_wanted(parser),
         hint,
         sample if len(sample) <= SAMPLE_LETTERS else f"{sample[:SAMPLE_LETTERS]}…",
     )

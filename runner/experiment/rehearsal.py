@@ -13,6 +13,7 @@ from runner import metrics, parse
 from runner.config.groups.reference import ReferenceConfig
 from runner.core.errors import ConfigError, RunnerError, suggest
 from runner.core.identity import digest
+from runner.core.provider import REPLAY
 from runner.core.types import REPEAT, Direction
 from runner.engine.ledger import Ledger
 from runner.experiment import model, stages
@@ -161,7 +162,7 @@ def vars_of(metric: object) -> dict[str, Any]:
 def explain_missing(plan: Plan) -> str:
     """Return which setting makes the probability of a label."""
     provider, labels = plan.responder.provider, parse.classes(plan.responder.parser)
-    if provider.name == stages.REPLAY:
+    if provider.name == REPLAY:
         return "recorded answers have no log-probabilities; name a column that has probabilities"
     if not provider.gives_logprobs(plan.responder.sampling):
         return "set hyperparameter.logprobs, such as hyperparameter.logprobs=20"

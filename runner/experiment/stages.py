@@ -18,6 +18,7 @@ from runner.core.errors import (
     RunnerError,
     suggest,
 )
+from runner.core.provider import REPLAY
 from runner.core.types import Score
 from runner.data import dataset
 from runner.data.fingerprint import describe_rows
@@ -44,8 +45,6 @@ from runner.records.progress import JUDGE
 log = logging.getLogger(__name__)
 
 PROBABILITY = "probability"
-REPLAY = "replay"
-"""The provider whose answers were recorded earlier."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 from runner.core.errors import ProviderError
 from runner.core.identity import digest
-from runner.core.provider import Provider
+from runner.core.provider import REPLAY, Provider
 from runner.core.tokens import Calibration
 from runner.core.types import Completion, Message, Request
 from runner.engine.call import make_keys, read_answers
@@ -101,6 +101,8 @@ class PricedModel:
         :data:`runner.money.forecast.PLACEHOLDER` stands for in a chat.
         """
         new = [chat for key, chat in answers.chats.items() if key not in answers.known and key not in seen]
+        if self.provider.name == REPLAY:
+            new = []
         seen.update(answers.chats)
         times = answers.calibrate(self._estimate)
         low = [times * self._estimate(chat, answer[0]) for chat in new]

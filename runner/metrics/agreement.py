@@ -154,6 +154,7 @@ class KrippendorffAlpha:
     name: str = "alpha"
 
     ends: ClassVar[Ends] = (None, 1.0)
+    too_few: ClassVar[str] = "no row has two values"
 
     def __post_init__(self) -> None:
         if self.level not in LEVELS:
@@ -174,7 +175,7 @@ class KrippendorffAlpha:
         )
         if len(values) < 2:
             n = int(sample.counts.sum())
-            reason = f"every value is {values[0]!r}" if n else "no row has values of two people"
+            reason = f"every value is {values[0]!r}" if n else self.too_few
             return {self.name: Score(None, n=n, reason=reason)}
         pairs = count_coincidences(sample.cells, len(values))
         numbers = np.array(values, dtype=float) if self.level == "interval" else None

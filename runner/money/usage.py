@@ -18,7 +18,7 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     token limit ended, and ``calls`` the calls made now. ``judge_answered`` has rows with an answer of the
     judge, ``judged`` those with a verdict; of a panel there are also ``judge_<member>_judged`` and
     ``judge_<member>_abstained`` (judged rows without its verdict). Token counts are those of all completions,
-    including those from the ledger.
+    including those from the ledger; ``new_tokens`` are those that the calls made now read and wrote.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
     counts: dict[str, float] = {
@@ -48,11 +48,23 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
         read = frame[f"judge_{member}_verdict"].is_not_null()
         counts[f"judge_{member}_judged"] = int(read.sum())
         counts[f"judge_{member}_abstained"] = int((frame["judge_stored"].is_not_null() & ~read).sum())
+    counts["new_tokens"] = sum(_count_new(frame, prefix) for prefix in ("", "judge_"))
     for name in COUNTED:
         for column in (name, f"judge_{name}"):
             if column in frame.columns:
                 counts[column] = int(frame[column].sum())
     return counts
+
+
+def _count_new(frame: pl.DataFrame, prefix: str) -> int:
+    """The tokens of the calls made now; of several calls about a row the frame has their sum."""
+    if (made := f"{prefix}new_tokens") in frame.columns:
+        return int(frame[made].sum())
+    names = [name for each in COUNTED[:2] if (name := f"{prefix}{each}") in frame.columns]
+    if not names:
+        return 0
+    asked = frame.filter(~frame[f"{prefix}stored"].fill_null(True))
+    return int(asked.select(pl.sum_horizontal(names).sum()).item() or 0)
 
 
 def _count_cut(reasons: pl.Series) -> int:

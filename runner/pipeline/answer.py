@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from runner import parse
-from runner.core.errors import ConfigError
-from runner.core.provider import Provider
+from runner.core.errors import AccessError, ConfigError, name_keys, name_place, put_keys_below
+from runner.core.provider import REPLAY, Provider
 from runner.core.types import CUT, REPEAT, Parser, Request, Sampling, advise_on_cut
 from runner.engine.allowance import Allowance
 from runner.engine.ask import Advance, ask_all
@@ -70,6 +70,18 @@ class Responder:
         self.provider.check_limits()
         if self.asks:
             self.provider.check(self.sampling, columns)
+        self._check_price()
+
+    def find_missing_access(self, columns: Sequence[str] | None = None) -> str | None:
+        """What :meth:`check` with ``asks`` says of a missing key or address, or None; it raises all else."""
+        with name_place(f"{self.places.get('provider', '')}provider"), name_keys(self.places):
+            try:
+                self.provider.check(self.sampling, columns)
+            except AccessError as error:
+                return put_keys_below(str(error), self.places)
+        return None
+
+    def _check_price(self) -> None:
         priced_as = self.provider.priced_as
         if priced_as and self.book.find_price(self.provider.name, priced_as) is None:
             raise ConfigError(
@@ -122,9 +134,10 @@ def add_answers(
     ``completion`` is the answer without its thinking, which is in ``reasoning``; it is null where a token
     limit ended the answer before it began. ``logprobs``, added where they are given or asked for, is JSON
     and holds the tokens of the answer only, null where these cannot be told.
-    ``stored`` is true for answers that cost nothing now, and null for rows that were not asked because the
-    budget was used up. ``cost_usd`` is the cost of the answer whenever it was bought, null if unknown. It is
-    0 for a row without an answer and for a row whose request an earlier row made. Every column name starts
+    ``stored`` is true for answers that cost nothing now, as recorded ones (``provider=replay``) do, and null
+    for rows that were not asked because the budget was used up. ``cost_usd`` is the cost of the answer
+    whenever it was bought, null if unknown. It is 0 for a row without an answer and for a row whose request
+    an earlier row made. Every column name starts
     with ``prefix``.
     """
     tags, key = responder.provider.thinking_tags, responder.key
@@ -150,7 +163,7 @@ def add_answers(
         *(column(name, values_of(name), pl.Int64) for name in TOKENS),
         column("cost_usd", compute_costs(answers, responder), pl.Float64),
         column("latency_s", values_of("latency_s"), pl.Float64),
-        column("stored", [_was_free(answer) for answer in answers], pl.Boolean),
+        column("stored", [_was_free(answer, responder.provider) for answer in answers], pl.Boolean),
         column("ledger_key", [answer.key for answer in answers], pl.String),
     )
 
@@ -187,8 +200,8 @@ def _read_answer(answer: Answer, tags: Sequence[str], key: str) -> _Said:
     return _Said(text, reasoning, logprobs)
 
 
-def _was_free(answer: Answer) -> bool | None:
-    return None if answer is UNASKED else answer.stored or answer.repeated
+def _was_free(answer: Answer, provider: Provider) -> bool | None:
+    return None if answer is UNASKED else answer.stored or answer.repeated or provider.name == REPLAY
 
 
 def compute_costs(answers: Sequence[Answer], responder: Responder) -> list[float | None]:

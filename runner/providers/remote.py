@@ -15,7 +15,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
-from runner.core.errors import ConfigError
+from runner.core.errors import AccessError, ConfigError
 from runner.core.identity import identify_more
 from runner.core.provider import MAX_WAIT_S, THINKING_TAGS, Provider, RateLimits, check_number
 from runner.core.redact import remember_secret
@@ -71,6 +71,7 @@ class Remote(Provider):
     has_batches = False
     key_required = True
     url_required = True
+    url_env = ""
     shutdown_field = ""
     efforts = cast("Sequence[str]", ())
     path = ""
@@ -81,8 +82,13 @@ class Remote(Provider):
     def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` for what is wrong before anything is sent, a missing key included."""
         super().check(sampling, columns)
+        self.check_settings(sampling)
         if self.url_required or self.base_url:
             _check_url(self.endpoint())
+        self.read_key()
+
+    def check_settings(self, sampling: Sampling | None) -> None:
+        """Raise :class:`ConfigError` for settings that the service would refuse. Needs no key, no address."""
         if self.batch and not self.has_batches:
             raise ConfigError(
                 f"provider.batch=true: provider={self.name} has none; openai, azure, anthropic, mistral and"
@@ -94,7 +100,6 @@ class Remote(Provider):
             raise ConfigError("prompt.response_format=json_schema: prompt.json_schema is missing")
         if sampling:
             self._check_reasoning(sampling)
-        self.read_key()
 
     def _check_reasoning(self, sampling: Sampling) -> None:
         """Refuse an effort that the service does not have, and one that is set in two places."""
@@ -123,7 +128,7 @@ class Remote(Provider):
         """Service, endpoint and model, the options that are sent along, and settings that a subclass adds."""
         options = {"options": dict(self.options)} if self.options else {}
         model = self.stands_for or self.model
-        found = {"provider": self.name, "base_url": self.endpoint(), "model": model}
+        found = {"provider": self.name, "base_url": self.find_endpoint(), "model": model}
         return found | options | identify_more(self)
 
     async def complete(self, request: Request) -> Completion:
@@ -139,7 +144,7 @@ class Remote(Provider):
 
     def account(self) -> Mapping[str, Any]:
         """Service, endpoint, the key's variable and model."""
-        return {**super().account(), "base_url": self.endpoint(), "api_key_env": self.api_key_env}
+        return {**super().account(), "base_url": self.find_endpoint(), "api_key_env": self.api_key_env}
 
     def rate_limits(self) -> RateLimits | None:
         """The account's limits as the headers of the last answer say them, or None."""
@@ -159,10 +164,17 @@ class Remote(Provider):
         return find_shutdown_date(self.endpoint(), self.model, self.shutdown_field, headers)
 
     def endpoint(self) -> str:
-        """The base URL, without a slash at its end."""
-        if not self.base_url and self.url_required:
-            raise ConfigError(f"provider.base_url is required for provider={self.name}")
-        return str(self.base_url or "").rstrip("/")
+        """The base URL without a slash at its end; raises :class:`AccessError` if a needed one is missing."""
+        found = self.find_endpoint()
+        if not found and self.url_required:
+            other = f", or {self.url_env}" if self.url_env else ""
+            raise AccessError(f"provider.base_url is required for provider={self.name}{other}")
+        return found
+
+    def find_endpoint(self) -> str:
+        """The base URL, "" where none is set."""
+        variable = os.environ.get(self.url_env, "") if self.url_env else ""
+        return str(self.base_url or variable).rstrip("/")
 
     def url(self) -> str:
         """Where requests are posted."""
@@ -172,7 +184,7 @@ class Remote(Provider):
         """The API key from the environment, or "". Raises :class:`ConfigError` if a needed one is missing."""
         value = os.environ.get(self.api_key_env, "").strip() if self.api_key_env else ""
         if self.api_key_env and not value:
-            raise ConfigError(f"provider.api_key_env={self.api_key_env}: the environment variable is not set")
+            raise AccessError(f"provider.api_key_env={self.api_key_env}: the environment variable is not set")
         if self.key_required and not value:
             raise ConfigError(f"provider.api_key_env=null: provider={self.name} needs a key")
         if not (value.isascii() and value.isprintable()):

@@ -24,7 +24,7 @@ class Replay(Provider):
 
     column: str = "recorded"
     model: str = "recorded"
-    beside: Sequence[str] = ()
+    beside: Sequence[str] = field(default_factory=list)
     thinking_tags: Sequence[str] = field(default_factory=lambda: list(THINKING_TAGS))
 
     name = "replay"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeGuard, TypeVar
 
-from runner.core.errors import ConfigError, DataError, ProviderError, count_of, suggest
+from runner.core.errors import AccessError, ConfigError, DataError, ProviderError, count_of, suggest
 from runner.core.redact import remember_secret
 from runner.core.services import Checkpoint, Schedule, TrainingFile, TuningJob
 
@@ -41,7 +41,7 @@ def read_integrations(job: TuningJob, secrets: set[str]) -> list[dict[str, Any]]
     """The integrations as the service takes them; the keys in them are added to ``secrets``.
 
     A config holds ``api_key_env``, the name of a variable, and the service takes ``api_key``. Raises
-    :class:`ConfigError` if the variable is not set.
+    :class:`AccessError` if the variable is not set.
     """
     return [
         _put_key(item, f"finetune.integrations[{place}]", secrets)
@@ -67,7 +67,7 @@ def _put_key(node: Any, place: str, keys: set[str]) -> Any:
 def _read_key(variable: str, place: str) -> str:
     value = os.environ.get(variable, "").strip()
     if not value:
-        raise ConfigError(f"{place}={variable}: the environment variable is not set")
+        raise AccessError(f"{place}={variable}: the environment variable is not set")
     return remember_secret(value)
 
 

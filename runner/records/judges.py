@@ -44,7 +44,7 @@ def is_told(record: Record, name: str) -> bool:
 
 
 def tell_panel(record: Record) -> str | None:
-    """How often the judges of a panel agree, who agrees least, and who had no verdict how often; None without."""
+    """How often the judges of a panel agree, who agrees least, and who abstained how often; or None."""
     members = (record.config.get("judge") or {}).get("members") or ()
     if not members:
         return None

@@ -34,25 +34,23 @@ def _tell_answers(record: Record, repeats: int) -> str:
     unknown = f"the variance of {first} is not known ({reason})" if reason else ""
     if name is None:
         return f"{repeats} repeats" + (f": {unknown}" if unknown else "")
-    told = tell_narrowing(record.spread[name], repeats)
-    begin, _, rest = told.partition(": ")
-    return told if name == first else f"{begin}: {f'{unknown}; ' if unknown else ''}{name}: {rest}"
+    told = tell_narrowing(name, record.spread[name], repeats)
+    return f"{repeats} repeats: {f'{unknown}; ' if unknown and name != first else ''}{told}"
 
 
-def tell_narrowing(spread: Mapping[str, float], repeats: int) -> str:
-    """One line: how many repeats, which part of the variance is between rows, what more of both would give.
+def tell_narrowing(name: str, spread: Mapping[str, float], repeats: int) -> str:
+    """One line: which part of the variance of a score is between rows, what more repeats or rows would give.
 
-    >>> tell_narrowing({"rows": 0.15, "repeats": 0.05}, 3).partition("; ")[2]
-    '10 repeats would narrow the interval by 4%, twice the rows by 29%'
+    >>> tell_narrowing("f1", {"rows": 0.15, "repeats": 0.05}, 3).partition("; ")[2]
+    '10 repeats would narrow its interval by 4%, twice the rows by 29%'
     """
     rows, within = spread["rows"], spread["repeats"]
-    begin = f"{repeats} repeats: "
     if rows + within <= 0:
-        return f"{begin}no variance; all rows have the same score in each of them"
+        return f"{name} has no variance: it is the same for all rows in each of them"
     more = MORE_REPEATS if repeats < MORE_REPEATS else 2 * repeats
     now, then = rows + within / repeats, rows + within / more
     narrower = 1 - (then / now) ** 0.5
     return (
-        f"{begin}{rows / (rows + within):.0%} of the variance is between rows; {more} repeats would narrow"
-        f" the interval by {narrower:.0%}, twice the rows by {1 - 0.5**0.5:.0%}"
+        f"{rows / (rows + within):.0%} of the variance of {name} is between rows; {more} repeats would narrow"
+        f" its interval by {narrower:.0%}, twice the rows by {1 - 0.5**0.5:.0%}"
     )

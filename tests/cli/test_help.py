@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from runner.cli.arguments import COMMANDS, check_folders, refuse_command, refuse_words
+from runner.cli.arguments import COMMANDS, refuse_command, refuse_words
+from runner.cli.arguments.config_dir import check_folders
 from runner.cli.help import complete, describe_command, describe_version, find_answer
 from runner.core.errors import ConfigError
 

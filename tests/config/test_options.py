@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
@@ -13,31 +14,30 @@ from omegaconf import OmegaConf
 from runner.config import schema
 from runner.core.paths import CONF
 from runner.experiment.plan import make_plan
-from runner.pipeline.prompt import compile_prompt
 
-GROUPS = [
-    "dataset",
-    "prompt",
-    "provider",
-    "hyperparameter",
-    "metric",
-    "judge",
-    "finetune",
-    "tracking",
-    "experiment",
-]
+LOGGED = [f"logs/{file.stem}" for file in (CONF / "experiment" / "logs").glob("*.yaml")]
+ALONE = ["hyperparameter", "judge", "finetune", "tracking", "experiment"]
+"""Groups whose options are composed one by one."""
+TOGETHER = ["dataset", "prompt", "provider"]
+"""Groups that do not know one another: one composition, which takes a quarter of a second, has one of each."""
 NEEDED = {
-    "provider=openai_compatible": ["provider.base_url=http://127.0.0.1:1/v1", "provider.model=any"],
-    "provider=azure": ["provider.base_url=https://example.invalid"],
-    "metric": ["dataset=fib"],  # binary metrics take the positive label from the data set
+    "openai_compatible": ["provider.base_url=http://127.0.0.1:1/v1", "provider.model=any"],
+    "azure": ["provider.base_url=https://example.invalid"],
+    **dict.fromkeys(LOGGED, ["dataset.path=log.json"]),
 }
 KEYS = ["OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "MISTRAL_API_KEY", "ANTHROPIC_API_KEY", "TOGETHER_API_KEY"]
 
 
-def options():
-    for group in GROUPS:
-        for file in sorted((CONF / group).rglob("*.yaml")):
-            yield group, file.relative_to(CONF / group).with_suffix("").as_posix()
+def options(group):
+    for file in sorted((CONF / group).rglob("*.yaml")):
+        yield file.relative_to(CONF / group).with_suffix("").as_posix()
+
+
+def sets():
+    """One option of each group, until all were there; a short group starts again."""
+    choices = [list(options(group)) for group in TOGETHER]
+    for number in range(max(map(len, choices))):
+        yield tuple(names[number % len(names)] for names in choices)
 
 
 @pytest.fixture
@@ -51,34 +51,47 @@ def composed(monkeypatch):
         yield lambda *overrides: compose("config", list(overrides))
 
 
-@pytest.mark.parametrize(("group", "option"), list(options()))
+@pytest.mark.parametrize(("group", "option"), [(group, name) for group in ALONE for name in options(group)])
 def test_option(composed, group, option):
     """Composed over the default experiment, an option gives a typed config and a plan."""
-    config = composed(f"{group}={option}", *NEEDED.get(f"{group}={option}", NEEDED.get(group, [])))
-    plan = make_plan(config)
-    assert plan.config.name
+    assert make_plan(composed(f"{group}={option}", *NEEDED.get(option, []))).config.name
 
 
-@pytest.mark.parametrize(
-    ("group", "option"), [o for o in options() if o[0] in ("dataset", "prompt", "provider")]
-)
-def test_option_inside_judge(composed, group, option):
-    """Datasets, prompts and providers can be used a second time, elsewhere in the config."""
-    if group == "dataset":
-        config = composed("finetune=supervised", f"dataset@finetune.dataset={option}")
-        assert OmegaConf.to_container(config.finetune.dataset, resolve=True)["name"]
-        return
-    config = composed("judge=correctness", f"{group}@judge.{group}={option}")
-    assert OmegaConf.to_container(config.judge[group], resolve=True)
+def test_metrics(composed):
+    """All metrics can be chosen together, but for those of one name; each takes what it needs from the data."""
+    waiting = {
+        option: set(yaml.safe_load((CONF / f"metric/{option}.yaml").read_text()))
+        for option in options("metric")
+    }
+    while waiting:
+        chosen: dict[str, set[str]] = {}
+        for option, names in waiting.items():
+            if names.isdisjoint(*chosen.values()):
+                chosen[option] = names
+        plan = make_plan(composed(f"metric=[{','.join(chosen)}]", "dataset=fib"))
+        assert set().union(*chosen.values()) <= {*plan.metrics, "defaults"}
+        waiting = {option: names for option, names in waiting.items() if option not in chosen}
 
 
-@pytest.mark.parametrize("option", [name for group, name in options() if group == "prompt"])
-def test_prompt_compiles(composed, option):
-    """The templates of a prompt option exist and are valid."""
-    assert compile_prompt(OmegaConf.to_object(composed(f"prompt={option}")).prompt).digest
+@pytest.mark.parametrize(("dataset", "prompt", "provider"), list(sets()))
+def test_options_that_are_used_twice(composed, dataset, prompt, provider):
+    """Data sets, prompts and providers give a plan, and can be used a second time, elsewhere in the config."""
+    chosen = {"dataset": dataset, "prompt": prompt, "provider": provider}
+    overrides = [f"{group}={option}" for group, option in chosen.items()] + NEEDED.get(provider, [])
+    inside = [
+        f"dataset@finetune.dataset={dataset}",
+        f"prompt@judge.prompt={prompt}",
+        f"provider@judge.provider={provider}",
+    ]
+    config = composed(*overrides, "finetune=supervised", "judge=correctness", *inside)
+    assert OmegaConf.to_container(config.finetune.dataset, resolve=True)["name"]
+    assert OmegaConf.to_container(config.judge.prompt, resolve=True)
+    assert OmegaConf.to_container(config.judge.provider, resolve=True)
+    config.finetune.name, config.judge = "none", None
+    assert make_plan(config).config.name
 
 
-@pytest.mark.parametrize("option", [name for group, name in options() if group == "experiment"])
+@pytest.mark.parametrize("option", list(options("experiment")))
 def test_experiment_starts_with_its_command(option):
     """An experiment file says on top how it is run."""
     lines = (CONF / "experiment" / f"{option}.yaml").read_text().splitlines()

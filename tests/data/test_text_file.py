@@ -37,15 +37,38 @@ def test_no_line_is_passed_over_unless_the_config_says_so() -> None:
     assert read_records(" \n", PATTERN) == []
 
 
-def test_a_record_is_not_lost_in_the_one_before_it() -> None:
-    """Where the end of a record is missing, its last group would run on to that of the next one."""
-    pattern = r"^Q: (?P<question>.*)\n(?P<said>(?s:.*?))\nA: (?P<answer>.*)$"
-    with pytest.raises(ValueError, match=r"line 6: 'Q: c' begins a record, .* 'said' .* begins in line 4"):
-        read_records("Q: a\nfoo\nA: 1\nQ: b\nbar\nQ: c\nbaz\nA: 3\n", pattern)
-    assert read_records("Q: a\nfoo\nQ: c\nA: 3\n", pattern) == [
-        {"question": "a", "said": "foo\nQ: c", "answer": "3"}  # what begins here is no whole record
-    ]
-    assert read_records("1st\n0_th\nx\nGT\n", r"^(?:1st\n)?0_th\n(?P<said>(?s:.*?))\nGT$") == [{"said": "x"}]
+BLOCKS = [f"Question: {n} + 1\nHm.\nAnswer: {n + 1}\n=====\n" for n in range(6)]
+GREEDY = r"^Question: (?P<q>.*)\n(?P<said>(?s:.*?))\nAnswer: (?P<a>.*)$"
+STRICT = r"^Question: (?P<q>.*)(?P<said>(?:\n(?!Question: ).*)*?)\nAnswer: (?P<a>.*)$"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "block", "said"),
+    [
+        (GREEDY, "Question: 9\nHm.\nAnswer is 10\n=====\n", "line 12: '=====' .* line 9, but .*skip matches"),
+        (GREEDY, "Question: 9\nHm.\nAnswer is 10\n", "line 12: 'Question: 2 .* could begin there"),
+        (GREEDY, "Question: 9\n", "line 10: 'Question: 2 .* could begin there"),
+        (STRICT, "Question: 9\nHm.\nAnswer is 10\n=====\n", "line 9: 'Question: 9' is in no match"),
+    ],
+)
+def test_a_record_that_swallows_the_next_one_is_an_error(pattern: str, block: str, said: str) -> None:
+    """Else one row would be missing, and another one would have the answer of the next."""
+    assert [record["a"] for record in read_records("".join(BLOCKS), pattern, "=+")] == list("123456")
+    with pytest.raises(ValueError, match=said):
+        read_records("".join([*BLOCKS[:2], block, *BLOCKS[2:]]), pattern, "=+")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text", "skip", "count"),
+    [
+        (r"(?P<text>(?:.+\n)+)", "a\nb\nc\n\nd\ne\n\nf\n", None, 3),
+        (r"^=+\n(?P<text>(?:x.*\n)+)", "==\nxa\nxb\n==\nxc\n==\n", "=+", 2),
+        (r"^(?P<who>[AB]): (?P<text>.*(?:\n(?![AB]: ).*)*)", "A: x\ny\nB: z\n\nA: q\n", None, 3),
+    ],
+)
+def test_other_ways_to_write_a_record(pattern: str, text: str, skip: str | None, count: int) -> None:
+    """Paragraphs, lines for skip at the edge of a match, and turns of a chat are no false alarm."""
+    assert len(read_records(text, pattern, skip)) == count
 
 
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)

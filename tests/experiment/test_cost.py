@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from adding import ADDER, GRADER, Sums, answer
+from adding import ADDER, GRADER, INPUT, OUTPUT, Sums, answer
 from servers import serving
 
 from runner.records.record import read_predictions
@@ -41,12 +41,15 @@ def test_equal_rows_are_paid_once(sums):
     figures = sums.records()[0].figures
     assert (figures["n"], figures["calls"], len(sums.server.calls)) == (4, 2, 2)
     assert figures["cost_usd"] == pytest.approx(2 * ADDER)
+    assert figures["new_tokens"] == 2 * (INPUT + OUTPUT)
 
 
 def test_the_judge_is_included(sums):
     """A judge has its own price, and its verdicts are part of what the run cost."""
     assert sums(*sums.judge).code == 0
     assert sums.records()[0].figures["cost_usd"] == pytest.approx(10 * (ADDER + GRADER))
+    again = sums(*sums.judge, "judge.hyperparameter.repeats=3")
+    assert "20 calls made · 240 tokens · $1.2000" in again.out
 
 
 @pytest.mark.parametrize("judged", [False, True])

@@ -165,6 +165,36 @@ def test_training_is_counted_once(runner, tmp_path, monkeypatch):
     assert server.calls == []
 
 
+LAST = ["finetune=supervised", "checkpoint=last", "+dataset.split.fractions={train: 0.5, test: 0.5}"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["provider=together", "hyperparameter.training_steps=4", *LAST], "takes hyperparameter.n_epochs"),
+        (["provider=together", "+finetune.options.lora_rnk=4", *LAST], "did you mean 'lora_rank'?"),
+        (["provider=anthropic", "hyperparameter.thinking_tokens=100"], "hyperparameter.thinking_tokens=100:"),
+    ],
+)
+def test_what_a_run_refuses_an_estimate_refuses(sums, overrides, words):
+    """The settings of a service and of a training are checked, also where its key is not set."""
+    outcome = sums.estimate("provider.base_url=http://127.0.0.1:9/v1", *overrides)
+    assert outcome.code == 2
+    assert words in outcome.err
+
+
+def test_what_only_calls_need_is_said(sums, monkeypatch):
+    """A missing address or a missing key stops no estimate; it says that a run needs it."""
+    monkeypatch.delenv("AZURE_OPENAI_API_KEY", raising=False)
+    sums.write([f"{n} + {n}" for n in range(20)])
+    azure = ["provider=azure", "provider.base_url=null", "provider.model=m", *LAST]
+    outcome = sums.estimate(*azure)
+    assert outcome.code == 0, outcome.err
+    assert "a run needs this, too: provider.base_url is required for provider=azure, or AZURE" in outcome.out
+    outcome = sums.estimate(*azure, "provider.base_url=https://r.openai.azure.com", "checkpoint=base")
+    assert "a run needs this, too: provider.api_key_env=AZURE_OPENAI_API_KEY" in outcome.out
+
+
 def test_marks_are_measured():
     """A placeholder counts as many tokens as the answer may have."""
     chat: list[Message] = [{"role": "user", "content": f"a {forecast.PLACEHOLDER} b {forecast.PLACEHOLDER}"}]
@@ -183,18 +213,23 @@ def test_a_price_that_is_not_known(sums):
 def test_power_before_money(sums):
     """The difference that the rows could show is bounded before a run, and measured by past runs after it."""
     said = sums.estimate(LIMIT).out
-    assert "accuracy: with 10 rows, a difference of 71.4 points from another model" in said
-    assert "30 rows: 38.8 points for up to $1.5" in said
-    assert "at worst, of unrelated models that are right on half of the rows" in said
+    assert (
+        "accuracy: 10 rows would show a difference of 71.4 points from another model (4 times of 5)" in said
+    )
+    assert "30 rows, 3 times as many, would show 38.8 points; all of them would cost up to $1.5" in said
+    assert "this is the worst case: unrelated models, each right on half of the rows" in said
     sums(LIMIT, "hyperparameter.top_p=0.9")
     (unread,) = sums.folder.glob("outputs/runs/*/predictions.parquet")
     pl.read_parquet(unread).with_columns(prediction=None).write_parquet(unread)
-    assert "at worst" in sums.estimate(LIMIT).out
+    assert "worst case" in sums.estimate(LIMIT).out
     sums(LIMIT)
     sums(LIMIT, "prompt.user='4 + 0 = {{ question }}'")
     (point,) = told(sums, LIMIT, "hyperparameter.repeats=2")
     assert point.power is not None
-    assert (point.power.basis, point.power.repeats) == ("as between two past runs of these rows", 2)
+    assert (point.power.basis, point.power.repeats) == (
+        "taken from how two past runs of these rows differ",
+        2,
+    )
     (point,) = told(
         sums,
         LIMIT,
@@ -214,6 +249,29 @@ def test_power_of_equal_answers(sums):
     sums(LIMIT, *sums.judge, "metric=accuracy")
     by_answers, by_verdicts = told(sums, LIMIT)[0].power, told(sums, LIMIT, *sums.judge)[0].power
     assert by_answers is not None
-    assert by_answers.basis.startswith("by a past run of these rows")
+    assert by_answers.basis.startswith("taken from a past run of these rows")
     assert by_verdicts is not None
-    assert by_verdicts.basis.startswith("at worst, of unrelated models")
+    assert by_verdicts.basis.startswith("this is the worst case")
+
+
+def test_numbers_of_calls_are_explained(sums, runner):
+    """Equal chats are asked once, and a judge more than once; recorded answers are no calls."""
+    sums.write(["3 + 3", "3 + 3", "4 + 4"])
+    judged = [*sums.judge, "judge.hyperparameter.max_tokens=3", "judge.hyperparameter.repeats=2"]
+    said = sums.estimate(LIMIT, *judged).out
+    assert "calls: 3 answers are to 2 different chats, each asked once" in said
+    assert "judge calls: 2 for each answer (judges × orders × repeats); equal ones are asked once" in said
+    recorded = ("provider=replay", "provider.column=target", "metric=accuracy")
+    said = runner("estimate", "--config-dir", "mine", "dataset=sums", "prompt=sums", *recorded).out
+    assert re.search(r"(?m)^sums +3 +0 +0 ", said), said
+
+
+def test_an_interrupted_estimate_keeps_nothing(sums, monkeypatch):
+    """It says so, and how to go on."""
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("runner.cli.estimate.estimate_plan", interrupt)
+    outcome = sums.estimate(LIMIT)
+    assert "stopped; nothing was asked. To go on: runner estimate" in outcome.err

@@ -56,7 +56,6 @@ def ask(runner, services, monkeypatch):
     fixed = ["--config-dir", "mine", "dataset=sums", "prompt=sums", "metric=accuracy", "tracking=none"]
     with serving(services) as server:
         fixed += [
-            "provider=gemini",
             f"provider.base_url={server.url}/v1",
             f"provider.max_concurrency={WIDTH}",
         ]

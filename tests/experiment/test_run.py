@@ -306,5 +306,7 @@ def test_no_answer_parsed(command, runner):
     (runner.folder / "rows.jsonl").write_text(json.dumps(ROWS[5]))
     outcome = command()
     assert outcome.code == 0, outcome.err
-    assert "1 of 1 answer could not be read by prompt.parser; the first: 'hm'" in outcome.err
+    assert (
+        "1 of 1 answer could not be read by prompt.parser (Label: even, odd); the first: 'hm'" in outcome.err
+    )
     assert "1 of 1 row answered · 0 parsed · 1 call made" in outcome.out

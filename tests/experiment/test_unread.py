@@ -77,7 +77,7 @@ def test_all_texts_are_cut(command):
 def test_more_than_half_unread(command):
     """A warning quotes the first of them, shortened; at half there is none."""
     outcome, _ = command("even", "I cannot say", f"no{'o' * 100}~")
-    assert "2 of 3 answers could not be read by prompt.parser (1 cut" in outcome.err
+    assert "2 of 3 answers could not be read by prompt.parser (Label: even, odd; 1 cut" in outcome.err
     assert "the first: 'I cannot say'" in outcome.err
     outcome, _ = command("even", "I cannot say")
     assert "could not be read" not in outcome.err
@@ -86,7 +86,10 @@ def test_more_than_half_unread(command):
 def test_unread_verdicts(command):
     """They are counted beside the answers, and said with the judge's key."""
     outcome, record = command("even", "odd", more=[JUDGE])
-    assert "2 of 2 verdicts could not be read by judge.prompt.parser (2 cut" in outcome.err
+    assert (
+        "2 of 2 verdicts could not be read by judge.prompt.parser (Label: correct, incorrect; 2 cut"
+        in outcome.err
+    )
     assert "0 of 2 verdicts read" in outcome.out
     assert (
         "2 answers of the judge cut by the token limit: raise judge.hyperparameter.max_tokens=8"

@@ -153,9 +153,9 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
         left = figures.get("left_out", 0)
         parts.append(f"{count_of(figures['scored_rows'], 'row')} scored")
         parts += [f"{left:,.0f} left out ({figures.get('left_out_unread', 0):,.0f} unread)"] if left else []
-    tokens = sum(figures.get(name, 0) for name in ("input_tokens", "output_tokens"))
-    parts += [count_of(tokens, "token")] if tokens else []
-    parts += [_describe_cost(figures)] if tokens else []
+    new = figures.get("new_tokens", 0)
+    parts += [count_of(new, "token")] if new else []
+    parts += [_describe_cost(figures)] if new or figures.get("input_tokens") else []
     return Text(f"{' · '.join(parts)} · {finished - started:.1f} s", style="dim")
 
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from runner.cli.show.values import clean, show_value
 from runner.core.errors import count_of
+from runner.core.provider import REPLAY
 from runner.core.types import Message
 from runner.experiment.estimate import Point
 from runner.experiment.plan import Plan
-from runner.experiment.stages import REPLAY
 from runner.experiment.workload import Work
 from runner.money.forecast import estimate_tokens
 from runner.money.price import Price

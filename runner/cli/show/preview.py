@@ -30,6 +30,7 @@ from runner.config.dataset_schema import DatasetConfig
 from runner.config.hydra_job import get_overrides
 from runner.config.schema import RunnerConfig
 from runner.core.errors import ConfigError, RunnerError, count_of
+from runner.core.provider import REPLAY
 from runner.core.types import write_value
 from runner.data import dataset
 from runner.experiment import stages
@@ -163,7 +164,7 @@ def _fill_chat(parts: list[RenderableType], plan: Plan, frame: pl.DataFrame) -> 
     """Add the chat of a row, its gold, what the judge would be asked, and what a training row would be."""
     row = frame.row(0, named=True)
     shots = f", shots {', '.join(map(clean, row['shots']))}" if row["shots"] else ""
-    is_replay = plan.responder.provider.name == stages.REPLAY
+    is_replay = plan.responder.provider.name == REPLAY
     how = "which is not sent: its answer is recorded" if is_replay else "as it would be sent"
     parts.append(
         make_part(

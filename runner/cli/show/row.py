@@ -102,7 +102,7 @@ def _describe_call(row: dict[str, Any], prefix: str) -> str:
     parts = [f"{count_of(count, 'token')} {what}" for count, what in counts if count is not None]
     parts += [f"${get('cost_usd'):.6f}"] if get("cost_usd") is not None else []
     parts += [f"{get('latency_s'):.1f} s"] if get("latency_s") is not None else []
-    parts += ["from the ledger"] if get("stored") else []
+    parts += ["from the ledger" if get("ledger_key") else "recorded"] if get("stored") else []
     parts += [f"ended by {get('finish_reason')}"] if get("finish_reason") else []
     parts += [f"from {get('answered_by')}"] if get("answered_by") else []
     return clean(" · ".join(map(join_lines, parts))) or "not known"

@@ -13,6 +13,8 @@ from typing import Any
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ValueType
 from hydra.plugins.config_source import ConfigResult, ConfigSource
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -31,6 +33,7 @@ from runner.config.mistakes.places import (
 from runner.core.errors import ConfigError, RunnerError
 from runner.core.paths import CONF, show_file
 
+CHOICES = ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP
 _load = ConfigLoaderImpl._load_configuration_impl
 _read = ConfigRepository.load_config
 _files: dict[tuple[str, ...], tuple[object, bytes]] = {}
@@ -48,18 +51,22 @@ def install(kind: type, merge_part: MergePart) -> None:
     def load(
         self: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *rest: Any, **more: Any
     ) -> DictConfig:
+        ours = any(source.path.endswith(str(CONF)) for source in self.get_sources())
+        mode = more.get("run_mode", rest[0] if rest else RunMode.RUN)
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("error", "provider=hydra.searchpath")
-                return _load(self, config_name, overrides, *rest, **more)
+                first = _list_first_options(self, overrides) if ours and mode == RunMode.MULTIRUN else []
+                config = _load(self, config_name, [*first, *overrides], *rest, **more)
+                del config.hydra.overrides.task[: len(first)]
+                return config
         except UserWarning as missing:
             folder = str(missing).partition("path=")[2].removesuffix(" is not available.")
             if not folder:
                 raise
             raise ConfigError(f"hydra.searchpath: {folder}: no such folder; write file:///path") from None
         except Exception as error:
-            if any(source.path.endswith(str(CONF)) for source in self.get_sources()):
-                mode = more.get("run_mode", rest[0] if rest else RunMode.RUN)
+            if ours:
                 with suppress(Exception):  # a mistake that cannot be placed is told without its place
                     _note_place(error, Composition(self, config_name, overrides, mode), merge_part)
             raise
@@ -73,6 +80,23 @@ def install(kind: type, merge_part: MergePart) -> None:
     ConfigLoaderImpl._load_configuration_impl = load  # type: ignore[method-assign]
     ConfigLoaderImpl._compose_config_from_defaults_list = merge  # type: ignore[method-assign]
     ConfigRepository.load_config = _read_once  # type: ignore[method-assign]
+
+
+def _list_first_options(loader: ConfigLoaderImpl, overrides: list[str]) -> list[str]:
+    """The first option of each swept group, for the config that a sweep begins with.
+
+    Hydra would leave out the group there, so that a key that only the swept options have were unknown.
+    """
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    fixed = {each.get_key_element() for each in parsed if not each.is_sweep_override()}
+    swept = [
+        each
+        for each in parsed
+        if each.value_type in CHOICES
+        and loader.repository.group_exists(each.key_or_group)
+        and each.get_key_element() not in fixed
+    ]
+    return [f"{each.get_key_element()}={next(iter(each.sweep_string_iterator()))}" for each in swept]
 
 
 def _read_once(self: ConfigRepository, config_path: str) -> ConfigResult | None:

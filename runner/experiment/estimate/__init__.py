@@ -9,12 +9,13 @@ upper one is ``max_tokens``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
+from runner.core.errors import AccessError
 from runner.core.identity import digest
 from runner.core.types import Completion, Message, Request
 from runner.engine.ask import collect_calls
@@ -29,7 +30,7 @@ from runner.experiment.workload import PricedModel, StoredAnswers, UntrainedMode
 from runner.money.forecast import add_placeholders
 from runner.money.lengths import find_mean_length
 from runner.money.price import MILLION, Price
-from runner.pipeline import jobs
+from runner.pipeline import finetune, jobs
 from runner.pipeline.answer import make_requests, open_no_bar
 from runner.pipeline.checkpoint import name_place
 from runner.pipeline.judge import Judge, group_by_row, judge_row, pose_questions
@@ -44,8 +45,12 @@ class Point:
     overrides: list[str]
     rows: int
     answers: Work
+    asked: int
+    """How often a row is asked, over all rows: more than there are calls where chats are equal."""
     judgments: Mapping[str, Work] = field(default_factory=dict)
     """By judge, under its name for the screen."""
+    questions: int = 0
+    """How many questions the judges are asked about one answer: each judge, order and repeat is one."""
     trained: float = 0.0
     """Tokens that a training would bill, over all epochs."""
     training_usd: float | None = 0.0
@@ -55,6 +60,8 @@ class Point:
     prices: Mapping[str, Price | None] = field(default_factory=dict)
     """By ``provider/model``; None where the price is unknown."""
     batch: bool = False
+    missing: Sequence[str] = ()
+    """Keys and addresses that a run needs, and that are not set."""
     power: Power | None = None
     """Which difference it could show; None if no metric compares runs."""
 
@@ -100,7 +107,9 @@ def estimate_plan(
     ``seen`` holds the keys of everything that earlier points buy; the keys of this point are added to it.
     """
     with closing(Ledger(plan.config.ledger.url)) as ledger:
-        frame = stages.render(plan, stages.load_rows(plan.config.dataset))
+        loaded = stages.load_rows(plan.config.dataset)
+        frame = stages.render(plan, loaded)
+        missing = _check_settings(plan, loaded.evaluated.columns)
         rehearse(plan, frame)
         answering, trained, training_usd = _estimate_model(plan, frame, ledger, seen)
         requests = make_requests(frame, answering.responder)
@@ -117,6 +126,8 @@ def estimate_plan(
         overrides=list(overrides),
         rows=rows,
         answers=answers,
+        asked=frame.height,
+        questions=sum((2 if judge.sides else 1) * judge.responder.repeats for judge in judges),
         judgments=judgments,
         trained=trained,
         training_usd=training_usd,
@@ -124,8 +135,17 @@ def estimate_plan(
         hosting_usd=hosting_usd,
         prices={f"{item.provider.name}/{item.provider.model}": item.price for item in asked},
         batch=any(item.provider.batch for item in asked),
+        missing=missing,
         power=find_power(plan, scored, repeats, outputs or Path()),
     )
+
+
+def _check_settings(plan: Plan, columns: Sequence[str]) -> list[str]:
+    """Refuse the settings that a run would refuse; return which keys and addresses it would miss."""
+    judges = plan.panel.judges if plan.panel else ()
+    found = [plan.responder.find_missing_access(columns)]
+    found += [judge.responder.find_missing_access() for judge in judges]
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _estimate_model(
@@ -140,7 +160,9 @@ def _estimate_model(
     is_ordered = jobs.has_job(order, ledger)
     if not is_ordered:
         model.check_checkpoint(plan)
-        getattr(plan.tuner, "check_libraries", lambda: None)()  # a service needs none
+        if order.key not in seen:
+            with suppress(AccessError):
+                finetune.check_order(order, plan.tuner)
     untrained = UntrainedModel(
         plan.responder.provider, order.key, name_place(checkpoint, model.count_epochs(plan))
     )

@@ -112,7 +112,7 @@ def find_power(plan: Plan, frame: pl.DataFrame, repeats: int, outputs: Path) -> 
         return replace(power, basis=f"it depends on a variance that is not known ({why})")
     return replace(
         power,
-        basis="at worst, of unrelated models that are right on half of the " + power.unit,
+        basis=f"this is the worst case: unrelated models, each right on half of the {power.unit}",
         difference=bound_difference(pairs),
         single=bound_difference(pairs, 0.25),
         usual=bound_difference(pairs, DISCORDANT),
@@ -123,14 +123,14 @@ def _measure_past(power: Power, past: Sequence[Values]) -> Power:
     singles = [measure_single(values) for values in past]
     widest = max(singles, key=lambda one: one.of(power.repeats))
     if len(past) == 1:
-        basis = "by a past run of these rows, as if another model were right on other ones"
+        basis = "taken from a past run of these rows, as if another model were right on other ones"
         return replace(power, basis=basis, difference=widest.double(), single=widest)
     differences = [measure_difference(one, other) for one, other in combinations(past, 2)]
     differ = max(differences, key=lambda one: one.of(power.repeats))
-    which = "two past runs of these rows"
+    which = "two past runs of these rows differ"
     if len(past) > 2:
-        which = f"the two of {len(past)} past runs of these rows that differ most"
-    basis = f"as between {which}"
+        which = f"the two most different of {len(past)} past runs of these rows differ"
+    basis = f"taken from how {which}"
     return replace(power, basis=basis, difference=differ, single=widest)
 
 

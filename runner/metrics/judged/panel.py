@@ -59,9 +59,9 @@ class PanelAgreement(Consistency):
         for one, other in combinations(self.members, 2):
             both = judged.select(f"judge_{one}_verdict", f"judge_{other}_verdict").drop_nulls()
             same, n = int((both.to_series(0) == both.to_series(1)).sum()), both.height
-            bounds = clopper_pearson(same / n, n, self.confidence) if n else (None, None)
-            reason = "" if n else "no row has a verdict of both"
-            found[f"{self.name}{PAIR.format(one, other)}"] = Score(
-                same / n if n else None, *bounds, n, reason
-            )
+            score = Score(None, reason="no row has a verdict of both")
+            if n:
+                low, high = clopper_pearson(same / n, n, self.confidence)
+                score = Score(same / n, low, high, n)
+            found[f"{self.name}{PAIR.format(one, other)}"] = score
         return found

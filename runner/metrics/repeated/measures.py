@@ -13,10 +13,13 @@ import polars as pl
 from runner.core.errors import ConfigError
 from runner.core.types import REPEAT, Direction, Score
 from runner.metrics.agreement import KrippendorffAlpha
-from runner.metrics.base import get_column
+from runner.metrics.base import UNREAD, get_column
 from runner.metrics.bootstrap import SHARE, Ends, bootstrap_intervals, clopper_pearson, tally
 from runner.metrics.classification import Accuracy
+from runner.metrics.repeated.each import measure_each
 from runner.metrics.rows import RowMetric
+
+TOO_FEW = "no row has two answers that were read"
 
 
 @dataclass(kw_only=True)
@@ -52,7 +55,12 @@ class _OfK:
             raise ConfigError(f"metric {self.name}: k {self.k!r} must be whole numbers from 1")
         self._wanted = list(dict.fromkeys(wanted))
         self._right: RowMetric = self.metric or Accuracy(
-            prediction=self.prediction, target=self.target, expected=self.expected
+            prediction=self.prediction,
+            target=self.target,
+            expected=self.expected,
+            confidence=self.confidence,
+            resamples=self.resamples,
+            seed=self.seed,
         )
         if getattr(self._right, "row_kind", None) != "right":
             raise ConfigError(f"metric {self.name}: metric must be one whose rows are right or wrong")
@@ -63,15 +71,21 @@ class _OfK:
         return max(self._wanted)
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
-        """``{name}_{k}`` for each k. An answer that was not read is wrong."""
+        """``{name}_{k}`` for each k. An answer that was not read is wrong; null if none was read.
+
+        One answer of k = 1 is right as often as the metric itself says, with its interval.
+        """
         self._right.pairs(frame)  # every row must have a gold value
+        alone = measure_each(self._right, frame)[self._right.name] if frame.height else Score(None)
+        if alone.value is None and frame.height:
+            return {f"{self.name}_{k}": alone for k in self._wanted}
         right = pl.Series(self._right.score_rows(frame)).fill_null(0.0) == 1
         counts = (
             frame.select("id", right=right)
             .group_by("id", maintain_order=True)
             .agg(right=pl.col("right").sum(), asked=pl.len())
         )
-        return {f"{self.name}_{k}": self._score(counts, k) for k in self._wanted}
+        return {f"{self.name}_{k}": alone if k == 1 else self._score(counts, k) for k in self._wanted}
 
     def _score(self, counts: pl.DataFrame, k: int) -> Score:
         sample = tally(counts.select("right", "asked"))
@@ -126,10 +140,11 @@ class PassHatK(_OfK):
 class Consistency:
     """How often the repeats of a row say the same.
 
-    ``name`` is the share of rows whose answers are all the same and all read; ``name_parsed`` is over the
-    rows with two or more answers that were read, and compares these. ``name_alpha`` is Krippendorff's alpha
-    between the repeats (:class:`runner.metrics.KrippendorffAlpha`), in which an answer that was not read is a
-    missing value.
+    ``name`` is the share of rows whose answers are all the same and all read: an answer that was not read
+    agrees with none. ``name_parsed`` is over the rows with two or more answers that were read, and compares
+    these. ``name_alpha`` is Krippendorff's alpha between the repeats
+    (:class:`runner.metrics.KrippendorffAlpha`), in which an answer that was not read is a missing value; its
+    ``n``, too, counts the rows with two or more answers that were read. All are null if no answer was read.
 
     prediction   the column that is compared, such as ``verdict``
     level        of alpha: ``nominal``, ``ordinal`` or ``interval``
@@ -158,6 +173,7 @@ class Consistency:
             seed=self.seed,
             name=f"{self.name}_alpha",
         )
+        self._alpha.too_few = TOO_FEW  # type: ignore[misc]
 
     def __call__(self, frame: pl.DataFrame) -> dict[str, Score]:
         values = get_column(frame, self.prediction, self.name).alias(" value")
@@ -173,6 +189,10 @@ class Consistency:
         """The scores of rows whose answers are the lists in the column `` values``."""
         read = lists[" values"].list.drop_nulls()
         same, several = read.list.n_unique() == 1, read.list.len() >= 2
+        if not read.list.len().sum():
+            unread = Score(None, n=lists.height, reason=UNREAD)
+            none = Score(None, reason=UNREAD)
+            return {self.name: unread, f"{self.name}_parsed": none, f"{self.name}_alpha": none}
         unanimous = same & (read.list.len() == lists[" values"].list.len())
         return {
             self.name: self._share(unanimous),
@@ -181,7 +201,7 @@ class Consistency:
 
     def _share(self, found: pl.Series) -> Score:
         if found.is_empty():
-            return Score(None, reason="no row has two answers that were read")
+            return Score(None, reason=TOO_FEW)
         sample = tally(pl.DataFrame({"same": found}))
         each = sample.cells["same"].cast(pl.Float64).to_numpy()
         low, high = bootstrap_intervals(

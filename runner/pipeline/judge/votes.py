@@ -19,12 +19,14 @@ from runner.pipeline.judge.sides import TIED, Sides, name_winner
 
 PREFIX, VERDICT = "judge_", "verdict"
 CALLS, PAID, ORDERS = f"{PREFIX}calls", f"{PREFIX}paid_usd", f"{PREFIX}orders"
+NEW = f"{PREFIX}new_tokens"
 VERDICTS, JUDGE_REPEAT = f"{PREFIX}verdicts", f"{PREFIX}{REPEAT}"
 AVERAGES, BOUNDS = ("mean", "median"), ("any", "all")
 SAID = ("completion", "reasoning", "reading", "error")
 """What tells which judge has said it."""
 TEXTS = [f"{PREFIX}{name}" for name in (*SAID, "finish_reason", "ledger_key")]
 NUMBERS = [f"{PREFIX}{name}" for name in (*TOKENS, "latency_s")]
+NEW_TOKENS = [f"{PREFIX}input_tokens", f"{PREFIX}output_tokens"]
 MERGED = [*TEXTS, *NUMBERS, f"{PREFIX}cost_usd", f"{PREFIX}stored"]
 
 
@@ -121,8 +123,9 @@ def count_members(
         ]
         made = [] if CALLS in frame.columns else [_count_made().alias(CALLS)]
         paid = [] if PAID in frame.columns else [_sum_paid().alias(PAID)]
-        named = frame.with_columns(*said, *made, *paid)
-        lines.append(named.select(*keys, VERDICT, *MERGED, CALLS, PAID))
+        new = [] if NEW in frame.columns else [_sum_new().alias(NEW)]
+        named = frame.with_columns(*said, *made, *paid, *new)
+        lines.append(named.select(*keys, VERDICT, *MERGED, CALLS, PAID, NEW))
     kinds = {name: frame.schema[VERDICT] for name, frame in judged if frame.schema[VERDICT] != pl.Null}
     if len(set(kinds.values())) > 1 and not all(kind.is_numeric() for kind in kinds.values()):
         said_kinds = ", ".join(f"{name} {kind}" for name, kind in kinds.items())
@@ -149,11 +152,13 @@ def _count(judged: pl.DataFrame, keys: Sequence[str], rule: Rule, *more: pl.Expr
 def merge(judged: pl.DataFrame, keys: Sequence[str], *verdicts: pl.Expr) -> pl.DataFrame:
     """Merge the lines with the same keys into one: texts are joined by newlines, counts are summed.
 
-    ``judge_calls`` counts the calls made now, and ``judge_paid_usd`` has their dollars.
+    ``judge_calls`` counts the calls made now, ``judge_paid_usd`` and ``judge_new_tokens`` have their dollars
+    and their tokens.
     """
     cost, stored = pl.col(f"{PREFIX}cost_usd"), pl.col(f"{PREFIX}stored")
     made = pl.col(CALLS) if CALLS in judged.columns else _count_made()
     paid = pl.col(PAID) if PAID in judged.columns else _sum_paid()
+    new = pl.col(NEW) if NEW in judged.columns else _sum_new()
     return judged.group_by(keys, maintain_order=True).agg(
         *verdicts,
         *(_join_texts(name) for name in TEXTS),
@@ -162,6 +167,7 @@ def merge(judged: pl.DataFrame, keys: Sequence[str], *verdicts: pl.Expr) -> pl.D
         pl.when(paid.null_count() == 0).then(paid.sum()).alias(PAID),
         pl.when(stored.null_count() == 0).then(stored.all()).alias(f"{PREFIX}stored"),
         made.sum().cast(pl.Int64).alias(CALLS),
+        new.sum().cast(pl.Int64).alias(NEW),
     )
 
 
@@ -173,6 +179,13 @@ def _count_made() -> Any:
 def _sum_paid() -> Any:
     """The dollars of a line that were spent now; null if they are not known."""
     return pl.when(pl.col(f"{PREFIX}stored").fill_null(True)).then(0.0).otherwise(f"{PREFIX}cost_usd")
+
+
+def _sum_new() -> Any:
+    """The tokens, read and written, of a line whose call was made now."""
+    return (
+        pl.when(pl.col(f"{PREFIX}stored").fill_null(True)).then(0).otherwise(pl.sum_horizontal(*NEW_TOKENS))
+    )
 
 
 def _join_texts(name: str) -> pl.Expr:

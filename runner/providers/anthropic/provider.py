@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,9 +45,9 @@ class Anthropic(Remote):
         sampled = () if self.api_version == SAMPLES else ("temperature", "top_p")
         return (*sampled, "seed", "logprobs", "verbosity")
 
-    def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
+    def check_settings(self, sampling: Sampling | None) -> None:
         """Raise :class:`ConfigError` also for what the Messages API would refuse."""
-        super().check(sampling, columns)
+        super().check_settings(sampling)
         if self.thinking not in KINDS:
             raise ConfigError(f"provider.thinking={self.thinking!r}: must be adaptive, disabled or null")
         if sampling:

@@ -7,7 +7,7 @@ import os
 from functools import cached_property
 from typing import Any
 
-from runner.core.errors import ConfigError, FatalProviderError, RetryableError
+from runner.core.errors import AccessError, FatalProviderError, RetryableError
 from runner.core.redact import remember_secret
 
 INFERENCE = "https://cognitiveservices.azure.com/.default"
@@ -29,7 +29,7 @@ class Entra:
         self._signed_in = False
 
     def check(self) -> None:
-        """Raise :class:`ConfigError` if no token can be had. No network."""
+        """Raise :class:`AccessError` if no token can be had. No network."""
         if self._token_env:
             self._read_token(self._token_env)
         else:
@@ -58,14 +58,14 @@ class Entra:
     def _read_token(self, variable: str) -> str:
         token = os.environ.get(variable, "").strip()
         if not token:
-            raise ConfigError(f"{self._key}={variable}: the environment variable is not set")
+            raise AccessError(f"{self._key}={variable}: the environment variable is not set")
         return remember_secret(token)
 
     def _import_package(self, name: str) -> Any:
         try:
             return importlib.import_module(name)
         except ImportError as error:
-            raise ConfigError(
+            raise AccessError(
                 f"{self._key}=null: signing in with Entra needs the package azure-identity "
                 f"(the extra 'azure'); or let {self._key} name a variable that holds a token"
             ) from error

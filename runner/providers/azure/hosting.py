@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 
-from runner.core.errors import ConfigError, FatalProviderError
+from runner.core.errors import AccessError, FatalProviderError
 from runner.core.retry import pause
 from runner.providers.azure.entra import MANAGEMENT, Entra
 from runner.providers.completion import read_mapping
@@ -50,7 +50,7 @@ class Deployment(HostingTerms):
     api_version: str = "2025-06-01"
 
     def build_url(self, endpoint: str, name: str) -> str:
-        """The address of one deployment; raises :class:`ConfigError` for what is missing."""
+        """The address of one deployment; raises :class:`AccessError` for what is missing."""
         parts = {
             "subscriptions": self._require("subscription", "AZURE_SUBSCRIPTION_ID"),
             "resourceGroups": self._require("resource_group", "AZURE_RESOURCE_GROUP"),
@@ -64,7 +64,7 @@ class Deployment(HostingTerms):
     def _require(self, key: str, variable: str) -> str:
         value = getattr(self, key) or os.environ.get(variable)
         if not value:
-            raise ConfigError(
+            raise AccessError(
                 f"provider.deployment.{key} is required to host a fine-tuned model, or {variable}"
             )
         return str(value)
@@ -78,10 +78,15 @@ class Hosting(ServiceHosting):
     ended = frozenset({"Failed", "Canceled", "Disabled"})
     deleting = "Deleting"
 
-    def __init__(self, deployment: Deployment, endpoint: str, sleep: Callable[[float], None] = pause) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        find_endpoint: Callable[[], str],
+        sleep: Callable[[float], None] = pause,
+    ) -> None:
         super().__init__(deployment.timeout_s, sleep)
         self._deployment = deployment
-        self._endpoint = endpoint
+        self._find_endpoint = find_endpoint
         self._entra = Entra(MANAGEMENT, deployment.token_env, "provider.deployment.token_env")
 
     @property
@@ -90,8 +95,8 @@ class Hosting(ServiceHosting):
         return self._deployment.sku != FREE_SKU
 
     def check(self) -> None:
-        """Raise :class:`ConfigError` for what is missing. No network."""
-        self._deployment.build_url(self._endpoint, "any")
+        """Raise :class:`AccessError` for what is missing. No network."""
+        self._deployment.build_url(self._find_endpoint(), "any")
         self._entra.check()
 
     def list_all(self) -> dict[str, str]:
@@ -126,7 +131,7 @@ class Hosting(ServiceHosting):
         self._request("DELETE", name)
 
     def _request(self, method: str, name: str, address: str | None = None, **settings: Any) -> Any:
-        url = address or self._deployment.build_url(self._endpoint, name).rstrip("/")
+        url = address or self._deployment.build_url(self._find_endpoint(), name).rstrip("/")
         params = None if address else {"api-version": self._deployment.api_version}
         try:
             return self._client.request(method, url, params=params, **settings)

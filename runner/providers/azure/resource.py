@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from runner.core.errors import ConfigError
 from runner.providers.azure.entra import INFERENCE, Entra
 from runner.providers.chat import EFFORTS, Chat
-
-ENDPOINT = "AZURE_OPENAI_ENDPOINT"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -30,18 +26,16 @@ class Resource(Chat):
     has_batches = True
     efforts = EFFORTS
     key_required = False
+    url_env = "AZURE_OPENAI_ENDPOINT"
     max_tokens_field = "max_completion_tokens"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._entra = Entra(INFERENCE, self.token_env, "provider.token_env")
 
-    def endpoint(self) -> str:
-        """The resource's URL, without the path of an API version."""
-        address = str(self.base_url or os.environ.get(ENDPOINT, "")).rstrip("/")
-        if not address:
-            raise ConfigError(f"provider.base_url is required for provider=azure, or {ENDPOINT}")
-        return address.removesuffix("/openai/v1").removesuffix("/openai")
+    def find_endpoint(self) -> str:
+        """The resource's URL, without the path of an API version; "" where none is set."""
+        return super().find_endpoint().removesuffix("/openai/v1").removesuffix("/openai")
 
     def url(self) -> str:
         """Where requests are posted."""

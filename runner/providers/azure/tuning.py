@@ -34,7 +34,7 @@ class AzureTuner(OpenAITuner):
     def __init__(self, provider: Resource, sleep: Callable[[float], None] = pause) -> None:
         super().__init__(provider, sleep)
         deployment = Deployment.from_config(provider.deployment)
-        self._hosting = Hosting(deployment, provider.endpoint(), sleep)
+        self._hosting = Hosting(deployment, provider.endpoint, sleep)
         self.minutes = deployment.minutes
 
     def check_job(self, job: TuningJob) -> None:

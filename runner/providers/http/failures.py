@@ -44,9 +44,10 @@ NO_CREDIT = re.compile(r"credit balance is too low", re.IGNORECASE)
 SAMPLING = (
     "temperature", "top_p", "max_tokens", "seed", "stop", "logprobs", "reasoning_effort", "verbosity",
 )  # fmt: skip
+NO_TOKEN_LIMIT = "hyperparameter.max_tokens=null"
 SETTINGS = {
     **{name: f"hyperparameter.{name}=null" for name in SAMPLING},
-    "max_completion_tokens": "hyperparameter.max_tokens=null",
+    "max_completion_tokens": NO_TOKEN_LIMIT,
     "random_seed": "hyperparameter.seed=null",
     "stop_sequences": "hyperparameter.stop=null",
     "top_logprobs": "hyperparameter.logprobs=null",
@@ -61,6 +62,11 @@ NAMED = re.compile(
     rf"(?:^|[\"'`])({'|'.join(sorted(map(re.escape, SETTINGS), key=len, reverse=True))})(?=[\"'`]|[.:])"
 )
 """A parameter's name in a message: quoted, or at its start as in ``seed: not permitted``."""
+LIMIT = re.compile(
+    r"(?:> ?|<= ?|\bat most |\bmaximum (?:value )?(?:of |is |: ?)|\bless than or equal to )(\d[\d,]*)",
+    re.IGNORECASE,
+)
+"""How many tokens an answer may have, in the refusal of a larger ``max_tokens``."""
 OF_ROW = re.compile(r"context|prompt is too long|too many tokens", re.IGNORECASE)
 """What is said of a row that is too long, in which a parameter may be named, too."""
 LONGEST_MESSAGE = 500
@@ -119,7 +125,10 @@ def _classify(service: Service, status: int, headers: Mapping[str, str], body: A
     message, codes, parameter = _parse_error(body)
     text = f"{service.name}: HTTP {status}: {service.redact(message)}{service.suggest_cause(status)}"
     named = _find_setting(status, message, parameter)
-    if named:
+    limit = LIMIT.search(message) if named == NO_TOKEN_LIMIT else None
+    if limit:
+        text += f" (set hyperparameter.max_tokens to at most {limit[1].replace(',', '')})"
+    elif named:
         text += f" ({named} leaves it out)"
     if 300 <= status < 400 or status in FATAL or codes & FATAL_CODES or NO_CREDIT.search(message):
         fatal = FatalProviderError(text)

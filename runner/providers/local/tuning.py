@@ -52,10 +52,6 @@ class LocalTuner:
         self._born = time.time()
         self._starts: dict[str, list[int]] = {}
 
-    def check_libraries(self) -> None:
-        """Raise :class:`ConfigError` that names the libraries that a training needs and that are missing."""
-        _check_extra()
-
     def check(self, files: tuple[TrainingFile, ...]) -> None:
         """Refuse what training would: a missing library, a malformed row, one longer than the context."""
         _check_extra()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,9 +92,9 @@ class OpenAICompatible(Chat):
         """What the dialect lacks, and what this service does."""
         return tuple(dict.fromkeys((*super().lacking(), *(each for each in self.lacks if each != SCHEMA))))
 
-    def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
+    def check_settings(self, sampling: Sampling | None) -> None:
         """Raise :class:`ConfigError` also for a JSON schema where the service has none."""
-        super().check(sampling, columns)
+        super().check_settings(sampling)
         if sampling and sampling.response_format == SCHEMA and SCHEMA in self.lacks:
             raise ConfigError(
                 f"prompt.response_format={SCHEMA}: provider={self.name} has none; set text or json_object"

@@ -100,8 +100,8 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
 
     def check_job(self, job: TuningJob) -> None:
         """Refuse what the service does not have."""
-        super().check_job(job)
         build_training_type(check_options(job.options, OPTIONS))
+        super().check_job(job)
         self._read_wandb(job)
 
     def upload(self, file: TrainingFile) -> str:

@@ -108,8 +108,12 @@ def test_links_in_a_tar_file_are_files(tmp_path: Path) -> None:
     (tmp_path / "r").mkdir()
     (tmp_path / "r" / "a.json").write_bytes(b"[1]")
     (tmp_path / "r" / "b.json").hardlink_to(tmp_path / "r" / "a.json")
-    links = {"c.json": "a.json", "d.json": "../r/c.json", "e.json": "f.json", "g.json": "."}
-    for name, target in links.items():
+    for name, target in {
+        "c.json": "a.json",
+        "d.json": "../r/c.json",
+        "e.json": "f.json",
+        "g.json": ".",
+    }.items():
         (tmp_path / "r" / name).symlink_to(target)
     with tarfile.open(tmp_path / "x.tar", "w") as tar:
         tar.add(tmp_path / "r", "r")

@@ -133,6 +133,20 @@ def test_consistency():
     assert scores["consistency_alpha"].value == pytest.approx(expected)
 
 
+def test_one_of_one_answer_is_the_accuracy():
+    """pass@1 has the interval of the accuracy; of answers of which none was read there is neither."""
+    frame = make_frame([["a", "b"], ["a", None], ["b", "b"], ["a", "a"]] * 5)
+    expected = measure_each(Accuracy(), frame)["accuracy"]
+    assert PassAtK()(frame)["pass_at_1"] == PassHatK()(frame)["pass_hat_1"] == expected
+    unread = make_frame([[None, None]] * 3)
+    scores = PassAtK(k=[1, 2])(unread) | Consistency()(unread)
+    assert {score.value for score in scores.values()} == {None}
+    assert {score.reason for score in scores.values()} == {"no answer was read"}
+    alone = Consistency()(make_frame([["a", None], [None, "b"]]))
+    assert (alone["consistency"].value, alone["consistency"].n) == (0, 2)
+    assert alone["consistency_alpha"].reason == "no row has two answers that were read"
+
+
 def test_variances_are_those_of_an_anova():
     """Both variances follow from SciPy's F test; F1, no mean of rows, has them by pseudo-values."""
     values = np.random.default_rng(0).normal(size=(40, 1)) + np.random.default_rng(1).normal(size=(40, 4))

@@ -212,6 +212,23 @@ def test_a_refused_parameter_stops_a_run_without_answers(status: int, body: obje
 
 
 @pytest.mark.parametrize(
+    ("message", "limit"),
+    [
+        ("max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens", 64000),
+        ("max_tokens is too large: 100000. This model supports at most 16,384 completion tokens.", 16384),
+        ("'max_tokens': integer above maximum value. Expected a value <= 4096, but got 9000.", 4096),
+        ("max_tokens: must be >= 1", None),
+    ],
+)
+def test_a_token_limit_that_is_too_large(message: str, limit: int | None) -> None:
+    """Where the service names the largest one, the message does; some services need a number."""
+    body = {"error": {"message": message, "param": "max_tokens"}}
+    found = str(make_error(SERVICE, 400, {}, body))
+    advice = f"set hyperparameter.max_tokens to at most {limit}" if limit else "max_tokens=null leaves it out"
+    assert found.endswith(f"{advice})")
+
+
+@pytest.mark.parametrize(
     "message",
     [
         "'max_tokens' is too large: 900. This model's maximum context length is 4096 tokens.",
