@@ -150,6 +150,8 @@ def _find_by_pattern(file: FileConfig, outer: FileConfig, key: str) -> list[tupl
     pattern = outer.path or ""
     if not archive.is_pattern(pattern) or file.url:
         return []
+    if ".." in archive.drop_fixed(pattern, pattern).split("/"):
+        raise ConfigError(f"{key}.path={pattern!r}: .. must come before the first * of a pattern")
     for folder in (Path(), data_folder(), ROWS):
         names = sorted(Path(name).as_posix() for name in glob.glob(pattern, root_dir=folder, recursive=True))
         found = [(folder / name, archive.drop_fixed(pattern, name)) for name in names]

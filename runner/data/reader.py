@@ -218,7 +218,8 @@ def _read_sheet(content: bytes, sheet: str | None, key: str) -> pl.DataFrame:
     rows = [row for row in zip(*cells, strict=True) if any(cell is not None for cell in row)]
     if not rows:
         return pl.DataFrame()
-    return csv_file.make_table([name or "" for name in rows[0]], [list(each) for each in zip(*rows[1:])])
+    made = list(zip(*rows, strict=True))
+    return csv_file.make_table([each[0] or "" for each in made], [list(each[1:]) for each in made])
 
 
 def _write_cell(text: str | None, number: float | None) -> str | None:

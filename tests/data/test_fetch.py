@@ -223,6 +223,8 @@ def test_a_pattern_is_each_file_that_fits_in_order(data: Path) -> None:
     assert locate(FileConfig(path="runs/x[1]*.csv")) == Path("runs/x[1]*.csv")
     with pytest.raises(DataError, match=r"dataset\.path='runs/\*/q\.csv': no file fits the pattern"):
         fetch.locate(FileConfig(path="runs/*/q.csv"))
+    with pytest.raises(ConfigError, match=r"\.\. must come before the first \*"):
+        fetch.locate(FileConfig(path="runs/*/../r.csv"))
 
 
 def test_the_hash_of_a_pattern_is_of_names_and_contents(data: Path) -> None:

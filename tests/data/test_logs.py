@@ -128,6 +128,28 @@ def test_promptfoo_points_are_chosen() -> None:
     assert sorted(other["target"]) == ["Egypt", "Kenya", "Laos", "Peru"]
 
 
+def test_scores_of_some_rows_may_be_whole(tmp_path: Path) -> None:
+    """JavaScript writes 1 beside 0.5, and the option makes numbers of both; a word is an error."""
+    item = {"datasource_item_id": 1, "run_id": "r", "sample": {"input": [{"content": "q"}]}}
+    items = [item | {"results": [{"score": score, "passed": True}]} for score in (1, 0.5)]
+    (tmp_path / "a.json").write_text(json.dumps({"data": items}))
+    of_items = ("openai_evals", tmp_path / "a.json", "params.target=datasource_item_id")
+    with pytest.raises(DataError, match="'id' are in more than one row"):
+        load(*of_items)
+    items[1]["datasource_item_id"] = 2
+    (tmp_path / "a.json").write_text(json.dumps({"data": items}))
+    assert load(*of_items)["their_score"].to_list() == [1.0, 0.5]
+
+    lines = (LOGS / "lm_eval_capitals.jsonl").read_text()
+    lines = lines.replace('"exact_match": 1.0}', '"exact_match": 1}', 1)
+    (tmp_path / "b.jsonl").write_text(lines)
+    rows = load("lm_eval", tmp_path / "b.jsonl", "params.filter=strict")
+    assert rows["their_score"].to_list() == [0.0, 1.0, 0.0, 1.0]
+    (tmp_path / "b.jsonl").write_text(lines.replace('"exact_match": 1}', '"exact_match": "yes"}'))
+    with pytest.raises(DataError, match="conversion from `str` to `f64` failed"):
+        load("lm_eval", tmp_path / "b.jsonl", "params.filter=strict")
+
+
 def test_openai_evals() -> None:
     """The items of a run, as the API lists them; where the gold value is must be said."""
     with pytest.raises((ConfigError, DataError)):

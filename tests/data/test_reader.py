@@ -251,6 +251,9 @@ def test_a_sheet_is_read_as_the_same_table_in_csv_would_be(tmp_path: Path) -> No
         read(path, rows="C")
     path.write_bytes(make_workbook({"A": [["q", "n", "m"], ["", 1e-10, 1 / 3], ["x", 0.1 + 0.2, 0.5]]}))
     assert read(path).rows() == [(None, 1e-10, 1 / 3), ("x", 0.1 + 0.2, 0.5)]  # with all digits
+    path.write_bytes(make_workbook({"A": [["q", "n"]]}))
+    with pytest.raises(DataError, match=r"r\.xlsx: has no rows"):
+        read(path)
     path.write_bytes(make_workbook({"A": [["q", "q"], ["x", 4]]}))
     with pytest.raises(DataError, match="two columns are named 'q'"):
         read(path)

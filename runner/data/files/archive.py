@@ -197,7 +197,7 @@ def _decompress_zstandard(content: bytes) -> bytes:
 
 def _decompress_all(make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor], content: bytes) -> bytes:
     """The content of all streams in a row; Python's own functions pass over one whose begin is damaged."""
-    parts = []
+    parts: list[bytes] = []
     while content or not parts:
         stream = make()
         parts.append(stream.decompress(content))

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from runner.core.errors import ConfigError, DataError, suggest
+from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import Direction, Score, write_column, write_value
 from runner.metrics.base import UNREAD, get_column, name_rows
 from runner.metrics.bootstrap import Floats, draw_resamples, tally
@@ -125,6 +125,18 @@ class _Tournament(ABC):
             None if value is None else _read_result(value, one, other, family)
             for value, one, other in zip(said.to_list(), *sides, strict=True)
         ]
+        names_both = [
+            value is not None and place is not None and result != RESULTS[place]
+            for value, result in zip(said.to_list(), results, strict=True)
+            for place in [None if value is None else family.get(spell(value))]
+        ]
+        if unclear := [row for row, both in enumerate(names_both) if both]:
+            raise DataError(
+                f"metric {self.name}: {write_value(said[unclear[0]])!r} is the name of a player and of the"
+                f" other position in {count_of(len(unclear), 'row')} ({name_rows(frame, unclear)}); give the"
+                " players other names by a step, or, if players are meant, positions of other names"
+                f" (metric.{self.name}.positions=[first,second])"
+            )
         number = {player: place for place, player in enumerate(players)}
         games = {
             "one": [number[player] for player in sides[0]],

@@ -56,6 +56,15 @@ def test_a_player_may_be_named_and_positions_may_be_swapped():
     assert list(values(metric, named).values()) == pytest.approx(list(values(metric, placed).values()))
 
 
+def test_a_verdict_that_may_be_a_player_or_a_position_is_refused():
+    """The player B was shown first, and the verdict is A: the first position, or the other player?"""
+    games = play(("A", "B", "A", 2), ("B", "A", "A", 1))
+    with pytest.raises(DataError, match=r"'A' is the name of a player and of the other position in 1 row"):
+        BradleyTerry()(games)
+    found = values(BradleyTerry(positions=["first", "second"], resamples=0), games.vstack(games[2:]))
+    assert found == {"bradley_terry_A": None, "bradley_terry_B": None}  # A has won all games
+
+
 def test_a_player_that_only_wins_has_no_rating():
     """The likelihood has no maximum then, and the reason is told."""
     score = BradleyTerry()(play(("x", "y", "A", 3)))["bradley_terry_x"]
