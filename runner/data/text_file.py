@@ -46,7 +46,8 @@ def read_records(
     passed = _compile(skip, f"{key}.skip") if skip else None
     if not compiled.groupindex:
         raise ConfigError(
-            f"{key}.pattern={quote_text(compiled.pattern)} has no named group; (?P<answer>…) makes a column 'answer'"
+            f"{key}.pattern={quote_text(compiled.pattern)} has no named group; (?P<answer>…) makes a column"
+            " 'answer'"
         )
     matches, end = [], 0
     for match in compiled.finditer(text):

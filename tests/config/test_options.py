@@ -19,8 +19,8 @@ from runner.experiment.plan import make_plan
 ALONE = ["hyperparameter", "judge", "finetune", "tracking", "experiment"]
 """Groups whose options are composed one by one."""
 TOGETHER = {"dataset": "finetune", "prompt": "judge", "provider": "judge"}
-"""Groups that do not know one another, and where their options can be used a second time. One composition, which
-takes a quarter of a second, has one option of each."""
+"""Groups that do not know one another, and where their options can be used a second time. One composition,
+which takes a quarter of a second, has one option of each."""
 NEEDED = {
     "logs/openai_evals": {"path": "log.json", "params.target": "ideal"},
     **{
@@ -69,7 +69,7 @@ def test_option(composed, group, option):
 
 
 def test_metrics(composed):
-    """All metrics can be chosen together, but for those of one name; each takes what it needs from the data."""
+    """All metrics can be chosen together, but for those of one name; each takes what it needs of rows."""
     waiting = {
         option: set(yaml.safe_load((CONF / f"metric/{option}.yaml").read_text()))
         for option in options("metric")
@@ -86,7 +86,7 @@ def test_metrics(composed):
 
 @pytest.mark.parametrize(("dataset", "prompt", "provider"), list(sets()))
 def test_options_that_are_used_twice(composed, dataset, prompt, provider):
-    """Data sets, prompts and providers give a plan, and can be used a second time, elsewhere in the config."""
+    """Data sets, prompts and providers give a plan, and can be used a second time elsewhere."""
     overrides = ["finetune=supervised", "judge=correctness"]
     for (group, other), option in zip(TOGETHER.items(), (dataset, prompt, provider), strict=True):
         inside = f"{other}.{group}"
