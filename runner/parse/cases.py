@@ -22,8 +22,8 @@ class Cases:
     pick   which counts if several cases are found: ``only`` (none of them), ``listed`` (the one that is
            listed first), ``first`` or ``last`` (by its place in the reply)
 
-    A match that lies within a longer match of another case does not count: ``incorrect`` does not name
-    ``correct``. What is said about a match does not count either, as with ``Regex``. Case matters unless a
+    A match that begins or ends inside a word does not count (``correct`` in ``Incorrect``, ``yes`` in
+    ``yesterday``), nor does one that lies within a longer match of another case. What is said about a match does not count either, as with ``Regex``. Case matters unless a
     pattern starts with ``(?i)``.
 
     >>> read = Cases({"better": r"\\[\\[A>{1,2}B\\]\\]", "equal": r"\\[\\[A=B\\]\\]"})
@@ -61,7 +61,7 @@ class Cases:
             (start, end, case)
             for case, pattern in self._patterns
             for start, end in (match.span() for match in pattern.finditer(text))
-            if start < end
+            if start < end and not (_cuts_word(text, start) or _cuts_word(text, end))
         ]
         found = [each for each in found if not any(_is_within(each, other) for other in found)]
         cases = [case for case in self.labels if any(case == each[2] for each in found)]
@@ -82,6 +82,11 @@ class Cases:
         return Reading(
             case, f"the case {self.pick}" if self.pick == "listed" else f"the {self.pick} case", start, end
         )
+
+
+def _cuts_word(text: str, at: int) -> bool:
+    """Whether a word goes on across this place."""
+    return 0 < at < len(text) and text[at - 1].isalpha() and text[at].isalpha()
 
 
 def _is_within(one: tuple[int, int, Any], other: tuple[int, int, Any]) -> bool:

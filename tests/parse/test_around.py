@@ -48,10 +48,11 @@ def test_a_case_is_found_by_its_patterns_only(reply, value):
 
 
 def test_a_match_within_a_longer_one_does_not_count():
-    """ "incorrect" names one case, although "correct" stands in it."""
+    """ "incorrect" names one case, although "correct" stands in it; a part of a word names none."""
     parser = Cases({1: "correct", 0: ["incorrect", "not correct"]})
     assert [parser(text) for text in ("It is incorrect.", "not correct", "correct")] == [0, 0, 1]
     assert parser("correct and incorrect") is None
+    assert [parser(text) for text in ("Incorrect.", "correctly", "(correct)", "correct2")] == [None, None, 1, 1]
 
 
 @pytest.mark.parametrize(
