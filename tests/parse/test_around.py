@@ -52,7 +52,12 @@ def test_a_match_within_a_longer_one_does_not_count():
     parser = Cases({1: "correct", 0: ["incorrect", "not correct"]})
     assert [parser(text) for text in ("It is incorrect.", "not correct", "correct")] == [0, 0, 1]
     assert parser("correct and incorrect") is None
-    assert [parser(text) for text in ("Incorrect.", "correctly", "(correct)", "correct2")] == [None, None, 1, 1]
+    assert [parser(text) for text in ("Incorrect.", "correctly", "(correct)", "correct2")] == [
+        None,
+        None,
+        1,
+        1,
+    ]
 
 
 @pytest.mark.parametrize(

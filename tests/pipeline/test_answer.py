@@ -18,10 +18,10 @@ from runner.providers.openai import OpenAICompatible
 PROMPT = compile_prompt(PromptConfig(name="p", user="{{ q }}"))
 
 
-def answer(text, finish="stop", prefix="", tags=("<think>",), **fields):
+def answer(text, finish="stop", prefix="", tags=("<think>",), key="", **fields):
     """The row that one completion makes."""
     provider = OpenAICompatible(model="m", base_url="http://localhost", thinking_tags=tags)
-    responder = Responder(PROMPT, provider, Label(["A", "B"]), Sampling(logprobs=2))
+    responder = Responder(PROMPT, provider, Label(["A", "B"]), Sampling(logprobs=2), key=key)
     completion = Completion(text, finish_reason=finish, **fields)
     frame = add_answers(pl.DataFrame({"id": ["0"]}), [Answer(completion)], responder, prefix)
     return parse_answers(frame, responder.parser, prefix).row(0, named=True)
@@ -62,8 +62,11 @@ def test_an_answer_that_is_empty_or_cut_is_what_it_is():
 
 
 def test_the_judges_keys_are_named():
-    """By the prefix of its columns."""
-    assert "judge.hyperparameter.max_tokens" in answer("", "length", "judge_")["judge_error"]
+    """Those of a member are its own."""
+    for key in ("judge.", "judge.members.one."):
+        assert (
+            f"raise {key}hyperparameter.max_tokens" in answer("", "length", "judge_", key=key)["judge_error"]
+        )
 
 
 def test_logprobs_are_those_of_the_answer():

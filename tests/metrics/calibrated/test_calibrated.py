@@ -44,7 +44,7 @@ def ratings(count: int = 40, labelled: int = 20) -> pl.DataFrame:
 
 def test_share_is_that_of_ppi_plus_plus() -> None:
     """The value is what ppi_py 0.2.3 gives here (``ppi_mean_pointestimate``); beside it, its parts."""
-    scores = CalibratedShare(value="y")(ROWS)
+    scores = CalibratedShare(value="y", about="population")(ROWS)
     assert scores["calibrated_share"].value == pytest.approx(0.55757974, abs=1e-7)
     human = scores["calibrated_share_human"]
     assert (human.value, human.low, human.high) == pytest.approx((0.6, 0.5008, 0.6917), abs=1e-3)
@@ -63,7 +63,8 @@ def test_mean_and_interval_are_those_of_ppi_plus_plus() -> None:
     """The interval is that of ppi_py 0.2.3 (``ppi_mean_ci``) but for Student's t and n - 1 in a variance."""
     judge = [i * i % 7 + 1 for i in range(90)]
     people = [judge[i] // 2 + i % 3 for i in range(30)] + [None] * 60
-    score = CalibratedMean()(pl.DataFrame({"verdict": judge, "label": people}))["calibrated_mean"]
+    rows = pl.DataFrame({"verdict": judge, "label": people})
+    score = CalibratedMean(about="population")(rows)["calibrated_mean"]
     value, low, high = 2.158827020279534, 1.818159240771088, 2.49949479978798
     student = 2.045229642 / 1.959963985 * (30 / 29) ** 0.5
     assert score.value == pytest.approx(value, abs=1e-7)
@@ -150,7 +151,8 @@ def test_group_is_the_unit() -> None:
     """Rows that are each there four times tell no more than once."""
     frame = ratings().with_columns(document=pl.int_range(pl.len()))
     four = pl.concat([frame] * 4)
-    once, grouped = CalibratedMean()(frame), CalibratedMean(group="document")(four)
+    about: Any = {"about": "population"}
+    once, grouped = CalibratedMean(**about)(frame), CalibratedMean(group="document", **about)(four)
     for name in ("calibrated_mean", "calibrated_mean_human", "calibrated_mean_judge"):
         assert grouped[name].low == pytest.approx(once[name].low, rel=1e-3)
         assert grouped[name].n == 4 * once[name].n
