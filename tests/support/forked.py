@@ -1,4 +1,4 @@
-"""What a process to be killed needs, imported before it is forked (see ``children``): a third of a second."""
+"""What a process that will be killed needs, imported before it is forked (``children``)."""
 
 import sys
 from importlib import import_module

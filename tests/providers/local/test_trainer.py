@@ -67,6 +67,12 @@ def _no_trainer_is_left() -> Iterator[None]:
     tuning._children.clear()
 
 
+@pytest.fixture
+def _trains_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainers work in this process, which has torch already: another one needs ten seconds of CPU for it."""
+    monkeypatch.setattr(LocalTuner, "_spawn", lambda tuner, folder: trainer.main([str(folder.path)]))
+
+
 def job(tuner: LocalTuner, key: str = KEY, validation: bool = False, **given: Any) -> TuningJob:
     """A job on the uploaded file; few steps, with rates that a tiny model can take."""
     file = tuner.upload(FILE)
@@ -158,8 +164,9 @@ def test_packing_changes_no_loss(local: Local) -> None:
     assert model.evaluate(rows, 1) == pytest.approx(together, rel=1e-4)
 
 
+@pytest.mark.usefixtures("_trains_here")
 def test_a_job_from_upload_to_answer(local: Local) -> None:
-    """The whole life in a process of its own: events, curve, checkpoints, a model that has learned."""
+    """The whole life: events, curve, checkpoints, a model that has learned."""
     tuner = LocalTuner(local)
     assert isinstance(tuner, Tuner)
     tuner.check((FILE,))
@@ -211,8 +218,11 @@ def test_a_crash_at_any_step_changes_nothing_in_the_end(local: Local, tmp_path: 
         assert (disturbed.path / name).read_bytes() == (undisturbed.path / name).read_bytes()
 
 
+@pytest.mark.usefixtures("_trains_here")
 def test_a_trainer_stops_with_its_runner_and_goes_on_with_the_next(local: Local) -> None:
-    """The runner is killed with SIGKILL: no process is left, no step is lost, and no second job is made."""
+    """The first trainer is a process of its own. Its runner is killed with SIGKILL: no process is left and no
+    step is lost; the next runner's trainer goes on, and no second job is made.
+    """
     wanted = prepared(local, n_epochs=100)
     name = wanted.path.name
     code = (
