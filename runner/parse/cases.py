@@ -23,8 +23,8 @@ class Cases:
            listed first), ``first`` or ``last`` (by its place in the reply)
 
     A match that begins or ends inside a word does not count (``correct`` in ``Incorrect``, ``yes`` in
-    ``yesterday``), nor does one that lies within a longer match of another case. What is said about a match does not count either, as with ``Regex``. Case matters unless a
-    pattern starts with ``(?i)``.
+    ``yesterday``), nor does one that lies within a longer match of another case. What is said about a match
+    does not count either, as with ``Regex``. Case matters unless a pattern starts with ``(?i)``.
 
     >>> read = Cases({"better": r"\\[\\[A>{1,2}B\\]\\]", "equal": r"\\[\\[A=B\\]\\]"})
     >>> read("My verdict is [[A>>B]]."), read("[[A=B]]"), read("[[A=B]] or [[A>B]]")

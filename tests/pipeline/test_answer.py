@@ -64,9 +64,8 @@ def test_an_answer_that_is_empty_or_cut_is_what_it_is():
 def test_the_judges_keys_are_named():
     """Those of a member are its own."""
     for key in ("judge.", "judge.members.one."):
-        assert (
-            f"raise {key}hyperparameter.max_tokens" in answer("", "length", "judge_", key=key)["judge_error"]
-        )
+        row = answer("", "length", "judge_", key=key)
+        assert f"raise {key}hyperparameter.max_tokens" in row["judge_error"]
 
 
 def test_logprobs_are_those_of_the_answer():
