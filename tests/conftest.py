@@ -24,6 +24,24 @@ from runner.tracking import store
 get_absl_handler().python_handler.stream = sys.__stderr__
 
 
+LONGEST = (
+    "test_docs.py",
+    "test_lifecycle.py",
+    "test_published_figures.py",
+    "test_trainer.py",
+    "test_runs.py",
+    "test_batch.py",
+    "test_options.py",
+    "test_python_api.py",
+)
+"""Files of 20 s of CPU and more. A file stays in one process, which should not begin it when others end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
+
+
 @pytest.fixture
 def shared_data(monkeypatch: pytest.MonkeyPatch) -> Path:
     """The public files that stand in for downloads, as the data folder; absent, the test is skipped."""
