@@ -227,6 +227,8 @@ def name_sweep(config: DictConfig) -> str:
     named = str(OmegaConf.to_container(config, resolve=False).get("name"))  # type: ignore[union-attr]
     from runner.config.points import compose_points, list_swept
 
+    if "${hydra:job." in named:  # only a point has it
+        return "sweep"
     swept = list_swept(get_overrides(config.hydra))
     if not any("${" in named and key.split(".")[0].split("/")[0] in named for key in swept):
         return get_name(config)

@@ -90,8 +90,8 @@ def explain(error: Exception, also: Iterable[str]) -> str:
 def advise_on_quotes(name: str, step: Any) -> str:
     """What to say of an unknown column that stands in double quotes in an expression of a step.
 
-    >>> advise_on_quotes("yes", {"a": 'said = "yes"'}), advise_on_quotes("yes", "said = yes")
-    ("; \\"yes\\" is a column's name, and a text takes single quotes: 'yes'", '')
+    >>> print(advise_on_quotes("yes", {"a": 'said = "yes"'}) + advise_on_quotes("yes", "said = yes"))
+    ; "yes" is a column's name, and a text takes single quotes: 'yes'
     """
     if not any(f'"{name}"' in text for text in _list_texts(step)):
         return ""
