@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,14 @@ from runner.metrics.bootstrap import Floats
 _STEPS, _CLOSE, _LONGEST = 200, 1e-10, 1.0
 _BLOCK = 4_000_000
 """How many games are in memory at a time."""
+
+
+class Games(NamedTuple):
+    """Kinds of game, each of shape (kinds,): the numbers of both players, and what the first one gets."""
+
+    one: NDArray[Any]
+    other: NDArray[Any]
+    result: Floats
 
 
 def fit_strengths(wins: Floats) -> Floats:
@@ -48,9 +56,7 @@ def _is_connected(wins: Floats) -> NDArray[np.bool_]:
 
 
 def play_in_random_orders(
-    one: NDArray[Any],
-    other: NDArray[Any],
-    result: Floats,
+    games: Games,
     counts: Floats,
     players: int,
     k: float,
@@ -64,16 +70,14 @@ def play_in_random_orders(
     longest = int(counts.sum(axis=1).max(initial=1))
     size = max(1, _BLOCK // (orders * longest))
     parts = [
-        _play(one, other, result, counts[start : start + size], players, k, orders, random)
+        _play(games, counts[start : start + size], players, k, orders, random)
         for start in range(0, len(counts), size)
     ]
     return np.concatenate(parts)
 
 
 def _play(
-    one: NDArray[Any],
-    other: NDArray[Any],
-    result: Floats,
+    games: Games,
     counts: Floats,
     players: int,
     k: float,
@@ -90,9 +94,9 @@ def _play(
             kinds[table * orders + order, : len(played)] = random.permutation(played)
     for game in range(most):
         kind = kinds[:, game]
-        a, b = one[kind], other[kind]
+        a, b = games.one[kind], games.other[kind]
         expected = 1 / (1 + 10 ** ((rating[line, b] - rating[line, a]) / 400))
-        gain = np.where(kind >= 0, k * (result[kind] - expected), 0.0)
+        gain = np.where(kind >= 0, k * (games.result[kind] - expected), 0.0)
         rating[line, a] += gain
         rating[line, b] -= gain
     return np.asarray(rating.reshape(len(counts), orders, players).mean(axis=1))

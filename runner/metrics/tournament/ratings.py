@@ -9,13 +9,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from runner.core.errors import ConfigError, DataError, count_of, suggest
 from runner.core.types import Direction, Score, write_column, write_value
 from runner.metrics.base import UNREAD, get_column, name_rows
 from runner.metrics.bootstrap import Floats, draw_resamples, tally
-from runner.metrics.tournament.fit import fit_strengths, play_in_random_orders
+from runner.metrics.tournament.fit import Games, fit_strengths, play_in_random_orders
 from runner.parse.sides import FIRST, SECOND, TIE, find_family, make_family, spell
 
 SCALE = 400 / np.log(10)
@@ -153,14 +152,12 @@ class _Tournament(ABC):
         if games.is_empty():
             return [Score(None, n=0, reason=UNREAD) for _ in players]
         sample = tally(games, groups)
-        one, other, result = (sample.cells[name].to_numpy() for name in ("one", "other", "result"))
-        found = self._place(
-            self.rate(one, other, result, sample.counts[None, :], len(players), exact=True), players
-        )[0]
+        kinds = Games(*(sample.cells[name].to_numpy() for name in Games._fields))
+        found = self._place(self.rate(kinds, sample.counts[None, :], len(players), exact=True), players)[0]
         low, high = np.full((2, len(players)), np.nan)
         if sample.units > 1 and self.resamples > 0:
             drawn = [
-                self.rate(one, other, result, block, len(players), exact=False)
+                self.rate(kinds, block, len(players), exact=False)
                 for block in draw_resamples(sample, self.resamples, self.seed)
             ]
             placed = self._place(np.concatenate(drawn), players)
@@ -184,15 +181,7 @@ class _Tournament(ABC):
         return ratings - at[:, None] + self.base
 
     @abstractmethod
-    def rate(
-        self,
-        one: NDArray[Any],
-        other: NDArray[Any],
-        result: Floats,
-        counts: Floats,
-        players: int,
-        exact: bool,
-    ) -> Floats:
+    def rate(self, games: Games, counts: Floats, players: int, exact: bool) -> Floats:
         """Ratings of shape (resamples, players), NaN where undefined, for counts of (resamples, games).
 
         ``exact`` is for the value itself, and not for its interval.
@@ -219,17 +208,9 @@ class BradleyTerry(_Tournament):
 
     default_name: ClassVar[str] = "bradley_terry"
 
-    def rate(
-        self,
-        one: NDArray[Any],
-        other: NDArray[Any],
-        result: Floats,
-        counts: Floats,
-        players: int,
-        exact: bool,
-    ) -> Floats:
+    def rate(self, games: Games, counts: Floats, players: int, exact: bool) -> Floats:
         wins = np.zeros((len(counts), players, players))
-        for kind, (a, b, score) in enumerate(zip(one, other, result, strict=True)):
+        for kind, (a, b, score) in enumerate(zip(*games, strict=True)):
             wins[:, a, b] += counts[:, kind] * score
             wins[:, b, a] += counts[:, kind] * (1 - score)
         return np.asarray(SCALE * fit_strengths(wins))
@@ -256,15 +237,7 @@ class Elo(_Tournament):
         if self.k <= 0 or self.shuffles < 1:
             raise ConfigError(f"metric {self.name}: k must be above 0, and shuffles at least 1")
 
-    def rate(
-        self,
-        one: NDArray[Any],
-        other: NDArray[Any],
-        result: Floats,
-        counts: Floats,
-        players: int,
-        exact: bool,
-    ) -> Floats:
+    def rate(self, games: Games, counts: Floats, players: int, exact: bool) -> Floats:
         orders = self.shuffles if exact else min(10, self.shuffles)
         random = np.random.default_rng(self.seed)
-        return play_in_random_orders(one, other, result, counts, players, self.k, orders, random)
+        return play_in_random_orders(games, counts, players, self.k, orders, random)
