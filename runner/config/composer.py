@@ -44,9 +44,11 @@ def _compose_for_mode(self: Hydra, config_name: str | None, overrides: list[str]
         if any(item.is_sweep_override() for item in OverridesParser.create().parse_overrides(overrides)):
             kind = RunMode.MULTIRUN
         composed = self.compose_config(config_name, overrides, kind)
-    except Exception as error:  # the mistake to be told, or an option is missing that the sweep will choose
+    except Exception as error:
         _keep(self.config_loader, error, kind, len(overrides))
-        return _find_mode(self, config_name, overrides)
+        if kind is RunMode.RUN and "You must specify" in str(error):  # the option that a sweep will choose
+            return _find_mode(self, config_name, overrides)
+        return None
     _keep(self.config_loader, composed, kind, len(overrides))
     return composed.hydra.mode
 

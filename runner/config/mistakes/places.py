@@ -149,7 +149,6 @@ class Composition:
         self._loader, self._name, self._mode = loader, config_name, mode
         self._tried: list[str] = [config_name or ""]
         self.overrides, self.repository = self._read(overrides)
-        self.parts = self._list_parts()
 
     def _read(self, overrides: list[str]) -> tuple[list[Override], CachingConfigRepository]:
         overrides_read, repository = self._loader._parse_overrides_and_create_caching_repo(
@@ -164,8 +163,9 @@ class Composition:
         repository.delegate.load_config = load  # type: ignore[method-assign]
         return overrides_read, repository
 
-    def _list_parts(self) -> list[Part]:
-        """Empty where the defaults cannot be followed."""
+    @cached_property
+    def parts(self) -> list[Part]:
+        """The option files in the order in which they are merged; empty where the defaults cannot be followed."""
         try:
             found = create_defaults_list(
                 repo=self.repository,
@@ -194,6 +194,8 @@ class Composition:
 
     def find_place(self, key: str) -> str:
         """The place of a key, or of the nearest one above it; empty if no file of one's own has set it."""
+        if not self.list_folders() and not is_own(CONF):
+            return ""
         wanted = split_key(key)
         swept = ["hydra", "sweeper", "params", key]
         typed = self._list_typed()

@@ -10,8 +10,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from hydra._internal import defaults_list
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.config_repository import ConfigRepository
+from hydra._internal.defaults_list import Overrides
+from hydra.core.default_element import InputDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ValueType
@@ -36,6 +39,7 @@ from runner.core.paths import CONF, show_file
 CHOICES = ValueType.CHOICE_SWEEP, ValueType.SIMPLE_CHOICE_SWEEP
 _load = ConfigLoaderImpl._load_configuration_impl
 _read = ConfigRepository.load_config
+_list_choices = defaults_list._create_interpolation_map
 _files: dict[tuple[str, ...], tuple[object, bytes]] = {}
 """Option files as they were read, with the state in which each was found."""
 
@@ -80,6 +84,7 @@ def install(kind: type, merge_part: MergePart) -> None:
     ConfigLoaderImpl._load_configuration_impl = load  # type: ignore[method-assign]
     ConfigLoaderImpl._compose_config_from_defaults_list = merge  # type: ignore[method-assign]
     ConfigRepository.load_config = _read_once  # type: ignore[method-assign]
+    defaults_list._create_interpolation_map = _list_choices_if_read
 
 
 def _list_first_options(loader: ConfigLoaderImpl, overrides: list[str]) -> list[str]:
@@ -97,6 +102,13 @@ def _list_first_options(loader: ConfigLoaderImpl, overrides: list[str]) -> list[
         and each.get_key_element() not in fixed
     ]
     return [f"{each.get_key_element()}={next(iter(each.sweep_string_iterator()))}" for each in swept]
+
+
+def _list_choices_if_read(overrides: Overrides, defaults: list[InputDefault], self_added: bool) -> DictConfig:
+    """The options chosen so far. Hydra lists them for each file, and reads them for ``db: mine_${server}`` alone."""
+    if any(default.is_interpolation() for default in defaults):
+        return _list_choices(overrides, defaults, self_added)
+    return OmegaConf.create()
 
 
 def _read_once(self: ConfigRepository, config_path: str) -> ConfigResult | None:
@@ -132,10 +144,13 @@ def _note_place(error: Exception, composition: Composition, merge_part: MergePar
     """Note what can be found out: all that is to be said, or the place, or nothing."""
     if isinstance(error, RunnerError):
         add_place(error, composition.find_place(find_key(str(error))))
-    elif message := _describe(error, composition, merge_part):
+    elif not composition.parts and (message := describe_defaults(composition, error)):
         error.add_note(MESSAGE + message)
-    elif composition.parts and (failed := composition.find_failed_merge(merge_part)):
+    elif failed := composition.find_failed_merge(merge_part):
         part, key = failed
+        if message := describe_header(composition, part, key):
+            error.add_note(MESSAGE + message)
+            return
         error.add_note(KEY + key)
         add_place(error, part.show_place(key))
     elif composition.parts and (key := find_full_key(error)):
@@ -143,10 +158,3 @@ def _note_place(error: Exception, composition: Composition, merge_part: MergePar
     elif named := re.match(r"In '?([\w/.-]+)'?: ", str(error)):
         file = dict(composition.list_files()).get(named[1])
         add_place(error, show_file(file) if file and is_own(file) else "")
-
-
-def _describe(error: Exception, composition: Composition, merge_part: MergePart) -> str:
-    if not composition.parts:
-        return describe_defaults(composition, error)
-    failed = composition.find_failed_merge(merge_part)
-    return describe_header(composition, *failed) if failed else ""
