@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import hydra.core.utils
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra._internal.hydra import Hydra
@@ -22,19 +23,22 @@ from omegaconf.errors import OmegaConfBaseException
 from runner.config import hydra_job
 
 _find_mode = Hydra.get_mode
+_save_as_hydra = hydra.core.utils._save_config
 
 
 @contextmanager
 def compose_once() -> Iterator[None]:
-    """Within the block Hydra composes a config once.
+    """Within the block Hydra composes a config once, and writes it with libyaml.
 
-    It does so twice, to see whether it is a sweep and to run it, and needs a tenth of a second each time.
+    It composes twice, to see whether it is a sweep and to run it, and needs a tenth of a second each time.
     """
     Hydra.get_mode = _compose_for_mode  # type: ignore[method-assign]
+    hydra.core.utils._save_config = _save
     try:
         yield
     finally:
         Hydra.get_mode = _find_mode  # type: ignore[method-assign]
+        hydra.core.utils._save_config = _save_as_hydra
 
 
 def _compose_for_mode(self: Hydra, config_name: str | None, overrides: list[str]) -> Any:
@@ -142,15 +146,16 @@ class _Dumper(getattr(yaml, "CDumper", yaml.Dumper)):  # type: ignore[misc]
 
 def save_job(config: DictConfig, task: DictConfig, folder: Path) -> None:
     """Write what Hydra writes for a job: its config, Hydra's own settings, and its overrides."""
-    folder.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "config": OmegaConf.to_container(task, enum_to_str=True),
-        "hydra": {"hydra": OmegaConf.to_container(config.hydra, enum_to_str=True)},
-        "overrides": hydra_job.get_overrides(config.hydra),
-    }
-    for name, content in contents.items():
-        with (folder / f"{name}.yaml").open("w") as file:
-            yaml.dump(content, file, _Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    _save(task, "config.yaml", folder)
+    _save(OmegaConf.masked_copy(config, "hydra"), "hydra.yaml", folder)
+    _save(hydra_job.get_overrides(config.hydra), "overrides.yaml", folder)
+
+
+def _save(cfg: Any, filename: str, output_dir: Path) -> None:
+    output_dir.mkdir(parents=True, exist_ok=True)
+    content = OmegaConf.to_container(cfg, enum_to_str=True) if OmegaConf.is_config(cfg) else cfg
+    with (output_dir / filename).open("w", encoding="utf-8") as file:
+        yaml.dump(content, file, _Dumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
 def copy_config(config: DictConfig) -> DictConfig:

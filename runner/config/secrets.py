@@ -18,6 +18,7 @@ from runner.core.redact import (
     holds_secret,
     is_secret,
     is_variable_name,
+    list_secrets,
     names_secret_variable,
 )
 
@@ -56,21 +57,23 @@ def refuse_secrets(node: Any, key: str) -> None:
     A secret is what looks like a key or a password, what an environment variable for secrets holds, any text
     under a key such as ``api_key``, and under a key that ends in ``_env`` what is no variable's name.
     """
-    if OmegaConf.is_config(node):
-        node = OmegaConf.to_container(node)
+    _refuse(OmegaConf.to_container(node) if OmegaConf.is_config(node) else node, key, list_secrets())
+
+
+def _refuse(node: Any, key: str, secrets: Sequence[str]) -> None:
     if isinstance(node, list | tuple):
         for index, item in enumerate(node):
             place, value = f"{key}[{index}]", item
             if key in NAMED:
                 place, _, value = str(item).lstrip("+").partition("=")
-            refuse_secrets(value, place)
+            _refuse(value, place, secrets)
     elif isinstance(node, Mapping):
         for name, value in node.items():
-            if holds_secret(str(name)):
+            if holds_secret(str(name), secrets):
                 raise _make_error(f"a key in {key}")
-            refuse_secrets(value, f"{key}.{name}")
+            _refuse(value, f"{key}.{name}", secrets)
     elif node is not None:
-        _refuse_value(node, key)
+        _refuse_value(node, key, secrets)
 
 
 def refuse_typed_secrets(arguments: Sequence[str]) -> None:
@@ -88,7 +91,7 @@ def refuse_typed_secrets(arguments: Sequence[str]) -> None:
             raise _make_error(argument.partition("=")[0].lstrip("+~"))
 
 
-def _refuse_value(value: Any, key: str) -> None:
+def _refuse_value(value: Any, key: str, secrets: Sequence[str]) -> None:
     text, parts = str(value), key.split(".")
     is_free = any(part.partition("[")[0] in FREE_NAMES or part.endswith("dataset") for part in parts[:-1])
     if key.endswith("_env") and not is_free and not _may_name(text):
@@ -104,7 +107,7 @@ def _refuse_value(value: Any, key: str) -> None:
         raise _make_error(key)
     name = parts[-1].partition("[")[0]
     is_variable = parts[:3] == ["hydra", "job", "env_set"] and names_secret_variable(name)
-    if holds_secret(text) or is_variable or (not is_free and is_secret(name, value)):
+    if holds_secret(text, secrets) or is_variable or (not is_free and is_secret(name, value)):
         raise _make_error(key)
 
 

@@ -120,8 +120,10 @@ def has_password(text: str) -> bool:
     return bool(_PASSWORD.search(text))
 
 
-def holds_secret(text: str) -> bool:
-    """Whether a text holds what looks like a key, a password in a URL, or a secret of the environment.
+def holds_secret(text: str, secrets: Iterable[str] | None = None) -> bool:
+    """Whether a text holds what looks like a key, a password in a URL, or one of the secrets.
+
+    These are by default those of the environment. Who asks for many texts gives :func:`list_secrets`.
 
     >>> [holds_secret(text) for text in ("gsk_k3Yk3Yk3Yk3Yk3Yk3Yk3Y", "https://host/?api_key=1", "sk-learn")]
     [True, True, False]
@@ -130,7 +132,7 @@ def holds_secret(text: str) -> bool:
         return True
     if len(text) < LEAST_LETTERS:  # most keys of a config: to look through the environment takes a while
         return False
-    return any(value in text for value in _list_secret_values())
+    return any(value in text for value in (list_secrets() if secrets is None else secrets))
 
 
 def is_secret(name: str, value: object) -> bool:
@@ -170,7 +172,7 @@ def is_variable_name(text: str) -> bool:
     return bool(_NAME.fullmatch(text)) and not _WORD.search(text) and not _KEY.search(text)
 
 
-def _list_secret_values() -> list[str]:
+def list_secrets() -> list[str]:
     """The values of environment variables that hold secrets; paths are none."""
     found = (os.environ[name].strip() for name in os.environ if names_secret_variable(name))
     return [value for value in found if len(value) >= LEAST_LETTERS and not value.startswith(("/", "."))]

@@ -165,7 +165,7 @@ class Composition:
 
     @cached_property
     def parts(self) -> list[Part]:
-        """The option files in the order in which they are merged; empty where the defaults cannot be followed."""
+        """The option files as they are merged; empty where the defaults cannot be followed."""
         try:
             found = create_defaults_list(
                 repo=self.repository,

@@ -104,26 +104,29 @@ def _list_first_options(loader: ConfigLoaderImpl, overrides: list[str]) -> list[
     return [f"{each.get_key_element()}={next(iter(each.sweep_string_iterator()))}" for each in swept]
 
 
-def _list_choices_if_read(overrides: Overrides, defaults: list[InputDefault], self_added: bool) -> DictConfig:
-    """The options chosen so far. Hydra lists them for each file, and reads them for ``db: mine_${server}`` alone."""
-    if any(default.is_interpolation() for default in defaults):
-        return _list_choices(overrides, defaults, self_added)
+def _list_choices_if_read(
+    overrides: Overrides, defaults_list: list[InputDefault], self_added: bool
+) -> DictConfig:
+    """The options chosen so far. Hydra lists them for each file and reads them for ``db: mine_${server}``."""
+    if any(default.is_interpolation() for default in defaults_list):
+        return _list_choices(overrides, defaults_list, self_added)
     return OmegaConf.create()
 
 
 def _read_once(self: ConfigRepository, config_path: str) -> ConfigResult | None:
     """Read an option file, once for all compositions of the process as long as the file stays the same."""
     source = self._find_object_source(config_path, ObjectType.CONFIG)
-    if source is None or source.scheme() != "file":
+    if source is None or source.scheme() not in ("file", "pkg"):
         return _read(self, config_path)
     name = config_path if config_path.endswith(".yaml") else f"{config_path}.yaml"
-    file = Path(source.path, name)
-    found = file.stat()
-    state = found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+    file = Path(source.path, name) if source.scheme() == "file" else None
+    found = file.stat() if file else None  # Hydra's own files stay as they are
+    state = found and (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     key = source.provider, source.path, name
     known, pickled = _files.get(key, (None, b""))
-    if known != state:
-        pickled = pickle.dumps(_read_after_mark(self, config_path, file))
+    if not pickled or known != state:
+        read = _read_after_mark(self, config_path, file) if file else _read(self, config_path)
+        pickled = pickle.dumps(read)
         _files[key] = state, pickled
     result: ConfigResult = pickle.loads(pickled)  # a copy, since Hydra changes what it gets
     return result
