@@ -8,6 +8,7 @@ import subprocess
 
 import polars as pl
 import pytest
+from mlflow import MlflowClient
 from servers import Reply, completion, serving
 from sweeps import children, command, environment, odd, points
 
@@ -21,9 +22,11 @@ ALL_FAULTS = ["error", "limited", "cut", "garbage", "truncated", "slow"]
 
 
 @pytest.fixture(scope="module")
-def calm(tmp_path_factory):
+def calm(tmp_path_factory, copy_store):
     """What comes of the harness's sweep when nothing disturbs it, and how long it takes."""
-    return undisturbed(tmp_path_factory.mktemp("calm") / "sweep")
+    folder = tmp_path_factory.mktemp("calm")
+    copy_store(folder / "mlflow.db")
+    return undisturbed(folder)
 
 
 def run(line, folder, **options):
@@ -31,9 +34,10 @@ def run(line, folder, **options):
     return subprocess.run(line, **(pipes | options))
 
 
-def test_killed(calm, tmp_path):
+def test_killed(calm, tmp_path, copy_store):
     """A sweep killed at a random moment ends as if it had not been; `python -m tests.faults` is longer."""
     wanted, lasts_s = calm
+    copy_store(tmp_path / "mlflow.db")
     with mock(**SERVER) as server:
         episode = Episode(tmp_path, server, random.Random(3), lasts_s)
         episode.kill_once()
@@ -85,8 +89,9 @@ def test_tracking_down(tmp_path, copy_store):
     assert children(store) == {SWEPT: POINTS}
 
 
-def test_two_sweeps_at_once(tmp_path):
-    """In one folder, with one ledger and one fresh tracking store, two sweeps do not disturb each other."""
+def test_two_sweeps_at_once(tmp_path, copy_store):
+    """In one folder, with one ledger and one tracking store, two sweeps do not disturb each other."""
+    copy_store(tmp_path / "mlflow.db")
     with serving(odd) as server:
         line = command(tmp_path, server.url)("-m", "hydra/launcher=concurrent", "hyperparameter.n_shot=0,1")
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
@@ -99,9 +104,10 @@ def test_two_sweeps_at_once(tmp_path):
     assert sorted(children(f"sqlite:///{tmp_path}/mlflow.db")[SWEPT]) == sorted(POINTS * 2)
 
 
-def test_no_key_anywhere(tmp_path, monkeypatch):
+def test_no_key_anywhere(tmp_path, monkeypatch, copy_store):
     """After a 401 that quotes the key, no file of run, ledger or MLflow holds it, nor does the screen."""
     monkeypatch.setenv("SOME_KEY", KEY)
+    copy_store(tmp_path / "mlflow.db")
     masked = f"{KEY[:8]}****{KEY[-4:]}"
     refusal = {"error": {"message": f"Incorrect API key: {KEY} ({masked})", "code": "invalid_api_key"}}
     with serving(lambda call: Reply(refusal, status=401)) as server:
@@ -113,7 +119,8 @@ def test_no_key_anywhere(tmp_path, monkeypatch):
     texts = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
     texts += [refused.stdout.encode(), refused.stderr.encode()]
     assert not [text for text in texts if KEY.encode() in text or masked.encode() in text]
-    assert (tmp_path / "mlflow.db").exists()
+    client = MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    assert client.search_runs([experiment.experiment_id for experiment in client.search_experiments()])
 
 
 def test_one_row_in_trouble(tmp_path):

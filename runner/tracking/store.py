@@ -7,11 +7,13 @@ import logging
 import os
 import re
 import socket
+import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from runner.config.schema import TrackingConfig
@@ -175,8 +177,33 @@ def create_file(uri: str) -> None:
     partial = file.with_name(f"{file.name}.partial")
     for left_over in file.parent.glob(f"{partial.name}*"):
         left_over.unlink()
-    MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
+    with _write_at_the_end(partial):
+        MlflowClient(tracking_uri=f"sqlite:///{partial}").search_experiments(max_results=1)
     partial.replace(file)
+
+
+@contextmanager
+def _write_at_the_end(file: Path) -> Iterator[None]:
+    """Within the block a new database does not wait for the disk; then all of it is written there.
+
+    MLflow's migrations wait hundreds of times, for most of the seconds that they need.
+    """
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def configure(connection: Any, _: Any) -> None:
+        if isinstance(connection, sqlite3.Connection):
+            (_, _, opened), *_ = connection.execute("PRAGMA database_list").fetchall()
+            if opened and Path(opened) == file.resolve():
+                connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", configure)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", configure)
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def _open_store(uri: str, name: str) -> Store:

@@ -83,8 +83,9 @@ def test_optuna(tmp_path, server):
 
 
 @pytest.mark.parametrize("sweep", [[], ["-m", "hydra/launcher=concurrent", POINTS]], ids=["run", "sweep"])
-def test_interrupt(sweep, tmp_path):
+def test_interrupt(sweep, tmp_path, copy_store):
     """Ctrl-C ends a run or sweep within two seconds, keeps finished rows and shows how to go on."""
+    copy_store(tmp_path / "mlflow.db")
     slow = iter([0.0, 0.0, 0.0])
     with serving(lambda call: Reply(completion("1"), delay_s=next(slow, 30.0))) as server:
         ask = command(tmp_path, server.url)(*sweep, "provider.max_concurrency=1")

@@ -151,7 +151,7 @@ class Episode:
 
 def undisturbed(folder: Path, repeats: int = 1) -> tuple[Result, float]:
     """What comes of a sweep that nothing disturbs, and how long it takes once its stores are there."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     with mock(**SERVER) as server:
         episode = Episode(folder, server, random.Random(0), repeats=repeats)
         result = episode.end()

@@ -303,9 +303,29 @@ assert tracking.log_run(Path(sys.argv[2]), mlflow_config)
 """
 
 
+KILLED = """
+import os, sys, threading
+from runner import tracking
+from runner.config.schema import TrackingConfig
+
+def kill_in_the_middle():
+    while not os.path.exists("mlflow.db.partial") or os.path.getsize("mlflow.db.partial") < 150_000:
+        pass
+    os.kill(os.getpid(), 9)
+
+threading.Thread(target=kill_in_the_middle, daemon=True).start()
+tracking.prepare(TrackingConfig(uri=sys.argv[1]))
+"""
+
+
 def test_two_processes_share_a_fresh_store(tmp_path):
-    """Two unrelated processes that make the same store at the same moment both have their run in it."""
+    """Two unrelated processes that make the same store at the same moment both have their run in it.
+
+    What a killed process left of a store in the making is no obstacle.
+    """
     uri = f"sqlite:///{tmp_path}/mlflow.db"
+    assert subprocess.run([sys.executable, "-c", KILLED, uri], cwd=tmp_path).returncode == -9
+    assert not (tmp_path / "mlflow.db").exists()
     folders = [tracked.write(tmp_path / str(i), f"record {i}") for i in range(2)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     started = [
@@ -351,27 +371,6 @@ def test_points_have_names_of_their_own(values):
 def test_names_that_become_one_are_told_apart():
     """Two names that MLflow would see as one keep their values."""
     assert names.clean_keys({"a=b": 1, "a@b": 2, "a_b": 3}) == {"a_b": 1, "a_b_2": 2, "a_b_3": 3}
-
-
-def test_store_is_made_whole(tmp_path, monkeypatch):
-    """What a killed process left of a store in the making is no obstacle to the next one."""
-    monkeypatch.chdir(tmp_path)
-    code = f"""
-import os, threading
-from runner import tracking
-from runner.config.schema import TrackingConfig
-
-def kill_in_the_middle():
-    while not os.path.exists("mlflow.db.partial") or os.path.getsize("mlflow.db.partial") < 150_000:
-        pass
-    os.kill(os.getpid(), 9)
-
-threading.Thread(target=kill_in_the_middle, daemon=True).start()
-tracking.prepare(TrackingConfig(uri="sqlite:///{tmp_path}/mlflow.db"))
-"""
-    assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path).returncode == -9
-    assert not (tmp_path / "mlflow.db").exists()
-    assert tracking.prepare(TrackingConfig(uri=f"sqlite:///{tmp_path}/mlflow.db"))
 
 
 def test_links_out_of_the_folder_are_not_uploaded(mlflow_config, tmp_path, caplog):
