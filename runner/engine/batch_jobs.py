@@ -32,7 +32,7 @@ NOT_LISTED = {403, 404, 405}  # a service without a list of files, or a key with
 WRITE_ROWS = 500  # answers written to the ledger in one transaction
 GONE = (404, 410)
 MORE_LOOKS = 3  # at results that lack some of the requests which the service says are done
-LACKED = "the batch is done and its results lack this request; it may be paid for, and the next run asks it again"
+LACKED = "its results lack this request, which is done; it may be paid for, and the next run asks it again"
 
 
 class BatchJobs:
