@@ -46,8 +46,8 @@ class ServiceCalls:
             isinstance(answer.get(key, ...), need[key]) for key in need
         ):
             raise RetryableError(
-                f"{self._name}: {method} {path}: the answer cannot be read: expected an object with"
-                f" {' and '.join(need)}, got {describe_json(answer)}"
+                f"{self._name}: {method} {path}: the answer cannot be read: expected an object"
+                f"{' with ' if need else ''}{' and '.join(need)}, got {describe_json(answer)}"
             )
         return answer
 
