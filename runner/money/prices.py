@@ -47,7 +47,7 @@ class PriceBook:
     packaged: bool = True
 
     def suit(self, provider: Provider) -> PriceBook:
-        """Return the tables that hold for a provider: the user's alone if an option has a price of its own."""
+        """Return the tables that hold: the user's alone if an option of a provider has a price of its own."""
         if find_tier(provider) is None:
             return self
         shipped = _load_shipped()
