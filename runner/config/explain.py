@@ -168,9 +168,7 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None,
     ):
         if now := RENAMED.get(key):
             return f"{key}: no such key; it is now {now}"
-        siblings = _list_siblings(inner)
-        hint = suggest(key.split(".")[-1], siblings) if siblings else f"; +{key}=… adds one"
-        return f"{key}: no such key{hint}"
+        return f"{key}: no such key{_suggest_key(inner, key)}"
     file = None if has_place else re.match(r"In '([^']+)'", str(error))
     change = f"; remove it first: ~{key} +{key}=…" if inner.full_key and not has_place else ""
     kind = _explain_kind(first, change)
@@ -285,9 +283,16 @@ def _list_options(group: str) -> list[str]:
     return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
 
 
-def _list_siblings(error: OmegaConfBaseException) -> list[str]:
-    """The valid keys at the place of a wrong one."""
+def _suggest_key(error: OmegaConfBaseException, key: str) -> str:
+    """The nearest valid key at the place of a wrong one, or how one is added to an empty mapping.
+
+    A value with keys of its own is added one level higher.
+    """
+    (place, _, name), node = key.rpartition("."), error.parent_node
     if dataclasses.is_dataclass(error.object_type):
-        return [field.name for field in dataclasses.fields(error.object_type)]
-    node = error.parent_node
-    return [str(name) for name in node] if isinstance(node, Mapping) else []
+        return suggest(name, [field.name for field in dataclasses.fields(error.object_type)])
+    if isinstance(node, Mapping) and node:
+        return suggest(name, map(str, node))
+    kind = getattr(getattr(node, "_metadata", None), "element_type", None)
+    added = f"{place}={{{name}: …}}" if place and dataclasses.is_dataclass(kind) else f"{key}=…"
+    return f"; +{added} adds one"

@@ -9,7 +9,7 @@ service has the batch, and releases the rows only if not.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -31,6 +31,8 @@ BATCH, ROW = "batch", "batched"
 NOT_LISTED = {403, 404, 405}  # a service without a list of files, or a key without the right to it
 WRITE_ROWS = 500  # answers written to the ledger in one transaction
 GONE = (404, 410)
+MORE_LOOKS = 3  # at results that lack some of the requests which the service says are done
+LACKED = "its results lack this request, which is done; it may be paid for, and the next run asks it again"
 
 
 class BatchJobs:
@@ -105,6 +107,7 @@ class BatchJobs:
         Returns the closed entry, with ``errors`` by key, and the error that must stop the run, or None. It is
         marked as ``refused`` if no line was answered but some were refused (403). A batch that was refused,
         or whose results are gone or only those of other requests, is closed too: the next run makes another.
+        A request that is done and has no result is an error of its row: this run does not buy it again.
         """
         own = {key for key, owner in self._ledger.items(ROW) if owner == batch}
         now: dict[str, Any] = self._ledger.get(BATCH, batch) or {}
@@ -116,7 +119,8 @@ class BatchJobs:
         name = self._provider.name
         refused: dict[str, FatalProviderError] = {}
         answered, seen, foreign = False, set(), 0
-        for key, outcome in self._read_results(str(entry["id"])):
+        is_done = status.state == "ended" and 0 < status.total <= status.done
+        for key, outcome in self._read_results(str(entry["id"]), own if is_done else set()):
             if key is None:
                 status = BatchStatus("refused", f"its results are gone ({outcome})")
                 break
@@ -152,6 +156,8 @@ class BatchJobs:
         elif foreign:
             status = BatchStatus("refused", f"no result is of its requests ({count_of(foreign, 'other')})")
         errors |= {key: describe_failure(error) for key, error in refused.items()}
+        if is_done and seen:
+            errors |= dict.fromkeys(own - seen, f"{name}: batch {entry['id']}: {LACKED}")
         if not answered:
             fatal = fatal or next(iter(refused.values()), None)
         closed = {**entry, "closed": True, "errors": errors}
@@ -162,10 +168,28 @@ class BatchJobs:
             fatal = FatalProviderError(f"{reason}; the same command makes a new batch")
         return closed, fatal
 
-    def _read_results(self, batch_id: str) -> Iterator[tuple[str | None, Completion | ProviderError]]:
-        """Key and outcome of each request; None and the reason where the service has no results any more."""
+    def _read_results(
+        self, batch_id: str, wanted: Collection[str]
+    ) -> Iterator[tuple[str | None, Completion | ProviderError]]:
+        """Key and outcome of each request; None and the reason where the service has no results any more.
+
+        Results that lack a request which is ``wanted`` may have been cut on the way: they are read again.
+        """
         try:
-            yield from self._patience.call(lambda: list(self._batcher.results(batch_id)))
+            for look in range(1 + MORE_LOOKS):
+                if look:
+                    self._pause(self._poll_s)
+                found = self._patience.call(lambda: list(self._batcher.results(batch_id)))
+                lacked = set(wanted) - {key for key, _ in found}
+                if not lacked:
+                    break
+                log.warning(
+                    "%s: batch %s: %s lacked by its results",
+                    self._provider.name,
+                    batch_id,
+                    count_of(len(lacked), "request"),
+                )
+            yield from found
         except ProviderError as error:
             if error.status not in GONE:
                 raise

@@ -15,7 +15,7 @@ from runner.core.provider import Provider
 from runner.core.types import Completion, Request, Sampling
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
-from runner.money.price import Price
+from runner.money.price import Price, find_tier
 from runner.money.prices import PriceBook
 
 KIND = "budget"
@@ -141,8 +141,10 @@ def find_bounding_price(provider: Provider, sampling: Sampling, book: PriceBook,
     """
     price = book.find_provider_price(provider)
     if price is None:
+        tier = find_tier(provider)
+        why = f" with {key}provider.options.{tier}" if tier else ""
         raise ConfigError(
-            f"budget_usd: no price is known for {key}provider.model={provider.model} ({provider.name});"
+            f"budget_usd: no price is known for {key}provider.model={provider.model} ({provider.name}{why});"
             f" name one in prices.models or prices.path, or a model that has one in {key}provider.priced_as"
         )
     if price.output and sampling.max_tokens is None:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from runner.core.provider import Provider
 from runner.core.types import Completion
 
 MILLION = 1_000_000
 SNAPSHOT = re.compile(r"(-\d{4}(-?\d\d-?\d\d)?)?(:.*|\.ft-.*)?")
 """Endings that leave the price of a model as it is: a date, or the suffix of a fine-tuned model."""
+
+TIERS: Mapping[str, tuple[str, ...]] = {
+    "service_tier": ("auto", "default", "standard", "standard_only", "on_demand"),
+    "speed": ("standard",),
+    "inference_geo": ("global",),
+}
+"""Fields of a request that choose another price, with the values that do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,18 @@ class Price:
     def _to_dollars(self, read: float, weighted: float, written: float) -> float:
         long = self.long if self.long and read > self.long.above else LongPromptPrice(0, 1.0, 1.0)
         return (long.input * weighted + long.output * written * self.output) / MILLION
+
+
+def find_tier(provider: Provider) -> str | None:
+    """The option of a provider that makes another price than that of its model's tokens, or None."""
+    options = getattr(provider, "options", None)
+    if not isinstance(options, Mapping):
+        return None
+    cache = options.get("cache_control")
+    if isinstance(cache, Mapping) and cache.get("ttl") not in (None, "5m"):
+        return "cache_control"
+    given = {name: options[name] for name in TIERS if options.get(name) is not None}
+    return next((name for name, value in given.items() if value not in TIERS[name]), None)
 
 
 def stands_for(name: str, model: str) -> bool:

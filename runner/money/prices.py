@@ -17,7 +17,7 @@ from runner.core.errors import ConfigError, describe_yaml_error, suggest
 from runner.core.once import once
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.money.packaged import find_packaged_price
-from runner.money.price import LongPromptPrice, Price, stands_for
+from runner.money.price import LongPromptPrice, Price, find_tier, stands_for
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
 LOADER = getattr(
@@ -41,9 +41,17 @@ class PriceTable:
 
 @dataclass(frozen=True)
 class PriceBook:
-    """All tables; the first one with a price for a model counts."""
+    """All tables; the first one with a price for a model counts. The package's follow if ``packaged``."""
 
     tables: tuple[PriceTable, ...]
+    packaged: bool = True
+
+    def suit(self, provider: Provider) -> PriceBook:
+        """Return the tables that hold: the user's alone if an option of a provider has a price of its own."""
+        if find_tier(provider) is None:
+            return self
+        shipped = _load_shipped()
+        return PriceBook(tuple(table for table in self.tables if table not in shipped), packaged=False)
 
     def find_price(self, provider: str, *models: str | None) -> Price | None:
         """Return the price of the first of these models that has one, or None.
@@ -54,13 +62,14 @@ class PriceBook:
         for model in filter(None, models):
             if price := self._find_own(provider, model):
                 return price
-            if price := find_packaged_price(provider, model):
+            if self.packaged and (price := find_packaged_price(provider, model)):
                 return replace(price, batch=self._find_batch_share(provider))
         return None
 
     def find_provider_price(self, provider: Provider) -> Price | None:
         """Return the price of a provider's answers, by ``priced_as``, the hosted model or the model."""
-        return self.find_price(provider.name, provider.priced_as, provider.stands_for, provider.model)
+        book = self.suit(provider)
+        return book.find_price(provider.name, provider.priced_as, provider.stands_for, provider.model)
 
     def find_tuned_price(self, provider: Provider) -> Price | None:
         """Return the price of training a provider's model and of calling the trained one, or None."""

@@ -209,7 +209,8 @@ def compute_costs(answers: Sequence[Answer], responder: Responder) -> list[float
     provider, book = responder.provider, responder.book
     configured = book.find_provider_price(provider)
     models = {answer.completion.model for answer in answers if answer.completion}
-    by_model = {model: configured or book.find_price(provider.name, model) for model in models}
+    suited = book.suit(provider)
+    by_model = {model: configured or suited.find_price(provider.name, model) for model in models}
     costs: list[float | None] = []
     for answer in answers:
         completion = None if answer.repeated else answer.completion

@@ -9,7 +9,8 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Any
+from types import UnionType
+from typing import Any, TypeAlias
 
 import httpx2
 
@@ -21,6 +22,8 @@ from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 from runner.providers.remote import Remote
 from runner.providers.tuning_files import is_lost, is_unread, wait_until_read
+
+Kind: TypeAlias = type | UnionType
 
 
 class ServiceCalls:
@@ -36,13 +39,15 @@ class ServiceCalls:
     def _download(self, path: str) -> bytes:
         return self._client.download("GET", f"{self._base_url()}{path}")
 
-    def _ask(self, method: str, path: str, need: Mapping[str, type], **settings: Any) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, need: Mapping[str, Kind], **settings: Any) -> dict[str, Any]:
         """An answer that is an object with these fields; any other counts as a fault of the service."""
         answer = self._request(method, path, **settings)
-        if not isinstance(answer, dict) or not all(isinstance(answer.get(key), need[key]) for key in need):
+        if not isinstance(answer, dict) or not all(
+            isinstance(answer.get(key, ...), need[key]) for key in need
+        ):
             raise RetryableError(
-                f"{self._name}: {method} {path}: the answer cannot be read: expected an object with"
-                f" {' and '.join(need)}, got {describe_json(answer)}"
+                f"{self._name}: {method} {path}: the answer cannot be read: expected an object"
+                f"{' with ' if need else ''}{' and '.join(need)}, got {describe_json(answer)}"
             )
         return answer
 

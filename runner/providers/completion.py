@@ -68,13 +68,25 @@ def _parse(answer: Mapping[str, Any], name: str) -> Completion:
         model=read_text(answer.get("model")),
         finish_reason=finish,
         input_tokens=read_count(usage.get("prompt_tokens")),
-        output_tokens=read_count(usage.get("completion_tokens")),
+        output_tokens=_read_written(usage),
         cached_tokens=read_count(details.get("cached_tokens", usage.get("prompt_cache_hit_tokens"))),
         cache_write_tokens=read_count(details.get("cache_write_tokens")),
         reasoning_tokens=read_count(written.get("reasoning_tokens")),
         logprobs=_read_logprobs(read_mapping(choice.get("logprobs"))),
         reasoning=reasoning,
     )
+
+
+def _read_written(usage: Mapping[str, Any]) -> int | None:
+    """The tokens written, thinking included: xAI and Gemini leave it out of ``completion_tokens``.
+
+    Their ``total_tokens`` have it. https://docs.x.ai/docs/key-information/consumption-and-rate-limits
+    """
+    names = ("prompt_tokens", "completion_tokens", "total_tokens")
+    read, written, total = (read_count(usage.get(name)) for name in names)
+    if read is None or written is None or total is None:
+        return written
+    return max(written, total - read)
 
 
 def _make_upstream_error(error: Any, name: str) -> ProviderError:

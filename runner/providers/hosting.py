@@ -6,12 +6,15 @@ step begins with a look.
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
-from runner.core.errors import ConfigError, ProviderError, suggest
+from runner.core.errors import ConfigError, ProviderError, RetryableError, suggest
+
+log = logging.getLogger(__name__)
 
 POLL_S = 5.0
 MOST_CALLS = 3  # a deployment may be deleted while it is asked for, or a call was not heard
@@ -69,24 +72,29 @@ class ServiceHosting(ABC):
     def create(self, model: str, name: str) -> None:
         """Host a model and wait until that is done.
 
-        The deployment may be there, be made or be deleted by somebody else at the same time.
+        The deployment may be there, be made or be deleted by somebody else at the same time. A look that
+        tells nothing is made again; a call whose answer is lost may have been heard.
         """
-        calls = looks = 0
-        for state in self._poll_states(name, self._timeout_s):
+        calls, looks, lost = 0, 0, cast("RetryableError | None", None)
+        for state in self._poll_states(name, self._timeout_s, patient=True):
             if state == self.ready:
                 self._unsure.discard(name)
                 return
             if state is not None and state not in self.ended:
                 continue
             if calls == MOST_CALLS or (calls and state is not None):
-                raise ProviderError(f"{self.label}: deployment {name} ended as {state or 'deleted'}")
+                raise lost or ProviderError(f"{self.label}: deployment {name} ended as {state or 'deleted'}")
             if state is None and name in self._unsure and not self.repeatable and looks < LATE_LOOKS:
                 looks += 1
                 continue
             self._unsure.add(name)
-            if self._make(model, name):
+            calls, looks, lost = calls + 1, 0, None
+            try:
+                self._make(model, name)
                 self._unsure.discard(name)
-            calls, looks = calls + 1, 0
+            except RetryableError as error:
+                log.warning("%s; looking whether it was heard", error)
+                lost = error
 
     def delete(self, name: str) -> None:
         """Delete a deployment and wait until it is gone; no error if it was.
@@ -104,22 +112,35 @@ class ServiceHosting(ABC):
                 looks = 1
                 self._remove(name)
 
-    def _poll_states(self, name: str, longest_s: float) -> Iterator[str | None]:
-        """The state, again and again; raises when the deployment takes too long."""
-        waited = 0.0
+    def _poll_states(self, name: str, longest_s: float, patient: bool = False) -> Iterator[str | None]:
+        """The state, again and again; raises when the deployment takes too long.
+
+        With ``patient`` a look that fails is an answer without a state.
+        """
+        waited, fault = 0.0, ""
         while waited < longest_s:
-            yield self._get_state(name)
+            try:
+                state = self._get_state(name)
+            except RetryableError as error:
+                if not patient:
+                    raise
+                if not fault:
+                    log.warning("%s; looking again", error)
+                state, fault = "", f": {error}"
+            else:
+                fault = ""
+            yield state
             self._sleep(POLL_S)
             waited += POLL_S
-        raise ProviderError(f"{self.label}: deployment {name} takes longer than {waited:.0f} s")
+        raise ProviderError(f"{self.label}: deployment {name} takes longer than {waited:.0f} s{fault}")
 
     @abstractmethod
     def _get_state(self, name: str) -> str | None:
         """The state now, None where there is no such deployment, "" for an answer without one."""
 
     @abstractmethod
-    def _make(self, model: str, name: str) -> bool:
-        """Ask for a deployment that is missing or has ended; False if the answer was lost."""
+    def _make(self, model: str, name: str) -> None:
+        """Ask for a deployment that is missing or has ended. A lost answer is a :class:`RetryableError`."""
 
     @abstractmethod
     def _remove(self, name: str) -> None:

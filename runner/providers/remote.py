@@ -26,12 +26,26 @@ from runner.providers.http.rate_headers import parse_rate_limits
 if TYPE_CHECKING:
     from runner.providers.http.async_client import AsyncClient
 
-REASONING = {
+SAME = {
+    "temperature": {"temperature"},
+    "top_p": {"top_p"},
+    "max_tokens": {"max_tokens", "max_completion_tokens"},
+    "seed": {"seed", "random_seed"},
+    "stop": {"stop", "stop_sequences"},
+    "logprobs": {"logprobs", "top_logprobs"},
     "reasoning_effort": {"reasoning_effort", "reasoning", "output_config"},
     "verbosity": {"verbosity"},
     "thinking_tokens": {"thinking"},
 }
 """Fields of a body that say the same as a hyperparameter."""
+ELSEWHERE = {
+    "model": "provider.model does",
+    "messages": "the prompt does",
+    "system": "the prompt does",
+    "n": "hyperparameter.repeats asks a row several times",
+    "stream": "answers are read as a whole",
+}
+"""Fields of a body that ``options`` may not set, and why."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -98,21 +112,29 @@ class Remote(Provider):
         check_number("batch_poll_s", self.batch_poll_s)
         if sampling and sampling.response_format == "json_schema" and not sampling.json_schema:
             raise ConfigError("prompt.response_format=json_schema: prompt.json_schema is missing")
+        for name in self.options.keys() & ELSEWHERE:
+            raise ConfigError(f"provider.options.{name}: cannot be set here; {ELSEWHERE[name]}")
         if sampling:
-            self._check_reasoning(sampling)
+            self._check_effort(sampling)
+            self._check_options(sampling)
 
-    def _check_reasoning(self, sampling: Sampling) -> None:
-        """Refuse an effort that the service does not have, and one that is set in two places."""
+    def _check_effort(self, sampling: Sampling) -> None:
+        """Refuse an effort that the service does not have."""
         effort = sampling.reasoning_effort
         if effort and self.efforts and effort not in self.efforts:
             raise ConfigError(
                 f"hyperparameter.reasoning_effort={effort}: {self.name} has {', '.join(self.efforts)}"
             )
-        for name in REASONING:
-            if getattr(sampling, name) is not None and self.options.keys() & REASONING[name]:
+
+    def _check_options(self, sampling: Sampling) -> None:
+        """Refuse what is set in two places: ``options`` would win, and the record would say the other."""
+        for name, fields in SAME.items():
+            if getattr(sampling, name) is not None and self.options.keys() & fields:
                 raise ConfigError(
                     f"hyperparameter.{name}: provider.options sets it, too; leave one of them out"
                 )
+        if sampling.response_format != "text" and "response_format" in self.options:
+            raise ConfigError("prompt.response_format: provider.options sets it, too; leave one of them out")
 
     def check_limits(self) -> None:
         """Raise :class:`ConfigError` also for an address and for settings of a wrong type."""

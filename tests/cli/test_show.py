@@ -118,6 +118,18 @@ def test_before_a_run(own):
     assert not list(own.folder.glob("outputs/*/*"))
 
 
+def test_what_a_run_refuses_and_needs(own, monkeypatch):
+    """Settings that the service would refuse are an error after what is known; a missing key is named."""
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    there = ("show", "provider=anthropic", "provider.base_url=http://localhost:9")
+    known = own(*there)
+    assert known.code == 0, known.err
+    assert "needs, too  provider.api_key_env=ANTHROPIC_API_KEY" in known.out
+    refused = own(*there, "hyperparameter.thinking_tokens=100")
+    assert (refused.code, "chat  of row a" in refused.out) == (2, True)
+    assert "error: hyperparameter.thinking_tokens=100: must be 0, or at least 1024" in refused.err
+
+
 def test_one_row_before_a_run(own):
     """Whole, by its id or its number, or those with a text; a row that does not exist is said."""
     said = own("show", "row=e").out

@@ -164,6 +164,15 @@ def test_hyperparameters_of_a_member():
             composed("judge=panel", f"{sign}{place}.repeets=2")
 
 
+def test_how_a_member_is_added():
+    """The advice can be followed: a member has keys of its own, so the mapping of members is added to."""
+    member = "members={same: {hyperparameter: {repeats: 2}}}"
+    with pytest.raises(ConfigError, match=r"no such key; \+judge\.members=\{same: …\} adds one$"):
+        composed("judge=correctness", f"judge.{member}")
+    added = composed("judge=correctness", f"+judge.{member}", at="judge.members.same.hyperparameter")
+    assert added["repeats"] == 2
+
+
 def test_a_dataclass_takes_its_own_fields():
     """And those of the class of the runner that it extends."""
     polite = ["provider={_target_: own.Polite}", "provider.greeting=y", "provider.model=m"]

@@ -188,6 +188,30 @@ def test_results_of_another_batch(ledger: Ledger, caplog: pytest.LogCaptureFixtu
     assert (len(list(ledger.items(call.KIND))), len(api.batches)) == (1, 2)
 
 
+@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("times", [1, 100])
+def test_results_that_lack_a_request(name: str, times: int, ledger: Ledger) -> None:
+    """They may be cut on the way, so they are read again; what they always lack is not bought again."""
+    api, cuts = SERVICES[name](), list(range(times))
+
+    def cut(call: Call) -> Reply:
+        reply = api(call)
+        if call.path.endswith(("/content", "/results")) and cuts:
+            cuts.pop()
+            lines = reply.content.strip().split(b"\n")
+            return Reply(b"\n".join([*lines[:-1], lines[-1][:50]]))
+        return reply
+
+    with serving(cut) as server:
+        found = texts(ask(name, server.url, ledger, 1, 2, 3))
+        lacked = [text for text in found if "its results lack this request" in str(text)]
+        assert (len(lacked), len(api.batches)) == (0 if times == 1 else 1, 1)
+        cuts.clear()
+        assert texts(ask(name, server.url, ledger, 1, 2, 3)) == ["2", "4", "6"]
+    assert sum(api.asked.values()) == 3 + len(lacked)
+    assert clean(ledger)
+
+
 @pytest.mark.parametrize(
     ("name", "last"), [("openai", "expired"), ("mistral", "TIMEOUT_EXCEEDED"), ("together", "EXPIRED")]
 )

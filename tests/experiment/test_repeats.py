@@ -160,8 +160,8 @@ def test_a_judge_in_both_orders(command, runner, server):
 
 def test_equal_repeats_are_said_once(command, server):
     """A warning before the run names what makes repeats equal; after it the screen says that they were."""
-    fixed = "+provider.options={seed: 7, temperature: 1}"
-    said = command("hyperparameter.repeats=2", fixed)
+    fixed = ("+provider.options={seed: 7, temperature: 1}", "hyperparameter={seed: null, temperature: null}")
+    said = command("hyperparameter.repeats=2", *fixed)
     assert said.err.count("provider.options.seed is the same for each repeat") == 1
     assert said.out.count("each row got the same answer every time") == 1
 

@@ -9,9 +9,11 @@ import pytest
 from runner.config.command_schema import PricesConfig
 from runner.core import tokens
 from runner.core.errors import ConfigError
-from runner.core.types import Completion
+from runner.core.types import Completion, Sampling
 from runner.money import prices
+from runner.money.budget import find_bounding_price
 from runner.money.price import LongPromptPrice, Price
+from runner.providers.openai import OpenAI
 
 
 @pytest.mark.parametrize(
@@ -41,6 +43,29 @@ def test_by_name(provider, model, price):
 def test_unknown(provider, model):
     """A longer name is another model, and another provider's price does not apply."""
     assert prices.load_prices().find_price(provider, model) is None
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"service_tier": "priority"}, {"service_tier": "flex"}, {"speed": "fast"}, {"inference_geo": "us"}),
+        {"cache_control": {"type": "ephemeral", "ttl": "1h"}},
+    ],
+)
+def test_an_option_with_a_price_of_its_own(options):
+    """The shipped price is another one's, so it is unknown; the user's own price holds."""
+    provider = OpenAI(model="gpt-5.4-mini", options=options)
+    assert prices.load_prices().find_provider_price(provider) is None
+    with pytest.raises(
+        ConfigError, match=rf"\(openai with provider\.options\.{next(iter(options))}\); name one"
+    ):
+        find_bounding_price(provider, Sampling(max_tokens=5), prices.load_prices())
+    book = prices.load_prices(PricesConfig(None, {"gpt-5.4-mini": {"input": 3, "output": 4}}))
+    own = book.find_provider_price(provider)
+    assert own is not None
+    assert own.input == 3
+    plain = OpenAI(model="gpt-5.4-mini", options={"service_tier": "auto", "cache_control": {"ttl": "5m"}})
+    assert prices.load_prices().find_provider_price(plain) is not None
 
 
 def test_every_table_says_when_and_where():

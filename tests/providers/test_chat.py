@@ -146,6 +146,28 @@ def test_cached_tokens_as_deepseek_counts_them() -> None:
     assert answered(completion(usage=usage)).cached_tokens == 64
 
 
+@pytest.mark.parametrize(
+    ("usage", "written"),
+    [
+        ({"completion_tokens": 9, "total_tokens": 41}, 9),
+        (
+            {
+                "completion_tokens": 9,
+                "total_tokens": 135,
+                "completion_tokens_details": {"reasoning_tokens": 94},
+            },
+            103,
+        ),
+        ({"completion_tokens": 0, "total_tokens": 92}, 60),
+        ({"completion_tokens": 9, "total_tokens": 20}, 9),
+        ({"completion_tokens": 9, "total_tokens": "many"}, 9),
+    ],
+)
+def test_thinking_that_is_counted_apart(usage: dict[str, Any], written: int) -> None:
+    """It is billed as written: xAI and Gemini have it only in the total."""
+    assert answered(completion(usage={"prompt_tokens": 32, **usage})).output_tokens == written
+
+
 def test_an_answer_without_usage_has_no_counts() -> None:
     """Nothing is made up where a server does not count."""
     found = answered(completion(usage=None))

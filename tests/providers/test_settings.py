@@ -1,6 +1,7 @@
 """Wrong settings are named before anything is sent."""
 
 import json
+import re
 import sys
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +14,12 @@ from omegaconf import OmegaConf
 from runner.core.errors import ConfigError, FatalProviderError, RetryableError
 from runner.core.paths import CONF
 from runner.core.types import Request, Sampling
+from runner.providers.anthropic import Anthropic
 from runner.providers.azure import Azure
 from runner.providers.azure.entra import Entra
+from runner.providers.mistral import Mistral
 from runner.providers.openai import OpenAI, OpenAICompatible
+from runner.providers.remote import Remote
 
 pytestmark = pytest.mark.usefixtures("keys")
 
@@ -134,3 +138,37 @@ def test_an_outage_of_the_sign_in_is_no_refusal(monkeypatch: pytest.MonkeyPatch)
     Credential.up = False
     with pytest.raises(RetryableError, match="no Entra token: no route"):
         entra.get_token()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "sampling", "key"),
+    [
+        (OpenAI, {"temperature": 1}, {"temperature": 0}, "hyperparameter.temperature"),
+        (OpenAI, {"seed": 7}, {"seed": 0}, "hyperparameter.seed"),
+        (OpenAI, {"max_tokens": 5}, {"max_tokens": 64}, "hyperparameter.max_tokens"),
+        (OpenAICompatible, {"max_completion_tokens": 5}, {"max_tokens": 64}, "hyperparameter.max_tokens"),
+        (OpenAI, {"stop": ["x"]}, {"stop": ("y",)}, "hyperparameter.stop"),
+        (OpenAI, {"top_logprobs": 0}, {"logprobs": 5}, "hyperparameter.logprobs"),
+        (Mistral, {"random_seed": 7}, {"seed": 0}, "hyperparameter.seed"),
+        (Anthropic, {"stop_sequences": ["x"]}, {"stop": ("y",)}, "hyperparameter.stop"),
+        (
+            OpenAI,
+            {"response_format": {"type": "text"}},
+            {"response_format": "json_object"},
+            "prompt.response_format",
+        ),
+        (OpenAI, {"model": "other"}, {}, "provider.options.model"),
+        (Anthropic, {"system": "other"}, {}, "provider.options.system"),
+        (OpenAI, {"n": 3}, {}, "provider.options.n"),
+        (OpenAI, {"stream": True}, {}, "provider.options.stream"),
+    ],
+)
+def test_what_is_set_in_two_places(
+    kind: type[Remote], options: dict[str, Any], sampling: dict[str, Any], key: str
+) -> None:
+    """The option would be sent and the record would say the other; with null the option is the only one."""
+    provider = kind(model="m", base_url="http://localhost", options=options)
+    with pytest.raises(ConfigError, match=rf"^{re.escape(key)}: "):
+        provider.check_settings(Sampling(**{"max_tokens": 64, **sampling}))
+    if not key.startswith("provider"):
+        provider.check_settings(Sampling(max_tokens=None if "tokens" in key else 64))

@@ -60,7 +60,7 @@ def describe_run(point: Point, plan: Plan) -> list[tuple[str, str]]:
     low, high = point.usd
     if point.judgments or point.trained:
         lines.append(("together", _describe_usd(low, high)))
-    return lines
+    return [*lines, *(("needs, too", clean(text)) for text in point.missing)]
 
 
 def _describe_work(work: Work) -> str:

@@ -120,13 +120,12 @@ class Hosting(ServiceHosting):
             return None
         return str(read_mapping(read_mapping(found).get("properties")).get("provisioningState") or "")
 
-    def _make(self, model: str, name: str) -> bool:
+    def _make(self, model: str, name: str) -> None:
         body = {
             "sku": {"name": self._deployment.sku, "capacity": self._deployment.capacity},
             "properties": {"model": {"format": "OpenAI", "name": model, "version": "1"}},
         }
         self._request("PUT", name, json=body)
-        return True
 
     def _remove(self, name: str) -> None:
         self._request("DELETE", name)

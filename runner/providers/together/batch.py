@@ -47,7 +47,7 @@ class TogetherBatcher(TogetherFiles, ServiceBatcher):
         """Where the batch stands, in per cent; a word that is not known counts as running."""
         batch = self._look(batch_id)
         progress, word = batch.get("progress"), str(batch["status"])
-        done = round(progress) if isinstance(progress, int | float) else 0
+        done = int(progress) if isinstance(progress, int | float) else 0
         if _is_refused(batch):
             return BatchStatus("refused", list_reasons(batch.get("error")) or word, done, 100)
         return BatchStatus("ended" if word in {*ENDED, "FAILED"} else "running", word, done, 100)

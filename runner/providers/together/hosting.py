@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from runner.core.errors import ConfigError, ProviderError, RetryableError, suggest
+from runner.core.errors import ConfigError, ProviderError, suggest
 from runner.core.retry import pause
 from runner.providers.calls import ServiceCalls, check_items
 from runner.providers.hosting import HostingTerms, ServiceHosting
@@ -93,7 +93,7 @@ class Hosting(ServiceHosting, ServiceCalls):
         self.addresses[name] = str(found[0].get("name") or "")
         return str(found[0].get("state") or "")
 
-    def _make(self, model: str, name: str) -> bool:
+    def _make(self, model: str, name: str) -> None:
         found, terms = self._find(name), self._terms
         body = {
             "display_name": name,
@@ -104,27 +104,22 @@ class Hosting(ServiceHosting, ServiceCalls):
             "state": "STARTED",
             **({"availability_zone": terms.availability_zone} if terms.availability_zone else {}),
         }
-        try:
-            if found:
-                self._request("PATCH", f"/endpoints/{found[0]['id']}", json={"state": "STARTED"})
-            else:
-                self._made[name] = self._ask("POST", "/endpoints", {"id": str}, json=body)["id"]
-        except RetryableError as error:
-            log.warning("%s; looking whether it was heard", error)
-            return False
-        return True
+        if found:
+            self._request("PATCH", f"/endpoints/{found[0]['id']}", json={"state": "STARTED"})
+        else:
+            self._made[name] = self._ask("POST", "/endpoints", {"id": str}, json=body)["id"]
 
     def _remove(self, name: str) -> None:
         for item in self._find(name):
-            self._look("DELETE", item["id"])
+            self._look_at(item["id"], lambda path: self._request("DELETE", path))
         self._made.pop(name, None)
 
     def _find(self, name: str) -> list[dict[str, Any]]:
         found = [item for item in self._list_endpoints() if self._read_name(item) == name]
         made = self._made.get(name)
         if made and made not in [item["id"] for item in found]:
-            late = self._look("GET", made)
-            found += [late | {"id": made}] if isinstance(late, dict) else []
+            late = self._look(made)
+            found += [late] if late else []
         return found
 
     def _list_endpoints(self) -> list[dict[str, Any]]:
@@ -134,16 +129,25 @@ class Hosting(ServiceHosting, ServiceCalls):
         """An endpoint's display name, which only the look at it alone tells; "" if it is gone."""
         known = self._display_names
         if item["id"] not in known:
-            found = self._look("GET", item["id"])
-            if not isinstance(found, dict):
+            found = self._look(item["id"])
+            if not found:
                 return ""
-            known[item["id"]] = str(found.get("display_name") or "")
+            known[item["id"]] = str(found["display_name"] or "")
         return known[item["id"]]
 
-    def _look(self, method: str, endpoint_id: str) -> Any:
-        """The answer, or None where there is no such endpoint."""
+    def _look(self, endpoint_id: str) -> dict[str, Any] | None:
+        """The endpoint, or None where there is none; an answer that does not name it says neither."""
+
+        def ask(path: str) -> dict[str, Any]:
+            return self._ask("GET", path, {"id": str, "display_name": str | None})
+
+        found = self._look_at(endpoint_id, ask)
+        return found and {**found, "id": endpoint_id}
+
+    def _look_at(self, endpoint_id: str, ask: Callable[[str], Any]) -> Any:
+        """What is asked about an endpoint, or None where there is none."""
         try:
-            return self._request(method, f"/endpoints/{endpoint_id}")
+            return ask(f"/endpoints/{endpoint_id}")
         except ProviderError as error:
             if error.status != 404:
                 raise

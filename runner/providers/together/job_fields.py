@@ -21,6 +21,10 @@ PASSED: Mapping[str, Option] = {
 OPTIONS = {
     **LORA_OPTIONS,
     **PASSED,
+    "lora_alpha": (
+        lambda value: is_number(value) and value >= 1 and value == int(value),
+        "a whole number of at least 1",
+    ),
     "lora_trainable_modules": (lambda value: isinstance(value, str), "names with commas between them"),
 }
 WANDB = {"project": "project_name", "name": "name", "entity": "entity", "base_url": "base_url"}
@@ -40,7 +44,7 @@ def build_training_type(options: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     if "lora_rank" not in lora:
         raise ConfigError(f"finetune.options.{min(lora)}: together needs lora_rank beside it")
-    rank, alpha = lora.pop("lora_rank"), round(lora.pop("lora_alpha"))
+    rank, alpha = lora.pop("lora_rank"), int(lora.pop("lora_alpha"))
     return {"type": "Lora", "lora_r": rank, "lora_alpha": alpha, **lora}
 
 

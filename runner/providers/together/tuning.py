@@ -174,9 +174,9 @@ class TogetherTuner(ServiceTuner, TogetherFiles):
         listed = self._ask("GET", f"{JOBS}/{job_id}/checkpoints", {"data": list})["data"]
         names: dict[int, str] = {}  # a step may be there twice, merged and as an adapter
         for point in listed:
-            early = "intermediate" in str(point["checkpoint_type"]).lower()
+            finished = "final" in str(point["checkpoint_type"]).lower()
             step = int(point["step"])
-            names[step] = names.get(step, f"{model}:{step}") if early else model
+            names[step] = model if finished else names.get(step, f"{model}:{step}")
         # rows are packed, so that only the epochs tell the length of one
         epochs = Schedule(n_epochs=schedule.n_epochs).fill(None, job.get("n_epochs"))
         return number_states([State(step, name) for step, name in names.items()], model, epochs)

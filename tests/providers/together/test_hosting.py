@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
-from hosted import KEY
+from hosted import KEY, SPOILED
 from hosted_together import TogetherApi
 from servers import Call, Reply, Server, serving
 
-from runner.core.errors import ConfigError, FatalProviderError, ProviderError
+from runner.core.errors import ConfigError, FatalProviderError, ProviderError, RetryableError
 from runner.core.services import TuningJob
 from runner.core.types import Request
 from runner.providers.together import Together
@@ -136,6 +136,33 @@ def test_two_of_one_name_are_both_deleted() -> None:
         api.deploy(_body("runner-1"))
         tuner.undeploy("runner-1")
     assert (api.made, api.deployments) == (2, {})
+
+
+@pytest.mark.parametrize("kind", SPOILED)
+def test_a_spoiled_look_does_not_say_that_it_is_gone(kind: str) -> None:
+    """The caller is told, or it is looked at again; the endpoint is billed until it is deleted."""
+    api, spoiled = TogetherApi(), [SPOILED[kind]]
+    with hosting(api) as (tuner, server):
+        tuner.deploy(MODEL, "runner-1")
+        answer = api.manage
+        api.manage = lambda call, name: spoiled.pop() if name and spoiled else answer(call, name)  # type: ignore[method-assign]
+        later = TogetherTuner(Together(model="m", base_url=f"{server.url}/v1"), lambda seconds: None)
+        with suppress(RetryableError):
+            later.undeploy("runner-1")
+            assert api.deployments == {}
+        later.undeploy("runner-1")
+    assert (spoiled, api.deployments) == ([], {})
+
+
+def test_why_it_was_not_made() -> None:
+    """A create call that always fails ends with what the service said."""
+
+    class Full(TogetherApi):
+        def deploy(self, body: dict[str, Any]) -> Reply:
+            return Reply({"error": {"message": "no capacity", "type": "x"}}, status=503)
+
+    with hosting(Full()) as (tuner, _), pytest.raises(ProviderError, match="HTTP 503: no capacity"):
+        tuner.deploy(MODEL, "runner-1")
 
 
 def _body(name: str) -> dict[str, Any]:

@@ -136,6 +136,10 @@ def test_a_job_that_the_account_does_not_allow() -> None:
         ),
         ({"options": {"packing": 1}}, "finetune.options.packing=1: must be true or false"),
         ({"options": {"lora_alpha": 8}}, "finetune.options.lora_alpha: together needs lora_rank"),
+        (
+            {"options": {"lora_rank": 8, "lora_alpha": 0.4}},
+            "options.lora_alpha=0.4: must be a whole",
+        ),
         ({"options": {"method": "full", "lora_dropout": 0.1}}, "finetune.options.lora_dropout: method=full"),
         ({"integrations": (WANDB, WANDB)}, "finetune.integrations: together has one"),
         ({"integrations": ({**WANDB, "run": "x"},)}, r"finetune.integrations\[0\].run: no such key"),
@@ -201,6 +205,17 @@ def test_a_finished_job() -> None:
         Checkpoint(2, 4, f"{model}:4"),
         Checkpoint(3, 6, model),
     ]
+
+
+def test_a_state_of_another_kind_is_not_the_finished_model() -> None:
+    """Only what is called final has its weights; the last epoch's state is the same one."""
+    api = TogetherApi(states=("completed",))
+    api.points = lambda job_id: [{"step": step, "checkpoint_type": "Epoch"} for step in (2, 4, 6)]  # type: ignore[method-assign]
+    with tuning(api) as (tuner, _):
+        tuner.upload(FILE)
+        found = tuner.checkpoints(tuner.create(job()), Schedule(10, 8, 3))
+    model = f"me/m-{HEX[:16]}-ft-1"
+    assert [point.model for point in found] == [f"{model}:2", f"{model}:4", model]
 
 
 def test_no_refusal_quotes_a_key() -> None:
