@@ -17,7 +17,7 @@ class Local(Embedded):
     ``context_length``   tokens of prompt and answer together; llama.cpp rounds up to a multiple of 256
     ``max_concurrency``  requests evaluated at once; above 1 near ties may fall differently from run to run
     ``threads``          null: the cores that this process may use, at most 16
-    ``gpu_layers``       layers on the GPU; null: all, where llama.cpp was built for one
+    ``gpu_layers``       layers on the GPU; null: all, where llama.cpp was built for one; 0: the CPU alone
     ``models_dir``       where trainings and their checkpoints are kept; ``model`` may also name one of these
     """
 
