@@ -18,7 +18,8 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
     token limit ended, and ``calls`` the calls made now. ``judge_answered`` has rows with an answer of the
     judge, ``judged`` those with a verdict; of a panel there are also ``judge_<member>_judged`` and
     ``judge_<member>_abstained`` (judged rows without its verdict). Token counts are those of all completions,
-    including those from the ledger; ``new_tokens`` are those that the calls made now read and wrote.
+    including those from the ledger, and are missing where the service told none. ``new_tokens`` are those
+    that the calls made now read and wrote.
     """
     parsed = int(frame["prediction"].is_not_null().sum())
     counts: dict[str, float] = {
@@ -49,9 +50,10 @@ def count_usage(frame: pl.DataFrame) -> dict[str, float]:
         counts[f"judge_{member}_judged"] = int(read.sum())
         counts[f"judge_{member}_abstained"] = int((frame["judge_stored"].is_not_null() & ~read).sum())
     counts["new_tokens"] = sum(_count_new(frame, prefix) for prefix in ("", "judge_"))
-    for name in COUNTED:
-        for column in (name, f"judge_{name}"):
-            if column in frame.columns:
+    for prefix in ("", "judge_"):
+        answered = counts.get(f"{prefix}answered")
+        for column in (f"{prefix}{name}" for name in COUNTED):
+            if column in frame.columns and not (answered and frame[column].is_null().all()):
                 counts[column] = int(frame[column].sum())
     return counts
 

@@ -131,6 +131,15 @@ def think(body):
     return status, made | {"usage": usage, "content": [thinking, *made["content"]]}
 
 
+def test_tokens_that_were_not_counted_are_not_0(sums, api):
+    """A gateway that leaves the usage out: neither tokens nor dollars are told."""
+    api.answer = lambda body: (200, MessagesService().answer(body)[1] | {"usage": None})
+    assert sums(*ANTHROPIC).code == 0
+    figures = sums.records()[0].figures
+    assert figures["answered"] == 4
+    assert not {"input_tokens", "output_tokens", "reasoning_tokens", "cost_usd"} & figures.keys()
+
+
 EFFORT = ("hyperparameter.reasoning_effort=low", "hyperparameter.max_tokens=4000")
 
 
