@@ -62,14 +62,19 @@ class Embedded(Provider):
         return ("reasoning_effort", "verbosity", "thinking_tokens")
 
     def identity(self) -> Mapping[str, Any]:
-        """The weights' digest, not their name, so that the same file elsewhere is the same model."""
+        """The weights' digest, not their name, so that the same file elsewhere is the same model.
+
+        Answers of a GPU are kept apart from those of a CPU: most of them differ somewhere.
+        """
         settings = self.find_settings()
         adapter = {"adapter": settings.adapter_sha256} if settings.adapter_sha256 else {}
+        on_gpu = self.gpu_layers != 0 and find_gpus()
         return {
             "provider": self.name,
             "weights": settings.weights_sha256,
             **adapter,
             "context_length": self.context_length,
+            **({"gpu_layers": self.gpu_layers or "all"} if on_gpu else {}),
         } | identify_more(self)
 
     async def complete(self, request: Request) -> Completion:

@@ -9,7 +9,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
@@ -54,6 +54,7 @@ def load_model(settings: Settings) -> LoadedModel:
         return model
 
 
+@cache
 def find_gpus() -> list[str]:
     """The GPUs that this build of llama.cpp can use, by name."""
     runtime = _import_runtime()

