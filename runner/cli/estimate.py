@@ -20,7 +20,7 @@ from runner.experiment.plan import make_plan
 from runner.experiment.seeds import SweptSeeds
 from runner.money.price import Price
 from runner.providers.local.weights import stay_offline
-from runner.report.formats import format_number
+from runner.report.formats import format_dollars, format_number
 
 OUTPUTS = Path("outputs")
 TIMES = 3
@@ -134,7 +134,7 @@ def describe_power(point: Point) -> str:
 
 
 def _format_cost(dollars: float) -> str:
-    return f"{dollars:,.2f}" if dollars >= 1 else f"{dollars:.4f}"
+    return f"{dollars:,.2f}" if dollars >= 1 else format_dollars(dollars)
 
 
 def _format_difference(value: float | None, is_share: bool) -> str:
@@ -216,7 +216,7 @@ def _format_least(points: Sequence[Point]) -> str:
     if all(point.usd[0] is not None for point in points):
         return _format_dollars([point.usd[0] for point in points])
     known = [point.known_usd for point in points if point.known_usd is not None]
-    return f"at least {sum(known):.4f}" if known else "?"
+    return f"at least {format_dollars(sum(known))}" if known else "?"
 
 
 def _format_count(number: float | None) -> str:
@@ -233,4 +233,4 @@ def _format_span(bounds: Sequence[tuple[float, float | None]]) -> str:
 
 def _format_dollars(amounts: Sequence[float | None]) -> str:
     known = [amount for amount in amounts if amount is not None]
-    return f"{sum(known):.4f}" if len(known) == len(amounts) else "?"
+    return format_dollars(sum(known)) if len(known) == len(amounts) else "?"
