@@ -147,6 +147,8 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
         f"{figures.get('parsed', 0):.0f} parsed",
         f"{count_of(figures.get('calls', 0) + figures.get('judge_calls', 0), 'call')} made",
     ]
+    if not figures.get("n"):  # stopped before, by a budget for example
+        parts[:2] = ["no row was asked"]
     if figures.get("judge_answered"):
         parts.insert(2, f"{figures['judged']:.0f} of {count_of(figures['judge_answered'], 'verdict')} read")
     if "scored_rows" in figures:
