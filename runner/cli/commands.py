@@ -104,7 +104,7 @@ def _list_strangers(tuner: Deployer | None, known: Mapping[str, Any]) -> dict[st
 
 def _describe_unknown(name: str, tuner: Deployer | None, known: Iterable[str]) -> str:
     if tuner is None:
-        return f"to delete {name}, name its provider, such as provider=azure"
+        return f"to delete {name}, name its provider, as in provider=azure"
     return f"no deployment {name!r}{suggest(name, known)}"
 
 
@@ -143,7 +143,8 @@ def _describe_deployment(
     elif not hosting.is_left_over(ledger, entry):
         state = "in use"
     elif tuner is None:
-        state = "left over (delete it with its provider, such as provider=azure)"
+        service = entry.get("service")  # earlier versions did not note it
+        state = f"left over (delete it with {f'provider={service}' if service else 'its provider'})"
     else:
         state = "left over"
     age = say_age(ledger.now() - float(entry.get("time") or ledger.now()))

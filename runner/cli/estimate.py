@@ -13,14 +13,14 @@ from rich.text import Text
 
 from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides
-from runner.core.errors import count_of
+from runner.core.errors import RunnerError, count_of
 from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.estimate.power import count_comparisons
 from runner.experiment.plan import make_plan
 from runner.experiment.seeds import SweptSeeds
 from runner.money.price import Price
 from runner.providers.local.weights import stay_offline
-from runner.report.formats import format_number
+from runner.report.formats import format_dollars, format_number
 
 OUTPUTS = Path("outputs")
 TIMES = 3
@@ -33,33 +33,43 @@ class Estimate:
 
     def __init__(self) -> None:
         self.points: list[Point] = []
+        self.refused: list[tuple[list[str], Exception]] = []
+        """The overrides of points that cannot be run, and why."""
         self._seen: set[str] = set()
         self._seeds = SweptSeeds()
 
     def __call__(self, config: DictConfig) -> None:
         """Estimate one point."""
-        with stay_offline():
-            plan = make_plan(config, asks=False)
-            self._seeds.note(plan)
-            self._seeds.check()
-            self.points.append(estimate_plan(plan, self._seen, get_overrides(), OUTPUTS))
+        try:
+            with stay_offline():
+                plan = make_plan(config, asks=False)
+                self._seeds.note(plan)
+                self._seeds.check()
+                self.points.append(estimate_plan(plan, self._seen, get_overrides(), OUTPUTS))
+        except RunnerError as error:
+            self.refused.append((get_overrides(), error))
+            raise
 
     def finish(self) -> None:
         """Print the estimates, if there are any."""
         if self.points:
-            show_points(self.points)
+            show_points(self.points, self.refused)
 
 
-def show_points(points: Sequence[Point]) -> None:
-    """Print the estimates of a sweep's points, or of a single run."""
+def show_points(points: Sequence[Point], refused: Sequence[tuple[Sequence[str], Exception]] = ()) -> None:
+    """Print the estimates of a sweep's points, or of a single run, and name the points that cannot be run."""
+    shown = list_own_words([*(point.overrides for point in points), *(words for words, _ in refused)])
+    names = [text or point.name for text, point in zip(shown, points, strict=False)]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("point", *COLUMNS):
         table.add_column(title, justify="left" if title == "point" else "right", no_wrap=True)
-    for point, name in zip(points, name_points(points), strict=True):
+    for point, name in zip(points, names, strict=True):
         table.add_row(name, *_make_cells([point]))
     if len(points) > 1:
         table.add_row("total", *_make_cells(points), style="bold")
     lines: list[RenderableType] = [table]
+    for text, (_, error) in zip(shown[len(points) :], refused, strict=True):
+        lines.append(Text(f"not in the table: {text}, which cannot be run: {error}"))
     lines += [Text(line) for line in list_powers(points)]
     lines += [Text(line, style="dim") for line in list_notes(points)]
     console.print(Group(*lines))
@@ -67,9 +77,14 @@ def show_points(points: Sequence[Point]) -> None:
 
 def name_points(points: Sequence[Point]) -> list[str]:
     """Name each point by the overrides that not all points share, or else by the experiment."""
-    shared = set.intersection(*(set(point.overrides) for point in points))
-    own = [", ".join(word for word in point.overrides if word not in shared) for point in points]
+    own = list_own_words([point.overrides for point in points])
     return [text or point.name for text, point in zip(own, points, strict=True)]
+
+
+def list_own_words(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Of each point the overrides that not all points share."""
+    shared = set.intersection(*map(set, overrides))
+    return [", ".join(word for word in words if word not in shared) for words in overrides]
 
 
 def list_powers(points: Sequence[Point]) -> list[str]:
@@ -119,7 +134,7 @@ def describe_power(point: Point) -> str:
 
 
 def _format_cost(dollars: float) -> str:
-    return f"{dollars:,.2f}" if dollars >= 1 else f"{dollars:.4f}"
+    return f"{dollars:,.2f}" if dollars >= 1 else format_dollars(dollars)
 
 
 def _format_difference(value: float | None, is_share: bool) -> str:
@@ -137,8 +152,11 @@ def list_notes(points: Sequence[Point]) -> list[str]:
         lines.append("no upper bound: hyperparameter.max_tokens is not set")
     if any(point.training_usd is None for point in points):
         lines.append("training: no price is known (prices.models)")
+    trainings = {point.training_price: None for point in points if point.trained and point.training_price}
+    lines += [f"training: {price.describe_training()}" for price in trainings]
     if hosted := [point for point in points if point.hosted_minutes]:
-        stands = f"each taken to stand {hosted[0].hosted_minutes:g} min (provider.deployment.minutes)"
+        each = "each " if len(hosted) > 1 else ""
+        stands = f"{each}taken to stand {hosted[0].hosted_minutes:g} min (provider.deployment.minutes)"
         unknown = "; no price is known" if any(point.hosting_usd is None for point in hosted) else ""
         lines.append(f"hosting: {count_of(len(hosted), 'deployment')}, {stands}{unknown}")
     if any(point.usd[0] is None for point in points) and any(point.known_usd is not None for point in points):
@@ -198,7 +216,7 @@ def _format_least(points: Sequence[Point]) -> str:
     if all(point.usd[0] is not None for point in points):
         return _format_dollars([point.usd[0] for point in points])
     known = [point.known_usd for point in points if point.known_usd is not None]
-    return f"at least {sum(known):.4f}" if known else "?"
+    return f"at least {format_dollars(sum(known))}" if known else "?"
 
 
 def _format_count(number: float | None) -> str:
@@ -215,4 +233,4 @@ def _format_span(bounds: Sequence[tuple[float, float | None]]) -> str:
 
 def _format_dollars(amounts: Sequence[float | None]) -> str:
     known = [amount for amount in amounts if amount is not None]
-    return f"{sum(known):.4f}" if len(known) == len(amounts) else "?"
+    return format_dollars(sum(known)) if len(known) == len(amounts) else "?"

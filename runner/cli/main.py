@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import math
 import os
 import shlex
 import sys
@@ -89,7 +90,7 @@ def _run(argv: list[str], scratch: str, sweeps: list[Sweep]) -> int:
             raise
         code = _print_error(error)
         if isinstance(error, BudgetError | FailedRowsError | WaitError):
-            _print_how_to_continue(argv)
+            _print_how_to_continue(_raise_budget(argv, getattr(error, "least", 0.0)))
     command.finish()
     for sweep in sweeps:
         from runner.cli.sweep_end import close_sweep
@@ -194,6 +195,17 @@ def _replace_arguments(arguments: list[str]) -> Iterator[None]:
 def _print_how_to_continue(argv: list[str], why: str = "") -> None:
     """Print the command that continues."""
     print(f"{why}To go on: {shlex.join(['runner', *add_name(argv)])}", file=sys.stderr)
+
+
+def _raise_budget(argv: list[str], least: float) -> list[str]:
+    """The arguments, with a budget of at least so many dollars: with less the same command never goes on."""
+    words, cents = list(argv), math.ceil(100 * least)
+    for place, word in enumerate(words):
+        name, _, value = word.partition("=")
+        with suppress(ValueError):
+            if name.lstrip("+") == "budget_usd" and float(value) < least:
+                words[place] = f"{name}={cents / 100:g}"
+    return words
 
 
 def _relax_garbage_collection() -> None:

@@ -105,7 +105,7 @@ class DatasetConfig:
     columns: dict[str, Any] = field(default_factory=dict)  # their names here and in the file
     steps: list[StepConfig] = field(default_factory=list)  # what is done with the rows
     split: SplitConfig = field(default_factory=SplitConfig)  # which rows are measured
-    limit: int | None = None  # the most rows that are measured
+    limit: int | None = None  # the most rows that are measured; of a finetune.dataset, that are trained on
     seed: int | None = None
     """With a seed, ``limit`` draws rows at random; without one it takes the first rows."""
     params: dict[str, Any] = field(default_factory=dict)

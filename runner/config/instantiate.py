@@ -186,6 +186,8 @@ def _check_arguments(node: Mapping[str, Any], target: Any, key: str, later: str 
             continue
         if value is not None or name not in parameters or parameters[name].default is not None:
             takes = f"{_name(target)} takes {show_hint(hints[name])}"
+            if value is None:
+                raise ConfigError(f"{key}.{name}: a value is required; {takes}")
             hint = _suggest_text(value, hints[name])
             raise ConfigError(f"{key}.{name}: {value!r} is of the wrong type; {takes}{hint}")
 

@@ -79,6 +79,13 @@ class MetricError(RunnerError):
 class BudgetError(RunnerError):
     """The run stopped because ``budget_usd`` is used up. Finished rows are kept."""
 
+    least: float = 0.0
+    """The smallest budget with which the same command gets further: what one indivisible purchase costs."""
+
+    def __init__(self, message: str, least: float = 0.0) -> None:
+        super().__init__(message)
+        self.least = least
+
 
 class FailedRowsError(RunnerError):
     """More rows failed than ``max_failed`` allows. The scores are kept."""

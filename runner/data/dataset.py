@@ -36,6 +36,17 @@ def load_rows(config: DatasetConfig, key: str = "dataset", evaluated: bool = Tru
     return _limit_rows(frame, config, key).select("id", "split", pl.exclude("id", "split"))
 
 
+def load_training_rows(config: DatasetConfig, split: str, key: str, limited: bool) -> pl.DataFrame:
+    """The rows of one split of a data set that is trained on; with ``limited`` at most ``limit`` of them.
+
+    Not so for the data set that is evaluated, too, whose ``limit`` is about the evaluated rows.
+    """
+    rows = load_rows(config, key, evaluated=False).filter(pl.col("split") == split)
+    if not limited or config.limit is None:
+        return rows
+    return rows.filter(pl.col("id").is_in(_draw_rows(rows["id"].to_list(), config)))
+
+
 def _name_param(config: DatasetConfig, name: str, key: str) -> str:
     """Which of the option's ``params`` chooses: the one that has ``*``, or the one of a column's name."""
     params = config.params if isinstance(config.params, Mapping) else {}
@@ -107,14 +118,18 @@ def _describe_repeats(ids: list[str], config: DatasetConfig, key: str) -> str:
 
 
 def _limit_rows(frame: pl.DataFrame, config: DatasetConfig, key: str) -> pl.DataFrame:
+    """Leave out what ``limit`` leaves out of the evaluated split."""
     if config.limit is None:
         return frame
     if config.limit < 1:
         raise ConfigError(f"{key}.limit={config.limit}: at least one row is needed; null means all")
-    rows = (frame["split"] == config.split.evaluate).arg_true().to_list()
+    evaluated = pl.col("split") == config.split.evaluate
+    kept = _draw_rows(frame.filter(evaluated)["id"].to_list(), config)
+    return frame.filter(~evaluated | pl.col("id").is_in(kept))
+
+
+def _draw_rows(ids: list[str], config: DatasetConfig) -> list[str]:
+    assert config.limit is not None
     if config.seed is None:
-        kept = rows[: config.limit]
-    else:
-        kept = random.Random(config.seed).sample(rows, min(config.limit, len(rows)))
-    chosen = pl.int_range(pl.len()).is_in(kept)
-    return frame.filter(chosen | (pl.col("split") != config.split.evaluate))
+        return ids[: config.limit]
+    return random.Random(config.seed).sample(ids, min(config.limit, len(ids)))

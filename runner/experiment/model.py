@@ -248,8 +248,8 @@ def _make_file(
     """Return the chats of one split as a training file, or None if it has no rows; refuse evaluated rows."""
     if not split:
         return None
-    rows = dataset.load_rows(data, key, evaluated=False)
-    frame = rows.filter(pl.col("split") == split)
+    limited = data is not plan.config.dataset and split == data.split.train
+    frame = dataset.load_training_rows(data, split, key, limited)
     if frame.is_empty():
         return None
     prompt = plan.responder.prompt

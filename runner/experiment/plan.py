@@ -15,7 +15,7 @@ from runner.config.instantiate import check_call, instantiate
 from runner.config.schema import HyperparameterConfig, MemberConfig, PromptConfig, RunnerConfig
 from runner.config.validate import merge_hyperparameters, validate
 from runner.core.adapt import adapt
-from runner.core.errors import ConfigError, name_keys, name_place
+from runner.core.errors import ConfigError, name_keys, name_place, suggest
 from runner.core.identity import read_identity
 from runner.core.provider import Deployer, Provider, Tuner
 from runner.core.types import Sampling, Score
@@ -202,7 +202,10 @@ def leave_out_lacking(hyperparameter: HyperparameterConfig, provider: Provider, 
     that claims it. ``key`` is ``judge.`` for a judge.
     """
     left_out = []
+    known = [item.name for item in dataclasses.fields(Sampling) if hasattr(hyperparameter, item.name)]
     for name in provider.lacking():
+        if name not in known:
+            raise ConfigError(f"{key}provider.lacks: {name!r} is no sampling setting{suggest(name, known)}")
         value = getattr(hyperparameter, name)
         if name in REPEATABLE and value == 0:
             setattr(hyperparameter, name, None)

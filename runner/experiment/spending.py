@@ -67,7 +67,8 @@ class TrainingBill:
                 spent, limit = self._budget.spent - self._set_aside, self._budget.limit
                 raise BudgetError(
                     f"budget_usd={limit:g}: ${spent:.4f} spent, and the training would cost about"
-                    f" ${usd:.4f}; it was not started"
+                    f" ${usd:.4f}; it was not started",
+                    least=usd,
                 )
             self._set_aside = usd
         self.ours = True
@@ -159,7 +160,8 @@ class Spending:
             raise BudgetError(
                 f"budget_usd={self._budget.limit:g}: ${self._budget.spent:.4f} spent, and hosting the model"
                 f" for {minutes:g} minutes (provider.deployment.minutes) costs ${usd:.4f};"
-                " it was not deployed"
+                " it was not deployed",
+                least=usd,
             )
         self._reserved = usd
 

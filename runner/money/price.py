@@ -77,6 +77,11 @@ class Price:
         batch = f", {self.batch:.0%} of it in a batch" if self.batch < 1 else ""
         return f"${self.input:g} in and ${self.output:g} out per million tokens{batch}{where}"
 
+    def describe_training(self) -> str:
+        """The price of a training in words, with its date and source in brackets."""
+        where = f" ({self.date}, {self.source})" if self.date else ""
+        return f"${self.training:g} per million tokens{where}"
+
     @property
     def _cache_write_price(self) -> float:
         return self.input if self.cache_write is None else self.cache_write

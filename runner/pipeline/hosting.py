@@ -81,6 +81,7 @@ class Use:
         def enter(entry: Any) -> Any:
             if entry is None:
                 entry = {"model": self.model, "place": place, "usd_per_hour": self.bill.usd_per_hour}
+                entry["service"] = self.tuner.hosted("model", "name").name
                 entry |= dict.fromkeys(("time", "paid"), ledger.now())
             elif entry["deleting"] and is_alive(ledger, entry["deleting"]):
                 return entry

@@ -105,8 +105,7 @@ class Remote(Provider):
         """Raise :class:`ConfigError` for settings that the service would refuse. Needs no key, no address."""
         if self.batch and not self.has_batches:
             raise ConfigError(
-                f"provider.batch=true: provider={self.name} has none; openai, azure, anthropic, mistral and"
-                " together do"
+                "provider.batch=true: only openai, azure, anthropic, mistral and together have batches"
             )
         check_number("timeout_s", self.timeout_s)
         check_number("batch_poll_s", self.batch_poll_s)
@@ -208,7 +207,9 @@ class Remote(Provider):
         if self.api_key_env and not value:
             raise AccessError(f"provider.api_key_env={self.api_key_env}: the environment variable is not set")
         if self.key_required and not value:
-            raise ConfigError(f"provider.api_key_env=null: provider={self.name} needs a key")
+            raise ConfigError(
+                f"provider.api_key_env=null: {self.name} needs a key; name the variable that has it"
+            )
         if not (value.isascii() and value.isprintable()):
             raise ConfigError(f"provider.api_key_env={self.api_key_env}: the value is not a key")
         return remember_secret(value)

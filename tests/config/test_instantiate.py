@@ -81,6 +81,7 @@ def test_a_constructor_that_fails_says_where():
         ({"n": "3"}, r"x\.n: '3' is of the wrong type; Typed takes int"),
         ({"n": 2.0}, r"x\.n: 2\.0 .* takes int"),
         ({"n": True}, r"x\.n: True .* takes int"),
+        ({"n": None}, r"x\.n: a value is required; Typed takes int"),
         ({"name": 3}, "takes str; for the text write"),
         ({"tags": "a"}, r"x\.tags: 'a' .* takes list\[str\]"),
         ({"tags": [1]}, r"takes list\[str\]"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from adding import ADDER, GRADER, INPUT, OUTPUT, Sums, answer
 from servers import serving
@@ -32,6 +34,13 @@ def test_what_the_ledger_has_costs_nothing_now(sums):
     figures = sums.records()[1].figures
     assert (figures["cost_usd"], figures["cost_usd_total"]) == (0, pytest.approx(10 * ADDER))
     assert "$0.0000 (answers worth $0.3000)" in outcome.out
+
+
+def test_a_small_cost_does_not_look_like_none(sums):
+    """Below a hundredth of a cent two digits are shown, of a run and of a sweep."""
+    outcome = sums("+prices.models.adder={input: 0.1, output: 0.1}", "-m", "dataset.limit=1,2")
+    assert not re.search(r"\$0\.0000\b", outcome.out)
+    assert re.search(r"\$0\.0000\d*[1-9] spent", outcome.out)
 
 
 def test_equal_rows_are_paid_once(sums):

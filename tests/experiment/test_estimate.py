@@ -26,7 +26,7 @@ def told(sums: Sums, *overrides: str) -> list[estimate.Point]:
     """Collect the points of an estimate before they are printed."""
     shown: list[estimate.Point] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runner.cli.estimate.show_points", shown.extend)
+        patch.setattr("runner.cli.estimate.show_points", lambda found, _: shown.extend(found))
         outcome = sums.estimate(*overrides)
     assert (outcome.code, sums.server.calls) == (0, []) or sums.server.calls
     return shown
@@ -148,6 +148,18 @@ def test_the_table_of_a_sweep(sums):
     first, second, total = (float(line.split()[-1]) for line in lines[1:4])
     assert total == pytest.approx(first + second, abs=2e-4)
     assert any(re.search(r"\$1000 in and \$10000 out", line) for line in lines[4:])
+
+
+def test_a_point_that_cannot_be_run_is_named(sums):
+    """The table is that of the other points, which keep their names, and a line says which one it lacks."""
+    sums.write([f"{n} + {n}" for n in range(40)])
+    split = "+dataset.split.fractions={train: 0.5, test: 0.5}"
+    openai = ["provider=openai", "provider.model=gpt-4.1-nano", "finetune=supervised", split]
+    outcome = sums.estimate(*openai, "hyperparameter.n_epochs=5", "-m", "checkpoint=last,1")
+    assert outcome.code == 2
+    assert outcome.out.splitlines()[1].startswith("checkpoint=last ")
+    assert "not in the table: checkpoint=1, which cannot be run: checkpoint: 1 will not exist" in outcome.out
+    assert re.search(r"training: \$1\.5 per million tokens \(20.*https://", outcome.out)
 
 
 def test_training_is_counted_once(runner, tmp_path, monkeypatch):

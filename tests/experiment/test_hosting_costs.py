@@ -50,7 +50,7 @@ def told(command: Any, *overrides: str) -> list[estimate.Point]:
     """The points of an estimate."""
     shown: list[estimate.Point] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("runner.cli.estimate.show_points", shown.extend)
+        patch.setattr("runner.cli.estimate.show_points", lambda found, _: shown.extend(found))
         outcome = command("estimate", *overrides)
     assert outcome.code == 0, outcome.err
     return shown
@@ -83,6 +83,8 @@ def test_the_budget_covers_hosting(command: Any, runner: Any, api: TogetherApi) 
     refused = command("checkpoint=last", "budget_usd=1")
     assert refused.code == 1
     assert "hosting the model for 15 minutes (provider.deployment.minutes) costs $1.6230" in refused.err
+    assert "no row was asked · 0 calls made" in refused.out
+    assert "budget_usd=1.63" in refused.err.split("To go on:")[1]  # with 1 the same would happen again
     assert (len(api.jobs), api.made) == (1, 0)
     assert command("checkpoint=last", "budget_usd=1.7").code == 0
     (record,) = [record for record in runner.records() if record.status == "finished"]

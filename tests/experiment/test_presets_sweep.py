@@ -69,7 +69,7 @@ def test_a_sweep_over_two_services(runner, ask, services, monkeypatch):
     """With the shipped settings and models: the bill is within the bounds, and is what the record says."""
     told = []
     with monkeypatch.context() as patch:
-        patch.setattr("runner.cli.estimate.show_points", told.extend)
+        patch.setattr("runner.cli.estimate.show_points", lambda found, _: told.extend(found))
         assert ask("-m", POINTS, command=["estimate"]).code == 0
     assert (len(told), services.bill) == (2, 0.0)
     ran = ask("-m", "hydra/launcher=concurrent", POINTS)

@@ -161,7 +161,7 @@ def test_an_estimate_learns_how_long_a_model_thinks(sums, api, monkeypatch):
     sums.write([f"{n} + {n}" for n in range(60)])
     sums(*ANTHROPIC, *EFFORT, "++dataset.limit=10")
     calls, points = api.calls, []
-    monkeypatch.setattr("runner.cli.estimate.show_points", points.extend)
+    monkeypatch.setattr("runner.cli.estimate.show_points", lambda found, _: points.extend(found))
     sums.estimate(*ANTHROPIC, *EFFORT)
     assert (api.calls, points[0].answers.calls) == (calls, 50)
     sums(*ANTHROPIC, *EFFORT)

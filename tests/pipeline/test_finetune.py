@@ -94,6 +94,18 @@ def test_trained_on_the_prompt_that_is_asked(command, runner):
     ]
 
 
+def test_fewer_training_rows(command):
+    """The limit of the training's own data set is that of its rows; that of the run is not."""
+    settings = ["dataset.limit=2", "dataset@finetune.dataset=sums"]
+    for more, count in ((["finetune.dataset.limit=10"], 10), ([], 12)):
+        api = Answering()
+        with serving(api) as server:
+            provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
+            outcome = command(*provider, *settings, *more)
+        assert outcome.code == 0, outcome.err
+        assert len(api.contents["file-1"].splitlines()) == count
+
+
 def test_evaluated_rows_are_not_trained_on(command):
     """Training rows that are also evaluated stop the run before any upload, unless ``memorize`` is set."""
     api = Answering()

@@ -135,7 +135,7 @@ def test_cleanup(command, runner, api):
             "theirs": dict(api.deployments[left]),
         }
         shown = runner("cleanup")
-        assert f"left over (delete it with its provider, such as provider=azure)  {left}" in shown.out
+        assert f"left over (delete it with provider=azure)  {left}" in shown.out
         assert set(api.deployments) == {left, "runner-other", "theirs"}
         use.join()
         tuner.deploy(use.model, use.name)

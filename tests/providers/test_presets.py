@@ -140,7 +140,7 @@ def test_a_schema_is_sent_or_refused(name: str, server: Server) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_no_service_is_asked_in_batches(name: str, server: Server) -> None:
     """The presets ask live, and say who has batches."""
-    with pytest.raises(ConfigError, match=rf"provider\.batch=true: provider={name} has none; openai"):
+    with pytest.raises(ConfigError, match=r"provider\.batch=true: only openai, azure, .* have batches"):
         preset(name, base_url=server.url, batch=True).check()
 
 
@@ -159,6 +159,12 @@ def test_what_a_service_cannot_lack(monkeypatch: pytest.MonkeyPatch) -> None:
         ConfigError, match=r"provider.lacks: 'sed' is no sampling setting; did you mean 'seed'"
     ):
         preset("vllm", lacks=["sed"]).check_limits()
+
+
+def test_what_a_service_cannot_lack_in_a_config(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is lacking is left out before anything else is checked; the mistake is named there, too."""
+    with pytest.raises(ConfigError, match=r"judge\.provider\.lacks: 'sed' is no .* did you mean 'seed'"):
+        leave_out_lacking(HyperparameterConfig(), preset("vllm", lacks=["sed"]), "judge.")
 
 
 def test_the_default_of_thinking_identifies_answers() -> None:

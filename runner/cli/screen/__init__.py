@@ -28,7 +28,7 @@ from runner.records.ranking import rank
 from runner.records.record import Record, flatten
 from runner.records.repeats import tell_repeats
 from runner.records.sweep import last_part
-from runner.report.formats import format_number
+from runner.report.formats import format_dollars, format_number
 from runner.report.results import explain_scores
 
 REASON_LETTERS = 60
@@ -147,6 +147,8 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
         f"{figures.get('parsed', 0):.0f} parsed",
         f"{count_of(figures.get('calls', 0) + figures.get('judge_calls', 0), 'call')} made",
     ]
+    if not figures.get("n"):  # stopped before, by a budget for example
+        parts[:2] = ["no row was asked"]
     if figures.get("judge_answered"):
         parts.insert(2, f"{figures['judged']:.0f} of {count_of(figures['judge_answered'], 'verdict')} read")
     if "scored_rows" in figures:
@@ -180,7 +182,8 @@ def _describe_cost(figures: Mapping[str, float]) -> str:
     if "cost_usd" not in figures:
         return "cost not known"
     now, total = figures["cost_usd"], figures.get("cost_usd_total", 0.0)
-    return f"${now:.4f}" + (f" (answers worth ${total:.4f})" if total > now else "")
+    worth = f" (answers worth ${format_dollars(total)})" if total > now else ""
+    return f"${format_dollars(now)}{worth}"
 
 
 def _describe_failures(record: Record) -> list[Text]:

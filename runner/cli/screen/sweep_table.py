@@ -12,7 +12,7 @@ from rich.table import Table
 
 from runner.core.errors import count_of
 from runner.records.published import summarize_standings
-from runner.report.formats import format_number
+from runner.report.formats import format_dollars, format_number
 
 COMPANIONS = ("_sd", "_low", "_high", "_parsed", "_published", "_standing", "_agrees")
 """Endings of columns that are shown inside another column's cells, or not at all."""
@@ -111,7 +111,7 @@ def describe_spending(frame: pl.DataFrame) -> str:
     costs = frame["cost_usd"] if "cost_usd" in frame.columns else pl.Series([0.0])
     total, unknown = float(costs.sum() or 0.0), costs.null_count()
     rest = f", the cost of {unknown} of {count_of(frame.height, 'point')} not known" if unknown else ""
-    return f"${total:.4f} spent{rest}" if total else ""
+    return f"${format_dollars(total)} spent{rest}" if total else ""
 
 
 def _make_table(frame: pl.DataFrame, shown: Sequence[str], intervals: bool, stacked: bool) -> Table:
@@ -137,7 +137,7 @@ def _format_cell(row: Mapping[str, Any], name: str, interval: bool) -> str:
     if not isinstance(value, float):
         return "" if value is None else str(value)
     if name.endswith("_usd"):
-        return f"{value:.4f}"
+        return format_dollars(value)
     low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
     bounded = low is not None or f"{name}_low" not in row or row.get(f"{name}_sd") is not None
     bounds = f" ({low:.3f} – {high:.3f})" if interval and low is not None and high is not None else ""

@@ -255,8 +255,8 @@ def _fill_judges(parts: list[RenderableType], plan: Plan, panel: Panel, frame: p
 def _make_training_row(plan: Plan) -> tuple[Text, RenderableType]:
     """The first training row: its chat with the gold turn."""
     data = plan.config.finetune.dataset or plan.config.dataset
-    rows = dataset.load_rows(data, "finetune.dataset", evaluated=False)
-    trained = rows.filter(pl.col("split") == data.split.train)
+    limited = plan.config.finetune.dataset is not None
+    trained = dataset.load_training_rows(data, data.split.train, "finetune.dataset", limited)
     if trained.is_empty():
         return make_title("training"), Text("")
     row = trained.row(0, named=True)

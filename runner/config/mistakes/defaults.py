@@ -195,7 +195,7 @@ def finish_composed(defaults: list[Any], repository: Any, config: DictConfig) ->
     for part in own:
         for line, reason in list_repeated(part.list_defaults()):
             raise ConfigError(f"{show_place(part.path, line)}: {reason}")
-    if any("???" in part.text for part in own):
+    if any(part.lines and "???" in part.lines.text for part in parts):
         _require_missing(parts, config)
 
 

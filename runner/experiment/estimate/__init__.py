@@ -54,6 +54,8 @@ class Point:
     trained: float = 0.0
     """Tokens that a training would bill, over all epochs."""
     training_usd: float | None = 0.0
+    training_price: Price | None = None
+    """None where nothing is trained, and where it is not known."""
     hosted_minutes: float = 0.0
     """That a deployment of its own is taken to stand; 0 where there is none, or another point has it, too."""
     hosting_usd: float | None = 0.0
@@ -131,6 +133,7 @@ def estimate_plan(
         judgments=judgments,
         trained=trained,
         training_usd=training_usd,
+        training_price=model.find_tuned_price(plan) if training_usd else None,
         hosted_minutes=hosted_minutes,
         hosting_usd=hosting_usd,
         prices={f"{item.provider.name}/{item.provider.model}": item.price for item in asked},

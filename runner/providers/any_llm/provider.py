@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from runner.core.errors import ConfigError, FatalProviderError, ProviderError, RetryableError
+from runner.core.errors import ConfigError, FatalProviderError, ProviderError, RetryableError, suggest
 from runner.core.types import Completion, Request, Sampling
 from runner.providers.completion import read_mapping
 from runner.providers.http.failures import Service, make_error
@@ -37,6 +38,7 @@ class AnyLLM(OpenAICompatible):
 
     def check(self, sampling: Sampling | None = None, columns: Iterable[str] | None = None) -> None:
         """Raise :class:`ConfigError` also where the library is missing, or lacks the service."""
+        check_service(self.service_name)
         super().check(sampling, columns)
         self._sdk = self._sdk or self._open_sdk()
 
@@ -74,9 +76,18 @@ class AnyLLM(OpenAICompatible):
             terms = {"api_key": self.read_key(), "api_base": self.base_url}
             return Library.create(self.service_name, **terms, max_retries=0, unified_exceptions=True)
         except (AnyLLMError, ImportError) as error:
-            raise ConfigError(
-                f"provider.service_name={self.service_name}: {self.service().redact(str(error))}"
-            ) from error
+            said = self.service().redact(str(error))
+            raise ConfigError(f"provider.service_name={self.service_name}: {said}") from error
+
+
+def check_service(name: str) -> None:
+    """Raise :class:`ConfigError` for a service that the library, if installed, does not know."""
+    with suppress(ImportError):
+        from any_llm.constants import LLMProvider
+
+        if name not in (known := [service.value for service in LLMProvider]):
+            hint = suggest(name, known) or f" ({', '.join(known)})"
+            raise ConfigError(f"provider.service_name={name}: unknown to any-llm{hint}")
 
 
 def translate_error(error: Exception, service: Service) -> ProviderError:

@@ -98,6 +98,11 @@ def test_a_value_that_is_required(tmp_path):
     assert runner.compose(["experiment=e", "dataset.path=x"], config_dir=tmp_path).dataset.path == "x"
 
 
+def test_a_value_that_a_shipped_option_requires():
+    """The same in a shipped option over another: the service of any-llm is not that of the dialect."""
+    assert "service_name" not in runner.compose(["provider=any_llm"]).provider
+
+
 KEYS = {
     "name": ("name: ${dataset.name}\ndataset:\n  name: ${name}\n", "2: name: .* name → dataset.name → name"),
     "a reference": ("name: ${datset.name}\n", "2: name: .*; did you mean 'dataset'"),

@@ -85,7 +85,8 @@ def test_a_refused_setting_is_named(server: Server) -> None:
 @pytest.mark.parametrize(
     ("service", "words"),
     [
-        ("nosuch", "'nosuch' is not a supported provider"),
+        ("nosuch", r"unknown to any-llm \(anthropic, "),
+        ("coher", "did you mean 'cohere'"),
         ("ollama", "packages are not installed"),
         ("openai", "max_retries"),
     ],
@@ -97,6 +98,12 @@ def test_what_the_library_cannot_do(
     monkeypatch.setattr("any_llm.providers.openai.openai.OpenaiProvider.MAX_RETRIES_SUPPORT", "unsupported")
     with pytest.raises(ConfigError, match=f"provider.service_name={service}: .*{words}"):
         make(server, service_name=service).check(Sampling())
+
+
+def test_a_service_is_named_before_its_key() -> None:
+    """Which service it is says which key is wanted, so a wrong name is the first mistake."""
+    with pytest.raises(ConfigError, match=r"service_name=coher: .* did you mean 'cohere'"):
+        AnyLLM(model="m", service_name="coher").check(Sampling())
 
 
 def test_the_table_of_a_service(server: Server) -> None:
