@@ -153,9 +153,9 @@ def test_mistake_in_the_readme(runner):
     assert re.search(pattern, runner(command, "tracking=none").err)
 
 
-@pytest.mark.parametrize("page", ["data", "judges"])
-def test_own_rows_and_judges(runner, page):
-    """With the pages' files their commands run and measure, on two rows of the embedded model."""
+@pytest.mark.parametrize(("page", "rows"), [("data", 2), ("judges", 1)])
+def test_own_rows_and_judges(runner, page, rows):
+    """With the pages' files their commands run and measure, on a few rows of the embedded model."""
     for file, text, _ in steps(ROOT / "docs" / f"{page}.md"):
         if file:
             (runner.folder / file).parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def test_own_rows_and_judges(runner, page):
         for line in () if file else text.splitlines():
             program, *arguments = shlex.split(line, comments=True) or [""]
             if program == "runner" and not any("openai" in argument for argument in arguments):
-                outcome = runner(*arguments, "tracking=none", "dataset.limit=2")
+                outcome = runner(*arguments, "tracking=none", f"dataset.limit={rows}")
                 assert outcome.code == 0, outcome.err
     assert {record.status for record in runner.records()} == {"finished"}
     assert all(record.scores for record in runner.records())

@@ -65,7 +65,8 @@ def test_they_run_as_typed(wheel, tmp_path, monkeypatch):
             elif text.startswith("runner") and ("_target_" in text or "--config-dir" in text):
                 for line in text.splitlines():
                     model = [] if "provider=" in line else MINE
-                    commands.append([*shlex.split(line)[1:], *CHEAP, *model])
+                    played = ["estimate"] if "anthropic" in line else []
+                    commands.append([*played, *shlex.split(line)[1:], *CHEAP, *model])
     subprocess.run(
         [sys.executable, "-P", "-c", DRIVER],
         input=json.dumps(commands).encode(),

@@ -31,7 +31,7 @@ def needs(package: str) -> pytest.MarkDecorator:
 
 LAUNCHERS = [
     pytest.param("concurrent"),
-    pytest.param("joblib", marks=needs("hydra_joblib_launcher")),
+    pytest.param("joblib", marks=[needs("hydra_joblib_launcher"), pytest.mark.long]),
     pytest.param("submitit_local", marks=needs("hydra_submitit_launcher")),
     pytest.param("ray", marks=needs("hydra_ray_launcher")),
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from _pytest.mark import ParameterSet
 from commandline import CommandLine
 from published import commands, documented, missed
 from scipy import stats
@@ -84,10 +85,14 @@ def test_all_tables_of_llmbar_are_there(shared_data: Path, experiment: str, tabl
         assert documented()[command] == (9 * len(cases), 9 * len(cases))
 
 
+def long(case: str) -> ParameterSet:
+    return pytest.param(case, marks=pytest.mark.long)
+
+
 LLMBAR = [  # each judge, each way of judging, and all ways in which a verdict is missing
-    "llmbar judge=PaLM2,LLaMA2 subset=GPTInst evaluator=CoT,Swap",
-    "llmbar judge=ChatGPT,Falcon subset=Neighbor evaluator=Metrics,Swap_CoT",
-    "llmbar judge=GPT-4,ChatGPT-0301 subset=Natural evaluator=Reference,Metrics_Reference",
+    long("llmbar judge=PaLM2,LLaMA2 subset=GPTInst evaluator=CoT,Swap"),
+    long("llmbar judge=ChatGPT,Falcon subset=Neighbor evaluator=Metrics,Swap_CoT"),
+    long("llmbar judge=GPT-4,ChatGPT-0301 subset=Natural evaluator=Reference,Metrics_Reference"),
     "llmbar judge=LLaMA2 subset=GPTInst evaluator=Vanilla_1shot,Vanilla_2shot",
     "llmbar judge=PaLM2 subset=Natural evaluator=Vanilla_NoRules,Vanilla",
     "llmbar_rating judge=GPT-4 subset=GPTInst evaluator=Rating,Rating_Metrics_Reference",
@@ -131,6 +136,7 @@ def test_pandalm(runner: CommandLine, shared_data: Path) -> None:
     assert value(records[1], "accuracy") == pytest.approx(right / 999)
 
 
+@pytest.mark.long
 def test_pandalm_models(runner: CommandLine, shared_data: Path) -> None:
     """Wins, losses and ties of each pair of models agree, except in the cell that is printed in reverse."""
     records = replay(runner, "pandalm_models")
@@ -158,6 +164,7 @@ def test_judge_bench(runner: CommandLine, shared_data: Path) -> None:
         assert records[alone].scores["alpha"].value is None
 
 
+@pytest.mark.long
 def test_judge_bench_recipes(runner: CommandLine, shared_data: Path) -> None:
     """Alphas agree with the results file; their mean and the upper bounds agree with the paper's table."""
     records = replay(runner, "judge_bench_recipes")
