@@ -20,13 +20,9 @@ from runner.money.prices import PriceBook
 
 KIND = "budget"
 DRAW_CALLS = 8  # a process draws money for this many calls at once, since each drawing is a transaction
-MARGIN, EXTRA_TOKENS = (
-    1.5,
-    16,
-)  # a prompt is taken to have 1.5 times its estimate + 16 tokens; single texts have up to 1.4 times
-SCARCE_DRAWS = (
-    4  # below this many draws left, a process draws for one call only and leaves the rest to others
-)
+# a prompt is taken to have 1.5 times its estimate + 16 tokens; single texts have up to 1.4 times
+MARGIN, EXTRA_TOKENS = 1.5, 16
+SCARCE_DRAWS = 4  # with fewer draws left, a process draws for one call only and leaves the rest to others
 ROUNDING_USD = 1e-9  # smaller differences are rounding errors
 
 

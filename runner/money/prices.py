@@ -20,9 +20,8 @@ from runner.money.packaged import find_packaged_price
 from runner.money.price import LongPromptPrice, Price, find_tier, stands_for
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
-LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # the C loader is six times as fast, where libyaml exists
+# the C loader is six times as fast, where libyaml exists
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TABLE_KEYS = ("provider", "date", "source", "batch", "models")
 
 
@@ -150,9 +149,7 @@ def _read_table(table: Mapping[str, Any], where: str) -> PriceTable:
 
 
 def _read_price(given: Any, defaults: Mapping[str, Any], where: str) -> Price:
-    if isinstance(given, Mapping) and set(given) == {
-        "hosting_per_hour"
-    }:  # hardware; tokens cost nothing more
+    if isinstance(given, Mapping) and set(given) == {"hosting_per_hour"}:  # its tokens cost nothing more
         given = {"input": 0, "output": 0, **given}
     if not isinstance(given, Mapping) or not {"input", "output"} <= set(given):
         raise ConfigError(f"{where}: expected input and output, in dollars per million tokens")

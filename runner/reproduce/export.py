@@ -125,9 +125,8 @@ def _list_keys(past: PastRun) -> Iterator[str]:
         key, columns = f"{prefix}ledger_key", past.frame.columns
         if key in columns:
             signs = [name for name in (f"{prefix}completion", f"{prefix}finish_reason") if name in columns]
-            answered = pl.any_horizontal(
-                pl.col(signs).is_not_null()
-            )  # one that is all thought has no completion
+            # an answer that is all thought has no completion
+            answered = pl.any_horizontal(pl.col(signs).is_not_null())
             for joined in past.frame.filter(answered)[key].drop_nulls():
                 yield from joined.split("\n")
 
