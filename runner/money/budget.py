@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from runner.core.errors import BudgetError, ConfigError, count_of
 from runner.core.provider import Provider
-from runner.core.types import Completion, Request, Sampling
+from runner.core.types import Completion, Request, Sampling, format_dollars
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
 from runner.money.price import Price, find_tier
@@ -37,6 +37,10 @@ class Budget:
     def spent(self) -> float:
         """Dollars spent by all who share the budget, including those set aside for calls in flight."""
         return float(self._ledger.get(KIND, self._key) or 0.0)
+
+    def describe(self, aside: float = 0.0) -> str:
+        """The limit, and what was spent of it without what is only set ``aside``."""
+        return f"budget_usd={self.limit:g}: ${format_dollars(self.spent - aside)} spent"
 
     def draw(self, least: float, wanted: float) -> float:
         """Take ``wanted`` dollars, or ``least`` if few are left, or nothing; return the amount taken."""
@@ -153,6 +157,6 @@ def find_bounding_price(provider: Provider, sampling: Sampling, book: PriceBook,
 def make_budget_error(budget: Budget, done: int, rows: int) -> BudgetError:
     """Return the error that says how much was spent and how many rows are done."""
     return BudgetError(
-        f"budget_usd={budget.limit:g}: ${budget.spent:.4f} spent, {done} of {count_of(rows, 'row')} done;"
+        f"{budget.describe()}, {done} of {count_of(rows, 'row')} done;"
         " finished rows are kept and cost nothing again"
     )
