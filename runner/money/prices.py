@@ -45,7 +45,7 @@ class PriceBook:
     tables: tuple[PriceTable, ...]
     packaged: bool = True
 
-    def suit(self, provider: Provider) -> PriceBook:
+    def select_for(self, provider: Provider) -> PriceBook:
         """Return the tables that hold: the user's alone if an option of a provider has a price of its own."""
         if find_tier(provider) is None:
             return self
@@ -67,7 +67,7 @@ class PriceBook:
 
     def find_provider_price(self, provider: Provider) -> Price | None:
         """Return the price of a provider's answers, by ``priced_as``, the hosted model or the model."""
-        book = self.suit(provider)
+        book = self.select_for(provider)
         return book.find_price(provider.name, provider.priced_as, provider.stands_for, provider.model)
 
     def find_tuned_price(self, provider: Provider) -> Price | None:
