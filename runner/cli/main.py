@@ -22,14 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.cli.arguments import (
-    COMMANDS,
-    FOLDERS,
-    find_unused,
-    read_arguments,
-    refuse_command,
-    refuse_words,
-)
+from runner.cli.arguments import COMMANDS, FOLDERS, find_unused, read_arguments, refuse_command, refuse_words
 from runner.cli.arguments.config_dir import check_folders
 from runner.cli.help import complete, find_answer, is_completion
 from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting, kill_sweeps

@@ -18,14 +18,7 @@ from runner.cli.show.choose import find_folder, find_row
 from runner.cli.show.page import show_page
 from runner.cli.show.read import Recorded, read_run
 from runner.cli.show.row import make_row
-from runner.cli.show.values import (
-    clean,
-    has_text,
-    join_lines,
-    make_part,
-    make_title,
-    show_value,
-)
+from runner.cli.show.values import clean, has_text, join_lines, make_part, make_title, show_value
 from runner.config.command_schema import ShowConfig
 from runner.core.errors import ConfigError, DataError, count_of
 from runner.core.paths import show_file
