@@ -19,6 +19,12 @@ OUTPUTS = Path("outputs")
 """Where runs, sweeps, reports and exports are, in the working folder."""
 
 
+def list_options(group: str) -> list[str]:
+    """The shipped options of a group; empty if it is none."""
+    folder = CONF / group
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
+
+
 def show_file(file: Path) -> str:
     """A path for messages: from the working folder if it is there."""
     return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
