@@ -81,7 +81,7 @@ def choose_rows(record: Record, rows: pl.DataFrame, wanted: object) -> pl.DataFr
 
 
 def _is_failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
-    """Not answered, not parsed, judged wrong, or wrong by the first metric that scores rows so."""
+    """Not answered, not parsed, judged wrong, or wrong by :func:`find_right_score`."""
     failed = pl.lit(False)
     for name in ("error", JUDGE + "error"):
         if name in rows.columns:
