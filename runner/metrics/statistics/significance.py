@@ -82,15 +82,13 @@ def detectable_difference(error: float, alpha: float = 0.05, power: float = POWE
     return float((ndtri(1 - alpha / 2) + ndtri(power)) * error)
 
 
-def detectable_rate(
-    n: int, discordant: float = 0.2, alpha: float = 0.05, power: float = POWER
-) -> float | None:
+def detectable_rate(n: int, discordant: float = 0.2) -> float | None:
     """The smallest difference in accuracy that n rows can show, before anything is run.
 
     ``discordant`` is the share of rows expected to be right in one run only; the variance of the
     difference is at most discordant / n.
     """
-    return detectable_difference(float(np.sqrt(discordant / n)), alpha, power) if n > 0 else None
+    return detectable_difference(float(np.sqrt(discordant / n))) if n > 0 else None
 
 
 def holm(p: Sequence[float]) -> list[float]:
