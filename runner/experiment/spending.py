@@ -12,7 +12,7 @@ import polars as pl
 
 from runner.core.errors import BudgetError, RunnerError
 from runner.core.services import TuningStatus
-from runner.core.types import Completion, Request
+from runner.core.types import Completion, Request, format_dollars
 from runner.engine.ask import collect_calls
 from runner.engine.call import Answer
 from runner.engine.ledger import Ledger
@@ -71,11 +71,10 @@ class TrainingBill:
         self._quoted, usd = quoted, (self._estimate if quoted is None else quoted) or 0.0
         if self._budget and (missing := usd - self._set_aside) > 0:
             if not self._budget.draw(missing + self._hosting, missing + self._hosting):
-                spent, limit = self._budget.spent - self._set_aside, self._budget.limit
-                then = f", and hosting its model ${self._hosting:.4f}" if self._hosting else ""
+                then = f", and hosting its model ${format_dollars(self._hosting)}" if self._hosting else ""
                 raise BudgetError(
-                    f"budget_usd={limit:g}: ${spent:.4f} spent, and the training would cost about"
-                    f" ${usd:.4f}{then}; it was not started",
+                    f"{self._budget.describe(self._set_aside)}, and the training would cost about"
+                    f" ${format_dollars(usd)}{then}; it was not started",
                     least=usd + self._hosting,
                 )
             self._budget.put_back(self._hosting)
@@ -172,9 +171,8 @@ class Spending:
             return
         if not self._budget.draw(usd, usd):
             raise BudgetError(
-                f"budget_usd={self._budget.limit:g}: ${self._budget.spent:.4f} spent, and hosting the model"
-                f" for {minutes:g} minutes (provider.deployment.minutes) costs ${usd:.4f};"
-                " it was not deployed",
+                f"{self._budget.describe()}, and hosting the model for {minutes:g} minutes"
+                f" (provider.deployment.minutes) costs ${format_dollars(usd)}; it was not deployed",
                 least=usd,
             )
         self._reserved = usd
