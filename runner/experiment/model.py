@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.errors import ConfigError, DataError, note_calls
+from runner.core.errors import ConfigError, DataError, note_calls, suggest
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Deployer, Provider
 from runner.core.services import TrainingFile
@@ -227,8 +227,10 @@ def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
     """
     config, evaluated = plan.config, take_first(evaluated)
     main_dataset = config.finetune.dataset or config.dataset
-    files = []
-    for name, data in {"dataset": main_dataset, **config.finetune.extra}.items():
+    trained, files = {"dataset": main_dataset, **config.finetune.extra}, []
+    for name in config.finetune.weights.keys() - trained.keys():
+        raise ConfigError(f"finetune.weights.{name}: no such training file{suggest(name, trained)}")
+    for name, data in trained.items():
         file = _make_file(plan, data, data.split.train, evaluated, f"finetune.{name}")
         if file is None:
             raise DataError(
