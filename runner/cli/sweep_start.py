@@ -16,13 +16,14 @@ from runner import tracking
 from runner.config.composer import copy_config
 from runner.config.explain import tell_places
 from runner.config.groups.reference import AveragesConfig
-from runner.config.hydra_job import get_hydra_overrides, get_overrides, use_settings
+from runner.config.hydra_job import get_hydra_overrides, get_overrides, list_typed, use_settings
 from runner.config.points import compose_sample, find_swept
 from runner.core.errors import ConfigError, count_of, is_mistake
 from runner.core.types import Direction
 from runner.experiment.plan import Plan, make_plan
 from runner.experiment.rehearsal import Rehearsal
 from runner.experiment.seeds import SweptSeeds
+from runner.experiment.unused import Unused, warn_of_unused
 from runner.records.averages import AveragePlan, check_plan, group_points
 from runner.records.ranking import WORDS, choose_objective
 
@@ -96,6 +97,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: b
     """
     sample = None if points else compose_sample(config)
     rehearsal, seeds, mistakes = Rehearsal(), SweptSeeds(), dict[str, list[int]]()
+    unused = Unused()
     with _be_silent():
         for number, point in (points or ({} if sample is None else {0: sample})).items():
             try:
@@ -103,6 +105,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: b
                     plan = make_checked_plan(task, asks)
                     scores = rehearsal(plan)
                     seeds.note(plan)
+                    unused.note(plan, list_typed(get_overrides(point.hydra)))
                     _set_direction(config, task.objective, {} if points else scores)
             except Exception as error:
                 if is_mistake(error):
@@ -112,6 +115,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: b
     if mistakes:
         raise ConfigError(_describe_mistakes(mistakes, len(points)))
     seeds.check()
+    warn_of_unused(unused.list_common())
 
 
 def _describe_mistakes(mistakes: Mapping[str, list[int]], points: int) -> str:
