@@ -231,11 +231,12 @@ def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
     for name in config.finetune.weights.keys() - trained.keys():
         raise ConfigError(f"finetune.weights.{name}: no such training file{suggest(name, trained)}")
     for name, data in trained.items():
-        file = _make_file(plan, data, data.split.train, evaluated, f"finetune.{name}")
+        key = "finetune.dataset" if data is main_dataset else f"finetune.extra.{name}"
+        file = _make_file(plan, data, data.split.train, evaluated, key)
         if file is None:
             raise DataError(
-                f"finetune.{name}: no row belongs to the split {data.split.train!r}, which is trained on; "
-                f"finetune.{name}.split.train names another (rows of a file without splits belong to "
+                f"{key}: no row belongs to the split {data.split.train!r}, which is trained on; "
+                f"{key}.split.train names another (rows of a file without splits belong to "
                 f"{data.split.evaluate!r})"
             )
         files.append(replace(file, weight=config.finetune.weights.get(name, 1.0)))

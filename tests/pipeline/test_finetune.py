@@ -69,6 +69,22 @@ def test_a_weight_of_no_file(command):
     assert "finetune.weights.datasett: no such training file; did you mean 'dataset'?" in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("finetune.poll_s=-1", "finetune.poll_s: -1.0 must not be negative"),
+        ("+finetune.weights.dataset=0", "finetune.weights.dataset: 0.0 must be greater than 0"),
+        ("finetune.extra.more.limit=0", "finetune.extra.more.limit=0: at least one row is needed"),
+    ],
+)
+def test_numbers_out_of_range(command, override, said):
+    """Before anything is sent, with the whole key."""
+    more = ["+dataset@finetune.extra.more=fib"] if "extra" in override else []
+    outcome = command("provider=mistral", "provider.api_key_env=TOKEN", *more, override)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
 def test_what_the_service_will_not_keep(command):
     """Of five epochs OpenAI keeps three: the first is refused before anything is bought."""
     api = Answering()
