@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.errors import ConfigError, DataError, note_calls
+from runner.core.errors import ConfigError, DataError, note_calls, suggest
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Deployer, Provider
 from runner.core.services import TrainingFile
@@ -238,13 +238,16 @@ def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
     """
     config, evaluated = plan.config, take_first(evaluated)
     main_dataset = config.finetune.dataset or config.dataset
-    files = []
-    for name, data in {"dataset": main_dataset, **config.finetune.extra}.items():
-        file = _make_file(plan, data, data.split.train, evaluated, f"finetune.{name}")
+    trained, files = {"dataset": main_dataset, **config.finetune.extra}, []
+    for name in config.finetune.weights.keys() - trained.keys():
+        raise ConfigError(f"finetune.weights.{name}: no such training file{suggest(name, trained)}")
+    for name, data in trained.items():
+        key = "finetune.dataset" if data is main_dataset else f"finetune.extra.{name}"
+        file = _make_file(plan, data, data.split.train, evaluated, key)
         if file is None:
             raise DataError(
-                f"finetune.{name}: no row belongs to the split {data.split.train!r}, which is trained on; "
-                f"finetune.{name}.split.train names another (rows of a file without splits belong to "
+                f"{key}: no row belongs to the split {data.split.train!r}, which is trained on; "
+                f"{key}.split.train names another (rows of a file without splits belong to "
                 f"{data.split.evaluate!r})"
             )
         files.append(replace(file, weight=config.finetune.weights.get(name, 1.0)))
