@@ -39,6 +39,14 @@ MISTAKES = {
         ["prompt=fib_judge"],
         "fib_judge/user.jinja, line 2, uses 'document'",
     ),
+    "nobody who could judge": (
+        ["provider=replay", "provider.column=answer", "judge=correctness"],
+        "judge.provider: a judge without a provider is the model that is judged, and recorded answers have none",
+    ),
+    "no member who could judge": (
+        ["provider=replay", "provider.column=answer", "judge=panel"],
+        "judge.members.fitting.provider: a judge without a provider",
+    ),
     "a judge's column": (
         ["judge=finetunebench"],
         "uses 'answer_before', which is not a column; known: (answer,",

@@ -55,6 +55,23 @@ def test_undefined_name():
         prompt().check(["id", "questions"])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Q: {question}", "{question} is sent as it stands; the column is written {{ question }}"),
+        ("{{ id }}: '{ question }'", "the column is written {{ question }}"),
+        ("Say something.", "shows no column of the rows, so that all rows are asked the same"),
+        ("{{ question }} As {question}?", ""),
+        ("{{ id }}: write \\boxed{target}, ${target} or {{ '{target}' }}", ""),
+        ("{{ row }}", ""),
+    ],
+)
+def test_a_question_that_misses_its_row(text, said):
+    """A column in single braces, and a prompt without any column, are seen; formulas of LaTeX are none."""
+    found = compile_prompt(PromptConfig(name="x", user=text)).find_oversight(list(ROW))
+    assert said in found if said else found == ""
+
+
 def test_sandbox():
     """A template cannot reach Python's internals."""
     compiled = compile_prompt(PromptConfig(name="x", user="{{ ''.__class__.__mro__ }}"))
