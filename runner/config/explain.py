@@ -270,12 +270,15 @@ def _explain_other_place(message: str) -> str:
 
 def _explain_missing_option(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file)
-    group, _, option = missing.rpartition("/")
-    # Hydra does not list the options where several may be chosen
-    choices = [str(choice) for choice in error.options or list_options(group)]
+    group, _, option = missing.partition("/")
+    if group == "hydra" or not (CONF / group).is_dir():
+        group, _, option = missing.rpartition("/")
+    # Hydra does not list options in folders, nor those where several may be chosen
+    choices = {*map(str, error.options or ()), *list_options(group)}
     if not group or str(error).startswith("Cannot find primary config"):
         return f"--config-name {missing}: no such config among the shipped ones and in --config-dir"
-    return f"{group}={option}: {name_package(missing) or 'no such option' + suggest(option, choices)}"
+    hint = suggest(option, choices) or f"; docs/reference.md lists the options of {group}"
+    return f"{group}={option}: {name_package(missing) or 'no such option' + hint}"
 
 
 def _suggest_key(error: OmegaConfBaseException, key: str) -> str:

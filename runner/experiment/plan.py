@@ -160,8 +160,8 @@ def _make_panel(config: RunnerConfig, book: PriceBook, asks: bool) -> Panel | No
         )
         if not (member.provider or judge.provider) and responder.provider.name == REPLAY:
             raise ConfigError(
-                f"{own if name else 'judge.'}provider: a judge without a provider is the model that is judged,"
-                f" and recorded answers have none (provider={REPLAY}); choose who judges, such as"
+                f"{own if name else 'judge.'}provider: a judge without a provider is the model that is"
+                f" judged, and recorded answers have none (provider={REPLAY}); choose who judges, such as"
                 " provider@judge.provider=local"
             )
         if name:  # what the service has no counterpart for was set to null, and the record says so

@@ -39,9 +39,19 @@ MISTAKES = {
         ["prompt=fib_judge"],
         "fib_judge/user.jinja, line 2, uses 'document'",
     ),
+    "an option in a folder": (
+        ["dataset=finetunebench/memorisation"],
+        "dataset=finetunebench/memorisation: no such option; did you mean 'finetunebench/memorization'?",
+    ),
+    "a folder of options": (["experiment=logs/inspct"], "did you mean 'logs/inspect'?"),
+    "a wrong case": (["provider=OpenAI"], "provider=OpenAI: no such option; did you mean 'openai'?"),
+    "one of many": (
+        ["metric=zzz"],
+        "metric=zzz: no such option; docs/reference.md lists the options of metric",
+    ),
     "nobody who could judge": (
         ["provider=replay", "provider.column=answer", "judge=correctness"],
-        "judge.provider: a judge without a provider is the model that is judged, and recorded answers have none",
+        "judge.provider: a judge without a provider is the model that is judged, and recorded answers have no",
     ),
     "no member who could judge": (
         ["provider=replay", "provider.column=answer", "judge=panel"],

@@ -62,7 +62,7 @@ def test_undefined_name():
         ("{{ id }}: '{ question }'", "the column is written {{ question }}"),
         ("Say something.", "shows no column of the rows, so that all rows are asked the same"),
         ("{{ question }} As {question}?", ""),
-        ("{{ id }}: write \\boxed{target}, ${target} or {{ '{target}' }}", ""),
+        ("{{ id }}: write \\boxed{target} or ${target}", ""),
         ("{{ row }}", ""),
     ],
 )
@@ -96,7 +96,7 @@ def test_syntax_error_names_the_line():
         ("{{ range(10 ** 9) | list }}", "line 1 of the text (row r1): OverflowError: Range too big"),
         ("{{ 'x' * 10 ** 15 }}", "line 1 of the text (row r1): MemoryError"),
         ("{{ x.y.z }}", "line 1 of the text (row r1): 'str object' has no attribute 'y'"),
-        ("{{ row.Id }}", "line 1 of the text (row r1): no field 'Id'; known: (id, target, x)"),
+        ("{{ row.Id }}", "line 1 of the text (row r1): no field 'Id'; did you mean 'id'? (id, target, x)"),
         ("{% include 'x' %}", "line 1 of the text: a template cannot load another one"),
         ("{{" + "(" * 3000 + "1" + ")" * 3000 + "}}", "cannot be compiled: maximum recursion depth"),
         ("{{ 10 ** 5000 }}", "cannot be compiled: Exceeds the limit"),
