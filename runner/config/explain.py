@@ -31,6 +31,7 @@ from runner.config.mistakes.places import (
     find_note,
     find_place,
 )
+from runner.config.mistakes.quoting import quote_override
 from runner.config.overrides import RENAMED
 from runner.core.errors import (
     ConfigError,
@@ -233,12 +234,11 @@ def _explain_odd_key(found: re.Match[str], message: str) -> str:
 
 
 def _find_reason(message: str, override: str | None) -> str:
-    """Return what the parser of overrides says, in one line without the list of what it expects."""
+    """Return how to quote an override, else what the parser of overrides says, in one line."""
+    if quoted := quote_override(override or ""):
+        return f"quote a value with special characters: {quoted}"
     if message.startswith("LexerNoViableAlt") or "no viable alternative" in message:
-        key, _, value = (override or "").partition("=")
-        is_plain = key and value and not set(value) & set("'\"\\\n") and len(value) <= 80
-        shown = f'{key}="{value}"' if is_plain else 'key="value"'
-        return f"quote a value with special characters: '{shown}'"
+        return "a bracket or a quote is not closed, or stands where none belongs"
     lines = [line for line in message.splitlines() if not line.startswith("Error parsing override")]
     return lines[0].partition(" expecting {")[0]
 

@@ -51,7 +51,7 @@ MISTAKES = {
     ),
     "nobody who could judge": (
         ["provider=replay", "provider.column=answer", "judge=correctness"],
-        "judge.provider: a judge without a provider is the model that is judged, and recorded answers have no",
+        "judge.provider: a judge without a provider is the model that is judged, and recorded answers have",
     ),
     "no member who could judge": (
         ["provider=replay", "provider.column=answer", "judge=panel"],
@@ -82,6 +82,19 @@ MISTAKES = {
         ["dataset.name=a'b"],
         "is not an override (quote a value with special characters: ",
     ),
+    "a template without quotes": (
+        ["prompt.user=True? {{ question }}"],
+        """(quote a value with special characters: 'prompt.user="True? {{ question }}"')""",
+    ),
+    "an expression in a list": (
+        ["dataset.steps=[{filter: rating > 3}]"],
+        """(quote a value with special characters: 'dataset.steps=[{filter: "rating > 3"}]')""",
+    ),
+    "a mapping as JSON has it": (
+        ['require={"exact_agreement": ">= 0.8"}'],
+        """special characters: 'require={exact_agreement: ">= 0.8"}')""",
+    ),
+    "an open bracket": (["hyperparameter.stop=['a'"], "a bracket or a quote is not closed"),
     "a key that is no text": (
         ["dataset.columns={true: Question}"],
         "dataset.columns: the key True is no text; quote it",
