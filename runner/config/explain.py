@@ -20,6 +20,7 @@ from yaml import YAMLError
 from yaml.reader import ReaderError
 
 from runner.config.mistakes.interpolation import explain_interpolation
+from runner.config.mistakes.kinds import explain_form, explain_kind
 from runner.config.mistakes.missing import name_package
 from runner.config.mistakes.places import (
     KEY,
@@ -171,41 +172,8 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None,
             return f"{key}: no such key; it is now {now}"
         return f"{key}: no such key{_suggest_key(inner, key)}"
     file = None if has_place else re.match(r"In '([^']+)'", str(error))
-    change = f"; remove it first: ~{key} +{key}=…" if inner.full_key and not has_place else ""
-    kind = _explain_kind(first, change)
+    kind = explain_form(inner, "" if has_place else key) or explain_kind(first)
     return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", key, kind or first]))
-
-
-def _explain_kind(said: str, change: str) -> str:
-    """What is wrong with the kind of a value; ``change`` is how the command line can change it, or empty."""
-    if re.match(r"Cannot merge (Dict|List)Config with (Dict|List)Config", said):
-        return "a list cannot replace a mapping, nor a mapping a list" + change
-    if found := re.match(r"Merge error: (\w+) is not a subclass of (\w+)Config\. value: (.*)", said):
-        return f"must be a mapping of keys, not {found[3]}"
-    if re.match(r"Invalid type assigned: dict is not a subclass of MemberConfig", said):
-        return "a mapping cannot be put in here; write it one level higher, such as +judge.members={a: {}}"
-    if re.search(r"is not Optional$|^Incompatible value 'None'|: NoneType is not a subclass of", said):
-        return "is empty; give it a value, or leave the key out"
-    if found := re.match(r"Cannot convert '(\w+)Config' to string", said):
-        return f"must be text, not a {'list' if found[1] == 'List' else 'mapping'}"
-    if found := re.match(r"Cannot assign (\w+) to (Dict|List)", said):
-        return f"must be a {'mapping of keys' if found[2] == 'Dict' else 'list'}, not a {found[1]}"
-    if found := re.match(r"Invalid value assigned: (\w+) is not a ListConfig", said):
-        return f"must be a list, such as [a, b], not {'text' if found[1] == 'str' else found[1]}"
-    if found := re.match(
-        f"(?:{_BY_REFERENCE})?Value '(.*)' of type '.*' could not be converted to (\\w+)$", said
-    ):
-        reference = f"{found[1]} gives " if found[1] else ""
-        which = ", which" if found[1] else ""
-        return f"{reference}{found[2]!r}{which} must be {_KINDS.get(found[3], found[3])}"
-    if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", said):
-        return f"{found[1]!r} is not possible{suggest(found[1], found[2].split(', '))}"
-    return ""
-
-
-_BY_REFERENCE = r"While dereferencing interpolation '(\$\{.*\})': "
-_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-"""OmegaConf's names of types in plain words."""
 
 
 _ODD_KEY = re.compile(

@@ -94,6 +94,14 @@ MISTAKES = {
         ['require={"exact_agreement": ">= 0.8"}'],
         """special characters: 'require={exact_agreement: ">= 0.8"}')""",
     ),
+    "a mapping for a list": (
+        ["dataset.steps={filter: x}"],
+        "error: dataset.steps: must be a list, not a mapping\n",
+    ),
+    "a list for a mapping": (
+        ["dataset.columns=[a]"],
+        "dataset.columns: must be a mapping, not a list\n",
+    ),
     "an open bracket": (["hyperparameter.stop=['a'"], "a bracket or a quote is not closed"),
     "a key that is no text": (
         ["dataset.columns={true: Question}"],
