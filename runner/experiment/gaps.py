@@ -40,7 +40,7 @@ def explain_no_answers(frame: pl.DataFrame) -> ProviderError | None:
     if counts[0] < frame.height:
         return None
     _, failures, cuts, empties = counts
-    rows, found = count_of(frame.height, "row"), find_first_error(frame)
+    rows, found = count_of(frame["id"].n_unique(), "row"), find_first_error(frame)
     first = f"; the first: {found}" if found else ""
     if not cuts and not empties:
         return ProviderError(f"none of the {rows} was answered{first}")

@@ -99,7 +99,7 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     """
     prompt = plan.responder.prompt
     prompt.check(rows.evaluated.columns)
-    _warn_of_oversight(plan.responder, rows.evaluated.columns, "prompt")
+    _warn_of_oversight(plan.responder, rows.evaluated.columns, "prompt", hidden=["target"])
     plan.responder.check(rows.evaluated.columns)
     chosen = shots.choose_shots(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
     shown = rows.train[sorted({number for numbers in chosen for number in numbers})]
@@ -195,8 +195,10 @@ def _check_judge(judge: Judge, frame: pl.DataFrame) -> None:
         )
 
 
-def _warn_of_oversight(responder: Responder, columns: Sequence[str], key: str) -> None:
-    if responder.provider.name != REPLAY and (said := responder.prompt.find_oversight(columns)):
+def _warn_of_oversight(
+    responder: Responder, columns: Sequence[str], key: str, hidden: Sequence[str] = ()
+) -> None:
+    if responder.provider.name != REPLAY and (said := responder.prompt.find_oversight(columns, hidden)):
         _warn(f"{key}.user: {said}")
 
 

@@ -80,13 +80,18 @@ class Prompt:
         names = frozenset().union(*turns)
         return [name for name in columns if "row" in names or name in names]
 
-    def find_oversight(self, columns: Sequence[str]) -> str:
-        """What a question was probably meant to show of a row and does not; empty if nothing is amiss.
+    def find_oversight(self, columns: Sequence[str], hidden: Sequence[str] = ()) -> str:
+        """What a question probably shows or leaves out of a row by mistake; empty if nothing is amiss.
 
-        That is a column in single braces, as Python writes it, or any column at all.
+        It shows a column of ``hidden``, or leaves out all columns, or one that stands in single braces, as
+        Python writes it.
         """
         shown = self.find_columns(columns)
-        source = "\n".join(turn.source for turn in (self.system, self.user) if turn)
+        turns = [turn for turn in (self.system, self.user) if turn]
+        for name in hidden:
+            if any(name in turn.variables for turn in turns):
+                return f"shows the column {name!r}, so that the model is told what it is asked for"
+        source = "\n".join(turn.source for turn in turns)
         for name in columns:
             if name not in shown and re.search(rf"(?<![\w{{}}$\\]){{\s*{re.escape(name)}\s*}}(?!}})", source):
                 return f"{{{name}}} is sent as it stands; the column is written {{{{ {name} }}}}"

@@ -40,7 +40,7 @@ def choose_shots(train: pl.DataFrame, evaluated: pl.DataFrame, k: int, prompt: P
     if k == 0 or evaluated.is_empty():
         return [[] for _ in range(evaluated.height)]
     if k > train.height:
-        hint = "" if train.height else "; dataset.split makes one, such as fractions: {train: 0.5, test: 0.5}"
+        hint = "" if train.height else "; '+dataset.split.fractions={train: 0.5, test: 0.5}' draws one"
         raise ConfigError(
             f"hyperparameter.n_shot={k}, but the train split has {count_of(train.height, 'row')}{hint}"
         )

@@ -60,6 +60,13 @@ def test_nothing_but_cut_and_empty_answers(command):
     assert (record.figures["cut"], record.figures["calls"]) == (2, 3)
 
 
+def test_rows_that_were_asked_twice_are_counted_once(command):
+    """The message about a run without answers counts rows as rows, however often each was asked."""
+    twice = ["hyperparameter.repeats=2", "hyperparameter.temperature=1"]
+    outcome, _ = command("well~", "odd~ ~", more=twice)
+    assert "none of the 2 rows has an answer: 4 cut" in outcome.err
+
+
 def test_cut_answers_are_counted(command):
     """On the screen, with the key and its value, and in the record."""
     outcome, record = command("even", "even, since~", "odd")

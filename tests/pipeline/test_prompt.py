@@ -72,6 +72,17 @@ def test_a_question_that_misses_its_row(text, said):
     assert said in found if said else found == ""
 
 
+def test_a_question_that_shows_its_answer():
+    """A gold value in the question is seen; in the gold turn and in shots it belongs."""
+    shots = "{% for shot in shots %}{{ shot.target }}{% endfor %}{{ question }}"
+    assert compile_prompt(PromptConfig(name="x", user=shots)).find_oversight(list(ROW), ["target"]) == ""
+    told = compile_prompt(PromptConfig(name="x", user="{{ question }}", system="It is {{ target }}."))
+    assert "shows the column 'target', so that the model is told" in told.find_oversight(
+        list(ROW), ["target"]
+    )
+    assert told.find_oversight(list(ROW)) == ""
+
+
 def test_sandbox():
     """A template cannot reach Python's internals."""
     compiled = compile_prompt(PromptConfig(name="x", user="{{ ''.__class__.__mro__ }}"))

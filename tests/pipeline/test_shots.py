@@ -111,7 +111,7 @@ def test_impossible_shots_are_a_config_error(k: int, column: str | None, said: s
 
 def test_without_train_rows_the_key_that_makes_some_is_named() -> None:
     """Rows without splits have none."""
-    with pytest.raises(ConfigError, match=r"has 0 rows; dataset\.split makes one"):
+    with pytest.raises(ConfigError, match=r"has 0 rows; '\+dataset\.split\.fractions={.*}' draws one"):
         shots.choose_shots(TRAIN.clear(), TEST, 1, prompt())
 
 
