@@ -170,10 +170,15 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None,
     ):
         if now := RENAMED.get(key):
             return f"{key}: no such key; it is now {now}"
-        return f"{key}: no such key{_suggest_key(inner, key)}"
+        of = _IN_LISTS.get(getattr(inner.object_type, "__name__", ""), "") if "." not in key else ""
+        return f"{key}: no such key{of}{_suggest_key(inner, key)}"
     file = None if has_place else re.match(r"In '([^']+)'", str(error))
     kind = explain_form(inner, "" if has_place else key) or explain_kind(first)
     return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", key, kind or first]))
+
+
+_IN_LISTS = {"StepConfig": " of a step", "FileConfig": " of a file in dataset.files"}
+"""What stands in a list, where OmegaConf does not know the place of a wrong key."""
 
 
 _ODD_KEY = re.compile(

@@ -131,7 +131,10 @@ def read_figures(config: ReferenceConfig, key: str = "reference") -> dict[str, F
         return {}
     figures: Any = config.figures
     if config.case is None and any(isinstance(value, Mapping | list) for value in figures.values()):
-        raise ConfigError(f"{key}.figures has several cases: {key}.case must say which one this run is")
+        raise ConfigError(
+            f"{key}.figures has a line for each case: {key}.case must say which one this run is"
+            f" ({', '.join(map(str, figures))})"
+        )
     if config.case is not None:
         if config.case not in figures:
             raise ConfigError(

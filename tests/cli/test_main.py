@@ -94,6 +94,10 @@ MISTAKES = {
         ['require={"exact_agreement": ">= 0.8"}'],
         """special characters: 'require={exact_agreement: ">= 0.8"}')""",
     ),
+    "a key of a step": (
+        ["dataset.steps=[{filtr: x}]"],
+        "filtr: no such key of a step; did you mean 'filter'?",
+    ),
     "a mapping for a list": (
         ["dataset.steps={filter: x}"],
         "error: dataset.steps: must be a list, not a mapping\n",

@@ -229,6 +229,9 @@ def _check_foreign(folder, show):
     file.unlink()
     with pytest.raises(DataError, match=r"has no rows \(the run is not known\)"):
         show(run=folder.name)
+    Record("r", folder.name, status="stopped", error="stopped by SIGTERM").write(folder)
+    with pytest.raises(DataError, match=r"has no rows \(the run is stopped by SIGTERM\)"):
+        show(run=folder.name)
     with pytest.raises(ConfigError, match="holds no run and no sweep; "):
         show(run="outputs/runs/none")
     with pytest.raises(ConfigError, match=r"'wrng' is no choice of rows; did you mean 'wrong'"):

@@ -48,9 +48,10 @@ def read_run(folder: Path, scored: bool = True) -> Recorded:
         record = Record("", folder.name, status="not known")
         notes.append(str(error))
     if not (folder / PREDICTIONS).exists():
-        why = f": {record.error}" if record.error else ""
+        said = record.error or ""
+        state = said if said.startswith(record.status) else f"{record.status}: {said}".removesuffix(": ")
         yet = " yet" if record.status == "running" else ""
-        raise DataError(f"{folder} has no rows{yet} (the run is {record.status}{why})")
+        raise DataError(f"{folder} has no rows{yet} (the run is {state})")
     file = find_scored(folder) if scored else folder / PREDICTIONS
     frame, missing = _read_rows(file)
     if file.name == SCORED:
