@@ -171,6 +171,7 @@ TOLD = [
     ("hyperparameter={learning_rate: 0.1}", "nothing is trained (finetune=none)"),
     ("finetune.suffix=x", "nothing is trained (finetune=none)"),
     ("finetune.suffix=x", "nothing is trained (checkpoint=base)", *TRAINS, "checkpoint=base"),
+    ("finetune.suffix=x", "has another name", "finetune=supervised", "provider=local"),
     ("+finetune.options={lora_rank: 3}", "nothing is trained (finetune=none)"),
     ("provider.deployment.minutes=3", "nothing is trained (finetune=none)", "provider=together"),
     ("dataset.split.validation=x", "nothing is trained (finetune=none)"),
