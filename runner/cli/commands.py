@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -17,6 +16,7 @@ from runner.config import validate
 from runner.config.instantiate import instantiate
 from runner.config.trust import refuse_foreign_classes
 from runner.core.errors import ConfigError, DataError, RunnerError, count_of, suggest
+from runner.core.paths import OUTPUTS
 from runner.core.provider import Deployer
 from runner.engine.batch_jobs import BATCH
 from runner.engine.ledger import Ledger
@@ -26,8 +26,6 @@ from runner.pipeline import hosting
 from runner.pipeline.jobs import JOB
 from runner.records.folder import RECORD
 from runner.records.record import read_records
-
-OUTPUTS = Path("outputs")
 
 
 def list_runs(config: DictConfig) -> None:

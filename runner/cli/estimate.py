@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from omegaconf import DictConfig
 from rich.console import Group, RenderableType
@@ -14,6 +13,8 @@ from rich.text import Text
 from runner.cli.screen import console
 from runner.config.hydra_job import get_overrides, list_typed
 from runner.core.errors import RunnerError, count_of
+from runner.core.paths import OUTPUTS
+from runner.core.types import format_dollars
 from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.estimate.power import count_comparisons
 from runner.experiment.plan import make_plan
@@ -21,9 +22,8 @@ from runner.experiment.seeds import SweptSeeds
 from runner.experiment.unused import Unused, warn_of_unused
 from runner.money.price import Price
 from runner.providers.local.weights import stay_offline
-from runner.report.formats import format_dollars, format_number
+from runner.report.formats import format_number
 
-OUTPUTS = Path("outputs")
 TIMES = 3
 """The second number of rows that is told."""
 COLUMNS = ("rows", "stored", "calls", "judge calls", "tokens read", "written", "trained", "USD from", "to")

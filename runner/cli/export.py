@@ -11,11 +11,11 @@ from omegaconf import DictConfig
 from runner.cli.screen import console
 from runner.core.errors import ConfigError
 from runner.core.files import write_atomically
+from runner.core.paths import OUTPUTS
 from runner.records.folder import SWEEP, find_given
 from runner.reproduce import inspect_log, past_run
 from runner.reproduce.export import export
 
-OUTPUTS = Path("outputs")
 EXPORTS = OUTPUTS / "exports"
 
 

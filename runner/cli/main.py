@@ -22,14 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from runner.cli.arguments import (
-    COMMANDS,
-    FOLDERS,
-    find_unused,
-    read_arguments,
-    refuse_command,
-    refuse_words,
-)
+from runner.cli.arguments import COMMANDS, FOLDERS, find_unused, read_arguments, refuse_command, refuse_words
 from runner.cli.arguments.config_dir import check_folders
 from runner.cli.help import complete, find_answer, is_completion
 from runner.cli.sweep import Sweep, SweepRefused, collect_sweeps, end_hosting, kill_sweeps
@@ -37,7 +30,7 @@ from runner.config import hydra_job, schema, secrets
 from runner.config.composer import compose_once
 from runner.config.explain import tell_places
 from runner.core.errors import BudgetError, FailedRowsError, WaitError
-from runner.core.paths import CONF
+from runner.core.paths import CONF, OUTPUTS
 from runner.core.redact import drop_controls, hide_keys
 from runner.engine.event_loop import end_on_signals
 from runner.engine.fresh import add_name, name_fresh
@@ -133,7 +126,6 @@ class Command:
     def close_killed(self) -> None:
         """End in MLflow what was killed in this folder, whatever the command was."""
         if self._config is not None:
-            from runner.cli.commands import OUTPUTS
             from runner.cli.sweep import read_tracking
             from runner.cli.sweep_end import close_killed
 

@@ -16,6 +16,7 @@ from runner.cli.screen import console
 from runner.cli.screen.progress import show_progress
 from runner.config.hydra_job import get_overrides
 from runner.core.errors import ConfigError, RunnerError
+from runner.core.paths import OUTPUTS
 from runner.core.types import Score
 from runner.records.folder import find_given
 from runner.report.formats import format_number
@@ -25,7 +26,6 @@ from runner.reproduce.archive import unpack
 from runner.reproduce.compare import compare_with_today
 from runner.reproduce.differences import Change, Check, Differences, is_same_score
 
-OUTPUTS = Path("outputs")
 SHOWN_ROWS = 20
 SHOWN_LETTERS = 48
 STYLES = {"same": "green", "different": "red", "missing": "yellow"}

@@ -21,14 +21,7 @@ from runner.cli.watch import Watch
 from runner.config import hydra_job
 from runner.config.explain import tell_places
 from runner.config.points import find_swept
-from runner.core.errors import (
-    BudgetError,
-    ConfigError,
-    FailedRowsError,
-    MetricError,
-    RunnerError,
-    note_calls,
-)
+from runner.core.errors import BudgetError, ConfigError, FailedRowsError, MetricError, RunnerError, note_calls
 from runner.experiment.plan import Plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run

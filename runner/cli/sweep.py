@@ -132,14 +132,15 @@ class OpenSweep(Callback):
         MLflow is imported.
         """
         from runner.cli.sweep_start import plan_averages, rehearse_sweep
-        from runner.config.points import compose_points, find_fixed
+        from runner.config.points import compose_points, compose_sample, find_fixed
 
         _name_fresh(config)
         points, overrides = compose_points(config), get_overrides(config.hydra)
-        fixed = find_fixed(overrides)
+        fixed, tried, are_all = find_fixed(overrides), points or compose_sample(config), bool(points)
+        asks = _runs_here(config) or "joblib" in str(config.hydra.launcher)
         try:
-            averaged = plan_averages(config, points, fixed)
-            rehearse_sweep(config, points, asks=_runs_here(config) or "joblib" in str(config.hydra.launcher))
+            averaged = plan_averages(tried, fixed, are_all)
+            rehearse_sweep(config, tried, are_all, asks)
         except RunnerError as error:
             raise SweepRefused(error) from error
         folder = Path(config.hydra.sweep.dir)

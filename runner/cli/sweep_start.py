@@ -17,7 +17,7 @@ from runner.config.composer import copy_config
 from runner.config.explain import tell_places
 from runner.config.groups.reference import AveragesConfig
 from runner.config.hydra_job import get_hydra_overrides, get_overrides, list_typed, use_settings
-from runner.config.points import compose_sample, find_swept
+from runner.config.points import find_swept
 from runner.core.errors import ConfigError, count_of, is_mistake
 from runner.core.types import Direction
 from runner.experiment.plan import Plan, make_plan
@@ -41,21 +41,21 @@ def make_checked_plan(config: DictConfig, asks: bool = True) -> Plan:
 
 
 def plan_averages(
-    config: DictConfig, points: Mapping[int, DictConfig], fixed: Mapping[str, str]
+    points: Mapping[int, DictConfig], fixed: Mapping[str, str], are_all: bool
 ) -> AveragePlan | None:
     """How the points of a sweep are averaged, by ``average_over``; None if they are not.
 
-    ``fixed`` are the overrides that they share. Raises :class:`ConfigError` for a key that is not swept, for
-    points that say different things, and for a published average of other points than these.
+    ``fixed`` are the overrides that they share. ``are_all`` is false for a sample of points that are chosen
+    one after another. Raises :class:`ConfigError` for a key that is not swept, for points that say different
+    things, and for a published average of other points than these.
     """
-    sample = None if points else compose_sample(config)
-    settings = [_read_averages(point) for point in points.values() or ([] if sample is None else [sample])]
+    settings = [_read_averages(point) for point in points.values()]
     over = settings[0][0] if settings else []
     if any(keys != over for keys, _ in settings):
         raise ConfigError("average_over: not all points of the sweep have the same keys")
     if not over:
         return None
-    if not points:
+    if not are_all:
         raise ConfigError(
             "average_over: this sweeper chooses one point after another, so none belong together"
         )
@@ -89,24 +89,23 @@ def _check_published(averages: Sequence[AveragesConfig]) -> None:
         )
 
 
-def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], asks: bool) -> None:
+def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], are_all: bool, asks: bool) -> None:
     """Rehearse the points of a sweep, by number. Raises :class:`ConfigError` that names all mistakes.
 
-    A sweeper that chooses its points one after another has none yet. Then one point is rehearsed whose keys
-    have the first of their values, and Optuna gets the direction of the objective, unless it is set.
+    A sweeper that chooses its points one after another has none yet. Then a sample is rehearsed (``are_all``
+    is false), and Optuna gets the direction of the objective, unless it is set.
     """
-    sample = None if points else compose_sample(config)
     rehearsal, seeds, mistakes = Rehearsal(), SweptSeeds(), dict[str, list[int]]()
     unused = Unused()
     with _be_silent():
-        for number, point in (points or ({} if sample is None else {0: sample})).items():
+        for number, point in points.items():
             try:
                 with _use_job(point, number) as task, tell_places(point.hydra):
                     plan = make_checked_plan(task, asks)
                     scores = rehearsal(plan)
                     seeds.note(plan)
                     unused.note(plan, list_typed(get_overrides(point.hydra)))
-                    _set_direction(config, task.objective, {} if points else scores)
+                    _set_direction(config, task.objective, {} if are_all else scores)
             except Exception as error:
                 if is_mistake(error):
                     mistakes.setdefault(str(error), []).append(number)

@@ -42,7 +42,7 @@ from runner.core.errors import (
     is_mistake,
     suggest,
 )
-from runner.core.paths import CONF, show_file
+from runner.core.paths import CONF, list_options, show_file
 
 _STANDARD, _PACKAGES = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
 _HYDRA = tuple(os.path.join(Path(str(package.__file__)).parent, "") for package in (hydra, omegaconf))
@@ -271,16 +271,11 @@ def _explain_other_place(message: str) -> str:
 def _explain_missing_option(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file)
     group, _, option = missing.rpartition("/")
-    choices = [str(choice) for choice in error.options or _list_options(group)]
+    # Hydra does not list the options where several may be chosen
+    choices = [str(choice) for choice in error.options or list_options(group)]
     if not group or str(error).startswith("Cannot find primary config"):
         return f"--config-name {missing}: no such config among the shipped ones and in --config-dir"
     return f"{group}={option}: {name_package(missing) or 'no such option' + suggest(option, choices)}"
-
-
-def _list_options(group: str) -> list[str]:
-    """The options of a group. Hydra does not list them where several may be chosen."""
-    folder = CONF / group
-    return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
 
 
 def _suggest_key(error: OmegaConfBaseException, key: str) -> str:

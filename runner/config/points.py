@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 BASIC_LAUNCHER = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
 
 
-def compose_sample(config: DictConfig) -> DictConfig | None:
-    """The config of one point of a sweep whose swept keys have their first values; None if it has none."""
+def compose_sample(config: DictConfig) -> dict[int, DictConfig]:
+    """One point of a sweep, as number 0, whose swept keys have their first values; empty if it has none."""
     params = OmegaConf.to_container(config.hydra.sweeper.get("params") or OmegaConf.create())
     assert isinstance(params, dict)
     lines = [*(f"{key!s}={value}" for key, value in params.items()), *get_overrides(config.hydra)]
     loader = GlobalHydra.instance().config_loader()
     try:
         overrides = OverridesParser.create(config_loader=loader).parse_overrides(lines)
-        return loader.load_sweep_config(config, [_choose_first(override) for override in overrides])
+        return {0: loader.load_sweep_config(config, [_choose_first(override) for override in overrides])}
     except (HydraException, OmegaConfBaseException, StopIteration) as error:  # the sweeper reports it
         log.debug("no point can be composed: %s", error)
-        return None
+        return {}
 
 
 def _choose_first(override: Override) -> str:

@@ -24,7 +24,7 @@ VALUES = ("name", "checkpoint", "objective", "require", "budget_usd")
 SHOWN = 3
 
 
-def refuse_foreign_classes(config: Any, remedy: str, place: str = "the record") -> None:
+def refuse_foreign_classes(config: Any, remedy: str) -> None:
     """Raise :class:`ConfigError` for a config that names other classes than this package's own.
 
     Looks into all mappings and lists. Allowed are this package's providers, metrics and parsers, and names in
@@ -35,7 +35,7 @@ def refuse_foreign_classes(config: Any, remedy: str, place: str = "the record") 
     if found:
         calls = "; ".join(found[:SHOWN]) + (f"; and {len(found) - SHOWN} more" if len(found) > SHOWN else "")
         raise ConfigError(
-            f"{place} would run code that is not the runner's own: {calls}. {remedy} runs it, "
+            f"the record would run code that is not the runner's own: {calls}. {remedy} runs it, "
             "which is for records of people whom you trust"
         )
 

@@ -29,9 +29,8 @@ class Adapted(Provider):
         self.model = own.model
         for name in filter(_is_member, dir(own)):
             value = getattr(own, name)
-            if callable(value) == callable(
-                getattr(Provider, name)
-            ):  # otherwise it only has the same name by chance
+            # otherwise it only has the same name by chance
+            if callable(value) == callable(getattr(Provider, name)):
                 setattr(self, name, value)
 
     async def complete(self, request: Request) -> Completion:

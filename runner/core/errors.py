@@ -4,10 +4,12 @@ RunnerError                 a problem that the user can solve: shown as one mess
 ├── ConfigError             a key, a value, an option or an environment variable is wrong
 │   └── AccessError         the key, the token or the address of a service is missing
 ├── DataError               a file, a column or a row is wrong
+│   ├── ChoiceError         several values could be meant, and the config chooses none
 │   └── LeakageError        evaluated rows would be seen in shots or in training
 ├── PromptError             a template does not render
 ├── MetricError             a metric failed on the answers; all else is recorded
 ├── BudgetError             the run would cost more than it may
+├── FailedRowsError         more rows failed than max_failed allows; the scores are kept
 └── ProviderError           a call to a model's server failed
     ├── FatalProviderError  every further call would fail the same way: wrong key, no such model
     │   └── WaitError       the server asks to wait for long: the same command goes on later

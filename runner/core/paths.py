@@ -1,4 +1,4 @@
-"""Paths of the option files, prompts and rows that come with this package, and of the data folder."""
+"""Where things are: options, prompts and rows of this package, the folder of results, the data folder."""
 
 from __future__ import annotations
 
@@ -15,6 +15,14 @@ PROMPTS = (Path("prompts"), _HOME / "prompts")
 """Folders that are searched for a prompt file, after the current one."""
 ROWS = _HOME / "data"
 """The data files that come with this package."""
+OUTPUTS = Path("outputs")
+"""Where runs, sweeps, reports and exports are, in the working folder."""
+
+
+def list_options(group: str) -> list[str]:
+    """The shipped options of a group; empty if it is none."""
+    folder = CONF / group
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in folder.rglob("*.yaml")]
 
 
 def show_file(file: Path) -> str:
@@ -24,4 +32,4 @@ def show_file(file: Path) -> str:
 
 def data_folder() -> Path:
     """The folder of downloads: ``RUNNER_DATA_DIR``, by default ``outputs/data``."""
-    return Path(os.environ.get("RUNNER_DATA_DIR") or "outputs/data")
+    return Path(os.environ.get("RUNNER_DATA_DIR") or OUTPUTS / "data")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -232,3 +233,15 @@ def write_column(column: pl.Series) -> pl.Series:
         return column
     texts = [None if value is None else write_value(value) for value in column.to_list()]
     return pl.Series(column.name, texts, dtype=pl.String)
+
+
+def format_dollars(amount: float) -> str:
+    """An amount with four decimals, a small one with two digits, so that nothing paid looks like nothing.
+
+    What is left of rounding is nothing.
+
+    >>> [format_dollars(each) for each in (1234.5, 0.0, 0.000036, 5.7e-17)]
+    ['1,234.5000', '0.0000', '0.000036', '0.0000']
+    """
+    decimals = 1 - math.floor(math.log10(amount)) if 1e-9 < amount < 0.0001 else 4
+    return f"{amount:,.{decimals}f}"

@@ -28,33 +28,14 @@ YIELD_EVERY = 256
 REPORT_EVERY_S = 0.05
 
 
-def ask_rows(
-    rows: Sequence[Row],
-    work: Callable[[Row, Call], Awaitable[Result]],
-    provider: Provider,
-    ledger: Ledger,
-    *,
-    prefetch: Iterable[Request] = (),
-    advance: Advance = lambda count: None,
-    allowance: Allowance | None = None,
-    on_answer: OnAnswer = ignore_answer,
-) -> list[Result]:
-    """Run ``work(row, call)`` for every row and return the results in the order of the rows.
+@dataclass(frozen=True)
+class Part(Generic[Row, Result]):
+    """The rows that one provider is asked about, with ``work(row, call)`` for each.
 
     ``work`` awaits ``call(request)`` (:meth:`runner.engine.call.Caller.call`) as often as it needs, one call
     after another or several at once. ``prefetch`` holds the requests that are known beforehand; they are
     looked up in the ledger with one query. ``work`` must then make its calls with the same objects.
-
-    Blocks until all rows are done. Raises :class:`~runner.core.errors.FatalProviderError` as soon as no
-    further call can succeed; the answers that came before are in the ledger.
     """
-    part = Part(rows, work, provider, prefetch, advance, allowance, on_answer)
-    return ask_parts([part], ledger)[0]
-
-
-@dataclass(frozen=True)
-class Part(Generic[Row, Result]):
-    """The rows that one provider is asked about, see :func:`ask_rows`."""
 
     rows: Sequence[Row]
     work: Callable[[Row, Call], Awaitable[Result]]
@@ -73,9 +54,11 @@ class Part(Generic[Row, Result]):
 
 
 def ask_parts(parts: Sequence[Part[Row, Result]], ledger: Ledger) -> list[list[Result]]:
-    """Run :func:`ask_rows` for several providers at once, each within its own limits.
+    """Do the work of all rows of all parts at once, and return the results in their order.
 
-    An error that ends one part ends them all.
+    Each provider has its own limits. Blocks until all rows are done. Raises
+    :class:`~runner.core.errors.FatalProviderError` as soon as no further call of a part can succeed, which
+    ends them all; the answers that came before are in the ledger.
     """
     with ExitStack() as opened:
         runs = []
@@ -114,21 +97,13 @@ def ask_all(
     allowance: Allowance | None = None,
     on_answer: OnAnswer = ignore_answer,
 ) -> list[Answer]:
-    """Return the answers to requests, in the order of the requests. Blocks and raises as :func:`ask_rows`."""
+    """Return the answers to requests, in their order. Blocks and raises as :func:`ask_parts`."""
 
     async def ask(request: Request, call: Call) -> Answer:
         return await call(request)
 
-    return ask_rows(
-        requests,
-        ask,
-        provider,
-        ledger,
-        prefetch=requests,
-        advance=advance,
-        allowance=allowance,
-        on_answer=on_answer,
-    )
+    part = Part(requests, ask, provider, requests, advance, allowance, on_answer)
+    return ask_parts([part], ledger)[0]
 
 
 def collect_calls(

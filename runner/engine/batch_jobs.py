@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -33,6 +34,19 @@ WRITE_ROWS = 500  # answers written to the ledger in one transaction
 GONE = (404, 410)
 MORE_LOOKS = 3  # at results that lack some of the requests which the service says are done
 LACKED = "its results lack this request, which is done; it may be paid for, and the next run asks it again"
+
+
+@dataclass
+class _Results:
+    """What the results of an ended batch say, apart from the answers."""
+
+    seen: set[str] = field(default_factory=set)  # keys of the batch's own requests with a result
+    answered: bool = False
+    errors: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, FatalProviderError] = field(default_factory=dict)  # lines with a 403, by key
+    fatal: ProviderError | None = None
+    foreign: int = 0  # how many results are of other requests
+    gone: str = ""  # why the service has no results any more
 
 
 class BatchJobs:
@@ -113,53 +127,19 @@ class BatchJobs:
         now: dict[str, Any] = self._ledger.get(BATCH, batch) or {}
         if now.get("closed") and not own:  # another process has collected it meanwhile
             return now, None
-        errors: dict[str, str] = {}
-        answers: dict[str, Any] = {}
-        fatal: ProviderError | None = None
-        name = self._provider.name
-        refused: dict[str, FatalProviderError] = {}
-        answered, seen, foreign = False, set(), 0
-        is_done = status.state == "ended" and 0 < status.total <= status.done
-        for key, outcome in self._read_results(str(entry["id"]), own if is_done else set()):
-            if key is None:
-                status = BatchStatus("refused", f"its results are gone ({outcome})")
-                break
-            if key not in own:
-                foreign += 1
-                continue
-            if key in seen:
-                log.warning(
-                    "%s: batch %s: a request has two results; the first one counts", name, entry["id"]
-                )
-                continue
-            seen.add(key)
-            if isinstance(outcome, FatalProviderError) and outcome.refused:
-                refused[key] = outcome
-            elif isinstance(outcome, FatalProviderError):
-                fatal = fatal or outcome
-            elif not isinstance(outcome, ProviderError):
-                self._take(key, outcome, answers, errors)
-                answered = answered or key in answers
-            elif not isinstance(outcome, RetryableError):
-                errors[key] = describe_failure(outcome)
-            if len(answers) == WRITE_ROWS:
-                self._ledger.put_many(KIND, answers)
-                answers = {}
-        self._ledger.put_many(KIND, answers)
-        if foreign and seen:
-            log.warning(
-                "%s: batch %s: %s of requests that it did not have: left out",
-                name,
-                entry["id"],
-                count_of(foreign, "result"),
-            )
-        elif foreign:
-            status = BatchStatus("refused", f"no result is of its requests ({count_of(foreign, 'other')})")
-        errors |= {key: describe_failure(error) for key, error in refused.items()}
-        if is_done and seen:
-            errors |= dict.fromkeys(own - seen, f"{name}: batch {entry['id']}: {LACKED}")
-        if not answered:
-            fatal = fatal or next(iter(refused.values()), None)
+        name, is_done = self._provider.name, status.state == "ended" and 0 < status.total <= status.done
+        found = self._take_results(str(entry["id"]), own, own if is_done else set())
+        if found.gone:
+            status = BatchStatus("refused", f"its results are gone ({found.gone})")
+        elif found.foreign and not found.seen:
+            others = count_of(found.foreign, "other")
+            status = BatchStatus("refused", f"no result is of its requests ({others})")
+        errors = found.errors | {key: describe_failure(error) for key, error in found.refused.items()}
+        if is_done and found.seen:
+            errors |= dict.fromkeys(own - found.seen, f"{name}: batch {entry['id']}: {LACKED}")
+        fatal = found.fatal
+        if not found.answered:
+            fatal = fatal or next(iter(found.refused.values()), None)
         closed = {**entry, "closed": True, "errors": errors}
         self._ledger.put(BATCH, batch, closed)
         self._ledger.remove_equal(ROW, batch)
@@ -167,6 +147,42 @@ class BatchJobs:
             reason = f"{name}: batch {entry['id']}: {status.detail}"
             fatal = FatalProviderError(f"{reason}; the same command makes a new batch")
         return closed, fatal
+
+    def _take_results(self, batch_id: str, own: Collection[str], wanted: Collection[str]) -> _Results:
+        """Write the answers to the ``own`` requests of a batch into the ledger; return what else it says.
+
+        ``wanted`` are those of which there must be a result, see :meth:`_read_results`.
+        """
+        found, name = _Results(), self._provider.name
+        answers: dict[str, Any] = {}
+        for key, outcome in self._read_results(batch_id, wanted):
+            if key is None:
+                found.gone = str(outcome)
+                break
+            if key not in own:
+                found.foreign += 1
+                continue
+            if key in found.seen:
+                log.warning("%s: batch %s: a request has two results; the first one counts", name, batch_id)
+                continue
+            found.seen.add(key)
+            if isinstance(outcome, FatalProviderError) and outcome.refused:
+                found.refused[key] = outcome
+            elif isinstance(outcome, FatalProviderError):
+                found.fatal = found.fatal or outcome
+            elif not isinstance(outcome, ProviderError):
+                self._take(key, outcome, answers, found.errors)
+                found.answered = found.answered or key in answers
+            elif not isinstance(outcome, RetryableError):
+                found.errors[key] = describe_failure(outcome)
+            if len(answers) == WRITE_ROWS:
+                self._ledger.put_many(KIND, answers)
+                answers = {}
+        self._ledger.put_many(KIND, answers)
+        if found.foreign and found.seen:
+            what = count_of(found.foreign, "result")
+            log.warning("%s: batch %s: %s of requests that it did not have: left out", name, batch_id, what)
+        return found
 
     def _read_results(
         self, batch_id: str, wanted: Collection[str]

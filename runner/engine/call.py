@@ -19,10 +19,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runner.core.adapt import check_completion
-from runner.core.errors import (
-    ProviderError,
-    count_of,
-)
+from runner.core.errors import ProviderError, count_of
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Provider
 from runner.core.types import Completion, Request

@@ -148,14 +148,14 @@ class LiveCaller(Caller):
                 self._goes_on.set()
                 raise
             if self.leaver and isinstance(error, RetryableError) and not error.limited:
-                self._note_unreached(error)
+                self._note_unreached()
             else:
                 self._goes_on.set()
             if isinstance(error, ProviderError) and (error.status or 500) < 500:
                 self._calls.note_life()
             return None, self._describe(error)
 
-    def _note_unreached(self, error: RetryableError) -> None:
+    def _note_unreached(self) -> None:
         """Count a call that the server of a leaver did not answer, and say so when it leaves."""
         if self._calls.note_unreached():
             log.warning(

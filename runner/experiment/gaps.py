@@ -104,11 +104,11 @@ def _advise(frame: pl.DataFrame, column: str, key: str = "") -> str:
 
 def _tell_wanted(parser: Parser) -> str:
     """What a parser reads: its name, and its labels or its scale, where it has some."""
-    made, labels = getattr(parser, "func", parser), parse.classes(parser)
+    labels = parse.classes(parser)
     ends = [getattr(parser, name, None) for name in ("minimum", "maximum")]
     scale = f"{ends[0]:g} to {ends[1]:g}" if None not in ends else ""
     wanted = ", ".join([*labels[:MOST_LABELS], *(["…"] if labels[MOST_LABELS:] else [])]) or scale
-    return getattr(made, "__name__", type(made).__name__) + (f": {wanted}" if wanted else "")
+    return parse.name_parser(parser) + (f": {wanted}" if wanted else "")
 
 
 def _warn_of_unread(frame: pl.DataFrame, text: str, value: str, noun: str, parser: Parser, key: str) -> None:

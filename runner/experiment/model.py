@@ -75,7 +75,8 @@ def prepare_model(
     order = make_order(plan, evaluated)
     if not jobs.has_job(order, ledger):
         check_checkpoint(plan)
-    with spending.open_bill(order, find_tuned_price(plan), count_training_tokens(plan, order)) as bill:
+    tokens, hosted = count_training_tokens(plan, order), price_hosting(plan)
+    with spending.open_bill(order, find_tuned_price(plan), tokens, hosted) as bill:
         tuned = jobs.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay, command)
     with note_calls():
         model = pick_model(checkpoint, tuned.checkpoints)
@@ -125,7 +126,7 @@ def serve_model(
     assert tuner is not None
     assert model.tuned is not None
     bill = hosting.Bill(find_hourly_price(plan))
-    minutes = float(getattr(tuner, "minutes", 0.0))
+    minutes = find_minutes(plan)
 
     def is_needed(provider: Provider) -> bool:
         return needs_answers(evaluated, replace(plan.responder, provider=provider), ledger)
@@ -149,6 +150,16 @@ def serve_model(
 def find_hourly_price(plan: Plan) -> float | None:
     """Return the dollars for an hour of hosting the trained model; 0: it costs nothing, None: unknown."""
     return plan.responder.book.find_hourly_price(plan.responder.provider, plan.tuner)
+
+
+def find_minutes(plan: Plan) -> float:
+    """Return how long a deployment is taken to stand (``provider.deployment.minutes``)."""
+    return float(getattr(plan.tuner, "minutes", 0.0))
+
+
+def price_hosting(plan: Plan) -> float:
+    """Return the dollars that a deployment of the trained model is taken to cost; 0 if that is not known."""
+    return (find_hourly_price(plan) or 0.0) * find_minutes(plan) / 60
 
 
 def find_need(config: Mapping[str, Any]) -> Need | None:

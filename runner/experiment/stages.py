@@ -11,13 +11,7 @@ import polars as pl
 
 from runner import metrics, parse
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.errors import (
-    ConfigError,
-    DataError,
-    MetricError,
-    RunnerError,
-    suggest,
-)
+from runner.core.errors import ConfigError, DataError, MetricError, RunnerError, suggest
 from runner.core.provider import REPLAY
 from runner.core.types import Score
 from runner.data import dataset
@@ -32,13 +26,7 @@ from runner.experiment.tally import Tally, follow
 from runner.metrics.repeated import EACH, find_spreads, over_repeats
 from runner.money.usage import count_usage
 from runner.pipeline import gold, label_probability, repeats, shots
-from runner.pipeline.answer import (
-    OpenBar,
-    Responder,
-    answer_rows,
-    parse_answers,
-    render_chats,
-)
+from runner.pipeline.answer import OpenBar, Responder, answer_rows, parse_answers, render_chats
 from runner.pipeline.judge import Judge, Panel, judge_rows, leave_unjudged
 from runner.records.progress import JUDGE
 

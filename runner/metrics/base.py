@@ -21,12 +21,12 @@ from runner.metrics.bootstrap import (
     Ends,
     Floats,
     Measure,
-    Statistic,
     Tally,
     bootstrap_intervals,
     clopper_pearson,
     keep_finite,
     nan_to_none,
+    score_mean,
     tally,
 )
 
@@ -219,9 +219,7 @@ class Metric(ABC):
         if not means.counts.size:
             return Score(None, reason=f"it is not defined in any {self.per}")
         values = means.cells["value"].to_numpy()
-        average: Statistic = lambda block: block @ values / block.sum(axis=1)  # noqa: E731
-        low, high = bootstrap_intervals(means, [average], self.confidence, self.resamples, self.seed)[0]
-        return Score(float(np.average(values, weights=means.counts)), low, high, means.units)
+        return score_mean(means, values, self.confidence, self.resamples, self.seed)
 
 
 def _measure_resamples(

@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from runner.core.types import Score
+
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """Cell counts of shape (resamples, cells) to values of shape (resamples,), NaN where undefined."""
@@ -122,6 +124,21 @@ def bootstrap_intervals(
         return [(None, None) for _ in statistics]
     drawn = draw_statistics(sample, statistics, resamples, seed)
     return find_intervals(sample, statistics, drawn, confidence, seed)
+
+
+def score_mean(
+    sample: Tally, values: Floats, confidence: float, resamples: int, seed: int, share: bool = False
+) -> Score:
+    """The mean over rows of ``values``, one for each cell, with its BCa interval.
+
+    A ``share`` of 0 or 1, of which all resamples are equal, has exact bounds (:func:`clopper_pearson`).
+    """
+    mean: Statistic = lambda counts: counts @ values / counts.sum(axis=1)  # noqa: E731
+    low, high = bootstrap_intervals(sample, [mean], confidence, resamples, seed)[0]
+    value, n = float(np.average(values, weights=sample.counts)), int(sample.counts.sum())
+    if share and low is None and value in (0.0, 1.0):
+        low, high = clopper_pearson(value, n, confidence)
+    return Score(value, low, high, n)
 
 
 def draw_statistics(

@@ -16,11 +16,8 @@ import polars as pl
 from runner.core.errors import ConfigError, DataError, suggest
 from runner.metrics.bootstrap import SHARE, Ends
 from runner.metrics.rows import RowMetric
+from runner.parse.words import NO_SPACES
 
-# scripts without spaces between words: Thai to Myanmar, Khmer, Chinese, Japanese
-_NO_SPACES = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
-)
 # the wide letters and digits of Chinese and Japanese texts ("２０")
 _WIDE = {wide: wide - 0xFEE0 for wide in range(0xFF01, 0xFF5F)} | {0x3000: " "}
 _JOINERS = "\u200c\u200d"
@@ -45,13 +42,13 @@ def split_words(text: str) -> list[str]:
     inside = False
     for character in unicodedata.normalize("NFC", text).translate(_WIDE).lower():
         if character.isalnum():
-            alone = _NO_SPACES.match(character) is not None
+            alone = NO_SPACES.match(character) is not None
             if inside and not alone:
                 words[-1] += character
             else:
                 words.append(character)
             inside = not alone
-        elif unicodedata.category(character)[0] == "M" and words and (inside or _NO_SPACES.match(words[-1])):
+        elif unicodedata.category(character)[0] == "M" and words and (inside or NO_SPACES.match(words[-1])):
             words[-1] += character
         elif character not in _JOINERS:
             inside = False
@@ -83,9 +80,7 @@ def _strip_marks(text: str) -> str:
         elif unicodedata.category(character)[0] == "P":
             bare += " "
         else:
-            bare += (
-                f" {character}" if _NO_SPACES.match(character) or _NO_SPACES.match(bare[-1:]) else character
-            )
+            bare += f" {character}" if NO_SPACES.match(character) or NO_SPACES.match(bare[-1:]) else character
     return " ".join(_attach_marks(bare).split()) or plain
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from runner.core.errors import BudgetError, ConfigError, count_of
 from runner.core.provider import Provider
-from runner.core.types import Completion, Request, Sampling
+from runner.core.types import Completion, Request, Sampling, format_dollars
 from runner.engine.ledger import Ledger
 from runner.money.forecast import estimate_tokens
 from runner.money.price import Price, find_tier
@@ -20,13 +20,9 @@ from runner.money.prices import PriceBook
 
 KIND = "budget"
 DRAW_CALLS = 8  # a process draws money for this many calls at once, since each drawing is a transaction
-MARGIN, EXTRA_TOKENS = (
-    1.5,
-    16,
-)  # a prompt is taken to have 1.5 times its estimate + 16 tokens; single texts have up to 1.4 times
-SCARCE_DRAWS = (
-    4  # below this many draws left, a process draws for one call only and leaves the rest to others
-)
+# a prompt is taken to have 1.5 times its estimate + 16 tokens; single texts have up to 1.4 times
+MARGIN, EXTRA_TOKENS = 1.5, 16
+SCARCE_DRAWS = 4  # with fewer draws left, a process draws for one call only and leaves the rest to others
 ROUNDING_USD = 1e-9  # smaller differences are rounding errors
 
 
@@ -41,6 +37,10 @@ class Budget:
     def spent(self) -> float:
         """Dollars spent by all who share the budget, including those set aside for calls in flight."""
         return float(self._ledger.get(KIND, self._key) or 0.0)
+
+    def describe(self, aside: float = 0.0) -> str:
+        """The limit, and what was spent of it without what is only set ``aside``."""
+        return f"budget_usd={self.limit:g}: ${format_dollars(self.spent - aside)} spent"
 
     def draw(self, least: float, wanted: float) -> float:
         """Take ``wanted`` dollars, or ``least`` if few are left, or nothing; return the amount taken."""
@@ -157,6 +157,6 @@ def find_bounding_price(provider: Provider, sampling: Sampling, book: PriceBook,
 def make_budget_error(budget: Budget, done: int, rows: int) -> BudgetError:
     """Return the error that says how much was spent and how many rows are done."""
     return BudgetError(
-        f"budget_usd={budget.limit:g}: ${budget.spent:.4f} spent, {done} of {count_of(rows, 'row')} done;"
+        f"{budget.describe()}, {done} of {count_of(rows, 'row')} done;"
         " finished rows are kept and cost nothing again"
     )

@@ -20,9 +20,8 @@ from runner.money.packaged import find_packaged_price
 from runner.money.price import LongPromptPrice, Price, find_tier, stands_for
 
 SHIPPED = Path(__file__).with_name("prices.yaml")
-LOADER = getattr(
-    yaml, "CSafeLoader", yaml.SafeLoader
-)  # the C loader is six times as fast, where libyaml exists
+# the C loader is six times as fast, where libyaml exists
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 TABLE_KEYS = ("provider", "date", "source", "batch", "models")
 
 
@@ -46,7 +45,7 @@ class PriceBook:
     tables: tuple[PriceTable, ...]
     packaged: bool = True
 
-    def suit(self, provider: Provider) -> PriceBook:
+    def select_for(self, provider: Provider) -> PriceBook:
         """Return the tables that hold: the user's alone if an option of a provider has a price of its own."""
         if find_tier(provider) is None:
             return self
@@ -68,7 +67,7 @@ class PriceBook:
 
     def find_provider_price(self, provider: Provider) -> Price | None:
         """Return the price of a provider's answers, by ``priced_as``, the hosted model or the model."""
-        book = self.suit(provider)
+        book = self.select_for(provider)
         return book.find_price(provider.name, provider.priced_as, provider.stands_for, provider.model)
 
     def find_tuned_price(self, provider: Provider) -> Price | None:
@@ -150,9 +149,7 @@ def _read_table(table: Mapping[str, Any], where: str) -> PriceTable:
 
 
 def _read_price(given: Any, defaults: Mapping[str, Any], where: str) -> Price:
-    if isinstance(given, Mapping) and set(given) == {
-        "hosting_per_hour"
-    }:  # hardware; tokens cost nothing more
+    if isinstance(given, Mapping) and set(given) == {"hosting_per_hour"}:  # its tokens cost nothing more
         given = {"input": 0, "output": 0, **given}
     if not isinstance(given, Mapping) or not {"input", "output"} <= set(given):
         raise ConfigError(f"{where}: expected input and output, in dollars per million tokens")

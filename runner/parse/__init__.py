@@ -17,6 +17,7 @@ from runner.parse.columns import (
     describe,
     list_fields,
     list_names,
+    name_parser,
     parse_target,
     read_column,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "join_readings",
     "list_fields",
     "list_names",
+    "name_parser",
     "parse_target",
     "read_column",
     "read_fields",

@@ -32,18 +32,18 @@ def check_parser(parser: Parser, key: str) -> None:
     kind = dtype if isinstance(dtype, type) else type(dtype)
     if dtype is not None and not issubclass(kind, pl.DataType):
         raise ConfigError(
-            f"{key}: dtype {dtype!r} of {_get_name(parser)} is no polars type, such as pl.Int64"
+            f"{key}: dtype {dtype!r} of {name_parser(parser)} is no polars type, such as pl.Int64"
         )
     for name in ("labels", "choices"):
         closed = getattr(parser, name, None)
         if closed is not None and (isinstance(closed, str) or not isinstance(closed, Iterable)):
-            raise ConfigError(f"{key}: {name} {closed!r} of {_get_name(parser)} must be a list")
+            raise ConfigError(f"{key}: {name} {closed!r} of {name_parser(parser)} must be a list")
     behind = getattr(parser, "then", None)
     while behind is not None and not list_fields(parser):
         if list_fields(behind):
             raise ConfigError(
-                f"{key}: {_get_name(behind)} inside {_get_name(parser)} would lose its fields; put it outside"
-                f", with a {_get_name(parser)} for each field"
+                f"{key}: {name_parser(behind)} inside {name_parser(parser)} would lose its fields; put it"
+                f" outside, with a {name_parser(parser)} for each field"
             )
         behind = getattr(behind, "then", None)
 
@@ -85,7 +85,7 @@ def read_column(
         log.warning(
             "%s (%s) failed for %s, which %s no value: rows %s; the first: %s",
             key,
-            _get_name(parser),
+            name_parser(parser),
             count_of(len(rows), "answer"),
             "has" if len(rows) == 1 else "have",
             _name_rows(rows, ids),
@@ -168,7 +168,8 @@ def _needs_check(value: Any, dtype: pl.DataType) -> bool:
     return usual is None or dtype != usual
 
 
-def _get_name(parser: Parser) -> str:
+def name_parser(parser: Parser) -> str:
+    """The name of a parser's class or function."""
     parser = getattr(parser, "func", parser)  # of a partial
     return getattr(parser, "__name__", type(parser).__name__)
 
@@ -213,7 +214,7 @@ def parse_target(parser: Parser, target: pl.Series, ids: pl.Series | None = None
         reason = failures.get(texts[wrong[0]])
         raise DataError(
             f"column {target.name!r}: {texts[wrong[0]]!r} cannot be read by prompt.parser "
-            f"({_get_name(parser)}{f': {reason}' if reason else ''}); rows {_name_rows(wrong, ids)}; "
+            f"({name_parser(parser)}{f': {reason}' if reason else ''}); rows {_name_rows(wrong, ids)}; "
             "dataset.steps can change such values (derive) or leave these rows out (filter)"
         )
     return values
@@ -226,10 +227,11 @@ def _try(parser: Parser, texts: pl.Series, ids: pl.Series | None) -> None:
             read(parser, text or "")
         except MISTAKES as error:
             raise DataError(
-                f"prompt.parser ({_get_name(parser)}): {describe_error(error)}; row {_name_rows([row], ids)}"
+                f"prompt.parser ({name_parser(parser)}): {describe_error(error)};"
+                f" row {_name_rows([row], ids)}"
             ) from error
         except (Exception, SystemExit):  # a gold value need not look like an answer
-            log.debug("%s: tried on %r", _get_name(parser), text, exc_info=True)
+            log.debug("%s: tried on %r", name_parser(parser), text, exc_info=True)
 
 
 def _parse_lists(parser: Parser, target: pl.Series, ids: pl.Series | None) -> pl.Series:
@@ -288,7 +290,7 @@ class _Gold:
         if isinstance(self.chain[-1], Json):
             self.chain.append(Text())
         self.labels = {str(label): label for label in getattr(self.chain[-1], "labels", None) or ()}
-        self.__name__ = _get_name(parser)
+        self.__name__ = name_parser(parser)
         self.dtype = getattr(parser, "dtype", None)
 
     def __call__(self, text: str) -> Any:

@@ -13,7 +13,7 @@ import polars as pl
 from runner.core.errors import ConfigError, suggest
 from runner.core.types import Reading
 from runner.parse.statement import Sentences
-from runner.parse.words import WORDS, list_words
+from runner.parse.words import NO_SPACES, WORDS, list_words
 
 _WORD = re.compile(r"(?<!\w)[-+]\d+|[^\W_]+")
 # between the words of a label: brackets, dashes, stars, but not the end of a sentence or a line
@@ -21,8 +21,6 @@ _BETWEEN = r"(?:[^\w\n.!?;]|_|\.(?!\s)){1,6}?"
 _MARKS = " \t\r\n_`\"'“”‘’(){}.,;#\ufeff\u200b"
 _INNER = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
 _SEPARATORS = re.compile(r"(?<=\w)[\s_-]+(?=\w)|[\s_*`\"'“”‘’()\[\]{}.,:;!]+")
-# scripts that put no space between words: Thai to Myanmar, Khmer, Chinese, Japanese
-_NO_SPACES = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 _COMPARISON = re.compile(r"(?<=\w)(?:\\s\+)?((?:[<>]|=)+)(?:\\s\+)?(?=\w)")
 # a comparison that goes on: "A>B>C", but not the tag in "A>B</b>"
 _COMPARED_BEFORE = re.compile(r"\w\s*[<>=≤≥≠]+\s*\Z")
@@ -160,7 +158,7 @@ class Label:
 def _judge_mention(text: str, start: int, end: int, name: str, label: str | int) -> _Mention | None:
     """What stands at a place where the letters of a name stand; None if it is part of something else."""
     before, after = text[max(0, start - 2) : start], text[end : end + 2]
-    spaced = not _NO_SPACES.search(name)
+    spaced = not NO_SPACES.search(name)
     if spaced and (_continues(text, start - 1, name[0]) or _continues(text, end, name[-1])):
         return None
     if _COMPARISON.search(name) and (
@@ -194,8 +192,8 @@ def _drop_tag(text: str) -> str:
 
 def _stands_free(text: str, start: int, end: int) -> bool:
     """Whether a name of a script without spaces has nothing beside it but words that lead to an answer."""
-    before = re.search(rf"(?:{_NO_SPACES.pattern})*\Z", text[max(0, start - 20) : start])
-    after = re.match(rf"(?:{_NO_SPACES.pattern})*", text[end : end + 20])
+    before = re.search(rf"(?:{NO_SPACES.pattern})*\Z", text[max(0, start - 20) : start])
+    after = re.match(rf"(?:{NO_SPACES.pattern})*", text[end : end + 20])
     assert before is not None
     assert after is not None
     return (not before[0] or before[0] in WORDS) and after[0] in ("", "的", "です")
@@ -232,7 +230,7 @@ def _continues(text: str, place: int, beside: str) -> bool:
     character = text[place]
     if not (character.isalnum() or category(character)[0] == "M"):
         return False
-    return bool(_NO_SPACES.match(character)) == bool(_NO_SPACES.match(beside))
+    return bool(NO_SPACES.match(character)) == bool(NO_SPACES.match(beside))
 
 
 def _to_pairs(labels: Sequence[str | int] | Mapping[str | int, Any]) -> list[tuple[str | int, Any]]:

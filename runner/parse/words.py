@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
+NO_SPACES = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+"""A letter of a script without spaces between words: Thai to Myanmar, Khmer, Chinese, Japanese."""
+
 
 def list_words(words: str) -> frozenset[str]:
     """The words of a text as a set."""

@@ -209,7 +209,7 @@ def compute_costs(answers: Sequence[Answer], responder: Responder) -> list[float
     provider, book = responder.provider, responder.book
     configured = book.find_provider_price(provider)
     models = {answer.completion.model for answer in answers if answer.completion}
-    suited = book.suit(provider)
+    suited = book.select_for(provider)
     by_model = {model: configured or suited.find_price(provider.name, model) for model in models}
     costs: list[float | None] = []
     for answer in answers:

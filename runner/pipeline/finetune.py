@@ -73,7 +73,7 @@ class TrainingOrder:
         return Schedule(rows, given.batch_size, None if given.training_steps else given.n_epochs)
 
 
-def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: float = 1.0) -> TrainingFile:
+def make_training_file(name: str, chats: Iterable[Sequence[Message]]) -> TrainingFile:
     """Write chats as a JSONL file in memory; its name ends in a digest, so equal files have equal names."""
     lines = [json.dumps({"messages": list(chat)}, ensure_ascii=False) for chat in chats]
     if not lines:
@@ -81,7 +81,7 @@ def make_training_file(name: str, chats: Iterable[Sequence[Message]], weight: fl
     content = ("\n".join(lines) + "\n").encode()
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
     content_digest = hashlib.sha256(content).hexdigest()[:16]
-    return TrainingFile(f"{stem}-{content_digest}.jsonl", content, len(lines), weight)
+    return TrainingFile(f"{stem}-{content_digest}.jsonl", content, len(lines))
 
 
 def create_job(

@@ -82,7 +82,7 @@ def _check_shown(rows: pl.DataFrame, prompt: Prompt, parser: Parser) -> None:
         if not any(one.value is not None and _is_target(one.value, targets, number) for one in readings):
             raise PromptError(
                 f"prompt.user: the shot {rows['id'][number]} is shown as {_shorten(shown, end=True)}, in"
-                f" which prompt.parser ({_name(parser)}) does not read its target"
+                f" which prompt.parser ({parse.name_parser(parser)}) does not read its target"
                 f" {_show(targets, number)}. Show shot.gold, and let prompt.assistant show what prompt.parser"
                 " reads; prompt.check_assistant=false allows other forms"
             )
@@ -166,7 +166,7 @@ def _is_equal(value: Any, target: Any) -> bool:
 
 
 def _describe(parser: Parser, reading: Reading, targets: pl.Series | None, number: int) -> str:
-    name = _name(parser)
+    name = parse.name_parser(parser)
     if reading.value is None:
         return f"cannot be read by prompt.parser ({name}{f': {reading.rule}' if reading.rule else ''})"
     return f"is read by prompt.parser ({name}) as {_show_value(reading.value)}, but the target is " + _show(
@@ -186,10 +186,6 @@ def _advise(parser: Parser, rows: pl.DataFrame) -> str:
         f"Let prompt.assistant show what prompt.parser reads{example};"
         " prompt.check_assistant=false allows other forms"
     )
-
-
-def _name(parser: Parser) -> str:
-    return getattr(parser, "__name__", type(parser).__name__)
 
 
 def _show(targets: pl.Series | None, number: int) -> str:

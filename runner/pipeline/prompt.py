@@ -69,11 +69,9 @@ class Prompt:
         """A shot for the user template; without ``gold`` where the prompt has no gold turn at all."""
         return {**shot, "gold": self.render_gold(shot)} if self.assistant.source.strip() else dict(shot)
 
-    def render_training_chat(
-        self, row: Mapping[str, Any], shots: Sequence[Mapping[str, Any]] = ()
-    ) -> list[Message]:
-        """Render the chat for one row with the gold turn appended."""
-        return [*self.render_chat(row, shots), {"role": "assistant", "content": self.render_gold(row)}]
+    def render_training_chat(self, row: Mapping[str, Any]) -> list[Message]:
+        """Render the chat for one row, without shots, with the gold turn appended."""
+        return [*self.render_chat(row), {"role": "assistant", "content": self.render_gold(row)}]
 
     def find_columns(self, columns: Sequence[str]) -> list[str]:
         """Return those of the rows' columns that a question shows; all of them if it shows the whole row."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -36,9 +36,31 @@ def order_columns(columns: Iterable[str], row_scores: Iterable[str]) -> list[str
     return first + [name for name in given if name not in first]
 
 
+def list_right_scores(row_scores: Mapping[str, str], metrics: Mapping[str, Any]) -> dict[str, str]:
+    """The first score that says whether the ``verdict`` is right, and the first one of the ``prediction``.
+
+    ``row_scores`` are kinds of scores by name, ``metrics`` their nodes in the config.
+
+    >>> list_right_scores({"accuracy": "right", "share": "right"}, {"share": {"column": "verdict"}})
+    {'verdict': 'share', 'prediction': 'accuracy'}
+    """
+    found: dict[str, str] = {}
+    for name, kind in row_scores.items():
+        if kind == "right":
+            found.setdefault(_find_column(metrics.get(name)), name)
+    return {said: found[said] for said in ("verdict", "prediction") if said in found}
+
+
+def _find_column(node: Any) -> str:
+    """What a metric reads: the verdict, a column of a judge, or else the prediction."""
+    settings = node if isinstance(node, dict) else {}
+    named = str(settings.get("prediction") or settings.get("column"))
+    return named if named == "verdict" or named.startswith("judge_") else "prediction"
+
+
 def find_right_score(record: Record) -> str | None:
-    """The first metric that scores rows as right or wrong, None if there is none."""
-    return next((name for name, kind in record.row_scores.items() if kind == "right"), None)
+    """The score that says which rows are right: that of the verdict if there is one; None without any."""
+    return next(iter(list_right_scores(record.row_scores, record.config.get("metric") or {}).values()), None)
 
 
 @dataclass(frozen=True)

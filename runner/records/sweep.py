@@ -64,8 +64,10 @@ def score_names(records: Sequence[Record]) -> list[str]:
 
 def main_score_names(records: Sequence[Record]) -> list[str]:
     """The names of the scores over all rows, without those over parsed rows and those told elsewhere."""
-    told = {name for record in records for name in record.scores if is_told(record, name)}
-    return [name for name in score_names(records) if not (name.endswith(PARSED) or name in told)]
+    names = score_names(records)
+    others = {name for record in records for name in record.scores if is_told(record, name)}
+    others |= {f"{name}{PARSED}" for name in names}
+    return [name for name in names if name not in others]
 
 
 def column_names(records: Sequence[Record]) -> dict[str, str]:

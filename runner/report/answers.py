@@ -15,6 +15,7 @@ import polars as pl
 from runner.core.errors import RunnerError
 from runner.core.types import REPEAT, list_members, write_value
 from runner.metrics import row_score_kinds, score_rows
+from runner.records.result import list_right_scores
 from runner.report.comparisons import Build, Family
 from runner.report.formats import truncate
 from runner.report.points import Point
@@ -158,7 +159,8 @@ def _score(point: Point, build: Build) -> _Scored:
     said = "verdict" if "verdict" in frame.columns else "prediction"
     known = {name: kind for name, kind in kinds.items() if name in frame.columns}
     value, best = _choose_value(known, metrics)
-    return _Scored(frame, said, _choose_right(known, metrics, said), value, best)
+    right = next(iter(list_right_scores(known, point.record.config.get("metric") or {}).values()), None)
+    return _Scored(frame, said, right, value, best)
 
 
 def _get_row_scores(point: Point, metrics: Mapping[str, Any]) -> tuple[pl.DataFrame, Mapping[str, str]]:
@@ -169,13 +171,6 @@ def _get_row_scores(point: Point, metrics: Mapping[str, Any]) -> tuple[pl.DataFr
         with suppress(RunnerError):
             return score_rows(metrics, rows), row_score_kinds(metrics)
     return rows, kinds
-
-
-def _choose_right(kinds: Mapping[str, str], metrics: Mapping[str, Any], said: str) -> str | None:
-    """The first metric that says what is right, preferably one that reads the column shown."""
-    names = [name for name, kind in kinds.items() if kind == "right"]
-    names.sort(key=lambda name: getattr(metrics.get(name), "prediction", None) != said)
-    return next(iter(names), None)
 
 
 def _choose_value(kinds: Mapping[str, str], metrics: Mapping[str, Any]) -> tuple[str | None, float]:

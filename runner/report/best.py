@@ -12,10 +12,11 @@ from typing import Any
 from runner.core.errors import ConfigError, DataError, count_of
 from runner.metrics.base import Metric
 from runner.metrics.statistics import Comparison, adjust_p_values, compare_runs
+from runner.metrics.statistics.power import LEVEL
 from runner.records.averages import Average
 from runner.records.ranking import Ranking, find_metric, rank
 from runner.records.sweep import PARSED
-from runner.report.comparisons import LEVEL, Build
+from runner.report.comparisons import Build
 from runner.report.formats import format_number, format_p_value
 from runner.report.points import Point
 

@@ -14,6 +14,7 @@ from runner.metrics.base import Metric
 from runner.metrics.rows import RowMetric
 from runner.metrics.statistics import Comparison, adjust_p_values, align_rows, compare_runs, detectable_rate
 from runner.metrics.statistics.compare import COSTLY_PAIRS, count_pairs
+from runner.metrics.statistics.power import LEVEL
 from runner.records.ranking import rank
 from runner.report.points import Point
 
@@ -22,8 +23,6 @@ Build = Callable[[Any, str], Any]
 
 MAX_POINTS, TIME_LIMIT_S = 20, 3.0
 """A sweep that ends is compared with its best point if it has few points and this takes little time."""
-
-LEVEL = 0.05
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 
 from runner.core.errors import count_of
 from runner.core.redact import remove_credentials
+from runner.core.types import format_dollars
 from runner.records.judges import list_judges, tell_pairs, tell_panel
 from runner.records.record import Record
 from runner.records.repeats import tell_repeats
@@ -176,7 +177,7 @@ def _read_cost(name: str) -> Callable[[Record], str]:
 
 
 def _format_dollars(amount: float | None) -> str:
-    return f"${amount:,.4f}" if amount else ""
+    return f"${format_dollars(amount)}" if amount else ""
 
 
 FACTS: dict[str, Callable[[Record], str]] = {

@@ -203,10 +203,10 @@ def _draw_bars(points: pl.DataFrame, metric: str, swept: Sequence[str]) -> Figur
     return figure
 
 
-def _add_legend(figure: Figure, axes: Axes, title: str = "") -> None:
+def _add_legend(figure: Figure, axes: Axes) -> None:
     """A legend below the axes, where it covers no data; none if it would only say ``measured``."""
     if axes.get_legend_handles_labels()[1] not in ([], ["measured"]):
-        figure.legend(loc="outside lower center", ncols=4, frameon=False, title=title or None)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
 
 
 def _join_settings(points: pl.DataFrame, keys: Sequence[str]) -> pl.Series:

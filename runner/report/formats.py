@@ -5,7 +5,6 @@ The command line imports this module, so it needs nothing heavy.
 
 from __future__ import annotations
 
-import math
 import re
 import textwrap
 from typing import Any
@@ -26,16 +25,6 @@ _LATEX = {
 _CONTROLS = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029\ufeff\ufff9-\ufffb]"
 )
-
-
-def format_dollars(amount: float) -> str:
-    """An amount with four decimals, a small one with two digits, so that nothing paid looks like nothing.
-
-    >>> [format_dollars(each) for each in (1.5, 0.0, 0.000036)]
-    ['1.5000', '0.0000', '0.000036']
-    """
-    decimals = 1 - math.floor(math.log10(amount)) if 0 < amount < 0.0001 else 4
-    return f"{amount:.{decimals}f}"
 
 
 def escape_latex(text: str) -> str:

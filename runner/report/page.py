@@ -13,9 +13,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from runner.metrics.statistics.power import LEVEL
 from runner.report import formats
 from runner.report.answers import Chat
-from runner.report.comparisons import LEVEL, Comparisons
+from runner.report.comparisons import Comparisons
 from runner.report.disagreements import Disagreements
 from runner.report.facts import Facts
 from runner.report.formats import format_number

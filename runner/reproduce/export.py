@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,16 +66,12 @@ def export(
             _copy_data(data, target)
     _write_manifest(target, data)
     how = "with content" if with_data else "by name and sha256 (export.data=true takes the content)"
-    summary = [_count(pasts, "run"), _count(answers, "answer"), f"{_count(data, 'data file')} {how}"]
+    summary = [count_of(len(pasts), "run"), count_of(len(answers), "answer")]
+    summary += [f"{count_of(len(data), 'data file')} {how}"]
     summary += [f"{count_of(lost, 'answer')} not in the ledger any more"] if lost else []
     ledgers = dict.fromkeys(describe_ledger(past.record, ledger_url) for past in pasts)
     notes = [f"data: {changed}" if changed else "", *ledgers]
     return "\n".join([", ".join(summary), *filter(None, notes)])
-
-
-def _count(items: Sized, noun: str) -> str:
-    """``1 run``, ``2 runs``."""
-    return f"{len(items)} {noun}{'' if len(items) == 1 else 's'}"
 
 
 def _refuse_links(folder: Path, source: Path) -> None:
@@ -125,9 +121,8 @@ def _list_keys(past: PastRun) -> Iterator[str]:
         key, columns = f"{prefix}ledger_key", past.frame.columns
         if key in columns:
             signs = [name for name in (f"{prefix}completion", f"{prefix}finish_reason") if name in columns]
-            answered = pl.any_horizontal(
-                pl.col(signs).is_not_null()
-            )  # one that is all thought has no completion
+            # an answer that is all thought has no completion
+            answered = pl.any_horizontal(pl.col(signs).is_not_null())
             for joined in past.frame.filter(answered)[key].drop_nulls():
                 yield from joined.split("\n")
 

@@ -127,7 +127,7 @@ def _copy_file(source: str, target: str) -> None:
 def choose_columns(frame: pl.DataFrame, record: Record) -> pl.DataFrame:
     """The table of the rows: answer, target, whether it is correct, scores, details; then what was asked.
 
-    ``correct`` is the first score that says right or wrong. Nested and empty columns are left out, and what
+    ``correct`` is what :func:`find_right_score` says. Nested and empty columns are left out, and what
     the judges of a panel say is in the columns of all of them.
     """
     judges = list_members(frame.columns)

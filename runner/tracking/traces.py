@@ -81,7 +81,7 @@ def choose_rows(record: Record, rows: pl.DataFrame, wanted: object) -> pl.DataFr
 
 
 def _is_failed(record: Record, rows: pl.DataFrame) -> pl.Expr:
-    """Not answered, not parsed, judged wrong, or wrong by the first metric that scores rows so."""
+    """Not answered, not parsed, judged wrong, or wrong by :func:`find_right_score`."""
     failed = pl.lit(False)
     for name in ("error", JUDGE + "error"):
         if name in rows.columns:
@@ -119,7 +119,7 @@ def _make_info(record: Record, row: Row, run_id: str, experiment_id: str) -> Tra
 def _make_assessments(record: Record, trace: str, row: Row) -> list[Assessment]:
     """The gold value as expectation; scores, a short prediction and the judge's verdict as feedback.
 
-    The feedback ``correct`` is the first score that says right or wrong. The judge's words are the rationale
+    The feedback ``correct`` is what :func:`find_right_score` says. The judge's words are the rationale
     of the verdict.
     """
     human, code, judge = (AssessmentSource(kind, "runner") for kind in ("HUMAN", "CODE", "LLM_JUDGE"))

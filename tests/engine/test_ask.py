@@ -18,7 +18,7 @@ from runner.core.provider import Provider
 from runner.core.retry import Retry
 from runner.core.types import Completion, Request
 from runner.engine import guard, live
-from runner.engine.ask import Part, ask_all, ask_parts, ask_rows
+from runner.engine.ask import Part, ask_all, ask_parts
 from runner.engine.call import KIND, UNASKED, make_keys
 from runner.engine.ledger import Ledger
 
@@ -234,9 +234,9 @@ def test_a_row_may_ask_in_steps(ledger):
         )
         return second.completion.text + third.completion.text
 
-    assert ask_rows(["a", "b"], refine, Scripted(), ledger) == ["AXAY", "BXBY"]
+    assert ask_parts([Part(["a", "b"], refine, Scripted())], ledger) == [["AXAY", "BXBY"]]
     again = Scripted()
-    assert ask_rows(["a", "b"], refine, again, ledger) == ["AXAY", "BXBY"]
+    assert ask_parts([Part(["a", "b"], refine, again)], ledger) == [["AXAY", "BXBY"]]
     assert again.asked == []
 
 

@@ -11,7 +11,7 @@ from runner.core.errors import FatalProviderError, ProviderError, RunnerError
 from runner.core.provider import Provider, RateLimits
 from runner.core.types import Completion, Request
 from runner.engine import guard
-from runner.engine.ask import ask_all, ask_rows
+from runner.engine.ask import Part, ask_all, ask_parts
 from runner.engine.call import KIND, UNASKED
 from runner.engine.ledger import Ledger
 from runner.pipeline.judge import judge_row
@@ -147,7 +147,7 @@ def test_nothing_goes_on_after_a_stop(ledger):
     ended.clear()
     rows = [make_requests("bad", "a"), make_requests("b", "c")]
     with pytest.raises(FatalProviderError, match="wrong key"):
-        ask_rows(rows, judge_row, Slow(), ledger)
+        ask_parts([Part(rows, judge_row, Slow())], ledger)
     assert ended == ["call"] * 4 + ["provider"]
 
 

@@ -136,9 +136,8 @@ def test_judge(command, runner, server):
     assert frame["judge_verdicts"].list.len().to_list() == [3] * 12
     assert record.scores["verdict_share"].value == pytest.approx(0.75)
     assert record.spread["verdict_share"]["judge"] == pytest.approx(1 / 3)  # one verdict of three is wrong
-    assert (
-        len(server.calls) == 12 + record.figures["judge_calls"] == 12 + 3 * 3
-    )  # the same words are judged once
+    # the same words are judged once
+    assert len(server.calls) == 12 + record.figures["judge_calls"] == 12 + 3 * 3
 
 
 def test_a_judge_in_both_orders(command, runner, server):

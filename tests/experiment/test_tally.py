@@ -21,7 +21,7 @@ BOUGHT = Answer(Completion("a", "m", input_tokens=1_000_000, output_tokens=500_0
 def responder(price: Price | None = PRICE):
     """As far as costs need one."""
     book = SimpleNamespace(find_provider_price=lambda provider: price, find_price=lambda *_: price)
-    book.suit = lambda provider: book
+    book.select_for = lambda provider: book
     return SimpleNamespace(provider=SimpleNamespace(name="p"), book=book)
 
 

@@ -39,7 +39,7 @@ def test_shots_in_the_user_turn():
 def test_training_is_inference_plus_gold():
     """A training chat is the inference chat with the gold turn appended."""
     compiled = prompt(assistant='{"sum": {{ target }}}')
-    assert compiled.render_training_chat(ROW, [SHOT])[:-1] == compiled.render_chat(ROW, [SHOT])
+    assert compiled.render_training_chat(ROW)[:-1] == compiled.render_chat(ROW)
     assert compiled.render_training_chat(ROW)[-1] == {"role": "assistant", "content": '{"sum": 4}'}
 
 

@@ -12,7 +12,7 @@ import pytest
 import runner as api
 from runner.core.errors import DataError, RunnerError
 from runner.records.record import Record, read_predictions, read_record, read_records
-from runner.records.result import load_sweep
+from runner.records.result import find_right_score, load_sweep
 
 GOOD = asdict(Record("a", "good", started=1.0))
 FOREIGN = {
@@ -124,3 +124,11 @@ def test_a_report_of_it_alone_is_refused(runner):
     outcome = runner("report", "outputs/runs/z")
     assert outcome.code == 2
     assert "no record in outputs/runs/z can be read" in outcome.err
+
+
+def test_the_verdict_says_what_is_right():
+    """MLflow, the report and the screen take the score of the verdict, also if accuracy comes first."""
+    config = {"metric": {"accuracy": {}, "share": {"column": "verdict"}}}
+    kinds = {"closeness": "value", "accuracy": "right", "share": "right"}
+    assert find_right_score(Record("r", "n", config=config, row_scores=kinds)) == "share"
+    assert find_right_score(Record("r", "n", row_scores={"closeness": "value"})) is None

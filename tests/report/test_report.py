@@ -263,6 +263,12 @@ def test_a_judge_is_named_with_its_model():
     assert ("judge", "correctness (weights abababababab)") in facts.gather_facts([point(**judge)]).shared
 
 
+def test_small_costs_are_no_nothing():
+    """What was paid is told, also where it is less than a hundredth of a cent."""
+    paid = point(figures={"cost_usd": 0.000036, "cost_usd_total": 0.000036})
+    assert ("spent", "$0.000036") in facts.gather_facts([paid]).shared
+
+
 def test_comparison_corrects_over_all_pairs():
     """Each two points on the same rows are tested; Holm's correction counts the tests of all sets of rows."""
     other = rows(0.5, id=[f"other {i}" for i in range(40)])

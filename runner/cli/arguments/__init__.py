@@ -8,7 +8,7 @@ from pathlib import Path
 
 from runner.cli.arguments.config_dir import CONFIG_DIR
 from runner.core.errors import ConfigError, suggest
-from runner.core.paths import CONF
+from runner.core.paths import CONF, list_options
 
 COMMANDS = {
     "run": "runner.cli.run:run_command",
@@ -131,9 +131,7 @@ def _refuse_no_option(word: str) -> None:
     group, _, value = word.lstrip("+").partition("=")
     name = group.partition("@")[0]
     if re.fullmatch(r"\w+", name) and (CONF / name).is_dir() and NO_OPTION.fullmatch(value):
-        files = (CONF / name).rglob("*.yaml")
-        options = [file.relative_to(CONF / name).with_suffix("").as_posix() for file in files]
-        raise ConfigError(f"{word}: {value} is no option of {group}{suggest(value, options)}")
+        raise ConfigError(f"{word}: {value} is no option of {group}{suggest(value, list_options(name))}")
 
 
 def _describe_word(word: str) -> str:

@@ -18,17 +18,18 @@ from rich.text import Text
 from runner.cli.screen import sweep_table
 from runner.cli.screen.grading import count_wrong, read_cut
 from runner.core.errors import count_of
+from runner.core.paths import show_file
 from runner.core.redact import drop_controls
-from runner.core.types import Score, advise_on_cut
+from runner.core.types import Score, advise_on_cut, format_dollars
 from runner.records.averages import average_points, read_plan
-from runner.records.judges import is_told, tell_panel
+from runner.records.judges import tell_panel
 from runner.records.progress import read_progress, say_progress
 from runner.records.published import describe_standing, summarize_standings
 from runner.records.ranking import rank
 from runner.records.record import Record, flatten
 from runner.records.repeats import tell_repeats
-from runner.records.sweep import last_part
-from runner.report.formats import format_dollars, format_number
+from runner.records.sweep import PARSED, last_part, main_score_names
+from runner.report.formats import format_number
 from runner.report.results import explain_scores
 
 REASON_LETTERS = 60
@@ -77,7 +78,7 @@ def show_run(record: Record, folder: Path, tracked: str | None) -> None:
         *_describe_failures(record),
         *_describe_cut(record, folder),
     ]
-    shown = folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder
+    shown = show_file(folder)
     lines += _describe_rows(record, folder, shown)
     lines.append(Text(f"record  {shown}", style="dim"))
     if tracked:
@@ -94,12 +95,8 @@ def make_scores_table(record: Record) -> Table:
     if reference:
         table.add_column("published", justify="right")
         table.add_column("compared")
-    for name, score in record.scores.items():
-        if name.endswith("_parsed") and name.removesuffix("_parsed") in record.scores:
-            continue
-        if is_told(record, name):
-            continue
-        parsed = record.scores.get(f"{name}_parsed")
+    for name in main_score_names([record]):
+        score, parsed = record.scores[name], record.scores.get(f"{name}{PARSED}")
         cells = [
             name,
             format_number(score.value, score.low is not None),
@@ -161,7 +158,7 @@ def _describe_counts(figures: Mapping[str, float], finished: float, started: flo
     return Text(f"{' · '.join(parts)} · {finished - started:.1f} s", style="dim")
 
 
-def _describe_rows(record: Record, folder: Path, shown: Path) -> list[Text]:
+def _describe_rows(record: Record, folder: Path, shown: str) -> list[Text]:
     """Return how many rows are wrong or unread and the command that shows them; nothing if all are right."""
     figures, wrong = record.figures, count_wrong(record, folder)
     unread = [

@@ -13,6 +13,7 @@ from runner.core.files import require_plain
 from runner.core.types import CUT, list_members
 from runner.records.folder import PREDICTIONS
 from runner.records.record import Record, find_scored
+from runner.records.result import list_right_scores
 
 VERDICT = "verdict"
 SAID = ("error", "judge_error", "completion", "prediction", VERDICT, "judge_completion", "target")
@@ -106,13 +107,13 @@ def read_cut(folder: Path, column: str) -> list[str]:
 
 
 def _list_metrics(record: Record, frame: pl.DataFrame) -> dict[str, str]:
-    """The first metric that says right or wrong of verdicts, and the first one of predictions."""
-    metrics = record.config.get("metric") or {}
-    found: dict[str, str] = {}
-    for name, kind in record.row_scores.items():
-        if kind == "right" and name in frame.columns and frame[name].dtype.is_numeric():
-            found.setdefault(_find_column(metrics.get(name)), name)
-    return {said: found[said] for said in (VERDICT, "prediction") if said in found}
+    """What :func:`list_right_scores` finds among the scores that the rows have."""
+    there = {
+        name: kind
+        for name, kind in record.row_scores.items()
+        if name in frame.columns and frame[name].dtype.is_numeric()
+    }
+    return list_right_scores(there, record.config.get("metric") or {})
 
 
 def _find_disagreeing(frame: pl.DataFrame, metrics: Mapping[str, str]) -> list[bool] | None:
@@ -133,12 +134,6 @@ def _is_comparable(frame: pl.DataFrame) -> bool:
         return False
     sides = (frame["prediction"], frame["target"])
     return not any(side.dtype.is_float() and (side % 1 != 0).any() for side in sides)
-
-
-def _find_column(node: Any) -> str:
-    settings = node if isinstance(node, dict) else {}
-    named = str(settings.get("prediction") or settings.get("column"))
-    return named if named == VERDICT or named.startswith("judge_") else "prediction"
 
 
 def _decide(score: Any, said: Any) -> bool | None:

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from runner.core.errors import count_of
+from runner.core.types import format_dollars
 from runner.records.published import summarize_standings
-from runner.report.formats import format_dollars, format_number
+from runner.report.formats import format_number
 
 COMPANIONS = ("_sd", "_low", "_high", "_parsed", "_published", "_standing", "_agrees")
 """Endings of columns that are shown inside another column's cells, or not at all."""

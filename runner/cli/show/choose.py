@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from runner.cli.commands import OUTPUTS
 from runner.core.errors import ConfigError, count_of, suggest
+from runner.core.paths import OUTPUTS
 from runner.records.folder import find_given, find_runs
 
 

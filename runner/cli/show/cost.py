@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from runner.cli.show.values import clean, show_value
 from runner.core.errors import count_of
 from runner.core.provider import REPLAY
-from runner.core.types import Message
+from runner.core.types import Message, format_dollars
 from runner.experiment.estimate import Point
 from runner.experiment.plan import Plan
 from runner.experiment.workload import Work
@@ -79,5 +79,5 @@ def _describe_usd(low: float | None, high: float | None) -> str:
     if high == 0:
         return "free"
     if high is None:
-        return f"${low:.4f} or more"
-    return f"${low:.4f}" + (f" to ${high:.4f}" if high > low else "")
+        return f"${format_dollars(low)} or more"
+    return f"${format_dollars(low)}" + (f" to ${format_dollars(high)}" if high > low else "")

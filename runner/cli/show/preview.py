@@ -196,19 +196,14 @@ def _describe_reading(plan: Plan, text: str | None, gold: Any) -> list[tuple[str
     texts = pl.Series("turn", [text], dtype=pl.String)
     read, readings = parse.read_column(plan.responder.parser, texts, gold)
     said = parse.describe(readings, texts)[0]
-    lines = [(f"as {_name_parser(plan)} reads it", show_value(read[0]))]
+    lines = [(f"as {parse.name_parser(plan.responder.parser)} reads it", show_value(read[0]))]
     return [*lines, *([("", clean(said))] if said else [])]
-
-
-def _name_parser(plan: Plan) -> str:
-    parser = plan.responder.parser
-    return getattr(parser, "__name__", type(parser).__name__)
 
 
 def _describe_gold(plan: Plan, frame: pl.DataFrame) -> list[tuple[str, str]]:
     """The target as it is written and read, and the gold turn as it is written and read."""
     row, parser = frame.row(0, named=True), plan.responder.parser
-    name = _name_parser(plan)
+    name = parse.name_parser(parser)
     if "target" not in row:
         return [("target", "the rows have no column 'target', so there is nothing to compare answers with")]
     lines = [("target", show_value(row["target"]))]

@@ -18,16 +18,10 @@ from runner.cli.show.choose import find_folder, find_row
 from runner.cli.show.page import show_page
 from runner.cli.show.read import Recorded, read_run
 from runner.cli.show.row import make_row
-from runner.cli.show.values import (
-    clean,
-    has_text,
-    join_lines,
-    make_part,
-    make_title,
-    show_value,
-)
+from runner.cli.show.values import clean, has_text, join_lines, make_part, make_title, show_value
 from runner.config.command_schema import ShowConfig
 from runner.core.errors import ConfigError, DataError, count_of
+from runner.core.paths import show_file
 from runner.core.types import REPEAT, list_members
 from runner.records.folder import LAST, PREDICTIONS, RECORD, SWEEP, find_runs
 from runner.records.record import read_records
@@ -68,7 +62,7 @@ def _list_points(folder: Path, asked: ShowConfig) -> list[RenderableType]:
             said = _describe_counts(run)
             if asked.row is not None:
                 said = _summarize_row(run, find_row(run.ids, asked.row))
-        command = shlex.join(["runner", "show", f"run={_shorten(point)}", *words])
+        command = shlex.join(["runner", "show", f"run={show_file(point)}", *words])
         parts.append(make_part(make_title(clean(name), clean(said)), _make_command(f"  {command}")))
     return parts
 
@@ -99,7 +93,7 @@ def _make_header(run: Recorded) -> list[RenderableType]:
     header = screen.make_header(run.record)
     status = "" if run.record.status == "finished" else f"  {run.record.status}"
     lines: list[RenderableType] = [header.append(status, "yellow")]
-    lines += [Text(f"{_shorten(run.folder)}", style="dim")]
+    lines += [Text(show_file(run.folder), style="dim")]
     if run.record.error:
         lines.append(Text(clean(run.record.error), style="yellow"))
     return [*lines, *(Text(clean(note), style="yellow") for note in run.notes)]
@@ -145,7 +139,7 @@ def _make_list(run: Recorded, asked: ShowConfig) -> list[RenderableType]:
         return lines
     lines += [Text(""), _make_table(run, rows[:most])]
     command = shlex.join(
-        ["runner", "show", f"run={_shorten(run.folder)}", f"row={run.frame['id'][places[0]]}"]
+        ["runner", "show", f"run={show_file(run.folder)}", f"row={run.frame['id'][places[0]]}"]
     )
     if len(rows) > most:
         lines.append(Text(f"\n{most:,} of {len(rows):,} are shown; rows={len(rows)} shows all", style="dim"))
@@ -200,7 +194,3 @@ def _has_text(row: dict[str, Any], wanted: str) -> bool:
     return has_text(
         wanted, (value for name, value in row.items() if not name.endswith(("ledger_key", "logprobs")))
     )
-
-
-def _shorten(folder: Path) -> Path:
-    return folder.relative_to(Path.cwd()) if folder.is_relative_to(Path.cwd()) else folder

@@ -13,14 +13,7 @@ from omegaconf.errors import GrammarParseError
 from runner.config.mistakes.interpolation import UNREADABLE
 from runner.config.mistakes.lines import Default, OptionFile
 from runner.config.mistakes.missing import describe_missing, name_package
-from runner.config.mistakes.places import (
-    Composition,
-    Part,
-    find_config_error,
-    find_file,
-    is_own,
-    show_place,
-)
+from runner.config.mistakes.places import Composition, Part, find_config_error, find_file, is_own, show_place
 from runner.core.errors import ConfigError, suggest
 
 SHAPE = (

@@ -18,7 +18,7 @@ import polars as pl
 from runner.core.errors import ConfigError
 from runner.core.types import Direction, Score, write_column, write_value
 from runner.metrics.base import get_column
-from runner.metrics.bootstrap import bootstrap_intervals, clopper_pearson, tally
+from runner.metrics.bootstrap import score_mean, tally
 from runner.metrics.correlation import Spearman
 
 UNREAD = "no verdict was read"
@@ -46,13 +46,7 @@ class _Figure:
         if not sample.counts.size:
             return Score(None, reason=reason)
         each = sample.cells["value"].to_numpy()
-        low, high = bootstrap_intervals(
-            sample, [lambda some: some @ each / some.sum(axis=1)], self.confidence, self.resamples, self.seed
-        )[0]
-        value, n = float(np.average(each, weights=sample.counts)), int(sample.counts.sum())
-        if share and low is None and value in (0.0, 1.0):
-            low, high = clopper_pearson(value, n, self.confidence)
-        return Score(value, low, high, n)
+        return score_mean(sample, each, self.confidence, self.resamples, self.seed, share)
 
 
 @dataclass(kw_only=True)

@@ -14,7 +14,7 @@ from runner.core.errors import ConfigError
 from runner.core.types import REPEAT, Direction, Score
 from runner.metrics.agreement import KrippendorffAlpha
 from runner.metrics.base import UNREAD, get_column
-from runner.metrics.bootstrap import SHARE, Ends, bootstrap_intervals, clopper_pearson, tally
+from runner.metrics.bootstrap import SHARE, Ends, score_mean, tally
 from runner.metrics.classification import Accuracy
 from runner.metrics.repeated.each import measure_each
 from runner.metrics.rows import RowMetric
@@ -92,14 +92,7 @@ class _OfK:
         values = [self.estimate(right, asked, k) for right, asked in sample.cells.iter_rows()]
         if not values or any(asked < k for asked in counts["asked"]):
             return Score(None, n=counts.height, reason=f"a row has fewer than {k} answers")
-        each = np.array(values)
-        low, high = bootstrap_intervals(
-            sample, [lambda some: some @ each / some.sum(axis=1)], self.confidence, self.resamples, self.seed
-        )[0]
-        value = float(np.average(each, weights=sample.counts))
-        if low is None and value in (0.0, 1.0):
-            low, high = clopper_pearson(value, counts.height, self.confidence)
-        return Score(value, low, high, counts.height)
+        return score_mean(sample, np.array(values), self.confidence, self.resamples, self.seed, share=True)
 
     @staticmethod
     def estimate(right: int, asked: int, k: int) -> float:
@@ -204,10 +197,4 @@ class Consistency:
             return Score(None, reason=TOO_FEW)
         sample = tally(pl.DataFrame({"same": found}))
         each = sample.cells["same"].cast(pl.Float64).to_numpy()
-        low, high = bootstrap_intervals(
-            sample, [lambda some: some @ each / some.sum(axis=1)], self.confidence, self.resamples, self.seed
-        )[0]
-        value = float(found.mean())  # type: ignore[arg-type]
-        if low is None:
-            low, high = clopper_pearson(value, len(found), self.confidence)
-        return Score(value, low, high, len(found))
+        return score_mean(sample, each, self.confidence, self.resamples, self.seed, share=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -67,7 +67,8 @@ def find_spreads(
             try:
                 if score and score.value is None:
                     raise UnknownSpread(score.reason or UNDEFINED)
-                found |= {f"{key}{suffix}": one for one in _find_spread(metric, measure, frame)}
+                if spread := _find_spread(metric, measure, frame):
+                    found[f"{key}{suffix}"] = spread
             except UnknownSpread as reason:
                 reasons[f"{key}{suffix}"] = str(reason)
             except Exception:  # its failure is told where its score is
@@ -75,11 +76,11 @@ def find_spreads(
     return found, reasons
 
 
-def _find_spread(metric: Metric, measure: Measure, frame: pl.DataFrame) -> Iterator[dict[str, float]]:
-    """One spread, or none where nothing is repeated that this metric reads."""
+def _find_spread(metric: Metric, measure: Measure, frame: pl.DataFrame) -> dict[str, float]:
+    """The variances of one score; {} where nothing is repeated that this metric reads."""
     verdicts = _find_verdicts(metric, frame)
     if verdicts is None and REPEAT not in frame.columns:
-        return
+        return {}
     values = list_values(metric, measure, frame)
     spread = split_variance(values.each, values.groups)
     if verdicts:
@@ -87,7 +88,7 @@ def _find_spread(metric: Metric, measure: Measure, frame: pl.DataFrame) -> Itera
         several = [list_values(metric, measure, each).each for each in parts]
         if len(several) > 1:
             spread |= split_verdicts(np.stack(several, axis=2))
-    yield spread
+    return spread
 
 
 def _find_verdicts(metric: Metric, frame: pl.DataFrame) -> str | None:

@@ -6,7 +6,6 @@ different rows are refused: their difference would say as much about the rows as
 
 from runner.metrics.statistics.compare import Comparison, adjust_p_values, align_rows, compare, compare_runs
 from runner.metrics.statistics.significance import (
-    McNemar,
     benjamini_hochberg,
     detectable_difference,
     detectable_rate,
@@ -17,7 +16,6 @@ from runner.metrics.statistics.significance import (
 
 __all__ = [
     "Comparison",
-    "McNemar",
     "adjust_p_values",
     "align_rows",
     "benjamini_hochberg",

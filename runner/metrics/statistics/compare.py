@@ -203,7 +203,7 @@ def _test_difference(
     if isinstance(metric, RowMetric) and metric.proportion and not metric.group and is_single:
         right, too = (side[0]["score"].to_numpy() == 1 for side in (both.one, both.other))
         counts = both.sample.counts
-        return "mcnemar", mcnemar(int(counts[right & ~too].sum()), int(counts[too & ~right].sum())).p
+        return "mcnemar", mcnemar(int(counts[right & ~too].sum()), int(counts[too & ~right].sum()))
     return "permutation", permutation_test(
         measure, both.one, both.other, both.sample, difference, metric.seed
     )

@@ -149,11 +149,11 @@ def _find_critical(counts: Any, level: float) -> Any:
     return fewest
 
 
-def find_half_width(variance: Variance, n: int, repeats: int, confidence: float = 0.95) -> float:
-    """Half the width of the normal interval of a score."""
+def find_half_width(variance: Variance, n: int, repeats: int) -> float:
+    """Half the width of the normal 95% interval of a score."""
     from scipy.special import ndtri
 
-    return float(ndtri((1 + confidence) / 2) * np.sqrt(variance.of(repeats) / n)) if n else float("nan")
+    return float(ndtri(1 - LEVEL / 2) * np.sqrt(variance.of(repeats) / n)) if n else float("nan")
 
 
 def is_share(metric: Metric) -> bool:

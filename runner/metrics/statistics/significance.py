@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -16,28 +15,15 @@ _MAX_DRAWS = 20_000_000
 """How many random numbers a permutation test may draw."""
 
 
-@dataclass(frozen=True)
-class McNemar:
-    """McNemar's test (McNemar 1947): ``p`` is exact (binomial), ``chi2`` has the continuity correction."""
+def mcnemar(only_one: int, only_other: int) -> float:
+    """The exact (binomial) p-value of McNemar's test (McNemar 1947).
 
-    p: float
-    chi2: float
-    chi2_p: float
-
-
-def mcnemar(only_one: int, only_other: int) -> McNemar:
-    """McNemar's test of the numbers of rows that only one run has right, by SciPy's distributions."""
-    from scipy.special import (
-        bdtr,
-        chdtrc,
-    )  # scipy.stats takes a second to import, which every sweep would pay
+    It is given the numbers of rows that only one run has right, and that only the other has.
+    """
+    from scipy.special import bdtr  # scipy.stats takes a second to import, which every sweep would pay
 
     discordant = only_one + only_other
-    if not discordant:
-        return McNemar(1.0, 0.0, 1.0)
-    statistic = max(0, abs(only_one - only_other) - 1) ** 2 / discordant
-    exact = min(1.0, 2 * bdtr(min(only_one, only_other), discordant, 0.5))
-    return McNemar(float(exact), statistic, float(chdtrc(1, statistic)))
+    return min(1.0, 2 * float(bdtr(min(only_one, only_other), discordant, 0.5)))
 
 
 def permutation_test(
@@ -96,15 +82,13 @@ def detectable_difference(error: float, alpha: float = 0.05, power: float = POWE
     return float((ndtri(1 - alpha / 2) + ndtri(power)) * error)
 
 
-def detectable_rate(
-    n: int, discordant: float = 0.2, alpha: float = 0.05, power: float = POWER
-) -> float | None:
+def detectable_rate(n: int, discordant: float = 0.2) -> float | None:
     """The smallest difference in accuracy that n rows can show, before anything is run.
 
     ``discordant`` is the share of rows expected to be right in one run only; the variance of the
     difference is at most discordant / n.
     """
-    return detectable_difference(float(np.sqrt(discordant / n)), alpha, power) if n > 0 else None
+    return detectable_difference(float(np.sqrt(discordant / n))) if n > 0 else None
 
 
 def holm(p: Sequence[float]) -> list[float]:

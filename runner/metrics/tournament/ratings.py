@@ -111,38 +111,45 @@ class _Tournament(ABC):
             raise ConfigError(
                 f"metric {self.name}: anchor {self.anchor!r} plays no game{suggest(self.anchor, players)}"
             )
+        number = {player: place for place, player in enumerate(players)}
+        games = {
+            "one": [number[player] for player in sides[0]],
+            "other": [number[player] for player in sides[1]],
+            "result": pl.Series(self._read_results(frame, *sides), dtype=pl.Float64),
+        }
+        return pl.DataFrame(games), players
+
+    def _read_results(self, frame: pl.DataFrame, one: pl.Series, other: pl.Series) -> list[float | None]:
+        """The result of each game from the view of ``one``; null without a verdict."""
         said = get_column(frame, self.prediction, self.name)
-        family = dict(
-            find_family(said.drop_nulls().unique()) if self.positions is None else make_family(self.positions)
-        )
-        if not family:
-            family = dict.fromkeys(("tie", "draw", "equal"), TIE)
-        if self.ties is not None:
-            family = {name: place for name, place in family.items() if place != TIE}
-            family |= {spell(value): TIE for value in self.ties}
-        results = [
-            None if value is None else _read_result(value, one, other, family)
-            for value, one, other in zip(said.to_list(), *sides, strict=True)
-        ]
-        names_both = [
-            value is not None and place is not None and result != RESULTS[place]
-            for value, result in zip(said.to_list(), results, strict=True)
-            for place in [None if value is None else family.get(spell(value))]
-        ]
-        if unclear := [row for row, both in enumerate(names_both) if both]:
+        family = self._make_family(said)
+        results: list[float | None] = []
+        unclear = []
+        for row, (value, first, second) in enumerate(zip(said.to_list(), one, other, strict=True)):
+            result = None if value is None else _read_result(value, first, second, family)
+            place = None if value is None else family.get(spell(value))
+            if place is not None and result != RESULTS[place]:
+                unclear.append(row)
+            results.append(result)
+        if unclear:
             raise DataError(
                 f"metric {self.name}: {write_value(said[unclear[0]])!r} is the name of a player and of the"
                 f" other position in {count_of(len(unclear), 'row')} ({name_rows(frame, unclear)}); give the"
                 " players other names by a step, or, if players are meant, positions of other names"
                 f" (metric.{self.name}.positions=[first,second])"
             )
-        number = {player: place for place, player in enumerate(players)}
-        games = {
-            "one": [number[player] for player in sides[0]],
-            "other": [number[player] for player in sides[1]],
-            "result": pl.Series(results, dtype=pl.Float64),
-        }
-        return pl.DataFrame(games), players
+        return results
+
+    def _make_family(self, said: pl.Series) -> dict[str, int]:
+        """The verdicts that name a position or a tie, with what they name."""
+        values = said.drop_nulls().unique()
+        family = dict(find_family(values) if self.positions is None else make_family(self.positions))
+        if not family:
+            family = dict.fromkeys(("tie", "draw", "equal"), TIE)
+        if self.ties is not None:
+            family = {name: place for name, place in family.items() if place != TIE}
+            family |= {spell(value): TIE for value in self.ties}
+        return family
 
     def _rate(self, games: pl.DataFrame, players: Sequence[str], groups: pl.Series | None) -> list[Score]:
         played = [

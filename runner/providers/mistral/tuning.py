@@ -33,13 +33,7 @@ from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.failures import Service, decode, make_error, suggest_local
 from runner.providers.mistral.job_fields import describe_event, describe_offer, read_metrics, read_progress
 from runner.providers.tuning import OWN_FIELDS, ServiceTuner
-from runner.providers.tuning_files import (
-    Rules,
-    State,
-    make_suffix,
-    number_states,
-    read_integrations,
-)
+from runner.providers.tuning_files import Rules, State, make_suffix, number_states, read_integrations
 
 log = logging.getLogger(__name__)
 

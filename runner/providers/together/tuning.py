@@ -25,13 +25,7 @@ from runner.providers.http.failures import suggest_local
 from runner.providers.together.account import Account
 from runner.providers.together.files import TogetherFiles
 from runner.providers.together.hosting import Deployment, Hosting
-from runner.providers.together.job_fields import (
-    OPTIONS,
-    PASSED,
-    build_training_type,
-    build_wandb,
-    read_curve,
-)
+from runner.providers.together.job_fields import OPTIONS, PASSED, build_training_type, build_wandb, read_curve
 from runner.providers.tuning import ServiceTuner
 from runner.providers.tuning_files import (
     Rules,

@@ -25,9 +25,10 @@ def cross(counts: dict[tuple[str | None, str | None], int]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=["verdict", "label"], orient="row")
 
 
+# 100 of 400 rows have a label
 ROWS = cross(
     {("y", "y"): 50, ("y", "n"): 5, ("n", "y"): 10, ("n", "n"): 35, ("y", None): 140, ("n", None): 160}
-)  # 100 of 400 rows have a label
+)
 
 
 def label_as(names: dict[str, Any]) -> pl.DataFrame:

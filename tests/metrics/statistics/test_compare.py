@@ -21,23 +21,17 @@ def run(right: list[bool], **more: list[Any]) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "p", "chi2"),
-    [
-        (30, 12, 0.007915897334896727, 6.880952380952381),
-        (5, 1, 0.21875, 1.5),
-        (121, 59, 4.4344492637551645e-06, 20.67222222222222),
-    ],
+    ("one", "other", "p"),
+    [(30, 12, 0.007915897334896727), (5, 1, 0.21875), (121, 59, 4.4344492637551645e-06)],
 )
-def test_mcnemar_is_that_of_statsmodels(one: int, other: int, p: float, chi2: float) -> None:
-    """Values of statsmodels 0.15, exact and with continuity correction."""
-    test = statistics.mcnemar(one, other)
-    assert test.p == pytest.approx(p)
-    assert test.chi2 == pytest.approx(chi2)
+def test_mcnemar_is_that_of_statsmodels(one: int, other: int, p: float) -> None:
+    """Values of statsmodels 0.15 (exact)."""
+    assert statistics.mcnemar(one, other) == pytest.approx(p)
 
 
 def test_mcnemar_without_a_discordant_row_finds_nothing() -> None:
     """Two runs right on the same rows do not differ."""
-    assert statistics.mcnemar(0, 0).p == 1.0
+    assert statistics.mcnemar(0, 0) == 1.0
 
 
 def test_corrections_are_those_of_statsmodels() -> None:
@@ -212,7 +206,7 @@ def test_detectable_effect_is_found_four_times_in_five() -> None:
     random = np.random.default_rng(10)
     only_one = random.binomial(n, (discordant + effect) / 2, size=400)
     only_other = random.binomial(n - only_one, (discordant - effect) / 2 / (1 - (discordant + effect) / 2))
-    found = [statistics.mcnemar(int(a), int(b)).p < 0.05 for a, b in zip(only_one, only_other, strict=True)]
+    found = [statistics.mcnemar(int(a), int(b)) < 0.05 for a, b in zip(only_one, only_other, strict=True)]
     assert 0.7 <= np.mean(found) <= 0.9
 
 
