@@ -183,14 +183,14 @@ def _explain_fresh(plan: Plan, part: Mapping[str, str]) -> str:
 def _explain_sampled(plan: Plan, part: Mapping[str, str]) -> str:
     """Recorded answers are not sampled, and a judge's setting counts unless all members have their own."""
     name = part["name"]
-    asked = [
-        each
-        for each in _find_users(plan, "hyperparameter", part["place"])
-        if each.key == part["place"] or name not in _read_own(plan, each.key)
-    ]
+    users = _find_users(plan, "hyperparameter", part["place"])
+    asked = [each for each in users if each.key == part["place"] or name not in _read_own(plan, each.key)]
     if not asked:
         return "every member of the judge has its own"
-    return "" if any(each.provider.name != REPLAY for each in asked) else "the answers are recorded"
+    if all(each.provider.name == REPLAY for each in asked):
+        return "the answers are recorded"
+    is_drawn = any(each.sampling.temperature != 0 for each in asked) or (name == "seed" and plan.tuner)
+    return "" if is_drawn or name not in ("seed", "top_p") else "nothing is drawn at temperature 0"
 
 
 def _read_own(plan: Plan, key: str) -> Mapping[str, Any]:
@@ -279,11 +279,10 @@ RULES: Sequence[tuple[str, Reason]] = (
         rf"{JUDGE}hyperparameter\.n_shot|{JUDGE}prompt\.(shots\..+|assistant|check_assistant)",
         _say("a judge is shown no shots"),
     ),
-    (rf"{JUDGE}hyperparameter\.({TRAINED})", _say("a judge is not trained")),
+    (rf"{JUDGE}(hyperparameter\.({TRAINED})|provider\.deployment\..+)", _say("a judge is not trained")),
     (rf"{PLACE}hyperparameter\.(?P<name>{SAMPLED})", _explain_sampled),
     (rf"{PLACE}prompt\.(?P<name>response_format|json_schema)(\..+)?", _explain_format),
     (r"provider\.deployment\..+", _explain_no_training),
-    (rf"{JUDGE}provider\.deployment\..+", _say("a judge is not trained, so it is not hosted")),
     (
         rf"{PLACE}provider\.(?P<name>batch_poll_s|token_limit|api_key_env|effort_field|efforts|thinking|no_effort)(\..+)?",
         _explain_provider,
