@@ -26,6 +26,7 @@ get_absl_handler().python_handler.stream = sys.__stderr__
 
 LONGEST = (
     "test_docs.py",
+    "test_unused.py",
     "test_lifecycle.py",
     "test_published_figures.py",
     "test_trainer.py",

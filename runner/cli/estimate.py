@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runner.cli.screen import console
-from runner.config.hydra_job import get_overrides
+from runner.config.hydra_job import get_overrides, list_typed
 from runner.core.errors import RunnerError, count_of
 from runner.core.paths import OUTPUTS
 from runner.core.types import format_dollars
@@ -19,6 +19,7 @@ from runner.experiment.estimate import Point, estimate_plan
 from runner.experiment.estimate.power import count_comparisons
 from runner.experiment.plan import make_plan
 from runner.experiment.seeds import SweptSeeds
+from runner.experiment.unused import Unused, warn_of_unused
 from runner.money.price import Price
 from runner.providers.local.weights import stay_offline
 from runner.report.formats import format_number
@@ -37,6 +38,7 @@ class Estimate:
         """The overrides of points that cannot be run, and why."""
         self._seen: set[str] = set()
         self._seeds = SweptSeeds()
+        self._unused = Unused()
 
     def __call__(self, config: DictConfig) -> None:
         """Estimate one point."""
@@ -45,6 +47,7 @@ class Estimate:
                 plan = make_plan(config, asks=False)
                 self._seeds.note(plan)
                 self._seeds.check()
+                self._unused.note(plan, list_typed(get_overrides()))
                 self.points.append(estimate_plan(plan, self._seen, get_overrides(), OUTPUTS))
         except RunnerError as error:
             self.refused.append((get_overrides(), error))
@@ -54,6 +57,7 @@ class Estimate:
         """Print the estimates, if there are any."""
         if self.points:
             show_points(self.points, self.refused)
+            warn_of_unused(self._unused.list_common())
 
 
 def show_points(points: Sequence[Point], refused: Sequence[tuple[Sequence[str], Exception]] = ()) -> None:

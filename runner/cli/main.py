@@ -101,6 +101,7 @@ class Command:
         self._function: Any = None
         self.failure: Exception | None = None
         self._config: DictConfig | None = None
+        self._told: set[str] = set()
 
     def __call__(self, config: DictConfig) -> Any:
         """Run the command.
@@ -110,7 +111,9 @@ class Command:
         """
         self._config = config
         try:
-            for override in find_unused(self._name, hydra_job.get_overrides()):
+            unused = find_unused(self._name, hydra_job.get_overrides())
+            for override in [each for each in unused if each not in self._told]:
+                self._told.add(override)
                 print(f"{override}: has no effect on runner {self._name}", file=sys.stderr)
             # this may be a launcher's process, where nobody listens to signals yet
             with end_on_signals(), self._tell_places():

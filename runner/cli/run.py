@@ -25,6 +25,7 @@ from runner.core.errors import BudgetError, ConfigError, FailedRowsError, Metric
 from runner.experiment.plan import Plan, to_plain
 from runner.experiment.rehearsal import check_objective
 from runner.experiment.run import Screen, run
+from runner.experiment.unused import find_unused, warn_of_unused
 from runner.pipeline.keeping import SweepKeeper
 from runner.records.alive import hold_alive
 from runner.records.environment import find_code, find_git_sha, find_versions
@@ -106,6 +107,8 @@ def _carry_out(record: Record, folder: Path, config: DictConfig, watch: Watch) -
     ):
         _refuse_averages(record, config)
         plan = make_checked_plan(config)
+        if not record.sweep:  # of a sweep it is told before its first point
+            warn_of_unused(find_unused(plan, hydra_job.list_typed(record.overrides)))
         describe_run(record, plan)
         watch.prepare(lambda: write_prompts(plan, folder))
         shown = Screen(bars.open_bar, bars.show_status, watch.tally)

@@ -16,13 +16,14 @@ from runner import tracking
 from runner.config.composer import copy_config
 from runner.config.explain import tell_places
 from runner.config.groups.reference import AveragesConfig
-from runner.config.hydra_job import get_hydra_overrides, get_overrides, use_settings
+from runner.config.hydra_job import get_hydra_overrides, get_overrides, list_typed, use_settings
 from runner.config.points import find_swept
 from runner.core.errors import ConfigError, count_of, is_mistake
 from runner.core.types import Direction
 from runner.experiment.plan import Plan, make_plan
 from runner.experiment.rehearsal import Rehearsal
 from runner.experiment.seeds import SweptSeeds
+from runner.experiment.unused import Unused, warn_of_unused
 from runner.records.averages import AveragePlan, check_plan, group_points
 from runner.records.ranking import WORDS, choose_objective
 
@@ -95,6 +96,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], are_all
     is false), and Optuna gets the direction of the objective, unless it is set.
     """
     rehearsal, seeds, mistakes = Rehearsal(), SweptSeeds(), dict[str, list[int]]()
+    unused = Unused()
     with _be_silent():
         for number, point in points.items():
             try:
@@ -102,6 +104,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], are_all
                     plan = make_checked_plan(task, asks)
                     scores = rehearsal(plan)
                     seeds.note(plan)
+                    unused.note(plan, list_typed(get_overrides(point.hydra)))
                     _set_direction(config, task.objective, {} if are_all else scores)
             except Exception as error:
                 if is_mistake(error):
@@ -111,6 +114,7 @@ def rehearse_sweep(config: DictConfig, points: Mapping[int, DictConfig], are_all
     if mistakes:
         raise ConfigError(_describe_mistakes(mistakes, len(points)))
     seeds.check()
+    warn_of_unused(unused.list_common())
 
 
 def _describe_mistakes(mistakes: Mapping[str, list[int]], points: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, cast
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 
@@ -49,6 +50,29 @@ def get_hydra_overrides(hydra: Any) -> list[str]:
 
 def _list_typed(node: Any) -> list[str]:
     return cast(list[str], OmegaConf.to_container(node))
+
+
+def list_typed(overrides: Iterable[str]) -> dict[str, Any]:
+    """The keys that overrides set, with their values. Each key of a mapping counts by itself.
+
+    What is taken away, null, false or empty is left out: it asks for nothing.
+
+    >>> list_typed(["+finetune={suffix: a, options: {x: 1}}", "dataset@finetune.dataset=fib", "b=null"])
+    {'finetune.suffix': 'a', 'finetune.options.x': 1, 'finetune.dataset': 'fib'}
+    """
+    typed: dict[str, Any] = {}
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        if not override.is_delete() and not override.is_hydra_override():
+            typed |= _flatten(str(override.package or override.key_or_group), override.value())
+    return typed
+
+
+def _flatten(key: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _flatten(f"{key}.{name}", inner)
+    elif value is not None and value is not False and value not in ("", []):
+        yield key, value
 
 
 @contextmanager

@@ -50,6 +50,10 @@ def validate(config: RunnerConfig) -> None:
     check("dataset.limit", config.dataset.limit, POSITIVE)
     _check_steps(config.scoring.steps)
     check("max_failed", config.max_failed, SHARE)
+    check("finetune.poll_s", config.finetune.poll_s, COUNT)
+    for name, weight in config.finetune.weights.items():
+        check(f"finetune.weights.{name}", weight, POSITIVE)
+    check("reference.tolerance", config.reference.tolerance, COUNT)
     check("budget_usd", config.budget_usd, COUNT)
     _check_traces(config.tracking.traces)
     for name, node in dataclasses.asdict(config).items():  # with interpolations resolved

@@ -62,6 +62,9 @@ def list_files(config: DatasetConfig) -> list[FileConfig]:
 def _read_files(config: DatasetConfig, key: str) -> list[pl.DataFrame]:
     if config.files and (config.path or config.url):
         raise ConfigError(f"{key}.files and {key}.{'path' if config.path else 'url'} are both set; keep one")
+    for name in ("sha256", "token_env"):
+        if config.files and getattr(config, name) is not None:
+            raise ConfigError(f"{key}.{name}: is of one file; with {key}.files write {key}.files[0].{name}")
     parts = []
     for number, file in enumerate(list_files(config)):
         where = f"{key}.files[{number}]" if config.files else key

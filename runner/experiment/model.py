@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from runner.config.dataset_schema import DatasetConfig
-from runner.core.errors import ConfigError, DataError, note_calls
+from runner.core.errors import ConfigError, DataError, note_calls, suggest
 from runner.core.identity import digest, read_identity
 from runner.core.provider import Deployer, Provider
 from runner.core.services import TrainingFile
@@ -75,7 +75,8 @@ def prepare_model(
     order = make_order(plan, evaluated)
     if not jobs.has_job(order, ledger):
         check_checkpoint(plan)
-    with spending.open_bill(order, find_tuned_price(plan), count_training_tokens(plan, order)) as bill:
+    tokens, hosted = count_training_tokens(plan, order), price_hosting(plan)
+    with spending.open_bill(order, find_tuned_price(plan), tokens, hosted) as bill:
         tuned = jobs.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay, command)
     with note_calls():
         model = pick_model(checkpoint, tuned.checkpoints)
@@ -125,7 +126,7 @@ def serve_model(
     assert tuner is not None
     assert model.tuned is not None
     bill = hosting.Bill(find_hourly_price(plan))
-    minutes = float(getattr(tuner, "minutes", 0.0))
+    minutes = find_minutes(plan)
 
     def is_needed(provider: Provider) -> bool:
         return needs_answers(evaluated, replace(plan.responder, provider=provider), ledger)
@@ -149,6 +150,16 @@ def serve_model(
 def find_hourly_price(plan: Plan) -> float | None:
     """Return the dollars for an hour of hosting the trained model; 0: it costs nothing, None: unknown."""
     return plan.responder.book.find_hourly_price(plan.responder.provider, plan.tuner)
+
+
+def find_minutes(plan: Plan) -> float:
+    """Return how long a deployment is taken to stand (``provider.deployment.minutes``)."""
+    return float(getattr(plan.tuner, "minutes", 0.0))
+
+
+def price_hosting(plan: Plan) -> float:
+    """Return the dollars that a deployment of the trained model is taken to cost; 0 if that is not known."""
+    return (find_hourly_price(plan) or 0.0) * find_minutes(plan) / 60
 
 
 def find_need(config: Mapping[str, Any]) -> Need | None:
@@ -227,13 +238,16 @@ def make_order(plan: Plan, evaluated: pl.DataFrame) -> TrainingOrder:
     """
     config, evaluated = plan.config, take_first(evaluated)
     main_dataset = config.finetune.dataset or config.dataset
-    files = []
-    for name, data in {"dataset": main_dataset, **config.finetune.extra}.items():
-        file = _make_file(plan, data, data.split.train, evaluated, f"finetune.{name}")
+    trained, files = {"dataset": main_dataset, **config.finetune.extra}, []
+    for name in config.finetune.weights.keys() - trained.keys():
+        raise ConfigError(f"finetune.weights.{name}: no such training file{suggest(name, trained)}")
+    for name, data in trained.items():
+        key = "finetune.dataset" if data is main_dataset else f"finetune.extra.{name}"
+        file = _make_file(plan, data, data.split.train, evaluated, key)
         if file is None:
             raise DataError(
-                f"finetune.{name}: no row belongs to the split {data.split.train!r}, which is trained on; "
-                f"finetune.{name}.split.train names another (rows of a file without splits belong to "
+                f"{key}: no row belongs to the split {data.split.train!r}, which is trained on; "
+                f"{key}.split.train names another (rows of a file without splits belong to "
                 f"{data.split.evaluate!r})"
             )
         files.append(replace(file, weight=config.finetune.weights.get(name, 1.0)))

@@ -40,13 +40,20 @@ class TrainingBill:
 
     A context manager: the money that was set aside for a training that failed is put back, since it is not
     billed. ``usd`` is an estimate from the rows until the provider says how many tokens it bills; None if
-    the price is unknown. ``ours`` is true if this run pays.
+    the price is unknown. ``hosting`` dollars are what its model will need next, at the least. ``ours`` is
+    true if this run pays.
     """
 
     def __init__(
-        self, ledger: Ledger, budget: Budget | None, order: TrainingOrder, price: Price | None, tokens: float
+        self,
+        ledger: Ledger,
+        budget: Budget | None,
+        order: TrainingOrder,
+        price: Price | None,
+        tokens: float,
+        hosting: float,
     ) -> None:
-        self._ledger, self._budget, self._key = ledger, budget, order.key
+        self._ledger, self._budget, self._key, self._hosting = ledger, budget, order.key, hosting
         self._usd_per_token = None if price is None or price.training is None else price.training / MILLION
         self._estimate = self._price(tokens)
         self._billed: float | None = None
@@ -59,16 +66,18 @@ class TrainingBill:
     def pay(self, quoted: float | None = None) -> None:
         """Set aside what the service asks for the job, and the estimate where it has not said that.
 
-        Raises :class:`BudgetError` if the budget does not cover it.
+        Raises :class:`BudgetError` if the budget does not cover it and the hosting of its model.
         """
         self._quoted, usd = quoted, (self._estimate if quoted is None else quoted) or 0.0
         if self._budget and (missing := usd - self._set_aside) > 0:
-            if not self._budget.draw(missing, missing):
+            if not self._budget.draw(missing + self._hosting, missing + self._hosting):
+                then = f", and hosting its model ${format_dollars(self._hosting)}" if self._hosting else ""
                 raise BudgetError(
                     f"{self._budget.describe(self._set_aside)}, and the training would cost about"
-                    f" ${format_dollars(usd)}; it was not started",
-                    least=usd,
+                    f" ${format_dollars(usd)}{then}; it was not started",
+                    least=usd + self._hosting,
                 )
+            self._budget.put_back(self._hosting)
             self._set_aside = usd
         self.ours = True
 
@@ -145,9 +154,14 @@ class Spending:
         if self._budget and done < rows:
             raise make_budget_error(self._budget, done, rows)
 
-    def open_bill(self, order: TrainingOrder, price: Price | None, tokens: float) -> TrainingBill:
-        """Return the bill of a training of about ``tokens`` tokens; it is paid if this run starts the job."""
-        self._bills.append(TrainingBill(self._ledger, self._budget, order, price, tokens))
+    def open_bill(
+        self, order: TrainingOrder, price: Price | None, tokens: float, hosting: float = 0.0
+    ) -> TrainingBill:
+        """Return the bill of a training of about ``tokens`` tokens; it is paid if this run starts the job.
+
+        ``hosting`` is the dollars that a deployment of its model is taken to cost.
+        """
+        self._bills.append(TrainingBill(self._ledger, self._budget, order, price, tokens, hosting))
         return self._bills[-1]
 
     def reserve_hosting(self, minutes: float, price_per_hour: float | None) -> None:

@@ -35,6 +35,8 @@ TRAINING_SETTINGS = (
     "seed",
 )
 """The keys of the group ``hyperparameter`` that determine a fine-tuned model."""
+ASKED = ("options", "thinking", "gpu_layers")
+"""What is in a model's identity because it changes answers, and changes no training."""
 Pay = Callable[[float | None], None]
 """Called with the dollars that the service asks for a job, None if it did not say; may raise to stop it."""
 
@@ -55,7 +57,7 @@ class TrainingOrder:
         values = asdict(self.hyperparameter)
         return digest(
             {
-                "base": self.base,
+                "base": {name: value for name, value in self.base.items() if name not in ASKED},
                 "training": [(file.name, file.weight) for file in self.training],
                 "validation": self.validation.name if self.validation else None,
                 "options": self.config.options,

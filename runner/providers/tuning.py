@@ -14,12 +14,29 @@ from runner.providers.http.failures import Service
 from runner.providers.remote import Remote
 from runner.providers.tuning_files import Rules, check_files, estimate_epochs, read_integrations
 
+OWN_FIELDS: Mapping[str, str] = {
+    "model": "provider.model does",
+    "training_file": "finetune.dataset does",
+    "training_files": "finetune.dataset does",
+    "validation_file": "split.validation does",
+    "validation_files": "split.validation does",
+    "method": "hyperparameter does",
+    "hyperparameters": "hyperparameter does",
+    "seed": "hyperparameter.seed does",
+    "suffix": "finetune.suffix does, beside what finds the job again",
+    "metadata": "it finds the job again",
+    "integrations": "finetune.integrations does",
+    "auto_start": "a job is waited for",
+}
+"""Fields of a job that ``finetune.options`` may not set where options are passed on, and why."""
+
 
 class ServiceTuner:
     """A half of a :class:`runner.core.provider.Tuner`; a service adds its files, jobs and checkpoints.
 
     ``rules``      for its files
     ``foreign``    hyperparameters that it does not have, with what it has instead
+    ``own_fields`` fields that an option may not set, and why
     ``states``     its words for where a job stands
     ``weighted``   whether it takes several files, each with a weight
     """
@@ -27,6 +44,7 @@ class ServiceTuner:
     kept: int | None = None
     rules: ClassVar[Rules]
     foreign: ClassVar[Mapping[str, str]] = {}
+    own_fields: ClassVar[Mapping[str, str]] = {}
     states: ClassVar[Mapping[str, TuningState]]
     weighted: ClassVar[bool] = False
 
@@ -44,6 +62,8 @@ class ServiceTuner:
         for name, instead in self.foreign.items():
             if getattr(job, name) is not None:
                 raise ConfigError(f"hyperparameter.{name}: {self._provider.name} takes {instead} instead")
+        for name in job.options.keys() & self.own_fields.keys():
+            raise ConfigError(f"finetune.options.{name}: cannot be set here; {self.own_fields[name]}")
         if not self.weighted and (len(job.training) != 1 or job.training[0][1] != 1):
             raise ConfigError(f"finetune.extra: {self._provider.name} takes one training file, not weighted")
         read_integrations(job, self._secrets)

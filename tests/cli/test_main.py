@@ -104,6 +104,8 @@ def test_overrides_without_effect(runner):
     assert (outcome.code, outcome.err) == (0, "dataset=fib: has no effect on runner list\n")
     outcome = runner("report", "report.rows=-3")
     assert (outcome.code, outcome.err) == (2, "error: report.rows: -3 must not be negative\n")
+    outcome = runner("list", "report.rows=3")
+    assert outcome.err == "report.rows=3: has no effect on runner list\n"
 
 
 def test_no_reader(tmp_path):

@@ -132,6 +132,14 @@ def test_both_ways_to_name_files_are_refused_together(tmp_path: Path) -> None:
         dataset.load_rows(DatasetConfig(name="d", path="a.csv", files=[FileConfig(path="b.csv")]))
 
 
+@pytest.mark.parametrize("key", ["sha256", "token_env"])
+def test_what_is_of_one_file_is_refused_beside_several(key: str) -> None:
+    """A hash of the data set itself would never be compared with anything."""
+    files = [FileConfig(path="b.csv")]
+    with pytest.raises(ConfigError, match=rf"dataset\.{key}: .* write dataset\.files\[0\]\.{key}"):
+        dataset.load_rows(DatasetConfig(name="d", files=files, **{key: "X"}))
+
+
 def test_files_must_agree_on_columns_and_on_having_splits(tmp_path: Path) -> None:
     """What one file lacks is named."""
     plain, more = rows_file(tmp_path, "a.jsonl", 1), rows_file(tmp_path, "b.jsonl", 1, extra=["x"])

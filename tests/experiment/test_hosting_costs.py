@@ -79,14 +79,18 @@ def test_the_estimate_is_within_a_tenth_of_the_bill(command: Any, runner: Any, a
 
 
 def test_the_budget_covers_hosting(command: Any, runner: Any, api: TogetherApi) -> None:
-    """What an endpoint is taken to cost is set aside; without enough none is made, and the model stays."""
+    """Without enough for the training and an endpoint neither is bought; one that is trained is kept."""
     refused = command("checkpoint=last", "budget_usd=1")
     assert refused.code == 1
-    assert "hosting the model for 15 minutes (provider.deployment.minutes) costs $1.6230" in refused.err
+    assert "and hosting its model $1.6230; it was not started" in refused.err
     assert "no row was asked · 0 calls made" in refused.out
-    assert "budget_usd=1.63" in refused.err.split("To go on:")[1]  # with 1 the same would happen again
-    assert (len(api.jobs), api.made) == (1, 0)
-    assert command("checkpoint=last", "budget_usd=1.7").code == 0
+    least = refused.err.split("budget_usd=")[-1].split()[0]  # with 1 the same would happen again
+    assert (api.jobs, api.made) == ({}, 0)
+    assert command("checkpoint=last", f"budget_usd={least}").code == 0
+    api.deployments.clear()
+    refused = command("checkpoint=last", "budget_usd=1", "hyperparameter.temperature=0.5")
+    assert "hosting the model for 15 minutes (provider.deployment.minutes) costs $1.6230" in refused.err
+    assert len(api.jobs) == 1
     (record,) = [record for record in runner.records() if record.status == "finished"]
     assert record.figures["hosting_usd"] < 1
 
@@ -98,7 +102,7 @@ def test_the_budget_covers_what_the_service_asks_for_a_job(
     monkeypatch.setattr("hosted_together.USD_PER_TOKEN", 0.01)
     refused = command("checkpoint=last", "budget_usd=10")
     assert refused.code == 1
-    assert "$0.0000 spent, and the training would cost about $11.7600; it was not started" in refused.err
+    assert "$0.0000 spent, and the training would cost about $11.76" in refused.err
     assert (api.jobs, api.deployments) == ({}, {})
     done = command("checkpoint=last", "budget_usd=14")
     assert done.code == 0, done.err

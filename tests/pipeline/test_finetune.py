@@ -49,6 +49,42 @@ def test_one_training_for_all_checkpoints(command, runner):
     assert not records[0].curves
 
 
+def test_what_only_questions_have_trains_once(command):
+    """Fields of the requests change answers, and no training: both points ask one trained model."""
+    api = Answering()
+    with serving(api) as server:
+        provider = ["provider=openai", f"provider.base_url={server.url}/v1", "provider.model=m"]
+        outcome = command(*provider, "-m", "+provider.options.service_tier=default,flex")
+        asked = [call for call in server.calls if call.path.endswith("/chat/completions")]
+    assert outcome.code == 0, outcome.err
+    assert len(api.jobs) == 1
+    tiers = [call.json["service_tier"] for call in asked]
+    assert tiers.count("default") == tiers.count("flex") > 0
+
+
+def test_a_weight_of_no_file(command):
+    """A mistyped name would leave its file with the weight 1."""
+    outcome = command("provider=mistral", "provider.api_key_env=TOKEN", "+finetune.weights.datasett=2")
+    assert outcome.code == 2
+    assert "finetune.weights.datasett: no such training file; did you mean 'dataset'?" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("finetune.poll_s=-1", "finetune.poll_s: -1.0 must not be negative"),
+        ("+finetune.weights.dataset=0", "finetune.weights.dataset: 0.0 must be greater than 0"),
+        ("finetune.extra.more.limit=0", "finetune.extra.more.limit=0: at least one row is needed"),
+    ],
+)
+def test_numbers_out_of_range(command, override, said):
+    """Before anything is sent, with the whole key."""
+    more = ["+dataset@finetune.extra.more=fib"] if "extra" in override else []
+    outcome = command("provider=mistral", "provider.api_key_env=TOKEN", *more, override)
+    assert outcome.code == 2
+    assert said in outcome.err
+
+
 def test_what_the_service_will_not_keep(command):
     """Of five epochs OpenAI keeps three: the first is refused before anything is bought."""
     api = Answering()

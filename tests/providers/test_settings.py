@@ -67,13 +67,38 @@ def test_azure_identity_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"timeout_s": None}, "provider.timeout_s"),
         ({"batch_poll_s": 0}, "provider.batch_poll_s"),
         ({"api_key_env": "NO_SUCH_KEY"}, "provider.api_key_env"),
+        ({"token_limit": "max_token"}, "provider.token_limit=max_token: .*did you mean 'max_tokens'"),
+        ({"effort_field": "a.b.c"}, "provider.effort_field"),
+        ({"effort_field": ""}, "provider.effort_field"),
     ],
 )
 def test_a_wrong_setting_is_named(settings: dict[str, Any], key: str) -> None:
     """One sentence with the key, before anything is sent."""
     right = {"model": "m", "base_url": "http://localhost:8000/v1"}
+    provider = OpenAICompatible(**(right | settings))
+
+    def check() -> None:
+        provider.check_limits()
+        provider.check()
+
     with pytest.raises(ConfigError, match=key):
-        OpenAICompatible(**(right | settings)).check()
+        check()
+
+
+@pytest.mark.parametrize(
+    ("declared", "options", "key"),
+    [
+        ({"token_limit": "num_predict"}, {"num_predict": 3}, "hyperparameter.max_tokens"),
+        ({"effort_field": "thinking.effort"}, {"thinking": {"on": True}}, "hyperparameter.reasoning_effort"),
+    ],
+)
+def test_a_declared_field_is_not_set_in_two_places(
+    declared: dict[str, str], options: dict[str, Any], key: str
+) -> None:
+    """A field under the service's own name would replace the option of this name without a word."""
+    provider = OpenAICompatible(model="m", base_url="http://localhost", options=options, **declared)
+    with pytest.raises(ConfigError, match=rf"^{key}: provider\.options\.{next(iter(options))} sets it"):
+        provider.check_settings(Sampling(max_tokens=64, reasoning_effort="low"))
 
 
 def test_credentials_in_an_address_are_not_repeated() -> None:

@@ -40,7 +40,8 @@ ADDRESS = re.compile(
     r"|(dataset|finetune)\.([\w.\[\]-]+\.)?(path|url))=."
 )
 NO_OPTION = re.compile(r"null|true|false|[-+.\d]+", re.IGNORECASE)
-# What the smaller commands read of the config; other overrides would have no effect.
+# What the smaller commands read of the config; other overrides would have no effect. The commands that read
+# all of it read no group of another command.
 READ = {
     "cleanup": ["cleanup", "provider", "ledger", "experiment"],
     "export": ["export", "ledger"],
@@ -149,7 +150,12 @@ def find_unused(command: str, overrides: Iterable[str]) -> list[str]:
     """
     keys = {override: override.lstrip("+~").replace("@", ".").partition("=")[0] for override in overrides}
     groups = {override: key.split(".")[0].split("/")[0] for override, key in keys.items()}
-    return [override for override, group in groups.items() if group not in READ.get(command, [group])]
+    others = {name for name in COMMANDS if name != command}
+    return [
+        override
+        for override, group in groups.items()
+        if group in others or group not in READ.get(command, [group])
+    ]
 
 
 def join_folders(key: str | None, arguments: list[str]) -> list[str]:

@@ -24,6 +24,9 @@ def show_command(config: DictConfig) -> None:
     for word in asked.only:
         if word not in CHOICES:
             raise ConfigError(f"show.only: {word!r}{suggest(word, CHOICES)}")
+    for name in ("rows", "text"):
+        if asked.row is not None and getattr(asked, name) is not None:
+            print(f"show.{name}: has no effect beside show.row", file=sys.stderr)
     if asked.run is None and not asked.only:
         from runner.cli.show.preview import show_preview
 

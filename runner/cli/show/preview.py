@@ -27,7 +27,7 @@ from runner.cli.show.values import (
     show_value,
 )
 from runner.config.dataset_schema import DatasetConfig
-from runner.config.hydra_job import get_overrides
+from runner.config.hydra_job import get_overrides, list_typed
 from runner.config.schema import RunnerConfig
 from runner.core.errors import ConfigError, RunnerError, count_of
 from runner.core.provider import REPLAY
@@ -36,6 +36,7 @@ from runner.data import dataset
 from runner.experiment import stages
 from runner.experiment.estimate import estimate_plan
 from runner.experiment.plan import Plan, make_plan
+from runner.experiment.unused import find_unused, warn_of_unused
 from runner.money.forecast import add_placeholders
 from runner.pipeline.judge import Panel, pose_questions
 from runner.pipeline.repeats import take_first
@@ -74,6 +75,7 @@ def _fill(parts: list[RenderableType], config: DictConfig) -> None:
         ]
         parts.append(make_part(title, make_pairs(values)))
     plan = make_plan(config, asks=False)
+    warn_of_unused(find_unused(plan, list_typed(get_overrides())))
     rows = stages.choose_splits(typed.dataset, frame)
     chats = take_first(stages.render(plan, rows))
     place = chats["id"].to_list().index(chosen["id"][0]) if chosen.height else 0

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import httpx2
 
-from runner.core.errors import AccessError, FatalProviderError
+from runner.core.errors import AccessError, ConfigError, FatalProviderError, suggest
 from runner.core.retry import pause
 from runner.providers.azure.entra import MANAGEMENT, Entra
 from runner.providers.completion import read_mapping
@@ -25,6 +25,11 @@ from runner.providers.http.client import Client
 from runner.providers.http.failures import Service
 
 FREE_SKU = "DeveloperTier"
+SKUS = (
+    FREE_SKU, "Standard", "GlobalStandard", "DataZoneStandard", "ProvisionedManaged",
+    "GlobalProvisionedManaged", "DataZoneProvisionedManaged",
+)  # fmt: skip
+"""https://learn.microsoft.com/azure/ai-foundry/openai/how-to/deployment-types"""
 GONE = object()
 
 
@@ -49,6 +54,19 @@ class Deployment(HostingTerms):
     token_env: str | None = None
     base_url: str = "https://management.azure.com"
     api_version: str = "2025-06-01"
+
+    def check(self) -> None:
+        """Raise :class:`ConfigError` for what the service would refuse after the training."""
+        if self.sku not in SKUS:
+            raise ConfigError(
+                f"provider.deployment.sku={self.sku!r}: azure has none{suggest(str(self.sku), SKUS)}"
+            )
+        capacity = self.capacity
+        if not isinstance(capacity, int) or isinstance(capacity, bool) or capacity < 1:
+            raise ConfigError(
+                f"provider.deployment.capacity={capacity!r}: must be a whole number of thousands of tokens a"
+                " minute, at least 1"
+            )
 
     def build_url(self, endpoint: str, name: str) -> str:
         """The address of one deployment; raises :class:`AccessError` for what is missing."""

@@ -35,6 +35,7 @@ class AzureTuner(OpenAITuner):
     def __init__(self, provider: Resource, sleep: Callable[[float], None] = pause) -> None:
         super().__init__(provider, sleep)
         deployment = Deployment.from_config(provider.deployment)
+        deployment.check()
         self._hosting = Hosting(deployment, provider.endpoint, sleep)
         self.minutes = deployment.minutes
 

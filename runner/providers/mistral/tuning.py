@@ -32,7 +32,7 @@ from runner.providers.calls import ServiceCalls, check_items
 from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.failures import Service, decode, make_error, suggest_local
 from runner.providers.mistral.job_fields import describe_event, describe_offer, read_metrics, read_progress
-from runner.providers.tuning import ServiceTuner
+from runner.providers.tuning import OWN_FIELDS, ServiceTuner
 from runner.providers.tuning_files import Rules, State, make_suffix, number_states, read_integrations
 
 log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class MistralTuner(ServiceTuner, ServiceCalls):
     rules = RULES
     states = STATES
     foreign = FOREIGN
+    own_fields = OWN_FIELDS
     weighted = True
 
     def find_file(self, name: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,10 @@ LACKED = (
     "thinking_tokens", SCHEMA,
 )  # fmt: skip
 """What a service may lack: settings of :class:`runner.core.types.Sampling` that a config sets, or schemas."""
+LIMITS = (
+    "max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "num_predict", "n_predict",
+)  # fmt: skip
+"""How services call the limit of an answer. One that passes over a field that it does not know has none."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -93,23 +98,44 @@ class OpenAICompatible(Chat):
         return tuple(dict.fromkeys((*super().lacking(), *(each for each in self.lacks if each != SCHEMA))))
 
     def check_settings(self, sampling: Sampling | None) -> None:
-        """Raise :class:`ConfigError` also for a JSON schema where the service has none."""
+        """Raise :class:`ConfigError` also for a schema where there is none, and for what is set twice."""
         super().check_settings(sampling)
+        fields = {"max_tokens": self.token_limit, "reasoning_effort": self.effort_field.partition(".")[0]}
+        for name, own in fields.items():
+            if getattr(sampling, name, None) is not None and own in self.options:
+                raise ConfigError(
+                    f"hyperparameter.{name}: provider.options.{own} sets it, too; leave one out"
+                )
         if sampling and sampling.response_format == SCHEMA and SCHEMA in self.lacks:
             raise ConfigError(
                 f"prompt.response_format={SCHEMA}: provider={self.name} has none; set text or json_object"
             )
 
     def check_limits(self) -> None:
-        """Raise :class:`ConfigError` also for what a service cannot lack."""
+        """Raise :class:`ConfigError` also for what a service cannot lack, and for names of no field."""
         super().check_limits()
         for name in self.lacks:
             if name not in LACKED:
                 raise ConfigError(f"provider.lacks: {name!r} is no sampling setting{suggest(name, LACKED)}")
+        if self.token_limit not in LIMITS:
+            raise ConfigError(
+                f"provider.token_limit={self.token_limit}: no service is known to have this field"
+                f"{suggest(self.token_limit, LIMITS)}; provider.options sets any other, with"
+                " hyperparameter.max_tokens=null"
+            )
+        if not re.fullmatch(r"\w+(\.\w+)?", self.effort_field):
+            raise ConfigError(
+                f"provider.effort_field={self.effort_field!r}: must be a field, or one in another, such as"
+                " reasoning.effort"
+            )
 
     def identity(self) -> Mapping[str, Any]:
-        """As of other services, with what is sent where no effort is set."""
-        return {**super().identity(), **({"no_effort": dict(self.no_effort)} if self.no_effort else {})}
+        """As of other services, with the names of fields that are not OpenAI's, and what is sent without an
+        effort: a service may pass over a field that it does not know."""
+        own = {"token_limit": self.token_limit, "effort_field": self.effort_field}
+        named = {name: value for name, value in own.items() if value != getattr(OpenAICompatible, name)}
+        no_effort = {"no_effort": dict(self.no_effort)} if self.no_effort else {}
+        return {**super().identity(), **named, **no_effort}
 
     def build_body(self, request: Request) -> dict[str, Any]:
         """As everywhere, with the service's own name of the token limit and its default of thinking."""

@@ -31,7 +31,7 @@ from runner.core.services import (
 from runner.providers.curves import SENTINEL, parse_curves
 from runner.providers.http.certificates import make_ssl_context
 from runner.providers.http.failures import Service, make_error, suggest_local
-from runner.providers.tuning import ServiceTuner
+from runner.providers.tuning import OWN_FIELDS, ServiceTuner
 from runner.providers.tuning_files import (
     Rules,
     State,
@@ -78,6 +78,7 @@ class OpenAITuner(ServiceTuner):
     rules = RULES
     states = STATES
     foreign = FOREIGN
+    own_fields = OWN_FIELDS
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name once the service has read it, or None."""

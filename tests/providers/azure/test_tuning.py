@@ -156,6 +156,19 @@ def test_sku_and_capacity_are_configured() -> None:
     assert puts(server)[0].query == {"api-version": ["2024-10-01"]}
 
 
+@pytest.mark.parametrize(
+    ("terms", "said"),
+    [({"sku": "developertier"}, "did you mean 'DeveloperTier'"), ({"capacity": "50k"}, "a whole number")],
+)
+def test_terms_that_azure_does_not_have_are_refused_before_a_training(
+    terms: dict[str, Any], said: str
+) -> None:
+    """It would say so only when the trained model is hosted."""
+    provider = Azure(base_url="https://r.openai.azure.com", deployment=terms)
+    with pytest.raises(ConfigError, match=rf"provider\.deployment\.{next(iter(terms))}=.*{said}"):
+        provider.tuner()
+
+
 @pytest.mark.parametrize(("sku", "billed"), [("DeveloperTier", False), ("Standard", True)])
 def test_only_the_developer_tier_is_free(sku: str, billed: bool) -> None:
     """Other deployments cost money by the hour while they stand."""

@@ -103,6 +103,8 @@ def test_create_prices_first(caplog: pytest.LogCaptureFixture) -> None:
             {"integrations": ({**WANDB, "api_key_env": "NO_KEY"},)},
             r"finetune.integrations\[0\].api_key_env=NO_KEY: the env",
         ),
+        ({"options": {"hyperparameters": {"epochs": 9}}}, "finetune.options.hyperparameters: cannot be set"),
+        ({"options": {"suffix": "x"}}, "finetune.options.suffix: cannot be set here; finetune.suffix does"),
     ],
 )
 def test_what_mistral_does_not_have_is_refused(changes: dict[str, Any], key: str) -> None:

@@ -124,6 +124,11 @@ def test_create_leaves_the_rest_to_the_service() -> None:
         ({"training_steps": 10}, "hyperparameter.training_steps"),
         ({"training": (("a", 1.0), ("b", 1.0))}, "finetune.extra"),
         ({"training": (("a", 2.0),)}, "finetune.extra"),
+        (
+            {"options": {"metadata": {}}},
+            "finetune.options.metadata: cannot be set here; it finds the job again",
+        ),
+        ({"options": {"method": {}}}, "finetune.options.method: cannot be set here; hyperparameter does"),
     ],
 )
 def test_what_openai_does_not_have_is_refused(changes: dict[str, Any], key: str) -> None:
