@@ -149,6 +149,7 @@ def test_mistakes_are_exceptions(sums):
         (["hydra.mode=MULTIRUN"], "use runner.sweep"),
         (["hyperparameter.n_shot=1,2"], "n_shot=1,2: use runner.sweep"),
         (["--cfg", "job"], "--cfg is an option of the command line"),
+        ([{"dataset.limit": 5}], r"expected texts, such as .*got {'dataset.limit': 5}"),
         ("dataset.limit=5", r"expected a list, such as \['dataset.limit=5'\]"),
     ],
 )

@@ -103,6 +103,8 @@ def _check_overrides(overrides: Sequence[str]) -> None:
     if isinstance(overrides, str):
         raise ConfigError(f"overrides: expected a list, such as [{overrides!r}], got a text")
     for override in overrides:
+        if not isinstance(override, str):
+            raise ConfigError(f"overrides: expected texts, such as ['dataset.limit=2'], got {override!r}")
         if override.startswith("-") and override not in (*SWEEPING, *CONFIG_DIR):
             raise ConfigError(f"{override} is an option of the command line, not an override")
 

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from runner.core.errors import suggest
+
 LISTS = (list, tuple, set, frozenset, Sequence, Collection, Iterable)
 SCALARS: dict[Any, tuple[type, ...]] = {
     str: (str,),
@@ -69,6 +71,28 @@ def show_hint(hint: Any) -> str:
     if isinstance(hint, type) and not get_args(hint):
         return hint.__name__
     return re.sub(r"(\w+\.)+(?=\w)", "", str(hint))
+
+
+def explain_misfit(value: Any, hint: Any, taker: str) -> str:
+    """Why a value does not fit an annotation, for a message: what is possible, and how a text is written.
+
+    >>> explain_misfit("makro", Literal["binary", "macro"], "F1")
+    "'makro' is not possible; did you mean 'macro'? (binary, macro)"
+    >>> explain_misfit("3", int, "F1")
+    "'3' is of the wrong type; F1 takes int"
+    """
+    parts = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    named = [part for part in parts if part is not type(None)]
+    if value is None:
+        return f"a value is required; {taker} takes {show_hint(hint)}"
+    if named and all(get_origin(part) is Literal for part in named) and not isinstance(value, bool):
+        options = [str(option) for part in named for option in get_args(part)]
+        return f"{value!r} is not possible{suggest(str(value), options)}"
+    said = f"{value!r} is of the wrong type; {taker} takes {show_hint(hint)}"
+    if has_truth_value(value):
+        return f"{said}; YAML reads yes, no, on and off as truth values, so put quotes around them"
+    is_text = isinstance(value, int | float) and fits("", hint)
+    return said + (f"""; for the text write '"{value}"'""" if is_text else "")
 
 
 def has_truth_value(value: Any) -> bool:

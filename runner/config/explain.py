@@ -20,6 +20,7 @@ from yaml import YAMLError
 from yaml.reader import ReaderError
 
 from runner.config.mistakes.interpolation import explain_interpolation
+from runner.config.mistakes.kinds import explain_form, explain_kind
 from runner.config.mistakes.missing import name_package
 from runner.config.mistakes.places import (
     KEY,
@@ -31,6 +32,7 @@ from runner.config.mistakes.places import (
     find_note,
     find_place,
 )
+from runner.config.mistakes.quoting import quote_override
 from runner.config.overrides import RENAMED
 from runner.core.errors import (
     ConfigError,
@@ -170,41 +172,8 @@ def _explain_composition(error: Exception, inner: OmegaConfBaseException | None,
             return f"{key}: no such key; it is now {now}"
         return f"{key}: no such key{_suggest_key(inner, key)}"
     file = None if has_place else re.match(r"In '([^']+)'", str(error))
-    change = f"; remove it first: ~{key} +{key}=…" if inner.full_key and not has_place else ""
-    kind = _explain_kind(first, change)
+    kind = explain_form(inner, "" if has_place else key) or explain_kind(first)
     return ": ".join(filter(None, [f"{file[1]}.yaml" if file else "", key, kind or first]))
-
-
-def _explain_kind(said: str, change: str) -> str:
-    """What is wrong with the kind of a value; ``change`` is how the command line can change it, or empty."""
-    if re.match(r"Cannot merge (Dict|List)Config with (Dict|List)Config", said):
-        return "a list cannot replace a mapping, nor a mapping a list" + change
-    if found := re.match(r"Merge error: (\w+) is not a subclass of (\w+)Config\. value: (.*)", said):
-        return f"must be a mapping of keys, not {found[3]}"
-    if re.match(r"Invalid type assigned: dict is not a subclass of MemberConfig", said):
-        return "a mapping cannot be put in here; write it one level higher, such as +judge.members={a: {}}"
-    if re.search(r"is not Optional$|^Incompatible value 'None'|: NoneType is not a subclass of", said):
-        return "is empty; give it a value, or leave the key out"
-    if found := re.match(r"Cannot convert '(\w+)Config' to string", said):
-        return f"must be text, not a {'list' if found[1] == 'List' else 'mapping'}"
-    if found := re.match(r"Cannot assign (\w+) to (Dict|List)", said):
-        return f"must be a {'mapping of keys' if found[2] == 'Dict' else 'list'}, not a {found[1]}"
-    if found := re.match(r"Invalid value assigned: (\w+) is not a ListConfig", said):
-        return f"must be a list, such as [a, b], not {'text' if found[1] == 'str' else found[1]}"
-    if found := re.match(
-        f"(?:{_BY_REFERENCE})?Value '(.*)' of type '.*' could not be converted to (\\w+)$", said
-    ):
-        reference = f"{found[1]} gives " if found[1] else ""
-        which = ", which" if found[1] else ""
-        return f"{reference}{found[2]!r}{which} must be {_KINDS.get(found[3], found[3])}"
-    if found := re.match(r"Invalid value '(.*)', expected one of \[(.*)\]", said):
-        return f"{found[1]!r} is not possible{suggest(found[1], found[2].split(', '))}"
-    return ""
-
-
-_BY_REFERENCE = r"While dereferencing interpolation '(\$\{.*\})': "
-_KINDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false"}
-"""OmegaConf's names of types in plain words."""
 
 
 _ODD_KEY = re.compile(
@@ -233,12 +202,11 @@ def _explain_odd_key(found: re.Match[str], message: str) -> str:
 
 
 def _find_reason(message: str, override: str | None) -> str:
-    """Return what the parser of overrides says, in one line without the list of what it expects."""
+    """Return how to quote an override, else what the parser of overrides says, in one line."""
+    if quoted := quote_override(override or ""):
+        return f"quote a value with special characters: {quoted}"
     if message.startswith("LexerNoViableAlt") or "no viable alternative" in message:
-        key, _, value = (override or "").partition("=")
-        is_plain = key and value and not set(value) & set("'\"\\\n") and len(value) <= 80
-        shown = f'{key}="{value}"' if is_plain else 'key="value"'
-        return f"quote a value with special characters: '{shown}'"
+        return "a bracket or a quote is not closed, or stands where none belongs"
     lines = [line for line in message.splitlines() if not line.startswith("Error parsing override")]
     return lines[0].partition(" expecting {")[0]
 
@@ -270,12 +238,15 @@ def _explain_other_place(message: str) -> str:
 
 def _explain_missing_option(error: MissingConfigException) -> str:
     missing = str(error.missing_cfg_file)
-    group, _, option = missing.rpartition("/")
-    # Hydra does not list the options where several may be chosen
-    choices = [str(choice) for choice in error.options or list_options(group)]
+    group, _, option = missing.partition("/")
+    if group == "hydra" or not (CONF / group).is_dir():
+        group, _, option = missing.rpartition("/")
+    # Hydra does not list options in folders, nor those where several may be chosen
+    choices = {*map(str, error.options or ()), *list_options(group)}
     if not group or str(error).startswith("Cannot find primary config"):
         return f"--config-name {missing}: no such config among the shipped ones and in --config-dir"
-    return f"{group}={option}: {name_package(missing) or 'no such option' + suggest(option, choices)}"
+    hint = suggest(option, choices) or f"; docs/reference.md lists the options of {group}"
+    return f"{group}={option}: {name_package(missing) or 'no such option' + hint}"
 
 
 def _suggest_key(error: OmegaConfBaseException, key: str) -> str:

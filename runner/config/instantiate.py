@@ -16,9 +16,10 @@ from typing import Any
 from hydra import utils
 from hydra.errors import InstantiationException
 
-from runner.config.annotations import fits, has_truth_value, read_hints, show_hint
+from runner.config.annotations import explain_misfit, fits, read_hints
 from runner.core.errors import ConfigError, describe_error, find_code_line, suggest
 from runner.core.identity import list_settings
+from runner.core.paths import list_options
 from runner.core.provider import Provider
 
 GIVEN_LATER = ("frame", "text")
@@ -34,9 +35,7 @@ def instantiate(node: Any, key: str, method: str = "") -> Any:
     class itself raises. ``method`` is what the object must have.
     """
     if not isinstance(node, Mapping) or "_target_" not in node:
-        group, _, name = key.rpartition(".")
-        hint = f"; put it below a name: {group}.NAME" if name == "_target_" else ""
-        raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}{hint}")
+        raise ConfigError(f"{key}: expected a mapping with _target_, got {node!r}{_suggest_node(node, key)}")
     target = find_target(node["_target_"], key)
     if method and not hasattr(target, method):
         raise ConfigError(f"{key}: {node['_target_']} has no {method!r}")
@@ -153,6 +152,17 @@ def check_new_class(node: Mapping[str, Any], target: Any, key: str) -> None:
         )
 
 
+def _suggest_node(node: Any, key: str) -> str:
+    """How the name of an option or of a shipped parser is written in a place that takes a mapping."""
+    place, _, name = key.rpartition(".")
+    if name == "_target_":
+        return f"; put it below a name: {place}.NAME"
+    if name == "parser" and callable(getattr(import_module("runner.parse"), str(node), None)):
+        return f"; write {key}={{_target_: runner.parse.{node}}}"
+    is_option = place and isinstance(node, str) and node in list_options(name)
+    return f"; to choose an option, write {name}@{key}={node}" if is_option else ""
+
+
 def _check_nodes(node: Any, key: str) -> Any:
     """Check a node and all nodes in it; return them so that a function that the run calls is not called."""
     if isinstance(node, list):
@@ -185,19 +195,7 @@ def _check_arguments(node: Mapping[str, Any], target: Any, key: str, later: str 
         if name not in hints or fits(value, hints[name]):
             continue
         if value is not None or name not in parameters or parameters[name].default is not None:
-            takes = f"{_name(target)} takes {show_hint(hints[name])}"
-            if value is None:
-                raise ConfigError(f"{key}.{name}: a value is required; {takes}")
-            hint = _suggest_text(value, hints[name])
-            raise ConfigError(f"{key}.{name}: {value!r} is of the wrong type; {takes}{hint}")
-
-
-def _suggest_text(value: Any, hint: Any) -> str:
-    """How to write what YAML does not read as a text."""
-    if has_truth_value(value):
-        return "; YAML reads yes, no, on and off as truth values, so put quotes around them"
-    is_text = isinstance(value, int | float) and fits("", hint)
-    return f"""; for the text write '"{value}"'""" if is_text else ""
+            raise ConfigError(f"{key}.{name}: {explain_misfit(value, hints[name], _name(target))}")
 
 
 def _find_given_later(node: Mapping[str, Any], target: Any) -> str | None:

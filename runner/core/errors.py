@@ -179,8 +179,11 @@ def suggest(word: str, choices: Iterable[str]) -> str:
     if not known:
         return ""
     cutoff = 0.66 if len(word) <= 4 else 0.7  # one wrong letter of three is close
-    close = get_close_matches(word, known, n=1, cutoff=cutoff) or _complete(word, known)
-    hint = f"; did you mean {close[0]!r}?" if close else "; known:"
+    written = {choice.lower(): choice for choice in reversed(known)}  # a wrong case is the nearest of all
+    close = get_close_matches(word.lower(), written, n=1, cutoff=cutoff) or _complete(
+        word.lower(), sorted(written)
+    )
+    hint = f"; did you mean {written[close[0]]!r}?" if close else "; known:"
     return f"{hint} ({', '.join(known)})" if len(known) <= 40 else hint.removesuffix("; known:")
 
 

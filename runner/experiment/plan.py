@@ -17,7 +17,7 @@ from runner.config.validate import merge_hyperparameters, validate
 from runner.core.adapt import adapt
 from runner.core.errors import ConfigError, name_keys, name_place, suggest
 from runner.core.identity import read_identity
-from runner.core.provider import Deployer, Provider, Tuner
+from runner.core.provider import REPLAY, Deployer, Provider, Tuner
 from runner.core.types import Sampling, Score
 from runner.engine.fresh import read_fresh
 from runner.money.budget import find_bounding_price
@@ -158,6 +158,12 @@ def _make_panel(config: RunnerConfig, book: PriceBook, asks: bool) -> Panel | No
             provider_key=own if member.provider else "judge." if judge.provider else "",
             key=own if name else "judge.",
         )
+        if not (member.provider or judge.provider) and responder.provider.name == REPLAY:
+            raise ConfigError(
+                f"{own if name else 'judge.'}provider: a judge without a provider is the model that is"
+                f" judged, and recorded answers have none (provider={REPLAY}); choose who judges, such as"
+                " provider@judge.provider=local"
+            )
         if name:  # what the service has no counterpart for was set to null, and the record says so
             inherited = dataclasses.asdict(merge_hyperparameters(judge, name)).items()
             member.hyperparameter |= {k: None for k, v in inherited if v != getattr(settings, k)}

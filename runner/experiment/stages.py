@@ -12,6 +12,7 @@ import polars as pl
 from runner import metrics, parse
 from runner.config.dataset_schema import DatasetConfig
 from runner.core.errors import ConfigError, DataError, MetricError, RunnerError, suggest
+from runner.core.once import once
 from runner.core.provider import REPLAY
 from runner.core.types import Score
 from runner.data import dataset
@@ -98,6 +99,7 @@ def render(plan: Plan, rows: Rows) -> pl.DataFrame:
     """
     prompt = plan.responder.prompt
     prompt.check(rows.evaluated.columns)
+    _warn_of_oversight(plan.responder, rows.evaluated.columns, "prompt")
     plan.responder.check(rows.evaluated.columns)
     chosen = shots.choose_shots(rows.train, rows.evaluated, plan.config.hyperparameter.n_shot, prompt)
     shown = rows.train[sorted({number for numbers in chosen for number in numbers})]
@@ -182,13 +184,26 @@ def _check_judge(judge: Judge, frame: pl.DataFrame) -> None:
         if side not in frame.columns:
             raise ConfigError(f"judge.both_orders: no column {side!r}{suggest(side, frame.columns)}")
     prompt = judge.responder.prompt
-    prompt.check([*frame.columns, *(["first", "second"] if sides else [])], judge.prompt_key)
+    known = [*frame.columns, *(["first", "second"] if sides else [])]
+    prompt.check(known, judge.prompt_key)
+    _warn_of_oversight(judge.responder, known, judge.prompt_key)
     shown = {name for turn in (prompt.system, prompt.user) if turn for name in turn.variables}
     if sides and "row" not in shown and (hidden := {"first", "second"} - shown):
         raise ConfigError(
             f"{judge.prompt_key}.user: it does not show {{{{ {min(hidden)} }}}}, "
             "so the judge would get the same question in both orders"
         )
+
+
+def _warn_of_oversight(responder: Responder, columns: Sequence[str], key: str) -> None:
+    if responder.provider.name != REPLAY and (said := responder.prompt.find_oversight(columns)):
+        _warn(f"{key}.user: {said}")
+
+
+@once
+def _warn(said: str) -> None:
+    """Warn of what all points of a sweep share, once."""
+    log.warning("%s", said)
 
 
 def judge_nothing(plan: Plan, frame: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,6 +79,20 @@ class Prompt:
         turns = [turn.variables for turn in (self.system, self.user) if turn]
         names = frozenset().union(*turns)
         return [name for name in columns if "row" in names or name in names]
+
+    def find_oversight(self, columns: Sequence[str]) -> str:
+        """What a question was probably meant to show of a row and does not; empty if nothing is amiss.
+
+        That is a column in single braces, as Python writes it, or any column at all.
+        """
+        shown = self.find_columns(columns)
+        source = "\n".join(turn.source for turn in (self.system, self.user) if turn)
+        for name in columns:
+            if name not in shown and re.search(rf"(?<![\w{{}}$\\]){{\s*{re.escape(name)}\s*}}(?!}})", source):
+                return f"{{{name}}} is sent as it stands; the column is written {{{{ {name} }}}}"
+        if shown:
+            return ""
+        return f"shows no column of the rows, so that all rows are asked the same ({', '.join(columns)})"
 
     def check(self, columns: Sequence[str], key: str = "prompt") -> None:
         """Raise :class:`PromptError` for a template that names a column which the rows do not have."""

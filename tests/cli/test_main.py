@@ -39,6 +39,24 @@ MISTAKES = {
         ["prompt=fib_judge"],
         "fib_judge/user.jinja, line 2, uses 'document'",
     ),
+    "an option in a folder": (
+        ["dataset=finetunebench/memorisation"],
+        "dataset=finetunebench/memorisation: no such option; did you mean 'finetunebench/memorization'?",
+    ),
+    "a folder of options": (["experiment=logs/inspct"], "did you mean 'logs/inspect'?"),
+    "a wrong case": (["provider=OpenAI"], "provider=OpenAI: no such option; did you mean 'openai'?"),
+    "one of many": (
+        ["metric=zzz"],
+        "metric=zzz: no such option; docs/reference.md lists the options of metric",
+    ),
+    "nobody who could judge": (
+        ["provider=replay", "provider.column=answer", "judge=correctness"],
+        "judge.provider: a judge without a provider is the model that is judged, and recorded answers have",
+    ),
+    "no member who could judge": (
+        ["provider=replay", "provider.column=answer", "judge=panel"],
+        "judge.members.fitting.provider: a judge without a provider",
+    ),
     "a judge's column": (
         ["judge=finetunebench"],
         "uses 'answer_before', which is not a column; known: (answer,",
@@ -64,6 +82,27 @@ MISTAKES = {
         ["dataset.name=a'b"],
         "is not an override (quote a value with special characters: ",
     ),
+    "a template without quotes": (
+        ["prompt.user=True? {{ question }}"],
+        """(quote a value with special characters: 'prompt.user="True? {{ question }}"')""",
+    ),
+    "an expression in a list": (
+        ["dataset.steps=[{filter: rating > 3}]"],
+        """(quote a value with special characters: 'dataset.steps=[{filter: "rating > 3"}]')""",
+    ),
+    "a mapping as JSON has it": (
+        ['require={"exact_agreement": ">= 0.8"}'],
+        """special characters: 'require={exact_agreement: ">= 0.8"}')""",
+    ),
+    "a mapping for a list": (
+        ["dataset.steps={filter: x}"],
+        "error: dataset.steps: must be a list, not a mapping\n",
+    ),
+    "a list for a mapping": (
+        ["dataset.columns=[a]"],
+        "dataset.columns: must be a mapping, not a list\n",
+    ),
+    "an open bracket": (["hyperparameter.stop=['a'"], "a bracket or a quote is not closed"),
     "a key that is no text": (
         ["dataset.columns={true: Question}"],
         "dataset.columns: the key True is no text; quote it",

@@ -231,6 +231,10 @@ def _check_foreign(folder, show):
         show(run=folder.name)
     with pytest.raises(ConfigError, match="holds no run and no sweep; "):
         show(run="outputs/runs/none")
+    with pytest.raises(ConfigError, match=r"'wrng' is no choice of rows; did you mean 'wrong'"):
+        show(run="wrng")
+    with pytest.raises(ConfigError, match=r"show\.row: write row=…"):
+        show(run="row")
 
 
 def test_a_sweep(own):

@@ -60,6 +60,21 @@ def test_a_class_that_is_not_there(target, hint):
         instantiate({"_target_": target}, "parser")
 
 
+@pytest.mark.parametrize(
+    ("key", "node", "written"),
+    [
+        ("judge.provider", "local", "to choose an option, write provider@judge.provider=local"),
+        ("prompt.parser", "Number", r"write prompt\.parser={_target_: runner\.parse\.Number}"),
+        ("prompt.parser", "Numbr", "'Numbr'$"),
+        ("metric._target_", "x", r"put it below a name: metric\.NAME"),
+    ],
+)
+def test_a_name_in_place_of_a_mapping(key, node, written):
+    """The message shows how an option or a shipped parser of this name is chosen there."""
+    with pytest.raises(ConfigError, match=f"expected a mapping with _target_, got .*{written}"):
+        instantiate(node, key)
+
+
 def test_what_has_not_the_method_is_refused():
     """Rather than asked for its arguments."""
     with pytest.raises(ConfigError, match=r"provider: os\.path\.join has no 'complete'"):
@@ -86,7 +101,7 @@ def test_a_constructor_that_fails_says_where():
         ({"tags": "a"}, r"x\.tags: 'a' .* takes list\[str\]"),
         ({"tags": [1]}, r"takes list\[str\]"),
         ({"tags": [True]}, r"YAML reads yes, no"),
-        ({"mode": "odd"}, r"takes Literal\['a', 'b'\]"),
+        ({"mode": "odd"}, r"x\.mode: 'odd' is not possible; known: \(a, b\)"),
         ({"inner": {"_target_": "own.Typed", "m": 1}}, r"x\.inner\.m: no such key"),
         ({"inner": [{"_target_": "own.Typed", "n": "3"}]}, r"x\.inner\[0\]\.n: '3'"),
     ],

@@ -55,6 +55,23 @@ def test_undefined_name():
         prompt().check(["id", "questions"])
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Q: {question}", "{question} is sent as it stands; the column is written {{ question }}"),
+        ("{{ id }}: '{ question }'", "the column is written {{ question }}"),
+        ("Say something.", "shows no column of the rows, so that all rows are asked the same"),
+        ("{{ question }} As {question}?", ""),
+        ("{{ id }}: write \\boxed{target} or ${target}", ""),
+        ("{{ row }}", ""),
+    ],
+)
+def test_a_question_that_misses_its_row(text, said):
+    """A column in single braces, and a prompt without any column, are seen; formulas of LaTeX are none."""
+    found = compile_prompt(PromptConfig(name="x", user=text)).find_oversight(list(ROW))
+    assert said in found if said else found == ""
+
+
 def test_sandbox():
     """A template cannot reach Python's internals."""
     compiled = compile_prompt(PromptConfig(name="x", user="{{ ''.__class__.__mro__ }}"))
@@ -79,7 +96,7 @@ def test_syntax_error_names_the_line():
         ("{{ range(10 ** 9) | list }}", "line 1 of the text (row r1): OverflowError: Range too big"),
         ("{{ 'x' * 10 ** 15 }}", "line 1 of the text (row r1): MemoryError"),
         ("{{ x.y.z }}", "line 1 of the text (row r1): 'str object' has no attribute 'y'"),
-        ("{{ row.Id }}", "line 1 of the text (row r1): no field 'Id'; known: (id, target, x)"),
+        ("{{ row.Id }}", "line 1 of the text (row r1): no field 'Id'; did you mean 'id'? (id, target, x)"),
         ("{% include 'x' %}", "line 1 of the text: a template cannot load another one"),
         ("{{" + "(" * 3000 + "1" + ")" * 3000 + "}}", "cannot be compiled: maximum recursion depth"),
         ("{{ 10 ** 5000 }}", "cannot be compiled: Exceeds the limit"),

@@ -7,9 +7,13 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from runner.cli.arguments import CHOICES
 from runner.core.errors import ConfigError, count_of, suggest
 from runner.core.paths import OUTPUTS
 from runner.records.folder import find_given, find_runs
+
+WITH_VALUES = ("run", "row", "rows", "text")
+"""Words of ``runner show`` that need a value."""
 
 
 def find_row(ids: Sequence[str], wanted: str) -> int:
@@ -53,4 +57,8 @@ def find_folder(wanted: str) -> Path:
     for place in (folder, *(OUTPUTS / kind / wanted for kind in ("runs", "sweeps"))):
         if find_runs(place):
             return place
+    if wanted in WITH_VALUES:
+        raise ConfigError(f"show.{wanted}: write {wanted}=…")
+    if close := get_close_matches(wanted, CHOICES, n=1, cutoff=0.7):
+        raise ConfigError(f"show: {wanted!r} is no choice of rows{suggest(close[0], CHOICES)}")
     raise ConfigError(f"show.run: {folder} holds no run and no sweep{suggest(str(folder), map(str, known))}")
