@@ -189,8 +189,11 @@ def _explain_sampled(plan: Plan, part: Mapping[str, str]) -> str:
         return "every member of the judge has its own"
     if all(each.provider.name == REPLAY for each in asked):
         return "the answers are recorded"
-    is_drawn = any(each.sampling.temperature != 0 for each in asked) or (name == "seed" and plan.tuner)
-    return "" if is_drawn or name not in ("seed", "top_p") else "nothing is drawn at temperature 0"
+    if name not in ("seed", "top_p") or any(each.sampling.temperature != 0 for each in asked):
+        return ""
+    if name == "seed" and (plan.tuner or any(each.provider.name != "local" for each in asked)):
+        return ""  # the seed of a training, or another answer of a service, which may differ all the same
+    return "nothing is drawn at temperature 0"
 
 
 def _read_own(plan: Plan, key: str) -> Mapping[str, Any]:
