@@ -330,6 +330,7 @@ def make_override(key: str, value: str) -> str:
     return f"+{key}{value}" if value.startswith(".") else f"{key}={value}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", CHANGES)
 def test_what_changes_an_answer_is_asked(key: str, compose: Callable[..., Plan]) -> None:
     """Two values of such a key share no answer in the ledger, so both points of a sweep are asked."""
