@@ -17,7 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import setup_globals
 from omegaconf import DictConfig
 
-from runner.cli.arguments import put_options_first
+from runner.cli.arguments import put_options_first, quote
 from runner.cli.arguments.config_dir import CONFIG_DIR
 from runner.cli.main import start
 from runner.cli.run import Outcome, Unfinished, carry_out, find_objective
@@ -93,7 +93,7 @@ def compose_config(overrides: Sequence[str], config_dir: str | Path | None) -> D
     """Compose the config of the overrides. Raises :class:`ConfigError` with one plain message."""
     _check_overrides(overrides)
     schema.register()
-    search = [f"hydra.searchpath=[{_quote(f'file://{_find_folder(config_dir)}')}]"] if config_dir else []
+    search = [f"hydra.searchpath=[{quote(f'file://{_find_folder(config_dir)}')}]"] if config_dir else []
     with _translate_errors(), _take_turn(), hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose("config", [*overrides, *search])
 
@@ -139,10 +139,6 @@ def _find_folder(config_dir: str | Path) -> Path:
     if not Path(config_dir).is_dir():
         raise ConfigError(f"config_dir={str(config_dir)!r}: no such folder")
     return Path(config_dir).absolute()
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", r"\'") + "'"
 
 
 @contextmanager

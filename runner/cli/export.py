@@ -26,6 +26,8 @@ def export_command(config: DictConfig) -> None:
     source = find_given(config.export.folders[0], OUTPUTS, "export.folders")
     if past_run.find_export(source).is_export:
         raise ConfigError(f"{source} is already an export; copy it as it is")
+    if config.export.data and Path(config.export.to or "").suffix == inspect_log.SUFFIX:
+        raise ConfigError(f"export.data: a log for Inspect ({config.export.to}) holds no data files")
     target = Path(config.export.to or EXPORTS / f"{_name_export(source)}.zip")
     if target.exists():
         raise ConfigError(f"export.to={target}: already exists; choose another name")

@@ -238,8 +238,10 @@ def write_column(column: pl.Series) -> pl.Series:
 def format_dollars(amount: float) -> str:
     """An amount with four decimals, a small one with two digits, so that nothing paid looks like nothing.
 
-    >>> [format_dollars(each) for each in (1234.5, 0.0, 0.000036)]
-    ['1,234.5000', '0.0000', '0.000036']
+    What is left of rounding is nothing.
+
+    >>> [format_dollars(each) for each in (1234.5, 0.0, 0.000036, 5.7e-17)]
+    ['1,234.5000', '0.0000', '0.000036', '0.0000']
     """
-    decimals = 1 - math.floor(math.log10(amount)) if 0 < amount < 0.0001 else 4
+    decimals = 1 - math.floor(math.log10(amount)) if 1e-9 < amount < 0.0001 else 4
     return f"{amount:,.{decimals}f}"

@@ -26,7 +26,6 @@ SAMPLED = "temperature|top_p|max_tokens|seed|stop|logprobs|reasoning_effort|verb
 TRAINED = "|".join(name for name in TRAINING_SETTINGS if name != "seed")
 PLACE = r"(?P<place>(?:judge\.(?:members\.\w+\.)?)?)"
 DATA = r"(?P<data>dataset|finetune\.dataset|finetune\.extra\.\w+)"
-DRAWN = ("random", "balanced")
 _told: set[str] = set()
 
 
@@ -78,7 +77,7 @@ def _explain_no_shots(plan: Plan, part: Mapping[str, str] | None = None) -> str:
 
 def _explain_shots(plan: Plan, part: Mapping[str, str]) -> str:
     choice, name = plan.config.prompt.shots.choice.value, part["name"]
-    counts = {"seed": DRAWN, "column": ("balanced", "similar")}.get(name, (choice,))
+    counts = {"seed": ("random", "balanced"), "column": ("balanced", "similar")}.get(name, (choice,))
     if reason := _explain_no_shots(plan):
         return reason
     return (
@@ -87,23 +86,27 @@ def _explain_shots(plan: Plan, part: Mapping[str, str]) -> str:
 
 
 def _explain_gold(plan: Plan, part: Mapping[str, str]) -> str:
-    training = _explain_no_training(plan)
-    shots = _explain_no_shots(plan)
-    return f"{shots}, and {training}" if training and shots else ""
+    """Of what shots and training rows have: the gold turn."""
+    return _join(_explain_no_shots(plan), _explain_no_training(plan))
 
 
 def _explain_train(plan: Plan, part: Mapping[str, str]) -> str:
-    training = _explain_no_training(plan) or _explain_other_rows(plan, part)
-    shots = _explain_no_shots(plan)
-    return f"{shots}, and {training}" if training and shots else ""
+    return _join(_explain_no_shots(plan), _explain_validation(plan, part))
+
+
+def _join(*reasons: str) -> str:
+    """All reasons; empty if one is missing."""
+    return ", and ".join(reasons) if all(reasons) else ""
 
 
 def _explain_validation(plan: Plan, part: Mapping[str, str]) -> str:
-    return _explain_no_training(plan) or _explain_other_rows(plan, part)
+    other = "the rows of the training are those of finetune.dataset" if plan.config.finetune.dataset else ""
+    return _explain_no_training(plan) or other
 
 
-def _explain_other_rows(plan: Plan, part: Mapping[str, str]) -> str:
-    return "the rows of the training are those of finetune.dataset" if plan.config.finetune.dataset else ""
+def _explain_suffix(plan: Plan, part: Mapping[str, str]) -> str:
+    is_local = plan.tuner is not None and plan.responder.provider.name == "local"
+    return "a model that is trained here has another name" if is_local else ""
 
 
 def _explain_draw(plan: Plan, part: Mapping[str, str]) -> str:
@@ -180,30 +183,31 @@ def _explain_fresh(plan: Plan, part: Mapping[str, str]) -> str:
 def _explain_sampled(plan: Plan, part: Mapping[str, str]) -> str:
     """Recorded answers are not sampled, and a judge's setting counts unless all members have their own."""
     name = part["name"]
-    asked = [
-        each
-        for each in _find_users(plan, "hyperparameter", part["place"])
-        if each.key == part["place"] or name not in _read_own(plan, each.key)
-    ]
+    users = _find_users(plan, "hyperparameter", part["place"])
+    asked = [each for each in users if each.key == part["place"] or name not in _read_own(plan, each.key)]
     if not asked:
         return "every member of the judge has its own"
-    return "" if any(each.provider.name != REPLAY for each in asked) else "the answers are recorded"
+    if all(each.provider.name == REPLAY for each in asked):
+        return "the answers are recorded"
+    if name not in ("seed", "top_p") or any(each.sampling.temperature != 0 for each in asked):
+        return ""
+    if name == "seed" and (plan.tuner or any(each.provider.name != "local" for each in asked)):
+        return ""  # the seed of a training, or another answer of a service, which may differ all the same
+    return "nothing is drawn at temperature 0"
 
 
 def _read_own(plan: Plan, key: str) -> Mapping[str, Any]:
     """The hyperparameters that a member of the judge sets itself."""
-    member = key.split(".")[-2]
-    judge = plan.config.judge
+    member, judge = key.split(".")[-2], plan.config.judge
     return judge.members[member].hyperparameter if judge and member in judge.members else {}
 
 
 def _explain_format(plan: Plan, part: Mapping[str, str]) -> str:
     users = _find_users(plan, "prompt", part["place"])
-    if all(each.provider.name == REPLAY for each in users):
+    if users and all(each.provider.name == REPLAY for each in users):
         return "the answers are recorded"
-    if part["name"] == "json_schema" and all(
-        each.sampling.response_format != "json_schema" for each in users
-    ):
+    formats = [each.sampling.response_format for each in users]
+    if users and part["name"] == "json_schema" and "json_schema" not in formats:
         return f"the server is not asked for it ({part['place']}prompt.response_format)"
     return ""
 
@@ -228,9 +232,8 @@ def _explain_setting(user: Responder, name: str) -> str:
     if name == "api_key_env":
         return "token_env goes before the key" if getattr(provider, "token_env", None) else ""
     if name.partition(".")[0] in ("no_effort", "thinking"):
-        said = [
-            each for each in ("reasoning_effort", "thinking_tokens") if getattr(sampling, each) is not None
-        ]
+        told = ("reasoning_effort", "thinking_tokens")
+        said = [each for each in told if getattr(sampling, each) is not None]
         return f"{key}.{said[0]} says how much the model thinks" if said else ""
     return "" if effort is not None else f"no effort is asked for ({key}.reasoning_effort=null)"
 
@@ -270,6 +273,7 @@ RULES: Sequence[tuple[str, Reason]] = (
     (r"(?P<data>finetune\.(?:dataset|extra\.\w+))\.split\.evaluate", _explain_evaluate),
     (r"finetune\.extra\.\w+\.split\.validation", _say("its loss is measured on finetune.dataset alone")),
     (rf"finetune\.(?!name$).+|hyperparameter\.({TRAINED})", _explain_no_training),
+    (r"finetune\.suffix", _explain_suffix),
     (r"dataset\.split\.train", _explain_train),
     (r"dataset\.split\.validation", _explain_validation),
     (r"prompt\.shots\.(?P<name>\w+)", _explain_shots),
@@ -278,11 +282,10 @@ RULES: Sequence[tuple[str, Reason]] = (
         rf"{JUDGE}hyperparameter\.n_shot|{JUDGE}prompt\.(shots\..+|assistant|check_assistant)",
         _say("a judge is shown no shots"),
     ),
-    (rf"{JUDGE}hyperparameter\.({TRAINED})", _say("a judge is not trained")),
+    (rf"{JUDGE}(hyperparameter\.({TRAINED})|provider\.deployment\..+)", _say("a judge is not trained")),
     (rf"{PLACE}hyperparameter\.(?P<name>{SAMPLED})", _explain_sampled),
     (rf"{PLACE}prompt\.(?P<name>response_format|json_schema)(\..+)?", _explain_format),
     (r"provider\.deployment\..+", _explain_no_training),
-    (rf"{JUDGE}provider\.deployment\..+", _say("a judge is not trained, so it is not hosted")),
     (
         rf"{PLACE}provider\.(?P<name>batch_poll_s|token_limit|api_key_env|effort_field|efforts|thinking|no_effort)(\..+)?",
         _explain_provider,

@@ -102,7 +102,7 @@ def test_the_budget_covers_what_the_service_asks_for_a_job(
     monkeypatch.setattr("hosted_together.USD_PER_TOKEN", 0.01)
     refused = command("checkpoint=last", "budget_usd=10")
     assert refused.code == 1
-    assert "$0.0000 spent, and the training would cost about $11.76" in refused.err
+    assert "$0.0000 spent, and the training would cost about $11.7600, and" in refused.err
     assert (api.jobs, api.deployments) == ({}, {})
     done = command("checkpoint=last", "budget_usd=14")
     assert done.code == 0, done.err

@@ -52,7 +52,7 @@ FILES = {
 ASKED = ("provider=openai_compatible", "provider.base_url=http://localhost/v1", "provider.model=m")
 FIXED = ("dataset=odd", "prompt=odd", "metric=accuracy", "tracking=none")
 TRAINS = ("provider=openai", "finetune=supervised")
-SHOT, JUDGE = "hyperparameter.n_shot=1", "judge=odd"
+SHOT, JUDGE, DRAWN = "hyperparameter.n_shot=1", "judge=odd", "hyperparameter.temperature=1"
 
 CHANGES: dict[str, tuple[str, ...]] = {
     "dataset.limit": ("3",),
@@ -73,9 +73,9 @@ CHANGES: dict[str, tuple[str, ...]] = {
     "hyperparameter.n_shot": ("2",),
     "hyperparameter.repeats": ("2",),
     "hyperparameter.temperature": ("1",),
-    "hyperparameter.top_p": ("0.5",),
+    "hyperparameter.top_p": ("0.5", DRAWN),
     "hyperparameter.max_tokens": ("3",),
-    "hyperparameter.seed": ("3",),
+    "hyperparameter.seed": ("3", DRAWN),
     "hyperparameter.stop": ("[x]",),
     "hyperparameter.logprobs": ("3",),
     "hyperparameter.reasoning_effort": ("low",),
@@ -91,14 +91,14 @@ CHANGES: dict[str, tuple[str, ...]] = {
     ),
     "judge.hyperparameter.repeats": ("2", JUDGE),
     "judge.hyperparameter.temperature": ("1", JUDGE),
-    "judge.hyperparameter.top_p": ("0.5", JUDGE),
+    "judge.hyperparameter.top_p": ("0.5", JUDGE, f"judge.{DRAWN}"),
     "judge.hyperparameter.max_tokens": ("3", JUDGE),
-    "judge.hyperparameter.seed": ("3", JUDGE),
+    "judge.hyperparameter.seed": ("3", JUDGE, f"judge.{DRAWN}"),
     "judge.hyperparameter.stop": ("[x]", JUDGE),
     "judge.hyperparameter.logprobs": ("3", JUDGE),
     "judge.hyperparameter.reasoning_effort": ("low", JUDGE),
     "judge.hyperparameter.verbosity": ("low", JUDGE),
-    "judge.members.NAME.hyperparameter": (".seed=8", "judge=two"),
+    "judge.members.NAME.hyperparameter": (".max_tokens=8", "judge=two"),
     "hyperparameter.n_epochs": ("3", *TRAINS),
     "hyperparameter.batch_size": ("3", *TRAINS),
     "hyperparameter.learning_rate_multiplier": ("2", *TRAINS),
@@ -171,6 +171,7 @@ TOLD = [
     ("hyperparameter={learning_rate: 0.1}", "nothing is trained (finetune=none)"),
     ("finetune.suffix=x", "nothing is trained (finetune=none)"),
     ("finetune.suffix=x", "nothing is trained (checkpoint=base)", *TRAINS, "checkpoint=base"),
+    ("finetune.suffix=x", "has another name", "finetune=supervised", "provider=local"),
     ("+finetune.options={lora_rank: 3}", "nothing is trained (finetune=none)"),
     ("provider.deployment.minutes=3", "nothing is trained (finetune=none)", "provider=together"),
     ("dataset.split.validation=x", "nothing is trained (finetune=none)"),
@@ -207,6 +208,9 @@ TOLD = [
     ("prompt.json_schema.type=array", "the server is not asked for it (prompt.response_format)"),
     ("prompt.response_format=json_object", "the answers are recorded", "provider=replay"),
     ("hyperparameter.temperature=1", "the answers are recorded", "provider=replay"),
+    ("hyperparameter.top_p=0.5", "nothing is drawn at temperature 0"),
+    ("hyperparameter.seed=3", "nothing is drawn at temperature 0", "provider=local"),
+    ("judge.hyperparameter.top_p=0.5", "nothing is drawn at temperature 0", JUDGE),
     ("fresh=x", "the answers are recorded", "provider=replay"),
     ("judge.hyperparameter.n_shot=1", "a judge is shown no shots", JUDGE),
     ("judge.hyperparameter.n_epochs=1", "a judge is not trained", JUDGE),
@@ -326,6 +330,7 @@ def make_override(key: str, value: str) -> str:
     return f"+{key}{value}" if value.startswith(".") else f"{key}={value}"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", CHANGES)
 def test_what_changes_an_answer_is_asked(key: str, compose: Callable[..., Plan]) -> None:
     """Two values of such a key share no answer in the ledger, so both points of a sweep are asked."""

@@ -64,6 +64,8 @@ def test_a_sweep_is_several_logs(runner):
     outcome = runner("export", "nothing", "to=mine.eval")
     assert outcome.code == 2
     assert "a log of Inspect is of one run" in outcome.err
+    outcome = runner("export", "nothing", "to=mine.eval", "export.data=true")
+    assert outcome.err == "error: export.data: a log for Inspect (mine.eval) holds no data files\n"
     assert not (runner.folder / "mine.eval").exists()
 
 

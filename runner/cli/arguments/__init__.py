@@ -203,17 +203,17 @@ def join_shown(arguments: list[str]) -> list[str]:
         found = SHOWN.fullmatch(word)
         is_value, before = before in WITH_VALUE, word
         if found and not is_value:
-            words.append(f"show.{found[1]}={_quote(found[2])}")
+            words.append(f"show.{found[1]}={quote(found[2])}")
         elif word in CHOICES and not is_value:
             chosen.append(word)
         elif _is_folder(word) and not is_value:
-            words.append(f"show.run={_quote(word)}")
+            words.append(f"show.run={quote(word)}")
         else:
             words.append(word)
     return [*words, *([_join("show.only", chosen)] if chosen else [])]
 
 
-def _quote(text: str) -> str:
+def quote(text: str) -> str:
     """A text as Hydra reads it back: in quotes, without interpolation."""
     escaped = re.sub(r"(\\*)('|\Z)", lambda end: end[1] * 2 + ("\\'" if end[2] else ""), text)
     return "'" + re.sub(r"(\\*)\$\{", r"\1\1\\${", escaped) + "'"

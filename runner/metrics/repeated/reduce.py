@@ -19,8 +19,8 @@ def reduce_rows(frame: pl.DataFrame, rule: str, metric: Any) -> pl.DataFrame:
     """One line for each row, in their order, without the column ``repeat``.
 
     ``majority`` keeps the line that first gave the most frequent value (of several values that are given
-    equally often, the one that came first). ``mean`` and ``median`` put the number in the middle into the
-    first line. ``any`` keeps the line that the metric scores best, ``all`` the one that it scores worst; a
+    equally often, the one that came first). ``mean`` and ``median`` put that of the numbers into the first
+    line. ``any`` keeps the line that the metric scores best, ``all`` the one that it scores worst; a
     metric that scores no single rows compares the value with the target. A null, an answer that was not
     read, has no vote and counts as the worst; a row of nulls stays null.
     """
