@@ -133,9 +133,7 @@ def _explain_evaluate(plan: Plan, part: Mapping[str, str]) -> str:
 
 def _explain_token(plan: Plan, part: Mapping[str, str]) -> str:
     data = _find_data(plan, part["data"])
-    return (
-        "" if data is None or str(data.url).startswith("hf://") else "only an address at hf:// takes a token"
-    )
+    return "" if not data or str(data.url).startswith("hf://") else "only an address at hf:// takes a token"
 
 
 def _find_data(plan: Plan, key: str) -> DatasetConfig | None:
@@ -189,11 +187,11 @@ def _explain_sampled(plan: Plan, part: Mapping[str, str]) -> str:
         return "every member of the judge has its own"
     if all(each.provider.name == REPLAY for each in asked):
         return "the answers are recorded"
-    if name not in ("seed", "top_p") or any(each.sampling.temperature != 0 for each in asked):
-        return ""
-    if name == "seed" and (plan.tuner or any(each.provider.name != "local" for each in asked)):
-        return ""  # the seed of a training, or another answer of a service, which may differ all the same
-    return "nothing is drawn at temperature 0"
+    # a seed may also be that of a training, and a service may answer another request differently all the same
+    is_here = plan.tuner is None and all(each.provider.name == "local" for each in asked)
+    is_drawn = any(each.sampling.temperature != 0 for each in asked)
+    has_none = not is_drawn and (name == "top_p" or (name == "seed" and is_here))
+    return "nothing is drawn at temperature 0" if has_none else ""
 
 
 def _read_own(plan: Plan, key: str) -> Mapping[str, Any]:
