@@ -188,10 +188,13 @@ def test_two_ledgers_and_two_settings_share_nothing(ledger, tmp_path, monkeypatc
         return Azure(model="m", base_url="https://r.a", token_env="TOKEN", deployment=node).tuner()
 
     with closing(Ledger(f"sqlite:///{tmp_path}/other.db")) as other:
-        names = {name_deployment("m", azure("A"), place) for place in (ledger, other)}
-    names |= {name_deployment("n", azure("A"), ledger), name_deployment("m", azure("B"), ledger)}
+        names = {name_deployment("m", azure("Standard"), place) for place in (ledger, other)}
+    names |= {
+        name_deployment("n", azure("Standard"), ledger),
+        name_deployment("m", azure("GlobalStandard"), ledger),
+    }
     assert len(names) == 4
-    assert name_deployment("m", azure("A"), ledger) in names
+    assert name_deployment("m", azure("Standard"), ledger) in names
 
 
 def test_a_deletion_is_waited_for_or_taken_over(ledger, monkeypatch):

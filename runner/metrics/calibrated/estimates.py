@@ -249,7 +249,7 @@ def correct_share(sample: Sample) -> Estimate:
         return Estimate(None, reason=f"the judge may tell nothing: {rates}")
     half = sqrt(max(b * b - a * c, 0.0))
     value, low, high = (min(max(end, 0.0), 1.0) for end in (above / below, (b - half) / a, (b + half) / a))
-    return Estimate(value, low, high)
+    return Estimate(value, min(low, value), max(high, value))  # without any variance they differ by rounding
 
 
 def _find_lost_rate_variance(rate: float, count: Any) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from runner.core.errors import ConfigError, DataError
@@ -217,6 +217,7 @@ PAIRS = st.tuples(st.sampled_from(["y", "n", None]), st.sampled_from(["y", "n", 
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(PAIRS, min_size=10, max_size=60), st.sampled_from(["rows", "population"]))
+@example([("y", "y")] * 4 + [("y", "n")] * 5 + [("n", "n")], "rows")
 def test_share_has_an_interval_that_holds_it_or_a_reason(rows: list[Any], about: Any) -> None:
     """Whatever was said: within 0 to 1, low <= value <= high, and the order of rows does not matter."""
     frame = pl.DataFrame(rows, schema={"verdict": pl.String, "label": pl.String}, orient="row")
