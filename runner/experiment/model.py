@@ -75,7 +75,7 @@ def prepare_model(
     order = make_order(plan, evaluated)
     if not jobs.has_job(order, ledger):
         check_checkpoint(plan)
-    tokens, hosted = count_training_tokens(plan, order), price_hosting(plan)
+    tokens, hosted = count_training_tokens(plan, order), price_hosting(plan) or 0.0
     with spending.open_bill(order, find_tuned_price(plan), tokens, hosted) as bill:
         tuned = jobs.train_once(order, plan.tuner, ledger, bill.watch(on_status), bill.pay, command)
     with note_calls():
@@ -126,7 +126,6 @@ def serve_model(
     assert tuner is not None
     assert model.tuned is not None
     bill = hosting.Bill(find_hourly_price(plan))
-    minutes = find_minutes(plan)
 
     def is_needed(provider: Provider) -> bool:
         return needs_answers(evaluated, replace(plan.responder, provider=provider), ledger)
@@ -139,7 +138,7 @@ def serve_model(
             is_needed,
             bill,
             keeper,
-            lambda: spending.reserve_hosting(minutes, bill.usd_per_hour),
+            lambda: spending.reserve_hosting(find_minutes(plan), price_hosting(plan) or 0.0),
         ) as provider:
             yield replace(plan.responder, provider=provider)
     finally:
@@ -157,9 +156,10 @@ def find_minutes(plan: Plan) -> float:
     return float(getattr(plan.tuner, "minutes", 0.0))
 
 
-def price_hosting(plan: Plan) -> float:
-    """Return the dollars that a deployment of the trained model is taken to cost; 0 if that is not known."""
-    return (find_hourly_price(plan) or 0.0) * find_minutes(plan) / 60
+def price_hosting(plan: Plan) -> float | None:
+    """Return the dollars that a deployment of the trained model is taken to cost; None: unknown."""
+    per_hour = find_hourly_price(plan)
+    return None if per_hour is None else per_hour * find_minutes(plan) / 60
 
 
 def find_need(config: Mapping[str, Any]) -> Need | None:

@@ -164,9 +164,8 @@ class Spending:
         self._bills.append(TrainingBill(self._ledger, self._budget, order, price, tokens, hosting))
         return self._bills[-1]
 
-    def reserve_hosting(self, minutes: float, price_per_hour: float | None) -> None:
+    def reserve_hosting(self, minutes: float, usd: float) -> None:
         """Set aside what a deployment is taken to cost; raise :class:`BudgetError` if too little is left."""
-        usd = (price_per_hour or 0.0) * minutes / 60
         if not self._budget or not usd:
             return
         if not self._budget.draw(usd, usd):

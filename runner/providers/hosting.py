@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar, cast
 
 from runner.core.errors import ConfigError, ProviderError, RetryableError, suggest
+from runner.core.provider import check_number
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +44,7 @@ class HostingTerms:
                 raise ConfigError(f"provider.deployment.{key}: no such key{suggest(key, known)}")
         terms = cls(**node)
         for key in ("timeout_s", "minutes"):
-            value = getattr(terms, key)
-            if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-                raise ConfigError(f"provider.deployment.{key}={value!r}: must be a number above 0")
+            check_number(f"deployment.{key}", getattr(terms, key))
         return terms
 
 

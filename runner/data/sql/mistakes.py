@@ -8,60 +8,13 @@ from difflib import get_close_matches
 from typing import Any
 
 KNOWN = (
-    *(
-        "ABS",
-        "ARRAY_CONTAINS",
-        "ARRAY_GET",
-        "ARRAY_LENGTH",
-        "ARRAY_TO_STRING",
-        "AVG",
-        "CAST",
-        "CEIL",
-        "COALESCE",
-    ),
-    *(
-        "CONCAT",
-        "CONCAT_WS",
-        "COUNT",
-        "ENDS_WITH",
-        "EXP",
-        "FIRST",
-        "FLOOR",
-        "GREATEST",
-        "IF",
-        "INITCAP",
-        "LAST",
-    ),
-    *(
-        "LEAST",
-        "LEFT",
-        "LENGTH",
-        "LN",
-        "LOG",
-        "LOWER",
-        "LPAD",
-        "LTRIM",
-        "MAX",
-        "MEDIAN",
-        "MIN",
-        "MOD",
-        "NULLIF",
-    ),
-    *(
-        "POW",
-        "REGEXP_LIKE",
-        "REGEXP_REPLACE",
-        "REPLACE",
-        "REVERSE",
-        "RIGHT",
-        "ROUND",
-        "RPAD",
-        "RTRIM",
-        "SIGN",
-    ),
-    *("SPLIT_PART", "SQRT", "STARTS_WITH", "STDDEV", "STRING_TO_ARRAY", "STRPOS", "SUBSTR", "SUM", "TRIM"),
-    *("TRY_CAST", "UPPER", "VARIANCE"),
-)
+    "ABS", "ARRAY_CONTAINS", "ARRAY_GET", "ARRAY_LENGTH", "ARRAY_TO_STRING", "AVG", "CAST", "CEIL",
+    "COALESCE", "CONCAT", "CONCAT_WS", "COUNT", "ENDS_WITH", "EXP", "FIRST", "FLOOR", "GREATEST", "IF",
+    "INITCAP", "LAST", "LEAST", "LEFT", "LENGTH", "LN", "LOG", "LOWER", "LPAD", "LTRIM", "MAX", "MEDIAN",
+    "MIN", "MOD", "NULLIF", "POW", "REGEXP_LIKE", "REGEXP_REPLACE", "REPLACE", "REVERSE", "RIGHT", "ROUND",
+    "RPAD", "RTRIM", "SIGN", "SPLIT_PART", "SQRT", "STARTS_WITH", "STDDEV", "STRING_TO_ARRAY", "STRPOS",
+    "SUBSTR", "SUM", "TRIM", "TRY_CAST", "UPPER", "VARIANCE",
+)  # fmt: skip
 """Functions of polars that help in steps, to name the nearest one; polars itself cannot list its own."""
 OTHER_NAMES = {"LEN": "LENGTH", "SUBSTRING": "SUBSTR", "MEAN": "AVG", "IFNULL": "COALESCE", "INSTR": "STRPOS"}
 """What other databases call some of them."""

@@ -184,17 +184,11 @@ def _estimate_hosting(
 ) -> tuple[float, float | None]:
     """Return the minutes and dollars of the deployment that the answers need, if no earlier point has it."""
     key = digest(["deployment", dict(answering.provider.identity())])
-    per_hour = model.find_hourly_price(plan)
-    if (
-        not isinstance(answering.provider, UntrainedModel)
-        or not answers.calls
-        or per_hour == 0
-        or key in seen
-    ):
+    usd = model.price_hosting(plan)
+    if not isinstance(answering.provider, UntrainedModel) or not answers.calls or usd == 0 or key in seen:
         return 0.0, 0.0
     seen.add(key)
-    minutes = float(getattr(plan.tuner, "minutes", 0.0))
-    return minutes, None if per_hour is None else per_hour * minutes / 60
+    return model.find_minutes(plan), usd
 
 
 def _estimate_judges(
